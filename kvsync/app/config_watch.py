@@ -1,4 +1,4 @@
-"""Whether `kvsync.yaml` on disk is another one than the one in force."""
+"""Detects that `kvsync.yaml`, or the overlay of the environment in force, has changed on disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvsync.config.load import text_digest
+from kvsync.config.layers import joined_digest, overlay_paths, text_digest
 from kvsync.config.model import Config
 from kvsync.desired.rest import FileRest, FileState
 from kvsync.util.clock import Clock
@@ -26,7 +26,7 @@ class ConfigNews:
 
 
 class ConfigWatch:
-    """Looks at the configuration on disk. A file that changes, or is gone, counts only once it has rested."""
+    """Looks at the configuration and its overlay on disk. A file that changes, or is gone, counts only once it has rested."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._clock = clock
@@ -40,7 +40,8 @@ class ConfigWatch:
 
     def use(self, config: Config) -> None:
         """Compare with this configuration from now on: it is in force."""
-        self._file, self._in_force = config.file, config.digest
+        self._files = (config.file, *overlay_paths(config.file, config.environment))
+        self._in_force = config.digest
         self._rest.seconds = config.run.debounce
         self._refused = self._new_since = None
 
@@ -73,10 +74,13 @@ class ConfigWatch:
         return self._new_since is not None and self._clock.monotonic() - self._new_since >= LONGEST_HOLD
 
     def _look(self) -> tuple[bytes, float | None]:
-        """The digest of the file, empty for one that cannot be read, and the seconds it still has to rest."""
-        state = _state_of(self._file)
-        left = self._rest.look({} if state is None else {self._file.name: state})
-        return b"" if state is None else state.contents[0], max(left.values(), default=None)
+        """The digest of the files, empty when there is no configuration, and the seconds they still have to rest."""
+        states = [(file.name, _state_of(file)) for file in self._files]
+        there = {name: state for name, state in states if state is not None}
+        left = self._rest.look(there)
+        is_whole = self._files[0].name in there
+        digest = joined_digest([state.contents[0] for state in there.values()]) if is_whole else b""
+        return digest, max(left.values(), default=None)
 
 
 def _state_of(file: Path) -> FileState | None:

@@ -17,7 +17,10 @@ def read_config(
     environment: str | None = None,
     environ: Mapping[str, str],
     revision: ConfigRevision | None = None,
+    links: bool = True,
 ) -> Config:
     """Read the configuration as `load_config` does. Raises InvalidInput with every problem."""
     types = InstalledStoreTypes()
-    return load_config(path, environment=environment, environ=environ, store_types=types, revision=revision)
+    return load_config(
+        path, environment=environment, environ=environ, store_types=types, revision=revision, links=links
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kvsync.config.model import NoticeKind
 from kvsync.model.entry import Action, Class, OutcomeKind
-from kvsync.yaml.fields import Schema, fields_schema
+from kvsync.yaml.fields import Schema
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -24,12 +24,16 @@ _DIGEST: Final[Schema] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
 
 def config_schema() -> Schema:
     """The schema of `kvsync.yaml`, with the fields of every store type that is installed."""
-    from kvsync.config.fields import config_fields
-    from kvsync.stores.registry import InstalledStoreTypes
+    from kvsync.app.config_schema import main_schema
 
-    return _titled(
-        "config", "Configuration of kvsync: kvsync.yaml", fields_schema(config_fields(InstalledStoreTypes()))
-    )
+    return _titled("config", "Configuration of kvsync: kvsync.yaml", main_schema())
+
+
+def overlay_schema() -> Schema:
+    """The schema of an overlay of the configuration, such as `kvsync.prod.yaml`."""
+    from kvsync.app.config_schema import overlay_schema
+
+    return _titled("overlay", "Overlay of the configuration of kvsync: kvsync.<environment>.yaml", overlay_schema())
 
 
 def state_schema() -> Schema:
@@ -115,7 +119,13 @@ def _notice(kind: NoticeKind, members: dict[str, Schema]) -> Schema:
     return _object({"kind": {"const": str(kind)}, "store": _TEXT, "namespace": _TEXT, **members})
 
 
-SCHEMAS: Final = {"config": config_schema, "state": state_schema, "plan": plan_schema, "notice": notice_schema}
+SCHEMAS: Final = {
+    "config": config_schema,
+    "overlay": overlay_schema,
+    "state": state_schema,
+    "plan": plan_schema,
+    "notice": notice_schema,
+}
 """The schemas by the name under which `kvsync schema` prints them."""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,13 @@ from kvsync.config.changes import ConfigChange, changes
 from kvsync.config.model import Config
 from kvsync.config.revision import ConfigRevision
 from kvsync.desired import DesiredState
-from kvsync.errors import InvalidInput, Kind, Origin, Problem
+from kvsync.errors import InvalidInput, Origin, Problem
 
 __all__ = ["ConfigChange", "Validation", "place_of", "validate"]
 
-Opener = Callable[[Path | None, ConfigRevision | None], AbstractAsyncContextManager[Workspace]]
-"""Opens a workspace: with another state directory than the configured one, under the configuration of a revision."""
+Opener = Callable[[Path | None, ConfigRevision | None, str | None], AbstractAsyncContextManager[Workspace]]
+"""Opens a workspace: with another state directory than the configured one, under the configuration of a revision, in an
+environment. None for what is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +46,89 @@ async def validate(
 ) -> Validation:
     """Check the files under the configuration of a revision, or under the one that is in the files. Where the two differ, also
     check what the changed configuration would come to. Raises KvsyncError."""
-    asked = None if every_environment else environment
-    checked = await _check(asked, opened(None, revision))
+    scope = _Scope(file, environment, None if every_environment else environment, opened)
+    checked = await _check(scope, revision, None)
     if revision is None or not _differs(revision, file):
         return checked
-    problems, changed = await _check_change(file, environment, asked, checked, opened)
+    problems, changed = await _check_change(scope, revision, checked)
     return replace(checked, problems=checked.problems | problems, changes=changed)
 
 
-async def _check(asked: str | None, opening: AbstractAsyncContextManager[Workspace]) -> Validation:
-    """Load everything in a workspace."""
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What to check: the configuration `file` in the environment `chosen` on the command line, and the state files of the one
+    that is `asked` for, None for every one."""
+
+    file: Path
+    chosen: str | None
+    asked: str | None
+    opened: Opener
+
+    def environments(self, config: Config) -> list[str | None]:
+        """The environments to check."""
+        return [self.asked] if self.asked else [*config.environments] or [None]
+
+    def config(self, revision: ConfigRevision | None, environment: str | None, *, links: bool = True) -> Config:
+        """The configuration in an environment. Raises InvalidInput."""
+        return read_config(self.file, environment=environment, environ=os.environ, revision=revision, links=links)
+
+
+async def _check(scope: _Scope, revision: ConfigRevision | None, state_dir: Path | None) -> Validation:
+    """Load the state files of each environment, under the configuration that holds there."""
+    try:
+        config = scope.config(revision, scope.chosen)
+        names = scope.environments(config)
+    except InvalidInput as error:
+        return Validation(problems=frozenset(error.problems))
+    checked = Validation(config=config)
+    groups, problems = _by_overlay(scope, revision, names)
+    for group in groups:
+        opening = scope.opened(state_dir, revision, group[0] or scope.chosen)
+        checked = _joined(checked, await _check_group(group, opening))
+    return replace(checked, problems=checked.problems | problems)
+
+
+def _by_overlay(
+    scope: _Scope, revision: ConfigRevision | None, names: Sequence[str | None]
+) -> tuple[list[list[str | None]], frozenset[Problem]]:
+    """The environments in groups with the same configuration, and the problems of those that have none."""
+    groups: dict[Path | None, list[str | None]] = {}
+    problems: set[Problem] = set()
+    for name in names:
+        try:
+            groups.setdefault(scope.config(revision, name or scope.chosen).overlay, []).append(name)
+        except InvalidInput as error:
+            problems.update(error.problems)
+    return list(groups.values()), frozenset(problems)
+
+
+async def _check_group(names: Sequence[str | None], opening: AbstractAsyncContextManager[Workspace]) -> Validation:
+    """Load the state files of environments that share a workspace."""
     try:
         async with opening as workspace:
-            found = _loaded(workspace, asked)
-            problems = frozenset(problem for loaded in found.values() for problem in loaded.problems)
-            environments = tuple(_counted(name, loaded) for name, loaded in found.items())
+            found = {name: workspace.load(name) for name in names}
             warnings = {*workspace.unmatched_files(), *(one for loaded in found.values() for one in loaded.warnings)}
             warnings |= {one for loaded in found.values() for one in workspace.weak_values(loaded)}
             return Validation(
-                environments,
-                problems,
-                tuple(sorted(warnings, key=place_of)),
+                tuple(_counted(name, loaded) for name, loaded in found.items()),
+                frozenset(problem for loaded in found.values() for problem in loaded.problems),
+                tuple(warnings),
                 tuple(unshared_ledgers(workspace)),
                 fetched=workspace.checkout is not None,
-                config=workspace.config,
             )
     except InvalidInput as error:
         return Validation(problems=frozenset(error.problems))
+
+
+def _joined(one: Validation, other: Validation) -> Validation:
+    return replace(
+        one,
+        environments=one.environments + other.environments,
+        problems=one.problems | other.problems,
+        warnings=tuple(sorted({*one.warnings, *other.warnings}, key=place_of)),
+        unshared=tuple(dict.fromkeys((*one.unshared, *other.unshared))),
+        fetched=one.fetched or other.fetched,
+    )
 
 
 def _differs(revision: ConfigRevision, config: Path) -> bool:
@@ -87,42 +145,60 @@ def _differs(revision: ConfigRevision, config: Path) -> bool:
 
 
 async def _check_change(
-    file: Path, environment: str | None, asked: str | None, checked: Validation, opened: Opener
+    scope: _Scope, revision: ConfigRevision, checked: Validation
 ) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
     """What is wrong with a changed configuration, and with the state files under it; and what it changes.
 
     The changed configuration is input that nobody has reviewed: kvsync fetches nothing and follows no file because of it."""
-    if (linked := _link_problem(file)) is not None:
-        return frozenset({linked}), ()
     try:
-        proposed = read_config(file, environment=environment, environ=os.environ)
+        proposed = scope.config(None, scope.chosen, links=False)
+        by_environment = _changes(scope, revision, proposed, checked.config)
     except InvalidInput as error:
         return frozenset(error.problems), ()
     if checked.config is None:
         return frozenset(), ()
-    if proposed.source is not None and proposed.source != checked.config.source:
-        return frozenset(), changes(checked.config, proposed)  # it would show credentials to a server of its choice
+    found = tuple(sorted(_merged(by_environment), key=lambda one: not one.widens))
+    if any(change.field == "source" for change in found):
+        return frozenset(), found  # it would show credentials to a server of its choice
     # Not with the state directory that the change names: it is only judged, and makes nothing where it likes.
-    under_it = await _check(asked, opened(checked.config.state_dir, None))
-    return under_it.problems, changes(checked.config, proposed)
+    under_it = await _check(scope, None, checked.config.state_dir)
+    return under_it.problems, found
+
+
+def _changes(
+    scope: _Scope, revision: ConfigRevision, proposed: Config, reviewed: Config | None
+) -> dict[str | None, tuple[ConfigChange, ...]]:
+    """What the change does to the configuration in each environment. Raises InvalidInput."""
+    found = {}
+    for name in scope.environments(proposed):
+        after = scope.config(None, name or scope.chosen, links=False)
+        try:
+            before = scope.config(revision, name or scope.chosen)
+        except InvalidInput:  # an environment that the change adds
+            if reviewed is None:
+                continue
+            before = reviewed
+        found[name] = changes(before, after)
+    return found
+
+
+def _merged(found: Mapping[str | None, Sequence[ConfigChange]]) -> Iterator[ConfigChange]:
+    """Each change once, with the environments in which it holds where that is not all of them."""
+    names: defaultdict[ConfigChange, list[str]] = defaultdict(list)
+    for name, several in found.items():
+        for one in several:
+            names[replace(one, origin=None)].append(name or "")
+    for one, where in names.items():
+        origin = next(
+            other.origin for several in found.values() for other in several if replace(other, origin=None) == one
+        )
+        message = one.message if len(where) == len(found) else f"{one.message} (in {', '.join(where)})"
+        yield replace(one, message=message, origin=origin)
 
 
 def place_of(problem: Problem) -> tuple[Origin, str]:
     """What problems are sorted by: those without a place first."""
     return problem.origin or Origin("", 0, 0), problem.message
-
-
-def _link_problem(file: Path) -> Problem | None:
-    if not file.is_symlink():
-        return None
-    what = f"{file}: is a symbolic link, which is not followed with --as-author"
-    return Problem(what, hint="make it a file", kind=Kind.UNREADABLE)
-
-
-def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, DesiredState]:
-    """What the files ask, in one environment or in every one."""
-    every: list[str | None] = [*workspace.config.environments] or [None]
-    return {name: workspace.load(name) for name in ([asked] if asked else every)}
 
 
 def _counted(environment: str | None, loaded: DesiredState) -> dict[str, Any]:

@@ -111,14 +111,18 @@ def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
         if one.name in _JUDGED_ELSEWHERE:
             continue
         if _plain(getattr(old, one.name)) != _plain(getattr(new, one.name)):
-            field = "owner_key" if one.name == "owner_keys" else one.name
+            field = _WRITTEN.get(one.name, one.name)
             yield ConfigChange(field, "changed", widens=one.name not in _HARMLESS)
 
 
-_JUDGED_ELSEWHERE = frozenset({"file", "root", "digest", "stores", "policy", "run", "authority"})
+_WRITTEN = {"owner_keys": "owner_key", "variables": "vars"}
+"""Names of fields in the file, where they differ."""
+
+_JUDGED_ELSEWHERE = frozenset({"file", "root", "overlay", "digest", "stores", "policy", "run", "authority"})
 """The path of the file is not part of what it says, and the policy is judged in each store."""
 
-_HARMLESS = frozenset({"environments", "environment"})
+_HARMLESS = frozenset({"environments", "environment", "variables"})
+"""A variable that leads a store to another place is judged where the store uses it."""
 
 
 def _run(old: RunConfig, new: RunConfig) -> Iterator[ConfigChange]:

@@ -31,12 +31,14 @@ from kvsync.yaml.fields import (
     glob,
     integer,
     list_of,
+    map_of,
     one_of,
     path,
     quoted,
     record,
     text,
 )
+from kvsync.yaml.variables import VARIABLE_NAME
 
 ENVIRONMENT_NAME: Final = r"[A-Za-z0-9_-]+"  # it stands between dots in file names
 
@@ -205,9 +207,15 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             "environments",
             list_of(text(ENVIRONMENT_NAME, "the name of an environment: A-Z a-z 0-9 _ -")),
             default=(),
-            help="Environments that overlay files can name: state/web.prod.yaml belongs to prod.",
+            help="Environments that overlay files can name: kvsync.prod.yaml and state/web.prod.yaml belong to prod.",
         ),
         Field("environment", text(), help="The current environment; --env overrides it."),
+        Field(
+            "vars",
+            map_of(text(empty=True), VARIABLE_NAME),
+            default={},
+            help="Variables, as name: text, for `${name}` in this file and in templates of state files.",
+        ),
         Field("stores", stores(store_types), required=True, help="The stores, by name."),
         Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; prune is required."),
         Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files, and for what stores answer."),

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kvsync.config.authority import Authority, credential_variables
 from kvsync.config.authors import configured_authors
 from kvsync.config.fields import config_fields
 from kvsync.config.git import git_source
+from kvsync.config.layers import LayeredProblems, joined_digest, merge, text_digest
 from kvsync.config.lease import configured_lease
 from kvsync.config.limits import answer_limits, journal_limits, pass_limits, read_limits
 from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.config.revision import ConfigRevision
 from kvsync.config.stores import StoreTypes
-from kvsync.errors import InvalidInput, Kind, Problem
+from kvsync.config.texts import ConfigTexts
+from kvsync.errors import InvalidInput
 from kvsync.model.policy import Policy
 from kvsync.yaml import nodes
-from kvsync.yaml.fields import Problems, decode, name_hint, quoted
+from kvsync.yaml.fields import Field, Problems, decode, found, name_hint, quoted
 from kvsync.yaml.parse import parse_all
+
+HEAD: Final = frozenset({"environments", "environment", "vars"})
+"""Fields that say how the rest is read; variables are not expanded in them."""
 
 
 def load_config(
@@ -33,18 +37,32 @@ def load_config(
     environ: Mapping[str, str],
     store_types: StoreTypes,
     revision: ConfigRevision | None = None,
+    links: bool = True,
 ) -> Config:
-    """Read the configuration at `path`, or what `revision` has of it: then only its text is another, paths stay where they are.
+    """Read the configuration at `path` with the overlay of its environment, or what `revision` has of them: then only the texts
+    are others, paths stay where they are.
 
     `environment` takes the place of the one in the file; `store_types` are those that it may name; of `environ`, only
-    $STATE_DIRECTORY is read. Nothing is resolved or connected. Raises InvalidInput with every problem.
+    $STATE_DIRECTORY is read. Without `links`, a file that is a symbolic link is refused. Nothing is resolved or connected.
+    Raises InvalidInput with every problem.
     """
     file = Path(os.path.abspath(path))  # noqa: PTH100  # links stay: the loader looks for their flips
-    problems = Problems(file.name if revision is None else f"{revision.name}:{file.name}")
-    data = _read(file, shown=path) if revision is None else _read_at(revision, file.name)
-    root = _document(data, problems)
-    values = decode(root, config_fields(store_types), problems)
-    _check_environments(values, environment, root, problems)
+    texts = ConfigTexts(file, path, revision, links=links)
+    problems = LayeredProblems(texts.name(file))
+    fields = config_fields(store_types)
+    data = [texts.main()]
+    base = _document(data[0], problems)
+    head = decode(_only(base, HEAD), [field for field in fields if field.name in HEAD], problems)
+    in_force = environment or head["environment"]
+    _check_environments(head, environment, base, problems)
+    overlay = texts.overlay(in_force if in_force in head["environments"] else None)
+    root = base
+    if overlay is not None:
+        data.append(overlay[1])
+        root = _with_overlay(base, overlay[1], texts.name(overlay[0]), problems)
+        head["vars"] = _variables(root, fields, problems)
+    problems.variables = head["vars"]
+    values = decode(_without(root, HEAD), fields, problems) | head
     _check_grants(values, root, problems)
     problems.raise_if_any()
     policy = override(Policy(), values["policy"])
@@ -56,7 +74,9 @@ def load_config(
         state_dir=_state_dir(file.parent, values["state_dir"], environ),
         stores={name: store.configured(name, policy) for name, store in values["stores"].items()},
         environments=values["environments"],
-        environment=environment or values["environment"],
+        environment=in_force,
+        variables=values["vars"],
+        overlay=None if overlay is None else overlay[0],
         policy=policy,
         run=_run(values.get("run")),
         source=git_source(values["source"]),
@@ -66,13 +86,8 @@ def load_config(
         pass_limits=pass_limits(values["limits"]),
         journal=journal_limits(values["journal"]),
         authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
-        digest=text_digest(data),
+        digest=joined_digest([text_digest(text) for text in data]),
     )
-
-
-def text_digest(data: bytes) -> bytes:
-    """What the text of a configuration is recognised by."""
-    return blake2b(data, digest_size=16).digest()
 
 
 def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Credential, ...]:
@@ -81,43 +96,64 @@ def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Cr
     return written if isinstance(written, tuple) else (written,)
 
 
-def _read(file: Path, shown: Path) -> bytes:
-    """The bytes of the file, through its folder with all links resolved, so that one version of the folder is read.
-    Raises InvalidInput."""
-    try:
-        return (file.parent.resolve() / file.name).read_bytes()
-    except FileNotFoundError:
-        hint = "create one with kvsync init, or pass its path with -c"
-        raise InvalidInput([Problem(f"{shown}: no such configuration file", hint=hint, kind=Kind.UNREADABLE)]) from None
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        reason = error.strerror if isinstance(error, OSError) else "its symbolic links form a loop"
-        raise InvalidInput(
-            [Problem(f"{shown}: cannot read the configuration: {reason}", kind=Kind.UNREADABLE)]
-        ) from None
+def _document(data: bytes, problems: LayeredProblems) -> nodes.Node:
+    found = _single_document(data, problems.file, problems)
+    if found is None:
+        problems.add("the file is empty", None, "create one with kvsync init")
+        raise InvalidInput(problems.all())
+    return found
 
 
-def _read_at(revision: ConfigRevision, name: str) -> bytes:
-    try:
-        return revision.files[name]
-    except KeyError:
-        hint = "merge the configuration first, so that state files can be checked against it"
-        raise InvalidInput(
-            [Problem(f"{revision.name} does not contain {name}", hint=hint, kind=Kind.UNREADABLE)]
-        ) from None
-
-
-def _document(data: bytes, problems: Problems) -> nodes.Node:
-    parsed = parse_all(data, problems.file)
+def _single_document(data: bytes, name: str, problems: LayeredProblems) -> nodes.Node | None:
+    """The document of a file; None when the file has none. Raises InvalidInput when it is not known what the file says."""
+    parsed = parse_all(data, name)
     problems.extend(parsed.problems)
     if not parsed.complete:
         problems.raise_if_any()  # what the rest of the file would say is not known
     documents = parsed.documents
-    if not documents or (isinstance(documents[0], nodes.Scalar) and documents[0].is_null):
-        problems.add("the file is empty", None, "create one with kvsync init")
-        raise InvalidInput(problems.all())
+    for document in documents:
+        problems.assign(document, name)
     for extra in documents[1:]:
         problems.add("the configuration must be a single YAML document", extra)
+    if not documents or (isinstance(documents[0], nodes.Scalar) and documents[0].is_null):
+        return None
     return documents[0]
+
+
+def _with_overlay(base: nodes.Node, data: bytes, name: str, problems: LayeredProblems) -> nodes.Node:
+    """The tree of the configuration with the overlay merged over it."""
+    over = _single_document(data, name, problems)
+    if over is None or not isinstance(base, nodes.Mapping):
+        return base
+    if not isinstance(over, nodes.Mapping):
+        problems.add(f"expected a mapping, found {found(over)}", over, "write the fields of kvsync.yaml to replace")
+        return base
+    for field in ("environments", "environment"):
+        if field in over.items:
+            problems.add(f"{field} is not allowed in an overlay", over.items[field][0], "set it in kvsync.yaml")
+    return merge(base, over, problems)
+
+
+def _variables(root: nodes.Node, fields: Sequence[Field], problems: Problems) -> Mapping[str, str]:
+    """The variables of the configuration with its overlay."""
+    values = decode(_only(root, frozenset({"vars"})), [field for field in fields if field.name == "vars"], problems)
+    variables: Mapping[str, str] = values["vars"]
+    return variables
+
+
+def _only(root: nodes.Node, names: frozenset[str]) -> nodes.Node:
+    return _filtered(root, lambda name: name in names)
+
+
+def _without(root: nodes.Node, names: frozenset[str]) -> nodes.Node:
+    return _filtered(root, lambda name: name not in names)
+
+
+def _filtered(root: nodes.Node, is_wanted: Callable[[str], bool]) -> nodes.Node:
+    """The same mapping with some of its fields; anything else as it is."""
+    if not isinstance(root, nodes.Mapping):
+        return root
+    return nodes.Mapping({name: item for name, item in root.items.items() if is_wanted(name)}, root.line, root.column)
 
 
 def _check_environments(values: Mapping[str, Any], chosen: str | None, root: nodes.Node, problems: Problems) -> None:

@@ -222,7 +222,8 @@ class JournalLimits:
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
-    digests. `authority` decides what state files may do. `digest` is of the text that it was read from."""
+    digests. `authority` decides what state files may do. `variables` are the `vars:` of the file and of its `overlay`, which is
+    None when the environment in force has none. `digest` identifies the texts that it was read from."""
 
     file: Path
     root: Path
@@ -232,6 +233,8 @@ class Config:
     stores: Mapping[str, StoreConfig]
     environments: tuple[str, ...] = ()
     environment: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    overlay: Path | None = None
     policy: Policy = field(default_factory=Policy)
     run: RunConfig = field(default_factory=RunConfig)
     source: GitSource | None = None

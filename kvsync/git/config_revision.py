@@ -63,7 +63,8 @@ async def _files(objects: GitObjects, commit: str, inside: Sequence[str], config
 
 def is_named_after(file: Path, config: Path) -> bool:
     """True for the configuration itself, and for what lies next to it and is called after it, as `kvsync.prod.yaml` is."""
-    return file.name == config.name or (file.suffix == config.suffix and file.name.startswith(f"{config.stem}."))
+    suffixes = {config.suffix, ".yaml", ".yml"} if config.suffix in (".yaml", ".yml") else {config.suffix}
+    return file.name == config.name or (file.suffix in suffixes and file.name.startswith(f"{config.stem}."))
 
 
 def _folder_of(config: Path) -> Path:

@@ -66,9 +66,11 @@ class CredentialDecoder(Decoder):
 
     def _reference(self, kind: CredentialKind, name: Node, problems: Problems, what: str) -> Any:
         pattern, meaning = _NAMES[kind]
-        if isinstance(name, Scalar) and not name.is_null and re.fullmatch(pattern, name.text):
-            return Credential(kind, name.text, problems.origin(name))
-        problems.add(at(what, f"expected {meaning}"), name)
+        written = problems.text_of(name, what, private=True) if isinstance(name, Scalar) and not name.is_null else ""
+        if written and re.fullmatch(pattern, written):
+            return Credential(kind, written, problems.origin(name))
+        if written is not None:
+            problems.add(at(what, f"expected {meaning}"), name)
         return INVALID
 
     def schema(self) -> Schema:

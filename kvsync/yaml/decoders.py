@@ -72,8 +72,11 @@ class ScalarDecoder(Decoder):
         """The value, or INVALID with a problem noted."""
         if not isinstance(node, Scalar) or node.is_null:
             return self.refuse(node, problems, what)
+        text = problems.text_of(node, what, private=self.private)
+        if text is None:
+            return INVALID
         try:
-            return self.read(node.text, node.plain)
+            return self.read(text, node.plain)
         except ValueError as error:
             hint = str(error) or None
         if not self.private:

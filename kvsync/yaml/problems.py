@@ -41,6 +41,11 @@ class Problems:
         """The place of `node`; without a node, the start of the file."""
         return Origin(self.file, node.line, node.column) if node else Origin(self.file, 1, 1)
 
+    def text_of(self, node: Scalar, what: str, *, private: bool = False) -> str | None:
+        """The text of a scalar, with its variables expanded in a file that may use them. None, with a problem noted at `what`,
+        when they cannot be; `private` texts are not repeated in the message."""
+        return node.text
+
     def add(self, message: str, node: Node | None, hint: str | None = None, kind: Kind = Kind.INVALID) -> None:
         """Note a problem at the place of `node` (None: of the whole file). Raises TooManyProblemsError."""
         if len(self._found) == self._most:

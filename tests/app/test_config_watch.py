@@ -157,3 +157,23 @@ async def test_an_environment_that_changes_needs_a_restart(repo: MemoryRepositor
         await look(repo, reconciler)
         with pytest.raises(InvalidInput, match="environment cannot change"):
             await look(repo, reconciler, after=REST)
+
+
+async def test_an_overlay_that_appears_is_loaded_like_the_configuration(repo: MemoryRepository) -> None:
+    """The overlay of the environment in force is watched, also while there is none, and a broken one holds every target."""
+    repo.configure(more="environments: [dev, prod]\nenvironment: prod\n")
+    await repo.settle({"a": 1, "b": 1})
+    overlay, other = (repo.root / f"kvsync.{name}.yaml" for name in ("prod", "dev"))
+    async with following(repo) as reconciler:
+        other.write_text("nonsense: 1\n")
+        overlay.write_text("policy: {prune: off}\n")
+        repo.want({"a": 1})
+        await look(repo, reconciler)
+        assert await look(repo, reconciler, after=REST)
+        assert (await reconciler.reconcile(PassRequest(WEB), lambda: False)).ok
+        assert repo.values() == {"a": "1", "b": "1"}
+        overlay.write_text("nonsense: 1\n")
+        await look(repo, reconciler)
+        with pytest.raises(InvalidInput, match="nonsense"):
+            await look(repo, reconciler, after=REST)
+        assert "kvsync.prod.yaml" in str((await reconciler.load()).hold_all[0])

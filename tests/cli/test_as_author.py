@@ -197,3 +197,23 @@ def test_a_change_does_not_choose_which_file_is_the_configuration(change: Repo, 
     done = change.run("validate", "--as-author", code=78 if name == "kvsync.yaml" else 0)
     assert "hunter2" not in done.stdout + done.stderr
     assert ("kvsync.yaml: is a symbolic link" in done.stderr) is (name == "kvsync.yaml")
+
+
+def test_overlays_come_from_the_target_branch_too(change: Repo) -> None:
+    """A change cannot widen its rights in an overlay, and what it widens there is listed with its environment."""
+    declared = f"{CONFIGURATION}environments: [dev, prod]\n"
+    change.write("kvsync.yaml", declared)
+    commit(change)
+    git(change.root, "update-ref", "refs/remotes/origin/main", "HEAD")
+    change.write("kvsync.prod.yaml", "policy: {prune: scope}\n")
+    change.write("state/web.prod.yaml", "policy: {prune: scope}\n")
+    commit(change)
+    change.run("--env", "prod", "validate")
+    done = change.run("--env", "prod", "validate", "--as-author", code=78)
+    assert "state/web.prod.yaml:1:17: policy.prune: would delete every entry" in done.stderr
+    assert "widens   stores.local.policy.prune: lets kvsync delete every entry" in done.stderr
+    done = change.run("validate", "--as-author", code=78)
+    assert "scope, was owned (in prod)" in done.stderr
+    (change.root / "kvsync.prod.yaml").unlink()
+    (change.root / "kvsync.prod.yaml").symlink_to("/etc/hostname")
+    assert "kvsync.prod.yaml: is a symbolic link" in change.run("validate", "--as-author", code=78).stderr

@@ -18,6 +18,8 @@ owner: {owner}    # kvsync marks every entry it writes with this id, and deletes
 
 state: ["state/**/*.yaml"]    # the files that describe the entries
 
+# environments: [dev, prod]    # with --env prod, kvsync.prod.yaml overrides this file, and state/web.prod.yaml state/web.yaml
+
 stores:
   local: {{type: sqlite, path: .kvsync/store.db}}    # "kvsync stores" lists all types
 

@@ -16,9 +16,13 @@ from kvsync.util.escaping import encode_json
     examples=("schema state > .vscode/kvsync-state.json", "schema config", "schema plan"),
     exits=(Exit.DONE,),
 )
-@click.argument("which", type=click.Choice(["config", "state", "plan", "notice"]), metavar="{config,state,plan,notice}")
+@click.argument(
+    "which",
+    type=click.Choice(["config", "overlay", "state", "plan", "notice"]),
+    metavar="{config,overlay,state,plan,notice}",
+)
 def schema(_settings: GlobalOptions, which: str) -> Exit:
-    """Print the JSON Schema of the configuration, state files, plan documents, or the messages of run.notify.
+    """Print the JSON Schema of the configuration, its overlays, state files, plan documents, or the messages of run.notify.
 
     To use it in an editor with a YAML language server, start the file with: # yaml-language-server: $schema=FILE
     """

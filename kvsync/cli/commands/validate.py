@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,7 +72,9 @@ async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
         settings.environment,
         revision,
         every_environment=chosen.all_environments,
-        opened=lambda state_dir, revision: opening.workspace(settings, state_dir=state_dir, revision=revision),
+        opened=lambda state_dir, revision, environment: opening.workspace(
+            replace(settings, environment=environment or settings.environment), state_dir=state_dir, revision=revision
+        ),
     )
     listed = sorted(checked.problems, key=place_of)
     try:

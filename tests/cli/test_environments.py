@@ -1,0 +1,41 @@
+"""Environments on the command line: another account with `--env`, and checks of all overlays."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import CONFIGURATION, Repo
+
+DECLARED = f"{CONFIGURATION}environments: [dev, prod, test]\nenvironment: dev\n"
+
+
+def test_one_command_serves_two_accounts(repo: Repo) -> None:
+    """The overlay leads to another account, whatever files have no overlay of their own, and dev is left alone."""
+    repo.write("kvsync.yaml", DECLARED)
+    repo.write("kvsync.prod.yaml", "stores: {local: {path: .kvsync/prod.db}}\n")
+    repo.run("apply", "--yes")
+    repo.write("state/new.yaml", "store: local\nnamespace: new\nkeys: {a: 1}\n")
+    plan = repo.json("--env", "prod", "plan")
+    assert plan["summary"]["create"] == 4
+    repo.run("apply", "--yes", env={"KVSYNC_ENV": "prod"})
+    assert repo.json("--env", "prod", "plan")["summary"]["create"] == 0
+    assert repo.json("plan")["summary"]["create"] == 1
+
+
+def test_validate_checks_the_overlays_of_all_environments(repo: Repo) -> None:
+    """A mistake in the overlay of any declared environment is found, and each environment uses its own stores."""
+    repo.write("kvsync.yaml", DECLARED)
+    repo.write("kvsync.prod.yaml", "stores: {extra: {type: memory}}\n")
+    repo.write("state/web.prod.yaml", "stores: [local, extra]\n")
+    repo.write("kvsync.test.yaml", "policy: {prune: all}\n")
+    done = repo.run("validate", code=78)
+    assert "kvsync.test.yaml:1:17: policy.prune: expected one of" in done.stderr
+    assert "1 problem" in done.stderr
+    repo.write("kvsync.test.yaml", "")
+    assert [one["environment"] for one in repo.json("validate")["environments"]] == ["dev", "prod", "test"]
+
+
+def test_state_files_cannot_read_overlays(repo: Repo) -> None:
+    """An overlay belongs to the operator as the configuration does."""
+    repo.write("kvsync.yaml", DECLARED)
+    repo.write("kvsync.prod.yml", "vars: {a: b}\n")
+    repo.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {a: {file: ../kvsync.prod.yml}}\n")
+    assert "it is the configuration" in repo.run("validate", code=78).stderr
