@@ -46,6 +46,7 @@ HEAVY = (
     "cronsim",
     "hypothesis",
     "httpx",
+    "httpx2",
     "httpx_aiohttp",
     "opentelemetry",
     "pytest",
@@ -177,7 +178,7 @@ def test_the_middle_is_pure() -> None:
 
 def test_httpx_has_one_home() -> None:
     """At most one module imports the HTTP client, so that another one can take its place."""
-    clients = {"httpx", "httpx_aiohttp"}
+    clients = {"httpx", "httpx2", "httpx_aiohttp"}
     users = [file.name for _, file in parts() if clients & {name.partition(".")[0] for name in imports_of(file)}]
     assert len(users) <= 1
 
