@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from copy import copy
-from typing import Any, Final
+from typing import Final
 
-from kvsync.desired.expansion import Expansion, options_size, written_size
-from kvsync.desired.fields import AFTER_ALL, LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
+from kvsync.desired.entry_options import ENTRY_NAMES, FORMS, LABEL_NAMES, EntryOptions, OptionsReader
+from kvsync.desired.expansion import Expansion, written_size
+from kvsync.desired.fields import VALUE_FORMS, Options, Placed
 from kvsync.desired.jail import UnreadableError
-from kvsync.desired.rows import RowBuilder, RowTemplate
+from kvsync.desired.rows import RowBuilder
 from kvsync.desired.tree import is_text
 from kvsync.desired.values import Value, ValueContext, is_absolute, note_unreadable, read_value
 from kvsync.errors import Kind, Problem
-from kvsync.model.canonical import is_json_type
-from kvsync.model.entry import Mode
-from kvsync.yaml.fields import INVALID, Decoder, Problems, is_extension
+from kvsync.yaml.fields import Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import at, inside, name_hint, quoted
 
-_FORMS: Final = frozenset(VALUE_FORMS)
 _INLINE: Final = frozenset({"value", "json", "base64"})
 """Forms whose value stands in the file."""
 
-_OPTIONS: Final[dict[str, Decoder]] = {
-    field.name: field.decoder for field in LABELLED_FIELDS if field.name not in _FORMS
-}
-_SILENT: Final = _FORMS | {"labels"}
-_LABEL_NAMES: Final = (*VALUE_FORMS, *_OPTIONS)
-_ENTRY_NAMES: Final = (*_LABEL_NAMES, "labels", "remove")
 _FEW: Final = 3
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _NULL_HINT: Final = 'for an empty value, write ""'
 _FORMS_HINT: Final = f"write one of {', '.join(VALUE_FORMS)}"
 _LIST_HINT: Final = "to store a list, write {json: […]}"
-
-
-class _EntryOptions:
-    """What is said of an entry besides its value, what it inherits included, and the shapes that this comes to."""
-
-    __slots__ = ("numbers", "options", "own", "size")
-
-    def __init__(self, own: Options, options: Options) -> None:
-        self.own, self.options = own, options
-        self.numbers: dict[tuple[bool, bool], int] = {}
-        self.size = options_size(options)
-
-    def inherited(self) -> _EntryOptions:
-        """The same for an entry below, which says nothing of its own."""
-        if not self.own:
-            return self
-        below = copy(self)
-        below.own = {}
-        return below
 
 
 class EntryReader:
@@ -63,8 +35,8 @@ class EntryReader:
     ) -> None:
         self._draft, self._around, self._problems = draft, around, problems
         self._expansion = Expansion(around, problems, stores)
-        self._defaults = _EntryOptions({}, defaults)
-        self._known: dict[tuple[_EntryOptions, Any], _EntryOptions] = {}
+        self._options = OptionsReader(defaults, self._expansion, problems)
+        self._defaults = self._options.defaults
         self.secrets: list[str] = []
         self.warnings: list[Problem] = []
 
@@ -106,10 +78,7 @@ class EntryReader:
             self._problems.add(at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"), node)
         if hidden:
             self.warnings.append(self._left_out(hidden, node, what))
-        self._take_options(node, self._defaults)
-        own = packed({name: value for name, value in written.items() if name in _OPTIONS})
-        said = _EntryOptions(own, merged(self._defaults.options, own))
-        self._check_lifetime(said, node, what)
+        said = self._options.read_files(item, what)
         for name, data in found:
             if is_text(name):
                 self._expansion.take_entries(node, 1, len(written["prefix"]) + len(name), said.size)
@@ -133,7 +102,7 @@ class EntryReader:
             self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
 
     def _read_scalar(
-        self, key: str, label: str | None, node: Scalar, said: _EntryOptions, place: Scalar, what: str
+        self, key: str, label: str | None, node: Scalar, said: EntryOptions, place: Scalar, what: str
     ) -> None:
         if node.is_null:
             self._problems.add(at(what, "a value must not be null"), node, _NULL_HINT)
@@ -144,7 +113,7 @@ class EntryReader:
     def _read_mapping(self, key: Scalar, node: Mapping, what: str) -> None:
         if self._is_misplaced(node, what):
             return
-        said = self._said(node, self._defaults, what, _ENTRY_NAMES)
+        said = self._options.read(node, self._defaults, what, ENTRY_NAMES)
         value, is_wrong = self._value(node, said.own, what)
         labels = node.items.get("labels")
         if labels is not None:
@@ -161,14 +130,14 @@ class EntryReader:
             self._problems.add(at(what, "remove is only allowed in overlays"), node.items["remove"][0], hint)
             return True
         first = next((name for name in node.items if not is_extension(name)), None)
-        if first is not None and node.items.keys().isdisjoint(_ENTRY_NAMES):
-            hint = f"to store data, write {{json: …}}; {name_hint(first, _ENTRY_NAMES)}"
+        if first is not None and node.items.keys().isdisjoint(ENTRY_NAMES):
+            hint = f"to store data, write {{json: …}}; {name_hint(first, ENTRY_NAMES)}"
             self._problems.add(at(what, f"unknown field {quoted(first)}"), node, hint)
             return True
         return False
 
     def _read_labels(
-        self, key: Scalar, node: Node, value: Value | None, is_wrong: bool, said: _EntryOptions, what: str
+        self, key: Scalar, node: Node, value: Value | None, is_wrong: bool, said: EntryOptions, what: str
     ) -> None:
         if isinstance(node, Sequence) and node.items:
             self._read_label_list(key.text, node, value, is_wrong, said, what)
@@ -183,7 +152,7 @@ class EntryReader:
             self._problems.add(at(what, "expected labels"), node, hint)
 
     def _read_label_list(
-        self, key: str, node: Sequence, value: Value | None, is_wrong: bool, said: _EntryOptions, what: str
+        self, key: str, node: Sequence, value: Value | None, is_wrong: bool, said: EntryOptions, what: str
     ) -> None:
         if value is None and not is_wrong:
             self._problems.add(at(what, "a list of labels needs a value"), node)
@@ -205,12 +174,12 @@ class EntryReader:
         return bool(label.text)
 
     def _read_label(
-        self, key: str, label: Scalar, node: Node, parent: Value | None, under: _EntryOptions, what: str
+        self, key: str, label: Scalar, node: Node, parent: Value | None, under: EntryOptions, what: str
     ) -> None:
         if isinstance(node, Scalar):
             self._read_scalar(key, label.text, node, under, label, what)
         elif isinstance(node, Mapping):
-            said = self._said(node, under, what, _LABEL_NAMES)
+            said = self._options.read(node, under, what, LABEL_NAMES)
             value, is_wrong = self._value(node, said.own, what)
             if value is None and parent is not None and not is_wrong:
                 self._expansion.take_text(label, len(parent.data))
@@ -222,45 +191,9 @@ class EntryReader:
         else:
             self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
 
-    def _said(self, node: Mapping, under: _EntryOptions, what: str, names: tuple[str, ...]) -> _EntryOptions:
-        """What a mapping says besides its value. What many entries say in the same words is read once."""
-        silent = _SILENT if names is _ENTRY_NAMES else _FORMS
-        words = tuple([(name, _words(item[1])) for name, item in node.items.items() if name not in silent])
-        if not words:
-            return under.inherited()
-        known = self._known.get((under, words))
-        if known is not None:
-            return known
-        self._take_options(node, under)
-        before = len(self._problems)
-        own = self._options(node, what, names)
-        said = _EntryOptions(own, merged(under.options, own))
-        self._check_lifetime(said, node, what)
-        if len(self._problems) == before:
-            self._known[under, words] = said
-        return said
-
-    def _take_options(self, node: Node, under: _EntryOptions) -> None:
-        """Count what a mapping says besides its value, laid over what it inherits."""
-        assert isinstance(node, Mapping)
-        own = sum([written_size(member) for name, (_, member) in node.items.items() if name in _OPTIONS])
-        self._expansion.take_text(node, own + under.size)
-
-    def _options(self, node: Mapping, what: str, names: tuple[str, ...]) -> Options:
-        options: Options = {}
-        for name, (key, member) in node.items.items():
-            decoder = _OPTIONS.get(name)
-            if decoder is not None:
-                value = decoder.decode(member, self._problems, inside(what, name))
-                if value is not INVALID:
-                    options[name] = value
-            elif name not in names and not is_extension(name):
-                self._problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, names))
-        return packed(options)
-
     def _value(self, node: Mapping, own: Options, what: str) -> tuple[Value | None, bool]:
         """The value that an entry gives, and whether something is wrong with it."""
-        forms = [name for name in node.items if name in _FORMS]
+        forms = [name for name in node.items if name in FORMS]
         if not forms:
             return None, False
         if len(forms) > 1:
@@ -274,59 +207,20 @@ class EntryReader:
             self._problems.add(message, node.items["sensitive"][0], "remove sensitive")
         return value, value is None
 
-    def _check_lifetime(self, said: _EntryOptions, node: Node, what: str) -> None:
-        own, ttl = said.own, said.options.get("ttl")
-        if own.get("ttl") is not None and "expires_at" in own:
-            hint = "a ttl is renewed, expires_at is not; remove one of them"
-            self._problems.add(at(what, "ttl and expires_at cannot be combined"), node, hint)
-        elif own.get("renew_before") is not None and ttl is None:
-            self._problems.add(at(what, "renew_before needs a ttl"), node)
-        elif ttl is not None and said.options.get("renew_before", 0) >= ttl:
-            self._problems.add(at(what, f"renew_before must be shorter than the ttl of {ttl}s"), node)
-
-    def _add(self, key: str, label: str | None, value: Value, said: _EntryOptions, place: Node) -> None:
+    def _add(self, key: str, label: str | None, value: Value, said: EntryOptions, place: Node) -> None:
         self._expansion.take_entries(place, 1, len(key) + len(label or ""), said.size)
         self._append(key, label, value, said, place)
 
-    def _append(self, key: str, label: str | None, value: Value, said: _EntryOptions, place: Node) -> None:
+    def _append(self, key: str, label: str | None, value: Value, said: EntryOptions, place: Node) -> None:
         number = self._number(said, json=value.json, secret=value.secret)
         if self._draft.table[number].sensitive and (secret := value.data.decode(errors="ignore")):
             self.secrets.append(secret)
         self._draft.rows.append((key, label, value.data, number, place.line, place.column))
 
-    def _number(self, said: _EntryOptions, *, json: bool, secret: bool) -> int:
+    def _number(self, said: EntryOptions, *, json: bool, secret: bool) -> int:
         known = said.numbers.get((json, secret))
         if known is None:
-            known = said.numbers[json, secret] = self._draft.number(self._shape(said.options, json=json, secret=secret))
+            known = said.numbers[json, secret] = self._draft.number(
+                said.template(self._problems.file, self._defaults, json=json, secret=secret)
+            )
         return known
-
-    def _shape(self, options: Options, *, json: bool, secret: bool) -> RowTemplate:
-        content_type, ttl, after = options.get("content_type"), options.get("ttl"), options.get("after", ())
-        if json and content_type == self._defaults.options.get("content_type") and not is_json_type(content_type):
-            content_type = None  # what json: implies is nearer than a default meant for texts
-        return RowTemplate(
-            file=self._problems.file,
-            content_type=content_type or ("application/json" if json else None),
-            implied_type=json and content_type is None,
-            tags=options.get("tags", ()),
-            metadata=options.get("metadata"),
-            ttl=ttl,
-            expires_at=options.get("expires_at"),
-            renew_before=options.get("renew_before") if ttl is not None else None,
-            json=json,
-            mode=str(options.get("mode", Mode.ENFORCE)),
-            protected=options.get("protected", False),
-            sensitive=secret or options.get("sensitive", False),
-            after=() if after == AFTER_ALL else after,
-            after_all=after == AFTER_ALL,
-        )
-
-
-def _words(node: Node) -> Any:
-    """A node as it is written, without its place: equal words say the same."""
-    if isinstance(node, Scalar):
-        return node.text, node.plain
-    if isinstance(node, Mapping):
-        return tuple([(name, _words(member)) for name, (_, member) in node.items.items()])
-    assert isinstance(node, Sequence)
-    return (None, *[_words(item) for item in node.items])
