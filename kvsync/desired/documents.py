@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kvsync.config.authority import Authority, Denial
-from kvsync.desired.entries import EntryReader
-from kvsync.desired.fields import DOCUMENT_FIELDS, Options, Placed, merged, packed
+from kvsync.desired.entries import EntryReader, Inherited
+from kvsync.desired.field_decoders import Placed
+from kvsync.desired.fields import DOCUMENT_FIELDS, Options, merged, packed
 from kvsync.desired.model import Stores
 from kvsync.desired.rows import RowBuilder
+from kvsync.desired.templates import Variables, read_variables
 from kvsync.desired.values import ValueContext
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.entry import Move, Target
@@ -49,6 +51,7 @@ class Document:
     secrets: list[str] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     defaults: Options = field(default_factory=dict)
+    variables: Variables = field(default_factory=Variables)
 
     def policy(self, under: Policy, authority: Authority) -> Policy | None:
         """The policy of the document over that of its store, None when it has no lines of its own."""
@@ -82,13 +85,16 @@ def _scalars(nodes: Several[Node]) -> tuple[str, ...]:
 def read_document(layers: Several[Layer], stores: Stores) -> Document:
     """Read a document from its layers, the overlay last. What is wrong is noted in the problems of each layer."""
     written = [decode(layer.node, DOCUMENT_FIELDS, layer.problems) for layer in layers]
-    document = Document()
+    document = Document(variables=Variables(stores.variables))
     for layer, lines in zip(layers, written, strict=True):
         _read_names(document, layer, lines, stores.facts)
+        if "vars" in lines:
+            document.variables = read_variables(lines["vars"], document.variables, layer.around, layer.problems)
         document.defaults = merged(document.defaults, packed(lines.get("defaults", {})))
         if "policy" in lines:
             document.policies.append(lines["policy"])
             document.policy_origin = layer.problems.origin(layer.node.items["policy"][0])
+    document.secrets += [document.variables.texts[name] for name in sorted(document.variables.secrets)]
     _require(layers)
     for layer, lines in zip(layers, written, strict=True):
         _check_rights(document, layer, lines, stores)
@@ -163,7 +169,8 @@ def _require(layers: Several[Layer]) -> None:
 
 
 def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:
-    reader = EntryReader(document.draft, document.defaults, layer.around, layer.problems, len(document.stores))
+    given = Inherited(document.defaults, document.variables, max(len(document.stores), 1))
+    reader = EntryReader(document.draft, given, layer.around, layer.problems)
     keys = lines.get("keys")
     if keys is not None:
         reader.read(keys.items, _replaced(above, keys))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from kvsync.desired.entry_options import ENTRY_NAMES, FORMS, LABEL_NAMES, EntryOptions, OptionsReader
 from kvsync.desired.expansion import Expansion, written_size
-from kvsync.desired.fields import VALUE_FORMS, Options, Placed
+from kvsync.desired.field_decoders import Placed
+from kvsync.desired.fields import VALUE_FORMS, Options
 from kvsync.desired.jail import UnreadableError
 from kvsync.desired.rows import RowBuilder
+from kvsync.desired.templates import Variables, read_template
 from kvsync.desired.tree import is_text
 from kvsync.desired.values import Value, ValueContext, is_absolute, note_unreadable, read_value
 from kvsync.errors import Kind, Problem
@@ -26,16 +30,24 @@ _FORMS_HINT: Final = f"write one of {', '.join(VALUE_FORMS)}"
 _LIST_HINT: Final = "to store a list, write {json: […]}"
 
 
-class EntryReader:
-    """Reads the entries of one file of a document, which names so many `stores`, into `draft`. `defaults` hold for all,
-    packed."""
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What the entries of a document have in common: `defaults` for all, packed, the variables of templates, and the number of
+    stores that the document names."""
 
-    def __init__(
-        self, draft: RowBuilder, defaults: Options, around: ValueContext, problems: Problems, stores: int = 1
-    ) -> None:
+    defaults: Options
+    variables: Variables
+    stores: int = 1
+
+
+class EntryReader:
+    """Reads the entries of one file of a document into `draft`."""
+
+    def __init__(self, draft: RowBuilder, inherited: Inherited, around: ValueContext, problems: Problems) -> None:
         self._draft, self._around, self._problems = draft, around, problems
-        self._expansion = Expansion(around, problems, stores)
-        self._options = OptionsReader(defaults, self._expansion, problems)
+        self._variables = inherited.variables
+        self._expansion = Expansion(around, problems, inherited.stores)
+        self._options = OptionsReader(inherited.defaults, self._expansion, problems)
         self._defaults = self._options.defaults
         self.secrets: list[str] = []
         self.warnings: list[Problem] = []
@@ -201,11 +213,16 @@ class EntryReader:
             return None, True
         if forms[0] in _INLINE:
             self._expansion.take_text(node, written_size(node.items[forms[0]][1]))
-        value = read_value(forms[0], node.items[forms[0]][1], self._around, self._problems, what)
+        value = self._read_form(forms[0], node.items[forms[0]][1], what)
         if value is not None and value.secret and own.get("sensitive") is False:
-            message = at(what, "a value from the environment is always sensitive")
+            message = at(what, "a value from the environment, or with a part from there, is always sensitive")
             self._problems.add(message, node.items["sensitive"][0], "remove sensitive")
         return value, value is None
+
+    def _read_form(self, form: str, node: Node, what: str) -> Value | None:
+        if form == "template":
+            return read_template(node, self._variables, self._problems, what, partial(self._expansion.take_text, node))
+        return read_value(form, node, self._around, self._problems, what)
 
     def _add(self, key: str, label: str | None, value: Value, said: EntryOptions, place: Node) -> None:
         self._expansion.take_entries(place, 1, len(key) + len(label or ""), said.size)

@@ -6,7 +6,8 @@ from copy import copy
 from typing import Any, Final
 
 from kvsync.desired.expansion import Expansion, options_size, written_size
-from kvsync.desired.fields import AFTER_ALL, LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
+from kvsync.desired.field_decoders import AFTER_ALL, Placed
+from kvsync.desired.fields import LABELLED_FIELDS, VALUE_FORMS, Options, merged, packed
 from kvsync.desired.rows import RowTemplate
 from kvsync.model.canonical import is_json_type
 from kvsync.model.entry import Mode

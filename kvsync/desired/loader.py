@@ -52,7 +52,9 @@ class Source:
         self._config, self._stores = config, stores
         self._cache = cache or Cache(None, None)
         self._authority = config.authority.knowing_ids(partial(_is_by_id, stores))
-        self._reader = Reader(config, Stores(stores, config.stores, self._authority), self._cache, environ)
+        self._reader = Reader(
+            config, Stores(stores, config.stores, self._authority, config.variables), self._cache, environ
+        )
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
         self._places = TargetPlaces(stores, config.stores)

@@ -44,11 +44,13 @@ class StoreFacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The configured stores: what can be asked of them, how they are configured, and what state files may do with them."""
+    """The configured stores: what can be asked of them, how they are configured, and what state files may do with them.
+    `variables` are those of the configuration, for templates."""
 
     facts: Mapping[str, StoreFacts]
     configs: Mapping[str, StoreConfig]
     authority: Authority = field(default_factory=Authority)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,7 +330,8 @@ def _facts_digest(config: Config, stores: Stores) -> bytes:
         (name, one.type, one.options, one.key_format, one.policy) for name, one in sorted(stores.configs.items())
     ]
     facts = [(name, store.capabilities) for name, store in sorted(stores.facts.items())]
-    text = repr((_FORMAT, __version__, sys.version_info[:2], config.limits, configs, facts, _rights(stores.authority)))
+    rest = config.limits, configs, facts, _rights(stores.authority), sorted(stores.variables.items())
+    text = repr((_FORMAT, __version__, sys.version_info[:2], *rest))
     return blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
 
 

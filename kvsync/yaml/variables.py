@@ -30,6 +30,11 @@ def expand(text: str, variables: Mapping[str, str], *, private: bool = False) ->
     return "".join(_pieces(text, variables, private))
 
 
+def variables_in(text: str) -> frozenset[str]:
+    """The names of the variables that `text` uses."""
+    return frozenset(match[1] for match in _MARK.finditer(text) if match[1])
+
+
 def expanded_size(text: str, variables: Mapping[str, str]) -> int:
     """The characters that `expand` would return at most, counted without building them."""
     return len(text) + sum(len(variables.get(match[1] or "", "")) for match in _MARK.finditer(text))

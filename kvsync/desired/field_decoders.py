@@ -1,0 +1,138 @@
+"""Decoders that only state files need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from kvsync.yaml.fields import (
+    INVALID,
+    Decoder,
+    Problems,
+    ScalarDecoder,
+    Schema,
+    at,
+    duration,
+    found,
+    list_of,
+    one_of,
+    text,
+)
+from kvsync.yaml.nodes import Mapping, Node
+from kvsync.yaml.variables import VARIABLE_NAME
+
+VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+"""Regular expression of the names of environment variables."""
+
+SCALAR: Final[Schema] = {"type": ["string", "number", "boolean"]}
+_LONGEST_TTL: Final = (
+    2_500_000 * 86400
+)  # seconds: what is written now ends before the year 9999, the last that has a date
+AFTER_ALL: Final = "all"
+"""In place of a list of keys: everything else of the target."""
+
+
+class Placed(NamedTuple):
+    """A decoded value with the node it came from."""
+
+    value: Any
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedDecoder(Decoder):
+    """Reads with another decoder and keeps the place; gives `Placed`."""
+
+    decoder: Decoder
+
+    @property
+    def expected(self) -> str:  # type: ignore[override]  # derived, where the others store it
+        """What the other decoder expects."""
+        return self.decoder.expected
+
+    def accepts(self, node: Node) -> bool:
+        """True when the other decoder accepts."""
+        return self.decoder.accepts(node)
+
+    def decode(self, node: Node, problems: Problems, what: str) -> Any:
+        """A `Placed`, or INVALID with a problem noted."""
+        value = self.decoder.decode(node, problems, what)
+        return value if value is INVALID else Placed(value, node)
+
+    def schema(self) -> Schema:
+        """The same rules as JSON Schema."""
+        return self.decoder.schema()
+
+
+@dataclass(frozen=True, slots=True)
+class KeysDecoder(Decoder):
+    """Gives the mapping of keys as it is: its entries are read one by one, by `kvsync.desired.entries`."""
+
+    member: Callable[[], Schema]
+    expected: str = "a mapping of keys to values"
+
+    def accepts(self, node: Node) -> bool:
+        """True for mappings."""
+        return isinstance(node, Mapping)
+
+    def decode(self, node: Node, problems: Problems, what: str) -> Any:
+        """The node, or INVALID with a problem noted."""
+        if isinstance(node, Mapping):
+            return node
+        problems.add(at(what, f"expected {self.expected}, found {found(node)}"), node, "for an empty mapping, write {}")
+        return INVALID
+
+    def schema(self) -> Schema:
+        """The forms of entries as JSON Schema."""
+        return {"type": "object", "additionalProperties": self.member()}
+
+
+@dataclass(frozen=True, slots=True)
+class VariablesDecoder(KeysDecoder):
+    """Gives the mapping of variables as it is: `kvsync.desired.templates` reads it."""
+
+    expected: str = "a mapping of variables to texts"
+
+    def schema(self) -> Schema:
+        """The forms of a variable as JSON Schema."""
+        env = {"type": "string", "pattern": f"^(?:{VARIABLE})$", "description": "Environment variable with the text."}
+        form: Schema = {
+            "type": "object",
+            "properties": {"env": env},
+            "required": ["env"],
+            "additionalProperties": False,
+        }
+        names = {"pattern": f"^(?:{VARIABLE_NAME})$"}
+        return {"type": "object", "propertyNames": names, "additionalProperties": {"anyOf": [SCALAR, form]}}
+
+
+def ttl() -> Decoder:
+    """A lifetime in whole seconds, or `none`; gives the seconds, or None."""
+    stretch = duration(whole=True, minimum=1)
+    assert isinstance(stretch, ScalarDecoder)
+
+    def read(written: str, plain: bool) -> Any:
+        seconds = None if plain and written == "none" else stretch.read(written, plain)
+        if seconds is not None and seconds > _LONGEST_TTL:
+            raise ValueError(f"at most {_LONGEST_TTL // 86400}d are allowed; for an entry without an end, write none")
+        return seconds
+
+    rules: Schema = {"anyOf": [stretch.rules, {"const": "none"}]}
+    return ScalarDecoder(f"{stretch.expected} (or none)", read, rules)
+
+
+def media_type() -> Decoder:
+    """A media type, as text: stores that spell it in their own way do so for each entry."""
+    return text(r"[^\0]{1,1000}", "a media type of at most 1,000 characters")
+
+
+def after() -> Decoder:
+    """What is written before an entry: AFTER_ALL, or a tuple of keys."""
+
+    def read(written: str, _plain: bool) -> str:
+        if written != AFTER_ALL:
+            raise ValueError(f"for one key, write [{written}]")
+        return written
+
+    return one_of(ScalarDecoder("all, or a list of keys", read, {"const": AFTER_ALL}), list_of(text(), least=1))
