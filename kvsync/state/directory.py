@@ -9,8 +9,6 @@ control/wake  written to wake a running daemon
 from __future__ import annotations
 
 import hmac
-import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
@@ -21,13 +19,12 @@ from typing import Self
 from kvsync.errors import StateDirError
 from kvsync.model.entry import sealed
 from kvsync.planning.sealing import SealingKeys, sealing_keys
-from kvsync.state import lock
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
+from kvsync.state.home import DirectoryHome, Home
 from kvsync.state.journal import Journal
-from kvsync.state.keys import load_key
 from kvsync.state.ledger import Ledger
 from kvsync.state.memo import Memos
 from kvsync.state.notices import Notices
@@ -40,7 +37,6 @@ from kvsync.state.removals import Removals
 from kvsync.state.sqlite_database import open_for_reading, open_for_writing, speaking_of
 from kvsync.state.trust import find
 from kvsync.util.clock import Clock
-from kvsync.util.private_files import write_private
 
 _DIGESTS = b"kvsync digests of plans"
 
@@ -49,9 +45,9 @@ class StateDir:
     """An open state directory: `path`, which may lie in the one that was `asked` for. Reading works next to a writer, on a
     read-only file system, and before anything exists."""
 
-    def __init__(self, path: Path, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
+    def __init__(self, path: Path, home: Home, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
         self.path = self.asked = path
-        self._database = database
+        self._home, self._database = home, database
         self._owner_keys: tuple[bytes, ...] = ()
         context = Context(database, lambda: self.key, self.sealing_keys, clock, redact)
         self.ledger = Ledger(context)
@@ -86,9 +82,37 @@ class StateDir:
         if writable:
             _make(path)
         database = open_for_writing(path) if writable else open_for_reading(path)
-        opened = cls(path, database, clock or Clock(), redact)
+        opened = cls(path, DirectoryHome(path), database, clock or Clock(), redact)
         opened.asked = asked
         return opened
+
+    @classmethod
+    def open_postgres(
+        cls,
+        path: Path,
+        dsn: str,
+        *,
+        writable: bool,
+        config_root: Path | None = None,
+        clock: Clock | None = None,
+        redact: Callable[[str], str] = str,
+    ) -> Self:
+        """Open the state that PostgreSQL keeps, and the directory for caches only. Raises StateDirUntrusted, StateDirError."""
+        from kvsync.state.postgres_database import PostgresAddress, PostgresDatabase  # an extra
+        from kvsync.state.postgres_home import PostgresHome
+
+        asked = path.absolute()
+        with speaking_of(asked):
+            path = find(asked, config_root, _make if writable else None)
+        database = PostgresDatabase(PostgresAddress.of(dsn), read_only=not writable)
+        opened = cls(path, PostgresHome(database), database, clock or Clock(), redact)
+        opened.asked = asked
+        return opened
+
+    @property
+    def name(self) -> str:
+        """Where the state is, for people: a path, or host, port and database."""
+        return self._home.name
 
     @cached_property
     def key(self) -> bytes:
@@ -96,7 +120,7 @@ class StateDir:
         Where it cannot be kept it lasts as long as this process. Raises StateDirError."""
         with suppress(StateDirError):
             _make(self.path)
-        return load_key(self.path)
+        return self._home.key()
 
     def seal(self, fingerprint: bytes) -> str:
         """A sensitive fingerprint as it may be shown: in hex, of use only to those who have the key. Raises StateDirError."""
@@ -118,12 +142,12 @@ class StateDir:
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the one process that writes to stores, while inside. Raises LockHeld when another is, StateDirError."""
-        return lock.hold(self.path, command)
+        return self._home.hold(command)
 
     def writer(self) -> int | None:
         """The id of the process that holds the lock now, 0 if it is unknown; None when none does. Raises
         StateDirError."""
-        return lock.writer_of(self.path)
+        return self._home.writer()
 
     @property
     def control_dir(self) -> Path:
@@ -132,9 +156,7 @@ class StateDir:
 
     def wake(self) -> None:
         """Wake a running daemon, so that it looks at pauses and approvals at once. Raises StateDirError."""
-        with speaking_of(self.path):
-            self.control_dir.mkdir(mode=0o700, exist_ok=True)
-            write_private(self.control_dir / "wake", f"{os.getpid()} {time.time_ns()}\n".encode())
+        self._home.wake()
 
     @contextmanager
     def bulk(self) -> Iterator[None]:

@@ -120,7 +120,7 @@ class Journal:
 
     def run(self, run_id: str) -> RunRecord:
         """The run with this id, or the only one whose id starts so. Raises UsageError when there is none or more than one."""
-        where = "WHERE substr(id, 1, length(?)) = ? ORDER BY seq DESC LIMIT 6"
+        where = "WHERE substr(id, 1, length(CAST(? AS TEXT))) = ? ORDER BY seq DESC LIMIT 6"
         rows = self._database.query(_RUNS + where, (run_id, run_id))
         rows = [row for row in rows if row[0] == run_id] or rows
         if not rows or not run_id:

@@ -60,7 +60,7 @@ class Pauses:
 
     def all(self) -> list[Pause]:
         """Every pause, by store and namespace. Raises StateDirError."""
-        sql = "SELECT store, namespace, reason, since FROM pauses ORDER BY store, namespace"
+        sql = "SELECT store, namespace, reason, since FROM pauses ORDER BY store, namespace IS NOT NULL, namespace"
         return [Pause(*row) for row in self._database.query(sql)]
 
 

@@ -310,7 +310,7 @@ def test_a_file_in_the_place_of_the_directory(path: Path) -> None:
         StateDir.open(path, writable=True)
 
 
-def test_another_writer_that_does_not_end(path: Path, state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_writer_that_does_not_end(path: Path, directory: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database locked by another process for too long is an error that says so."""
     monkeypatch.setattr("kvsync.state.sqlite_database.BUSY_SECONDS", 0.05)
     blocker = sqlite3.connect(path / "state.db", isolation_level=None)
@@ -318,16 +318,16 @@ def test_another_writer_that_does_not_end(path: Path, state: StateDir, monkeypat
     with StateDir.open(path, writable=True) as other, pytest.raises(StateDirError, match="locked by another process"):
         other.pauses.pause("edge", None, None, 0)
     blocker.close()
-    state.ledger.record(WEB_KEY, {KEY: applied("a")})
+    directory.ledger.record(WEB_KEY, {KEY: applied("a")})
 
 
-def test_waking_is_seen_in_the_control_folder(state: StateDir) -> None:
+def test_waking_is_seen_in_the_control_folder(directory: StateDir) -> None:
     """Each wake changes what is in the folder that the daemon watches."""
-    assert list(state.control_dir.iterdir()) == []
-    state.wake()
-    [file] = state.control_dir.iterdir()
+    assert list(directory.control_dir.iterdir()) == []
+    directory.wake()
+    [file] = directory.control_dir.iterdir()
     first = file.read_text()
-    state.wake()
+    directory.wake()
     assert file.read_text() != first
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import re
+import secrets
 import signal
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from kvsync.state.before import before_of, before_text
 from kvsync.state.journal import AT_LEAST, YOUNG
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
+from tests.state.conftest import Opener
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, actual, applied, apply_one, done, print_of, start, update
 from tests.support.places import located
 
@@ -104,17 +105,17 @@ def test_the_same_key_of_two_targets_is_two_changes(state: StateDir) -> None:
     assert outcomes == {WEB: OutcomeKind.APPLIED, api: None}
 
 
-def test_ids_of_runs_are_short_sorted_and_never_twice(path: Path) -> None:
+def test_ids_of_runs_are_short_sorted_and_never_twice(open_state: Opener) -> None:
     """Runs begun at the same instant still get ids of their own, which sort in the order the runs were begun."""
-    with StateDir.open(path, writable=True, clock=FrozenClock()) as state:
+    with open_state(clock=FrozenClock()) as state:
         ids = [state.journal.begin("run").id for _ in range(3)]
         assert ids == ["20270115-080000-250", "20270115-080000-251", "20270115-080000-252"]
         assert [record.id for record in state.journal.runs(limit=2)] == ids[:0:-1]
 
 
-def test_a_run_is_found_by_the_start_of_its_id(path: Path) -> None:
+def test_a_run_is_found_by_the_start_of_its_id(open_state: Opener) -> None:
     """A unique start of an id is enough; one that is not unique, or of no run, is an error that helps on."""
-    with StateDir.open(path, writable=True, clock=FrozenClock()) as state:
+    with open_state(clock=FrozenClock()) as state:
         with pytest.raises(UsageError, match="unknown run 'x'; run `kvsync history`"):
             state.journal.run("x")
         first = state.journal.begin("run").id
@@ -154,18 +155,18 @@ def test_old_runs_are_forgotten_with_their_changes(state: StateDir) -> None:
     assert [len(state.journal.changes(run_id)) for run_id in ids] == [0, 0, 0, 1, 1]
 
 
-def test_the_journal_is_bounded_by_age_and_bytes(path: Path) -> None:
+def test_the_journal_is_bounded_by_age_and_bytes(open_state: Opener) -> None:
     """Old runs are forgotten, and runs that do not fit; the last few are kept at any age, and young ones at any size."""
     clock = FakeClock()
-    with StateDir.open(path, writable=True, clock=clock) as state:
+    with open_state(clock=clock) as state:
         for number in range(AT_LEAST + 5):
-            apply_one(state, KEY, "x" * 100_000, str(number))
+            apply_one(state, KEY, secrets.token_hex(50_000), str(number))
         clock.advance(2 * YOUNG)
         state.journal.prune(max_age=3 * YOUNG)
         assert len(state.journal.runs(100)) == AT_LEAST + 5
         state.journal.prune(max_age=YOUNG)
         assert len(state.journal.runs(100)) == AT_LEAST
-        young = [apply_one(state, KEY, "x" * 100_000, str(number)) for number in range(8)]
+        young = [apply_one(state, KEY, secrets.token_hex(50_000), str(number)) for number in range(8)]
         state.journal.prune(max_size=1_000_000)
         left = [record.id for record in state.journal.runs(100)]
         assert left[: len(young)] == [*reversed(young)]
@@ -227,9 +228,9 @@ def test_kill_between_intent_and_outcome_loses_nothing(path: Path) -> None:
         assert [record.id for record in state.journal.close_interrupted()] == [output.strip()]
 
 
-def test_an_intent_is_there_for_others_before_the_write_is_sent(path: Path, state: StateDir) -> None:
+def test_an_intent_is_there_for_others_before_the_write_is_sent(path: Path, directory: StateDir) -> None:
     """`intend` returns only once another process can read the intent."""
-    begun = state.journal.begin("apply")
+    begun = directory.journal.begin("apply")
     begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
     script = "print(len(StateDir.open(path, writable=False).journal.changes(sys.stdin.readline().strip())))"
     with start(script, path) as process:
@@ -237,23 +238,23 @@ def test_an_intent_is_there_for_others_before_the_write_is_sent(path: Path, stat
     assert output == "1\n"
 
 
-def test_a_refused_settle_changes_neither_outcome_nor_ledger(path: Path, state: StateDir) -> None:
+def test_a_refused_settle_changes_neither_outcome_nor_ledger(path: Path, directory: StateDir) -> None:
     """Outcome and ledger are one transaction: when it cannot be committed, both stay as they were."""
-    begun = state.journal.begin("apply")
+    begun = directory.journal.begin("apply")
     begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
     (path / "state.db").rename(path / "moved.db")
     with pytest.raises(StateDirError, match=r"state\.db was removed or replaced while in use; restart kvsync"):
         begun.settle(WEB_AT, [done(KEY, "Hi")])
     (path / "moved.db").rename(path / "state.db")
-    assert [change.outcome for change in state.journal.changes(begun.id)] == [None]
-    assert state.ledger.all(WEB_KEY) == {}
+    assert [change.outcome for change in directory.journal.changes(begun.id)] == [None]
+    assert directory.ledger.all(WEB_KEY) == {}
 
 
 def test_a_batch_is_recorded_whole_or_not_at_all(state: StateDir) -> None:
     """When one intent of a batch cannot be recorded none is, and the run goes on."""
     begun = state.journal.begin("apply")
     broken = Intent(Identity("broken"), Action.CREATE, Class.NEW, origin=object())  # type: ignore[arg-type]
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(Exception, match="type"):
         begun.intend(WEB_AT, [*(update(Identity(f"key/{number}"), "a", "b") for number in range(1000)), broken])
     assert state.journal.changes(begun.id) == []
     begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])

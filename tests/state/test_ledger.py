@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kvsync.model.entry import Applied, Identity, Mark, Target
 from kvsync.state import StateDir
+from tests.state.conftest import Opener
 from tests.state.examples import KEY, WEB_KEY, applied, print_of
 from tests.support.places import key_of
 
@@ -76,19 +77,19 @@ def test_a_lost_key_makes_sensitive_entries_differ(path: Path) -> None:
         assert not state.ledger.all(WEB_KEY)[KEY].matches(print_of("hunter2"))
 
 
-def test_owner_keys_seal_the_ledger_of_each_place(tmp_path: Path) -> None:
+def test_owner_keys_seal_the_ledger_of_each_place(tmp_path: Path, open_state: Opener) -> None:
     """With an owner key two state directories keep a sensitive record alike; without it the record stays as it is, and matches
     nothing."""
     kept: list[Mark] = []
     for name in ("one", "two"):
-        with StateDir.open(tmp_path / name, writable=True) as state:
+        with open_state(tmp_path / name) as state:
             state.use_owner_keys((b"o" * 32,))
             state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
             [one] = state.ledger.get(WEB_KEY, [KEY]).values()
             assert one.matches(print_of("hunter2"))
             kept.append(one.mark)
     assert kept[0] == kept[1]
-    with StateDir.open(tmp_path / "two", writable=True) as state:
+    with open_state(tmp_path / "two") as state:
         [blind] = state.ledger.get(WEB_KEY, [KEY]).values()
         assert not blind.matches(print_of("hunter2"))
         state.ledger.record(WEB_KEY, {KEY: blind})

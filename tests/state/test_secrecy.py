@@ -58,23 +58,23 @@ def test_no_sensitive_value_reaches_the_files(path: Path) -> None:
     assert b"is not allowed" in bytes_of(path)
 
 
-def test_the_search_would_find_what_is_not_sensitive(state: StateDir, path: Path) -> None:
+def test_the_search_would_find_what_is_not_sensitive(directory: StateDir, path: Path) -> None:
     """The same entry, not marked sensitive, is found: the search above looks in the right place."""
-    begun = state.journal.begin("apply")
+    begun = directory.journal.begin("apply")
     begun.intend(WEB_AT, [update(KEY, PREVIOUS, SECRET)])
     assert {PREVIOUS.encode(), print_of(SECRET)} <= {needle for needle in NEEDLES if needle in bytes_of(path)}
 
 
 @pytest.mark.parametrize("side", ["after", "before"])
-def test_sensitive_on_one_side_is_withheld_on_both(state: StateDir, path: Path, side: str) -> None:
+def test_sensitive_on_one_side_is_withheld_on_both(directory: StateDir, path: Path, side: str) -> None:
     """A value that was sensitive stays out of the journal when the files stop saying so, and the other way round."""
     mark = Mark("me", print_of(PREVIOUS), sensitive=side == "before")
     before = Actual(KEY, "1", print_of(PREVIOUS), Content(PREVIOUS.encode()), mark=mark)
-    begun = state.journal.begin("apply")
+    begun = directory.journal.begin("apply")
     begun.intend(
         WEB_AT, [Intent(KEY, Action.UPDATE, Class.CHANGED, before, print_of(SECRET), sensitive=side == "after")]
     )
-    [change] = state.journal.changes(begun.id)
+    [change] = directory.journal.changes(begun.id)
     assert change.withheld
     assert change.before is not None
     assert change.before.content is None
@@ -94,16 +94,16 @@ def test_nothing_that_travels_shows_the_key(state: StateDir) -> None:
     assert repr(state.key) not in repr(records)
 
 
-def test_a_seal_is_the_same_for_every_process_with_the_key(path: Path, state: StateDir) -> None:
+def test_a_seal_is_the_same_for_every_process_with_the_key(path: Path, directory: StateDir) -> None:
     """A saved plan made by one process is compared by another."""
-    assert run("print(StateDir.open(path, writable=False).seal(b'x'))", path) == state.seal(b"x") + "\n"
-    assert state.seal(b"x") != state.seal(b"y")
+    assert run("print(StateDir.open(path, writable=False).seal(b'x'))", path) == directory.seal(b"x") + "\n"
+    assert directory.seal(b"x") != directory.seal(b"y")
 
 
-def test_another_directory_seals_differently(state: StateDir, tmp_path: Path) -> None:
+def test_another_directory_seals_differently(directory: StateDir, tmp_path: Path) -> None:
     """A seal is worth nothing without the key it was made with."""
     with StateDir.open(tmp_path / "other", writable=True) as other:
-        assert other.seal(b"x") != state.seal(b"x")
+        assert other.seal(b"x") != directory.seal(b"x")
 
 
 def test_a_reading_command_makes_the_key_others_will_use(path: Path) -> None:
@@ -122,11 +122,11 @@ def test_without_a_place_for_a_key_sealing_still_works(tmp_path: Path) -> None:
         assert state.seal(b"x") == state.seal(b"x") != b"x".hex()
 
 
-def test_a_damaged_key_is_not_replaced_in_silence(path: Path, state: StateDir) -> None:
+def test_a_damaged_key_is_not_replaced_in_silence(path: Path, directory: StateDir) -> None:
     """A key of the wrong length is an error that says what deleting it would mean."""
     (path / "key").write_bytes(b"short")
     with pytest.raises(StateDirError, match=r"key is damaged \(5 bytes, 32 expected\); restore it, or delete it"):
-        state.seal(b"x")
+        directory.seal(b"x")
 
 
 def test_whoever_makes_the_key_second_takes_the_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

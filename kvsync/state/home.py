@@ -1,0 +1,70 @@
+"""What the state is besides its tables: the secret key, the lock, and how a running daemon is woken."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from kvsync.state import lock
+from kvsync.state.keys import load_key
+from kvsync.state.sqlite_database import speaking_of
+from kvsync.util.private_files import write_private
+
+
+class Home(Protocol):
+    """Where the state is kept. Every method raises StateDirError."""
+
+    @property
+    def name(self) -> str:
+        """What to call it, without secrets."""
+        ...
+
+    def key(self) -> bytes:
+        """The secret key, made on first use."""
+        ...
+
+    def hold(self, command: str) -> AbstractContextManager[None]:
+        """Be a process that writes to stores, while inside. Raises LockHeld when another one excludes it."""
+        ...
+
+    def writer(self) -> int | None:
+        """The id of the process that writes now, 0 if it is unknown; None when none does."""
+        ...
+
+    def wake(self) -> None:
+        """Wake running daemons, so that they look at pauses and approvals at once."""
+        ...
+
+
+class DirectoryHome:
+    """A state directory on this machine: one writing process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self._path)
+
+    def key(self) -> bytes:
+        """The directory's key; one for this process alone where none can be kept. Raises StateDirError."""
+        return load_key(self._path)
+
+    def hold(self, command: str) -> AbstractContextManager[None]:
+        """Hold the directory's lock while inside. Raises LockHeld when another process does, StateDirError."""
+        return lock.hold(self._path, command)
+
+    def writer(self) -> int | None:
+        """The process that holds the lock. Raises StateDirError."""
+        return lock.writer_of(self._path)
+
+    def wake(self) -> None:
+        """Write to the folder that the daemon watches. Raises StateDirError."""
+        control = self._path / "control"
+        with speaking_of(self._path):
+            control.mkdir(mode=0o700, exist_ok=True)
+            write_private(control / "wake", f"{os.getpid()} {time.time_ns()}\n".encode())

@@ -1,0 +1,295 @@
+"""PostgreSQL under the state: connecting, transactions, schema, and error messages.
+
+One connection a process, opened again when it breaks. Nothing depends on the session, so that PgBouncer in transaction mode
+works: no statement is prepared, and settings last for one transaction. Every wait ends: the server ends a statement after
+`STATEMENT_SECONDS`, and a server that does not answer is cut off a little later. While the database cannot be reached, calls
+fail at once instead of each waiting for it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from kvsync.errors import StateDirError
+from kvsync.state.database import Statements
+from kvsync.state.keys import KEY_BYTES
+from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
+from kvsync.state.tables import StateTable
+from kvsync.state.watchdog import Watchdog
+
+CONNECT_SECONDS: Final = 3
+STATEMENT_SECONDS: Final = 5
+GRACE_SECONDS: Final = 2.0
+"""Beyond `STATEMENT_SECONDS`, for a server that is reached but does not answer."""
+
+REST_SECONDS: Final = 1.0
+"""After a failure to connect, calls fail at once for so long."""
+
+_OLDEST_SERVER: Final = 130000
+
+_SETTINGS: Final = (
+    f"BEGIN; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '{STATEMENT_SECONDS}s';"
+    f" SET LOCAL idle_in_transaction_session_timeout = '{4 * STATEMENT_SECONDS}s'"
+)
+_SIZE: Final = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE oid = 'changes'::regclass"
+_TOO_LONG: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAddress:
+    """Where the database is. `dsn` is secret, `name` is for people: host, port and database, without user and password."""
+
+    dsn: str
+    name: str
+
+    @classmethod
+    def of(cls, dsn: str) -> PostgresAddress:
+        """The address that a connection string (URI or `name=value` pairs) gives. Raises StateDirError for one that cannot be
+        read."""
+        try:
+            parts = conninfo_to_dict(dsn)
+        except psycopg.Error:
+            raise StateDirError(
+                "postgresql",
+                "the connection string cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+            ) from None
+        host, port = parts.get("host") or parts.get("hostaddr") or "localhost", parts.get("port") or "5432"
+        host = f"[{host}]" if ":" in str(host) else host
+        name = f"postgresql://{host}:{port}/{parts.get('dbname') or parts.get('user') or ''}"
+        return cls(make_conninfo(dsn, **_defaults(parts)), name)
+
+
+def _defaults(parts: dict[str, Any]) -> dict[str, Any]:
+    wanted = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "kvsync",
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+    return {name: value for name, value in wanted.items() if name not in parts}
+
+
+class PostgresDatabase:
+    """A PostgreSQL database that holds the state. Safe to use from several threads, one at a time. `begun` is called at the
+    start of every transaction, with its statements: it may refuse by raising."""
+
+    def __init__(
+        self, address: PostgresAddress, *, read_only: bool, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.address = address
+        self.begun: Callable[[Statements], None] = lambda _statements: None
+        self.connected: Callable[[Statements], None] = lambda _statements: None
+        self._read_only, self._monotonic = read_only, monotonic
+        self._connection: psycopg.Connection[Any] | None = None
+        self._lock = threading.RLock()
+        self._watchdog = Watchdog()
+        self._depth = 0
+        self._failed_at = float("-inf")
+        self._failure: StateDirError | None = None
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows. Raises StateDirError."""
+        with self._reading() as statements:
+            return statements.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Sequence[object] = ()) -> Any:
+        """The first row, or None. Raises StateDirError."""
+        with self._reading() as statements:
+            return statements.execute(sql, parameters).fetchone()
+
+    def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
+        """The first row, or None, for each set of parameters. Raises StateDirError."""
+        with self._reading() as statements:
+            return statements.each(sql, parameters)
+
+    @contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[Statements]:
+        """All or nothing of what is done inside. Raises StateDirError."""
+        with self._lock, self._speaking():
+            if self._read_only:
+                raise StateDirError(self.address.name, "this command only reads the state")
+            if self._depth:  # as the part of a larger one
+                yield _PostgresStatements(self._open())
+                return
+            with self._begun() as statements:
+                self.begun(statements)
+                yield statements
+
+    def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
+        """Add a row to a numbered table, inside a transaction; returns its number. Raises StateDirError."""
+        (number,) = statements.execute(f"{table.insert(columns)} RETURNING {table.key[0]}", row).fetchone()
+        return int(number)
+
+    def size(self) -> int:
+        """The bytes that the journal takes, about. Raises StateDirError."""
+        return int(self.one(_SIZE)[0] or 0)
+
+    def check(self) -> None:
+        """Does nothing: a database that was removed does not answer."""
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        with self._lock, suppress(psycopg.Error):
+            self._watchdog.close()
+            if self._connection is not None:
+                self._connection.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[_PostgresStatements]:
+        """Each statement by itself, or as part of the transaction that is open."""
+        with self._lock, self._speaking():
+            connection = self._open()
+            if self._depth:
+                yield _PostgresStatements(connection, self._watchdog)
+            else:
+                with self._watchdog.watching(connection, STATEMENT_SECONDS + GRACE_SECONDS):
+                    yield _PostgresStatements(connection, self._watchdog)
+
+    @contextmanager
+    def _begun(self) -> Iterator[_PostgresStatements]:
+        """A transaction of its own: short settings apply to it alone, whatever pool lies in between."""
+        connection = self._open()
+        with self._watchdog.watching(connection, STATEMENT_SECONDS + GRACE_SECONDS):
+            connection.execute(_SETTINGS)
+            self._depth += 1
+            try:
+                yield _PostgresStatements(connection, self._watchdog)
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(psycopg.Error):  # the first error says what is wrong
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    def _open(self) -> psycopg.Connection[Any]:
+        if self._connection is not None and not self._connection.broken and not self._connection.closed:
+            return self._connection
+        if self._failure is not None and self._monotonic() < self._failed_at + REST_SECONDS:
+            raise self._failure
+        self._connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
+        self._check_server(self._connection)
+        self.connected(_PostgresStatements(self._connection))
+        self._failure = None
+        return self._connection
+
+    def _check_server(self, connection: psycopg.Connection[Any]) -> None:
+        if connection.info.server_version < _OLDEST_SERVER:
+            version = connection.info.server_version // 10000
+            raise StateDirError(self.address.name, f"PostgreSQL {version} is too old; kvsync needs version 13 or later")
+        with self._watchdog.watching(connection, STATEMENT_SECONDS + GRACE_SECONDS):
+            found = version_of(_PostgresStatements(connection))
+        if found is None:
+            raise StateDirError(self.address.name, "the database holds no state yet; run `kvsync state init`")
+        if found < VERSION and not self._read_only:
+            raise StateDirError(
+                self.address.name,
+                f"the state has schema {found}, this kvsync needs {VERSION}; run `kvsync state upgrade`",
+            )
+        if found > VERSION:
+            raise StateDirError(
+                self.address.name,
+                f"a newer kvsync wrote the state (schema {found}, this one has {VERSION}); upgrade kvsync",
+            )
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Turn errors of the driver into StateDirError; one that says the database is out of reach is remembered."""
+        try:
+            yield
+        except psycopg.ProgrammingError as error:
+            if isinstance(error, (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege)):
+                raise StateDirError(self.address.name, _words(error)) from None
+            raise
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            failure = StateDirError(self.address.name, _words(error))
+            self._failed_at, self._failure = self._monotonic(), failure
+            raise failure from None
+        except psycopg.Error as error:
+            raise StateDirError(self.address.name, _words(error)) from None
+
+
+class _PostgresStatements:
+    """An open transaction, in the words of `Statements`."""
+
+    def __init__(self, connection: psycopg.Connection[Any], watchdog: Watchdog | None = None) -> None:
+        self._connection, self._watchdog = connection, watchdog
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
+        """Run one statement."""
+        self._feed()
+        return self._connection.execute(_translated(sql), tuple(parameters))
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> None:
+        """Run one statement for each row."""
+        rows = list(rows)
+        if rows:
+            self._feed()
+            with self._connection.cursor() as cursor:
+                cursor.executemany(_translated(sql), rows)
+
+    def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
+        """The first row, or None, for each set of parameters."""
+        with self._connection.pipeline():
+            cursors = [self.execute(sql, one) for one in parameters]
+        return [cursor.fetchone() for cursor in cursors]
+
+    def _feed(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.feed()
+
+
+def upgrade(address: PostgresAddress, *, create: bool) -> int | None:
+    """Bring the schema up to date; with `create` where there is none, too. Returns the version that was found. Safe to run on
+    several machines at once. Raises StateDirError."""
+    database = PostgresDatabase(address, read_only=False)
+    with database._speaking(), psycopg.connect(address.dsn, prepare_threshold=None) as connection:
+        statements = _PostgresStatements(connection)
+        statements.execute("SELECT pg_advisory_xact_lock(?)", (SCHEMA_LOCK,))
+        found = version_of(statements)
+        if found is None and not create:
+            raise StateDirError(address.name, "the database holds no state yet; run `kvsync state init`")
+        if found is not None and found > VERSION:
+            raise StateDirError(
+                address.name, f"a newer kvsync wrote the state (schema {found}, this one has {VERSION})"
+            )
+        for statement in BASELINE if found is None else [one for step in STEPS[found - 1 :] for one in step]:
+            statements.execute(statement)
+        if found is None:
+            statements.execute("INSERT INTO kvsync_state VALUES (?, ?)", (VERSION, secrets.token_bytes(KEY_BYTES)))
+        statements.execute("UPDATE kvsync_state SET version = ?", (VERSION,))
+    return found
+
+
+def version_of(statements: Statements) -> int | None:
+    """The version of the schema; None where there is none."""
+    (there,) = statements.execute("SELECT to_regclass('kvsync_state')::text").fetchone()
+    if there is None:
+        return None
+    (version,) = statements.execute("SELECT version FROM kvsync_state").fetchone()
+    return int(version)
+
+
+def _translated(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+_PASSWORD = re.compile(r"password=\S+")
+
+
+def _words(error: psycopg.Error) -> str:
+    """What the server or the driver says, in one line."""
+    text = " ".join(_PASSWORD.sub("password=***", str(error)).split())
+    return text[:_TOO_LONG] or type(error).__name__

@@ -1,0 +1,46 @@
+"""State in PostgreSQL, besides its tables: one key for all replicas, and how they wake each other."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from kvsync.state.postgres_database import PostgresDatabase
+
+CHANNEL: Final = "kvsync"
+"""What replicas listen to."""
+
+
+class PostgresHome:
+    """A database that many processes share. It excludes no process as a whole: each target is claimed by itself."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    @property
+    def name(self) -> str:
+        """Host, port and database."""
+        return self._database.address.name
+
+    def key(self) -> bytes:
+        """The key that `kvsync state init` made, the same for all. Raises StateDirError."""
+        (key,) = self._database.one("SELECT sealing_key FROM kvsync_state")
+        return bytes(key)
+
+    @contextmanager
+    def hold(self, command: str) -> Iterator[None]:
+        """Exclude nobody."""
+        yield
+
+    def writer(self) -> int | None:
+        """The process on this machine that runs as a daemon, 0 for one elsewhere; None when none does. Raises StateDirError."""
+        row = self._database.one("SELECT pid FROM daemon")
+        return None if row is None else int(row[0])
+
+    def wake(self) -> None:
+        """Notify all replicas. Raises StateDirError."""
+        with self._database.transaction() as statements:
+            statements.execute("SELECT pg_notify(?, ?)", (CHANNEL, f"{socket.gethostname()}:{os.getpid()}"))
