@@ -33,7 +33,7 @@ GRACE_SECONDS: Final = 2.0
 """Beyond `STATEMENT_SECONDS`, for a server that is reached but does not answer."""
 
 REST_SECONDS: Final = 1.0
-"""After a failure to connect, calls fail at once for so long."""
+"""After a failure to connect, calls fail at once for this time."""
 
 _OLDEST_SERVER: Final = 130000
 
@@ -148,7 +148,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _reading(self) -> Iterator[_PostgresStatements]:
-        """Each statement by itself, or as part of the transaction that is open."""
+        """Each statement on its own, or as part of the transaction that is open."""
         with self._lock, self._speaking():
             connection = self._open()
             if self._depth:

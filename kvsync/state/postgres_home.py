@@ -15,7 +15,7 @@ CHANNEL: Final = "kvsync"
 
 
 class PostgresHome:
-    """A database that many processes share. It excludes no process as a whole: each target is claimed by itself."""
+    """A database that many processes share. It excludes no process as a whole: each target is claimed separately."""
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
