@@ -182,6 +182,7 @@ def _target() -> Schema:
     optional = {
         "outcomes": _described(_list(_outcome()), "After an apply: the outcome of each change."),
         "waiting": _described(_list(_TEXT), "Changes that must wait, and why."),
+        "notes": _described(_list(_TEXT), "What to know before the plan is applied."),
     }
     return _object(required, optional)
 
@@ -228,6 +229,11 @@ def _outcome() -> Schema:
 
 
 def _summary() -> Schema:
-    planned = {**{str(action): _COUNT for action in Action}, "unchanged": _COUNT, "foreign": _COUNT, "refused": _COUNT}
+    actions = {str(action): _COUNT for action in Action if action is not Action.RELEASE}
+    planned = {**actions, "unchanged": _COUNT, "foreign": _COUNT, "refused": _COUNT}
     outcomes = {str(kind): _COUNT for kind in OutcomeKind}
-    return _object(planned, {**outcomes, "outcomes": {"type": "object", "additionalProperties": _COUNT}} | planned)
+    return _object(
+        planned,
+        {str(Action.RELEASE): _COUNT, **outcomes, "outcomes": {"type": "object", "additionalProperties": _COUNT}}
+        | planned,
+    )

@@ -269,7 +269,7 @@ class Workspace:
             plan = empty_plan(self.state.digest_key, located, self.stores[target.store].capabilities.type)
             return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
         plan = await last.plan()
-        if plan.changes or last.failure is not None or ledger_keeper(self.stores[target.store]):
+        if plan.changes or last.failure is not None or ask.releases or ledger_keeper(self.stores[target.store]):
             self._passes[target] = last
         else:  # nothing needs it any more, and thousands of passes take much memory
             self._passes.pop(target, None)
@@ -317,7 +317,7 @@ class Workspace:
         last = self._passes.get(plan.target)
         if last is None or plan.error or self.state.pauses.is_paused(plan.target):
             return withheld(plan, "")
-        error = await last.leave_ledger(self._paces[plan.target.store], stop)
+        error = await last.leave_ledger(plan, self._paces[plan.target.store], stop)
         return replace(withheld(plan, ""), error=error)
 
     def _traffic(self, stores: Iterable[str]) -> tuple[int, int]:

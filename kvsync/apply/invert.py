@@ -121,7 +121,7 @@ def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None
     if found is None or found.content is None:
         return None
     digest = fingerprint(found.content)
-    kept_content = record.action in (Action.RENEW, Action.ADOPT)
+    kept_content = record.action in (Action.RENEW, Action.ADOPT, Action.RELEASE)
     return found.content if kept_content or before.fingerprint == digest else None
 
 

@@ -10,7 +10,7 @@ from kvsync.apply.ports import RunPort
 from kvsync.apply.read_back import kept_etag, shown_etag
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Marks
-from kvsync.model.entry import ENDED, Applied, Class, Identity, Outcome, OutcomeKind
+from kvsync.model.entry import ENDED, Action, Applied, Class, Identity, Outcome, OutcomeKind
 from kvsync.model.place import LocatedTarget
 from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store
@@ -113,6 +113,8 @@ class OutcomeRecorder:
             return self._gone(work, outcome, is_certain=False)
         if sent is None or not (is_applied or (ending.is_done and self._by_ledger)):
             return Settled(outcome)
+        if work.change.action is Action.RELEASE:
+            return Settled(outcome, gone=True)
         if sent.content is None or sent.mark is None:
             return self._gone(work, outcome, is_certain=is_applied and not work.lost)
         unseen_since = None if is_applied or _was_ours(work) else self._clock.now()

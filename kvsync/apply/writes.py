@@ -23,6 +23,9 @@ def write_for(change: Change, signer: MarkSigner, now: float, capabilities: Capa
     etag = before.etag if before is not None else None
     if change.action is Action.DELETE or after is None:
         return Write(change.identity, precondition, etag=etag)
+    if change.action is Action.RELEASE:
+        expires_at = before.expires_at if before is not None and capabilities.lifetimes is Lifetimes.NATIVE else None
+        return Write(change.identity, precondition, after.content, None, expires_at, etag)
     mark = signer.mark_of(after)
     is_touch = change.action is Action.RENEW and before is not None and _keeps_all_but_lifetime(before, mark)
     expires_at = expiry_of(after, now, capabilities)

@@ -20,7 +20,7 @@ from kvsync.errors import UsageError
 PURPOSES = {
     "Get started": ("init", "validate", "doctor", "schema", "completion"),
     "Plan and apply": ("plan", "apply", "drift", "run"),
-    "Import existing entries": ("dump", "adopt", "transfer"),
+    "Import existing entries": ("dump", "adopt", "transfer", "release"),
     "Control the daemon": ("status", "approve", "pause", "resume"),
     "Inspect and undo": ("list", "history", "undo", "explain", "stores"),
     "Test locally": ("emulate",),

@@ -12,7 +12,7 @@ reads takes the store's ledger in for itself alone, and writes nothing anywhere.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -152,6 +152,24 @@ class TargetLedger:
             await self._leave(self._keeper, clock.now(), _patience(pace, clock, stop), {})
         except StoreError as error:
             return f"the ledger could not be written to the store: {error}; the next pass tries again"
+        return None
+
+    async def give_up(
+        self, kept: Collection[Identity], pace: Pace, clock: Clock, stop: Callable[[], bool]
+    ) -> str | None:
+        """Forget everything but the entries `kept`, in the state directory and in the store; returns why the store's ledger
+        could not be changed. Raises StateDirError."""
+        if kept:
+            self._state.ledger.record(self._key, {}, [name for name in self.all() if name not in kept])
+            return await self.leave(pace, clock, stop)
+        if self._keeper is not None:
+            keeper, patience = self._keeper, _patience(pace, clock, stop)
+            try:
+                read_ledger(await _patiently(lambda: self._read_again(keeper), patience), self._subject)
+                await _patiently(lambda: keeper.remove_ledger(self._target.namespace), patience)
+            except StoreError as error:
+                return f"the ledger could not be removed from the store: {error}; run kvsync release again"
+        self._state.ledger.forget(self._key)
         return None
 
     async def _leave(self, keeper: LedgerKeeping, now: float, patience: RetryState, announced: Rows) -> None:

@@ -270,6 +270,7 @@ class Action(StrEnum):
     UPDATE = "update"
     RENEW = "renew"
     ADOPT = "adopt"
+    RELEASE = "release"
     DELETE = "delete"
 
 

@@ -13,7 +13,8 @@ class PassOptions:
 
     `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
     seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
-    deferred entries (quarantined or contended) are tried too. `from_owner` is another owner whose entries are taken over.
+    deferred entries (quarantined or contended) are tried too. `from_owner` is another owner whose entries are taken over. With
+    `releases`, ownership of everything that is ours is given up.
     """
 
     deep: bool = False
@@ -23,3 +24,4 @@ class PassOptions:
     adopt: Adopt | None = None
     retry: bool = False
     from_owner: str | None = None
+    releases: bool = False

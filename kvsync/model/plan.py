@@ -52,7 +52,7 @@ class TargetPlan:
     but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a
     renewal, an expiry to enforce, the end of a grace. `orphans` of the unchanged entries are ours, but no file names them, and
     the policy lets them stay. Without `compare_and_set` another writer's change may be overwritten
-    in the moment between kvsync's look and its write.
+    in the moment between kvsync's look and its write. `notes` are sentences that a person should know before it is applied.
     """
 
     target: Target
@@ -77,6 +77,7 @@ class TargetPlan:
     error: str | None = None
     next_moment: float | None = None
     compare_and_set: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class Summary:
     update: int = 0
     renew: int = 0
     adopt: int = 0
+    release: int = 0
     delete: int = 0
     unchanged: int = 0
     foreign: int = 0
@@ -153,7 +155,7 @@ def drifted(plan: TargetPlan) -> list[Change]:
 
 def is_quiet(plan: TargetPlan) -> bool:
     """True when there is nothing to tell of a target but its counts."""
-    differs = plan.changes or plan.refused or plan.reported or plan.moved_from is not None
+    differs = plan.changes or plan.refused or plan.reported or plan.notes or plan.moved_from is not None
     return plan.complete and not (differs or plan.parked or plan.problems or plan.error)
 
 
@@ -166,6 +168,7 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
         yield "error", plan.error
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
     yield from (("waiting", sentence) for sentence in plan.waiting)
+    yield from (("note", sentence) for sentence in plan.notes)
     if not (plan.complete or plan.parked or plan.error):
         yield "incomplete", "the listing of the store is incomplete"
 

@@ -58,7 +58,8 @@ Verdict = Change | Refusal | Idle
 class Rules:
     """What a verdict depends on besides the entry itself. `signer` tells which marks are ours. `now` is in seconds since
     the epoch, `longest` the seconds after which the store ends whatever it holds, None where entries may stay. `from_owner` is
-    another owner whose desired entries are taken over, as they are. `digest_key` is what plans are hashed with."""
+    another owner whose desired entries are taken over, as they are. With `releases`, ownership of all that is ours is given
+    up. `digest_key` is what plans are hashed with."""
 
     signer: MarkSigner
     now: float
@@ -68,6 +69,7 @@ class Rules:
     allow_protected: bool = False
     longest: float | None = None
     from_owner: str | None = None
+    releases: bool = False
 
     @property
     def owner(self) -> str:

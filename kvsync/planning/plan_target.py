@@ -27,6 +27,7 @@ from kvsync.planning.compare import Comparison, key_matcher
 from kvsync.planning.cost import cost_of
 from kvsync.planning.order import split_waiting
 from kvsync.planning.plan_inputs import PlanInputs
+from kvsync.planning.release import judge_release
 from kvsync.planning.timers import grace_end, next_moment
 
 _SAME_END = 10
@@ -76,6 +77,9 @@ def judge(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules)
     """Judge one identity, wherever it exists."""
     entry, actual = desired.entries.get(identity), facts.actual.get(identity)
     last = facts.applied.get(identity)
+    if rules.releases:
+        released = None if actual is None else judge_release(actual, last, rules.signer, rules.now)
+        return released or Idle.FOREIGN
     if (
         identity in facts.settling
         and is_as_written(entry, last)

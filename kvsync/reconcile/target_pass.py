@@ -53,6 +53,9 @@ _log = get_logger()
 _FEW_COMPARISONS: Final = 1_000_000
 """Characters of patterns, times keys, that are matched in the event loop: some milliseconds. Beyond, a thread costs less."""
 
+_SETTLED: Final = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
+"""Outcomes after which an entry is as it was planned."""
+
 
 class TargetPass:
     """One pass over one target: `plan`, then perhaps `apply`. `failure` is why the store as a whole was given up, if it was.
@@ -317,7 +320,7 @@ class TargetPass:
         self.failure = report.store_error
         error = str(report.store_error) if report.store_error else None
         if report.store_error is None or isinstance(report.store_error, PassOverdue):
-            error = await self._leave_ledger(applying.pace, applying.stop) or error
+            error = await self._finish(plan, report, applying) or error
         return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
     async def _announce(self, plan: TargetPlan, applying: ApplyOptions) -> None:
@@ -343,17 +346,35 @@ class TargetPass:
         if place.key != planned.key or place.is_resolved is not planned.is_resolved:
             self._enter(place)
 
-    async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
-        """Write the ledger that the store keeps if it is out of date, in a pass that writes nothing else; returns why that
-        could not be done. Raises StateDirError."""
-        if not self._observer.ledger.is_due(self._context.clock.now()):
+    async def leave_ledger(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> str | None:
+        """Write the ledger that the store keeps if it is out of date, or give it up, in a pass that writes nothing else;
+        returns why that could not be done. Raises StateDirError."""
+        gives_up = self._gives_up and plan.complete
+        if not gives_up and not self._observer.ledger.is_due(self._context.clock.now()):
             return None
         try:
             await self._locate_again()
         except StoreError as error:
             self._memory.drop_memo()
             return str(error)
+        if gives_up:
+            return await self._give_up({one.identity for one in plan.refused}, pace, stop)
         return await self._leave_ledger(pace, stop)
+
+    async def _finish(self, plan: TargetPlan, report: ApplyReport, applying: ApplyOptions) -> str | None:
+        """Leave the ledger in the store, or give it up after a release; returns why that could not be done."""
+        if not self._gives_up:
+            return await self._leave_ledger(applying.pace, applying.stop)
+        left = {one.identity for one in report.outcomes if one.kind not in _SETTLED}
+        return await self._give_up(left.union(one.identity for one in plan.refused), applying.pace, applying.stop)
+
+    @property
+    def _gives_up(self) -> bool:
+        """True when nothing is to be known of this place any more."""
+        return self._ask.releases and not self._ask.keys
+
+    async def _give_up(self, kept: Collection[Identity], pace: Pace, stop: Callable[[], bool]) -> str | None:
+        return await self._observer.ledger.give_up(kept, pace, self._context.clock, stop)
 
     async def _leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         error = await self._observer.ledger.leave(pace, self._context.clock, stop)
@@ -404,4 +425,6 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
 def _rules(desired: Desired, pass_context: PassContext, ask: PassOptions, store: Store, subject: PassTarget) -> Rules:
     policy, now, longest = desired.policy, pass_context.clock.now(), store.capabilities.longest
     key, adopt = pass_context.state.digest_key, ask.adopt or policy.adopt
-    return Rules(subject.signer, now, key, policy.prune, adopt, ask.allow_protected, longest, ask.from_owner)
+    return Rules(
+        subject.signer, now, key, policy.prune, adopt, ask.allow_protected, longest, ask.from_owner, ask.releases
+    )

@@ -34,7 +34,7 @@ def plan_document(plan: Plan, seal: Seal) -> Document:
         "digest": plan.digest,
         "owner": plan.owner,
         "targets": [_target(target, seal) for target in plan.targets],
-        "summary": asdict(summary(plan.targets)),
+        "summary": _summary(plan),
         "stats": asdict(plan.stats),
         **({"source": plan.source} if plan.source else {}),
         **({"unmanaged": list(map(_unmanaged, plan.unmanaged))} if plan.unmanaged else {}),
@@ -93,7 +93,16 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "place": _place(plan.place),
         "moved_from": plan.moved_from,
         **({"waiting": list(plan.waiting)} if plan.waiting else {}),
+        **({"notes": list(plan.notes)} if plan.notes else {}),
     }
+
+
+def _summary(plan: Plan) -> Document:
+    """The counts; `release` is only there in the plan of `kvsync release`."""
+    counted = asdict(summary(plan.targets))
+    if not counted["release"]:
+        del counted["release"]
+    return counted
 
 
 def _unmanaged(found: tuple[Target, int]) -> Document:

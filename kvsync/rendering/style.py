@@ -18,6 +18,7 @@ class Paint(StrEnum):
     UPDATE = "33"
     RENEW = "36"
     ADOPT = "34"
+    RELEASE = "94"
     DELETE = "31"
     REFUSED = "35"
     HEAD = "1"

@@ -38,6 +38,7 @@ _PAST = {
     Action.UPDATE: "updated",
     Action.RENEW: "renewed",
     Action.ADOPT: "adopted",
+    Action.RELEASE: "released",
     Action.DELETE: "deleted",
 }
 _T = TypeVar("_T")

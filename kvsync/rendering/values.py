@@ -47,6 +47,8 @@ class _Pair(NamedTuple):
 
 def detail_of(change: Change, owner: str, limits: DisplayLimits) -> Detail:
     """Everything a person is shown of a change besides its action, class, identity and origin."""
+    if change.action is Action.RELEASE:
+        return Detail(change.reasons)
     beside = list(_lifetime(change))
     if change.moved_to is not None:
         beside.append(f"moved to {name(change.moved_to)}")

@@ -10,7 +10,14 @@ from kvsync.model.entry import Action, Identity
 from kvsync.model.plan import Cost, Plan, Summary
 from kvsync.util.escaping import clip, escape_name, escape_text
 
-SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.RENEW: "^", Action.ADOPT: "=", Action.DELETE: "-"}
+SIGNS = {
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.RENEW: "^",
+    Action.ADOPT: "=",
+    Action.RELEASE: "<",
+    Action.DELETE: "-",
+}
 """One sign for each action."""
 
 REFUSED = "!"
@@ -53,6 +60,7 @@ def summed_up(summary: Summary) -> str:
     parts = [f"{summary.create:,} to create", f"{summary.update:,} to update"]
     parts += [f"{summary.renew:,} to renew"] if summary.renew else []
     parts += [f"{summary.adopt:,} to adopt"] if summary.adopt else []
+    parts += [f"{summary.release:,} to release"] if summary.release else []
     parts.append(f"{summary.delete:,} to delete")
     parts += [f"{summary.refused:,} refused"] if summary.refused else []
     return ", ".join([*parts, left_alone(summary)])

@@ -30,6 +30,8 @@ ON CONFLICT (place) DO UPDATE SET left_there = excluded.left_there
 _AT_ONCE = 2_000
 """Entries that are read or written while all others wait for the state directory."""
 
+_FORGET = "DELETE FROM ledger WHERE place = ?"
+_FORGET_SEEN = "DELETE FROM ledger_seen WHERE place = ?"
 _DROP = "DELETE FROM ledger WHERE place = ? AND key = ? AND label = ?"
 
 
@@ -67,6 +69,12 @@ class Ledger:
         """Note what is now in agreement, and forget what is gone, together. Raises StateDirError."""
         with self._database.transaction() as connection:
             self.write(connection, place, applied, gone)
+
+    def forget(self, place: str) -> None:
+        """Forget everything that was applied at a place, and the ledger that its store keeps. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            connection.execute(_FORGET, (place,))
+            connection.execute(_FORGET_SEEN, (place,))
 
     def seen(self, place: str) -> tuple[bytes, ...]:
         """The ledger that a store keeps itself, as this machine knows it: as last taken in, and as left there since. Raises

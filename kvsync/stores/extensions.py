@@ -59,6 +59,10 @@ class LedgerKeeping(Protocol):
         In a store in which everything ends it is given the longest life there is. Raises StoreError."""
         ...
 
+    async def remove_ledger(self, namespace: str) -> None:
+        """Delete the ledger from this namespace; that there is none is as good. Raises StoreError."""
+        ...
+
 
 @runtime_checkable
 class VersionHints(Protocol):

@@ -60,6 +60,11 @@ class IsolatedStore(StoreWrapper):
         with self._isolated("writing the ledger of", namespace, writes=True):
             await self._keeper.write_ledger(namespace, ledger)
 
+    async def remove_ledger(self, namespace: str) -> None:
+        """As the wrapped store does."""
+        with self._isolated("removing the ledger of", namespace, writes=True):
+            await self._keeper.remove_ledger(namespace)
+
     async def namespaces(self) -> Sequence[str]:
         """As the wrapped store does."""
         with self._isolated("listing the namespaces", ""):

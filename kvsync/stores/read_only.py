@@ -25,3 +25,7 @@ class ReadOnlyStore(StoreWrapper):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """Refuse. Raises PermanentError always."""
         raise PermanentError(f"{namespace}: this command is read-only; the ledger was not changed")
+
+    async def remove_ledger(self, namespace: str) -> None:
+        """Refuse. Raises PermanentError always."""
+        raise PermanentError(f"{namespace}: this command is read-only; the ledger was not changed")

@@ -59,6 +59,11 @@ class TracedStore(StoreWrapper):
         with span("store.write_ledger", **self._names, namespace=namespace):
             await self._keeper.write_ledger(namespace, ledger)
 
+    async def remove_ledger(self, namespace: str) -> None:
+        """As the wrapped store does."""
+        with span("store.remove_ledger", **self._names, namespace=namespace):
+            await self._keeper.remove_ledger(namespace)
+
     @property
     def _keeper(self) -> LedgerKeeping:
         """The wrapped store, which is asked for its ledger only if it keeps one."""

@@ -127,6 +127,8 @@ SCENARIO: Final[tuple[Step | Change, ...]] = (
     ("plan-foreign", "plan", 0),
     ("adopt-json", "adopt --yes -o json", 0),
     ("adopt-nothing", "adopt --yes", 0),
+    ("release-preview", "release local/web --dry-run", 0),
+    ("release-json", "release local/web --dry-run -o json", 0),
     Change(lambda repo: repo.write("state/web.yaml", BROKEN)),
     ("validate-broken", "validate", 78),
     ("validate-broken-json", "validate -o json", 78),

@@ -116,6 +116,11 @@ class MixesLedgers(Faulty):
         return await keeper_of(self._inner).read_ledger("one")
 
 
+class KeepsLedgers(Faulty):
+    async def remove_ledger(self, namespace: str) -> None:
+        return
+
+
 class ListsLedgers(Faulty):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         await keeper_of(self._inner).write_ledger(namespace, ledger)
@@ -199,6 +204,7 @@ def test_a_good_store_that_keeps_ledgers_passes() -> None:
     [
         (CutsLedgers, "test_a_large_ledger_is_whole"),
         (MixesLedgers, "test_a_ledger_belongs_to_its_namespace"),
+        (KeepsLedgers, "test_a_removed_ledger_is_gone"),
         (ListsLedgers, "test_a_ledger_is_no_entry"),
         (HidesLedgers, "test_a_ledger_comes_back_as_it_was_left"),
         (TakesSizesForDigests, "test_a_deep_listing_stands_for_every_byte"),

@@ -184,6 +184,15 @@ class ApifyStore(RemoteStore["Remote"]):
                 f"{remote.where}: writing the ledger to {namespace} failed: {result.error}; set ledger: local"
             )
 
+    async def remove_ledger(self, namespace: str) -> None:
+        """Delete the record that holds the ledger."""
+        from kvsync.stores.apify.records import delete
+
+        remote = self._client()
+        store = await remote.namespaces.find(namespace)
+        if store is not None:
+            await delete(remote, namespace, store, LEDGER_KEY)
+
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, permissions and clock, distinguished."""
         from kvsync.stores.apify.doctor import Doctor

@@ -171,6 +171,11 @@ class MemoryStore(Store):
         expires_at = self.context.clock.now() + (has.max_ttl or 0) if ends else None
         self._memory.leave(namespace, StoredLedger(ledger, expires_at))
 
+    async def remove_ledger(self, namespace: str) -> None:
+        """Forget it."""
+        self._count(1, 1)
+        self._memory.leave(namespace, None)
+
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that hold an entry."""
         return sorted(name for name in self._memory.held if self._memory.listing(name, self._now()).entries)

@@ -121,6 +121,15 @@ class RemoteLedger:
         self._seen.needed = frozenset(new.pieces)
         await self._clear(before)
 
+    async def remove(self) -> None:
+        """Delete root and pieces. May be repeated after an error. Raises StoreError."""
+        await self._writer.delete(self._storage, self._root_key)
+        self._seen.root, self._seen.needed = None, frozenset()
+        await self._list_all()
+        for name in list(self._seen.pieces):
+            await self._writer.delete(self._storage, f"{self._root_key}.{name}")
+            del self._seen.pieces[name]
+
     async def _completed(self) -> bytes | None:
         """The document of the root that is known, with pieces read where they are missing. Raises MissingPieces for pieces
         that are not there, ValueError, StoreError."""

@@ -194,6 +194,10 @@ class VoximplantStore(RemoteStore["Remote"]):
         """What is new of it, then the root; what is not needed any more goes last."""
         await self._shelf(namespace, await self._storage(namespace)).write(ledger)
 
+    async def remove_ledger(self, namespace: str) -> None:
+        """The root first: without it the pieces are no ledger."""
+        await self._shelf(namespace, await self._storage(namespace)).remove()
+
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Key file, token, clock, application and permissions, distinguished."""
         from kvsync.stores.voximplant.doctor import examine

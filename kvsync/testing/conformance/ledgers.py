@@ -97,6 +97,18 @@ class LedgersInStores(Suite):
         assert await keeper_of(bench.store).read_ledger(bench.namespace) == ledger
 
     @promise(keeping)
+    async def test_a_removed_ledger_is_gone(self, bench: Bench) -> None:
+        """Nothing of it is left, entries stay, and removing it again is not an error."""
+        before = await bench.create("greeting", Content(b"Hello"))
+        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(300))
+        for _ in range(2):
+            await keeper_of(bench.store).remove_ledger(bench.namespace)
+            await bench.settle()
+            assert await keeper_of(bench.connect()).read_ledger(bench.namespace) is None
+        assert (await bench.see()).ledger is None
+        assert await bench.get("greeting") == before
+
+    @promise(keeping)
     async def test_a_large_ledger_is_whole(self, bench: Bench) -> None:
         """The ledger of 5,000 entries comes back whole."""
         ledger = _ledger(_MANY)

@@ -1,0 +1,35 @@
+"""Judges what giving up ownership does with an entry: its mark is removed, and everything else of it stays."""
+
+from __future__ import annotations
+
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Action, Actual, Applied, Change, Class, Entry, Identity, Refusal
+from kvsync.planning.marks import MarkSigner
+from kvsync.planning.ownership import Claim, claim_of
+
+_LOCKED = "it is locked in the store; unlock it there, and run kvsync release again"
+_UNREAD = "its content was not read, so its mark cannot be removed without a risk for it; run kvsync release again"
+_WEAK = "its mark was made by an earlier version of kvsync, and it is not in the ledger; adopt it, and release it then"
+
+
+def judge_release(actual: Actual, last: Applied | None, signer: MarkSigner, now: float) -> Change | Refusal | None:
+    """Judge one entry of the store; None for one that bears no mark of ours. `last` is what the ledger of this place says of
+    it, `now` is in seconds since the epoch."""
+    claim, identity = claim_of(actual, last, signer, now), actual.identity
+    if claim is Claim.WEAK:
+        return Refusal(identity, Class.UNOWNED, Action.RELEASE, _WEAK)
+    if claim is not Claim.OWNED or actual.mark is None:
+        return None
+    if actual.locked and not actual.mark.is_recorded:
+        return Refusal(identity, Class.LOCKED, Action.RELEASE, _LOCKED)
+    if actual.content is None:
+        return Refusal(identity, Class.UNOWNED, Action.RELEASE, _UNREAD)
+    return Change(Action.RELEASE, Class.UNOWNED, identity, ("mark",), before=actual, after=_kept(identity, actual))
+
+
+def _kept(identity: Identity, actual: Actual) -> Entry | None:
+    """The entry as it is, without an owner."""
+    if actual.content is None:
+        return None
+    digest = actual.fingerprint or fingerprint(actual.content)
+    return Entry(identity, actual.content, digest, sensitive=actual.mark is not None and actual.mark.sensitive)
