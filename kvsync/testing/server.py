@@ -172,7 +172,7 @@ class MemoryServer(MemoryBackend):
         self._arrive("ledger", namespace, ())
         return super().ledger(namespace, now)
 
-    def leave(self, namespace: str, ledger: StoredLedger) -> None:
+    def leave(self, namespace: str, ledger: StoredLedger | None) -> None:
         """As the memory does, with the faults that concern writes."""
         self._arrive("leave", namespace, ())
         if self._interruptions:

@@ -12,20 +12,20 @@ from kvsync.app.release import plan_release
 from kvsync.errors import PermanentError, UsageError
 from kvsync.model.entry import Identity
 from kvsync.model.plan import Plan
+from tests.support.memory_repository import MemoryRepository, is_clean, only, outcomes, refused, rows
 from tests.support.stores import KINDS
-from tests.support.world import World, is_clean, only, outcomes, refused, rows
 
 ENTRIES = {"a": "one", "b": "two", "secret": "{value: hidden, sensitive: true}", "mortal": "{value: x, ttl: 7d}"}
 KINDS_OF_STORES = pytest.mark.parametrize("kind", KINDS)
 
 
-async def plan_of(world: World, *names: str, keys: tuple[str, ...] = (), writing: str | None = None) -> Plan:
+async def plan_of(world: MemoryRepository, *names: str, keys: tuple[str, ...] = (), writing: str | None = None) -> Plan:
     """The plan of a release, without doing it."""
     async with world.open(writing) as workspace:
         return await plan_release(workspace, workspace.load(), names, keys)
 
 
-async def release(world: World, *names: str, keys: tuple[str, ...] = ()) -> Report:
+async def release(world: MemoryRepository, *names: str, keys: tuple[str, ...] = ()) -> Report:
     """Release these targets, as a command of its own."""
     async with world.open("release") as workspace:
         plan = await plan_release(workspace, workspace.load(), names, keys)
@@ -36,7 +36,7 @@ async def release(world: World, *names: str, keys: tuple[str, ...] = ()) -> Repo
 async def test_released_entries_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """On every kind of store: contents and native lifetimes are the same afterwards, no mark and no ledger is left anywhere,
     entries of others are untouched, and what the files name is unowned then."""
-    world = World(tmp_path, monkeypatch, kind, "{adopt: never}")
+    world = MemoryRepository(tmp_path, monkeypatch, kind, "{adopt: never}")
     world.server.write("web", "theirs", b"x")
     await world.settle(ENTRIES)
     before, theirs = world.server.contents("web"), world.server.held["web"]
@@ -67,7 +67,7 @@ async def test_a_release_stopped_anywhere_is_finished_by_the_next(
     for number in range(3):
         folder = tmp_path / str(number)
         folder.mkdir()
-        world = World(folder, monkeypatch, kind, "{adopt: never}")
+        world = MemoryRepository(folder, monkeypatch, kind, "{adopt: never}")
         await world.settle(ENTRIES)
         before = world.server.contents("web")
         calls = 0
@@ -91,7 +91,7 @@ async def test_a_release_stopped_anywhere_is_finished_by_the_next(
 
 async def test_what_was_changed_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that another writer puts between plan and write stays."""
-    world = World(tmp_path, monkeypatch)
+    world = MemoryRepository(tmp_path, monkeypatch)
     await world.settle({"a": "one", "b": "two"})
     world.server.before_change(lambda: world.edit("a", "theirs"))
     report = await release(world, "main/web")
@@ -101,7 +101,7 @@ async def test_what_was_changed_meanwhile_is_not_overwritten(tmp_path: Path, mon
 
 async def test_a_locked_entry_stays_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused by name, and stays in the ledger; a later release finishes."""
-    world = World(tmp_path, monkeypatch)
+    world = MemoryRepository(tmp_path, monkeypatch)
     await world.settle({"a": "one", "b": "two"})
     world.server.lock("web", "a")
     assert refused(only((await plan_of(world, "main/web")).targets)) == [("release", "locked", "a")]
@@ -112,7 +112,7 @@ async def test_a_locked_entry_stays_ours(tmp_path: Path, monkeypatch: pytest.Mon
 
 async def test_an_incomplete_listing_releases_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not seen must not be forgotten."""
-    world = World(tmp_path, monkeypatch)
+    world = MemoryRepository(tmp_path, monkeypatch)
     await world.settle({"a": "one", "b": "two"})
     world.server.list_incompletely(keep=1)
     report = await release(world, "main/web")
@@ -124,7 +124,7 @@ async def test_an_incomplete_listing_releases_nothing(tmp_path: Path, monkeypatc
 
 async def test_some_keys_can_be_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others stay ours; undo gives back what was released."""
-    world = World(tmp_path, monkeypatch, policy="{adopt: never}")
+    world = MemoryRepository(tmp_path, monkeypatch, policy="{adopt: never}")
     await world.settle({"a": "one", "b": "two"})
     report = await release(world, "main/web", keys=("a",))
     assert outcomes(report) == {"a": "applied"}
@@ -136,7 +136,7 @@ async def test_some_keys_can_be_released(tmp_path: Path, monkeypatch: pytest.Mon
 
 async def test_orphans_can_be_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that no file names any more is known by its entries; unknown names are errors."""
-    world = World(tmp_path, monkeypatch)
+    world = MemoryRepository(tmp_path, monkeypatch)
     await world.settle({"a": "one"})
     world.state("store: main\nnamespace: other\nkeys: {x: y}\n")
     assert rows(only((await plan_of(world, "main/web")).targets)) == [("release", "unowned", "a")]
