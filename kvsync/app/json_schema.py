@@ -211,7 +211,7 @@ def _change() -> Schema:
     }
     optional = {
         "sensitive": {"const": True},
-        "moved_to": _object(_name()),
+        "moved_to": _object(_name(), {"store": _TEXT, "namespace": _TEXT}),
         "written_after": _described(_list(_TEXT), "Keys that are written first; the entry waits until they are."),
         "written_last": _described({"const": True}, "The entry is written after everything else of its target."),
     }

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kvsync.app.crashes import crashed
+from kvsync.app.departures import combined, has_departures, leaving, staying
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
 from kvsync.app.unmanaged import unmanaged_targets
@@ -21,7 +22,7 @@ from kvsync.desired.rest import FileRest
 from kvsync.errors import Kind, KvsyncError, Problem, StoreError, UsageError
 from kvsync.git.revision import revision
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import Desired, Target
+from kvsync.model.entry import Desired, Identity, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
@@ -69,6 +70,7 @@ class Workspace:
         self.checkout = checkout
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
+        self._loaded: dict[Target, DesiredState] = {}
         self._places = pass_context.places
         self._parking = Parking(self.state, self.clock)
         self._paces = {
@@ -170,7 +172,7 @@ class Workspace:
         run = self.state.journal.begin(command, plan.source)
         counts: dict[str, int] = {}
         try:
-            applied = await self._each(pending, lambda one: self._apply_target(one, run, stop, progress))
+            applied = await self._in_order(pending, lambda one: self._apply_target(one, run, stop, progress))
             reports = {report.plan.target: report for report in (*untouched, *applied)}
             report = Report(plan, tuple(reports[one.target] for one in plan.targets), run.id)
             counts = report.counts()
@@ -269,6 +271,9 @@ class Workspace:
             plan = empty_plan(self.state.digest_key, located, self.stores[target.store].capabilities.type)
             return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
         plan = await last.plan()
+        self._loaded.pop(target, None)
+        if has_departures(plan):
+            self._loaded[target] = loaded
         if plan.changes or last.failure is not None or ask.releases or ledger_keeper(self.stores[target.store]):
             self._passes[target] = last
         else:  # nothing needs it any more, and thousands of passes take much memory
@@ -286,6 +291,15 @@ class Workspace:
     ) -> list[TargetReport]:
         return await gather_by_group(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
 
+    async def _in_order(
+        self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
+    ) -> list[TargetReport]:
+        """Apply plans: what moves to other targets leaves after everything else was written."""
+        parts = [one for one in map(staying, plans) if one.changes]
+        done = await self._each(parts, work)
+        done += await self._each([leaving(one) for one in plans if has_departures(one)], work)
+        return [combined(one, [part for part in done if part.plan.target == one.target]) for one in plans]
+
     def _limit(self, store: str) -> int:
         """How many targets of a store are in work at the same time."""
         opened = self.stores.get(store)
@@ -295,7 +309,9 @@ class Workspace:
     async def _apply_target(
         self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
     ) -> TargetReport:
-        applying = ApplyOptions(run, self._paces[plan.target.store], stop, progress, self.deletions)
+        files = self._loaded.get(plan.target)
+        arrived = None if files is None else partial(self._missing, files)
+        applying = ApplyOptions(run, self._paces[plan.target.store], stop, progress, self.deletions, arrived)
         try:
             report = await self._passes[plan.target].apply(plan, applying)
         except KvsyncError:
@@ -307,6 +323,13 @@ class Workspace:
         if plan.parked:
             self._parking.consume(report)
         return report
+
+    async def _missing(
+        self, files: DesiredState, target: Target, identities: Sequence[Identity]
+    ) -> Mapping[Identity, str]:
+        """Why entries cannot be relied on to be in the target that they move to. Raises StoreError, StateDirError."""
+        place = await self._places.locate(target)
+        return await self.target_pass(target, place, files, PassOptions()).missing(identities)
 
     async def _unchanged(
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]

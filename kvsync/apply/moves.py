@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from kvsync.apply.model import PendingStep
@@ -10,7 +11,7 @@ from kvsync.apply.read_back import fingerprint_of
 from kvsync.apply.store_access import StoreAccess
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Marks
-from kvsync.model.entry import Actual, Identity, OutcomeKind
+from kvsync.model.entry import Actual, Identity, OutcomeKind, Target
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.pacing import Stopped
 
@@ -43,7 +44,7 @@ class MoveGuard:
                 StepResult(
                     work,
                     OutcomeKind.SKIPPED,
-                    f"kept, because its new name {work.change.moved_to} {reasons[work.index]}",
+                    f"kept, because its new name {work.change.new_name} {reasons[work.index]}",
                 )
                 for work in halves
                 if work.index in reasons
@@ -53,6 +54,24 @@ class MoveGuard:
 
     async def _reasons(self, halves: Sequence[PendingStep]) -> dict[int, str]:
         """Why the new name cannot be relied on, by index of the work; those that are in place are left out."""
+        elsewhere = [work for work in halves if work.change.moved_to_target is not None]
+        here = [work for work in halves if work.change.moved_to_target is None]
+        return await self._reasons_elsewhere(elsewhere) | (await self._reasons_here(here) if here else {})
+
+    async def _reasons_elsewhere(self, halves: Sequence[PendingStep]) -> dict[int, str]:
+        """The same, for names in other targets."""
+        by_target: defaultdict[Target, dict[int, Identity]] = defaultdict(dict)
+        for work in halves:
+            if work.change.moved_to_target is not None and work.change.moved_to is not None:
+                by_target[work.change.moved_to_target][work.index] = work.change.moved_to
+        reasons: dict[int, str] = {}
+        for target, names in by_target.items():
+            missing = await self._access.missing(target, list(dict.fromkeys(names.values())))
+            reasons |= {index: missing[name] for index, name in names.items() if name in missing}
+        return reasons
+
+    async def _reasons_here(self, halves: Sequence[PendingStep]) -> dict[int, str]:
+        """The same, for names in the target itself."""
         new_names = {work.change.moved_to for work in halves}
         fresh = await self._access.read([identity for identity in new_names if identity is not None])
         reasons = {}

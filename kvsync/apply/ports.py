@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from kvsync.errors import StoreError
-from kvsync.model.entry import Change, Identity, Refusal
+from kvsync.model.entry import Change, Identity, Refusal, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.deletions import DeletionGrant
 from kvsync.state.records import Intent, Settled
@@ -14,6 +14,11 @@ from kvsync.state.records import Intent, Settled
 Replan = Callable[[Identity, Change], Awaitable[Change | Refusal | None]]
 """Observe one entry and judge it again, given the change that was approved. None: there is nothing to do, the entry is as
 desired. Raises StoreError."""
+
+
+ArrivalCheck = Callable[[Target, Sequence[Identity]], Awaitable[Mapping[Identity, str]]]
+"""Tell why entries of another target cannot be relied on, as `is not there yet`; those that are in place are left out. Raises
+StoreError."""
 
 
 class DeletionPort(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from kvsync.apply.ports import DeletionPort, Replan, TimePort
+from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
 from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
 from kvsync.model.entry import Actual, Change, Identity, Refusal, Target
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
@@ -24,6 +24,7 @@ class ApplierOptions:
     have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
     and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
     `time` is what is left of the pass.
+    `arrived` looks at the other targets that entries move to.
     """
 
     replan: Replan
@@ -35,6 +36,7 @@ class ApplierOptions:
     pace: Pace | None = None
     deletions: DeletionPort | None = None
     time: TimePort | None = None
+    arrived: ArrivalCheck | None = None
 
 
 class StopCondition:
@@ -82,7 +84,7 @@ class StoreAccess:
     ) -> None:
         self._store, self._target, self._replan, self._pace = store, target, options.replan, pace
         self.halt = halt
-        self.capabilities = store.capabilities
+        self.capabilities, self._arrived = store.capabilities, options.arrived
         self.clock = clock
         self.patience = RetryState(options.retry, pace, clock, options.rng, halt)
 
@@ -140,6 +142,16 @@ class StoreAccess:
                 raise
             except TransientError as error:
                 await self.patience.wait(error)
+
+    async def missing(self, target: Target, identities: Sequence[Identity]) -> Mapping[Identity, str]:
+        """Why entries of another target cannot be relied on; those that are in place are left out. Never raises StoreError: its
+        text is the reason then."""
+        if self._arrived is None:
+            return dict.fromkeys(identities, "cannot be looked at")
+        try:
+            return await self._arrived(target, identities)
+        except StoreError as error:
+            return dict.fromkeys(identities, f"could not be read ({error})")
 
     def report(self, error: StoreError) -> None:
         """Tell everybody else who applies to this store that it is of no use, when it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 from kvsync.desired.model import DocumentRows
@@ -10,7 +11,7 @@ from kvsync.desired.order import order_problems
 from kvsync.desired.views import EntriesView, SettledView, TargetRows
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.entry import Desired, Identity, Target, brief
-from kvsync.model.policy import Policy
+from kvsync.model.policy import Policy, Prune
 from kvsync.util.escaping import clip_name
 
 
@@ -25,6 +26,8 @@ def assemble(
     """What the files ask of a target. `policy` is that of its store; entries and fingerprints are built when looked at."""
     rows = TargetRows(chunks)
     own = next((chunk.policy for chunk in chunks if chunk.policy is not None), policy)
+    if chunks and all(chunk.is_departure for chunk in chunks):
+        own = replace(own, prune=Prune.OFF)  # no file says what else the target is to hold
     return Desired(
         target,
         EntriesView(rows),
@@ -102,19 +105,21 @@ def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Probl
                     kind=Kind.CONTRADICTION,
                 )
         for move in chunk.moved:
-            if move.source in wanted:
+            leaves, arrives = move.source_target is None, move.destination_target is None
+            if leaves and move.source in wanted:
                 message = (
                     f'"{clip_name(move.source)}" is moved away here, but defined at {rows.origin(wanted[move.source])}'
                 )
                 yield Problem(message, move.origin, "remove it from keys", kind=Kind.CONTRADICTION)
-            if move.destination not in wanted:
+            if arrives and move.destination not in wanted:
                 source, destination = clip_name(move.source), clip_name(move.destination)
                 message = f'"{source}" is moved to "{destination}", which is not among the keys'
                 yield Problem(message, move.origin, "add the entry under its new key", kind=Kind.CONTRADICTION)
-            if move.source in sources:
+            if leaves and move.source in sources:
                 yield Problem(
                     f'"{clip_name(move.source)}" is moved twice, first at {sources[move.source]}',
                     move.origin,
                     kind=Kind.CONTRADICTION,
                 )
-            sources.setdefault(move.source, move.origin)
+            if leaves:
+                sources.setdefault(move.source, move.origin)

@@ -168,6 +168,7 @@ class _Head(NamedTuple):
     policy_origin: Origin | None
     absent: dict[str, Origin]
     moved: tuple[Move, ...]
+    is_departure: bool
     size: int
 
 
@@ -191,6 +192,7 @@ def _head(chunk: DocumentRows, size: int) -> _Head:
         chunk.policy_origin,
         dict(chunk.absent),
         chunk.moved,
+        chunk.is_departure,
         size,
     )
 
@@ -201,7 +203,17 @@ def _unpacked(head: bytes, body: bytes) -> CompiledFile:
     for one in heads:
         load = partial(_decode_rows, body[start : start + one.size])
         chunks.append(
-            DocumentRows(one.target, load, one.rows, one.digest, one.policy, one.policy_origin, one.absent, one.moved)
+            DocumentRows(
+                one.target,
+                load,
+                one.rows,
+                one.digest,
+                one.policy,
+                one.policy_origin,
+                one.absent,
+                one.moved,
+                one.is_departure,
+            )
         )
         start += one.size
     targets = tuple(dict.fromkeys(chunk.target for chunk in chunks))

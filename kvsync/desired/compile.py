@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from kvsync.desired.documents import Document
+from kvsync.desired.documents import Departure, Document
 from kvsync.desired.model import DocumentRows, StoreFacts, Stores
 from kvsync.desired.rows import RowBuilder, Rows, RowTemplate, with_labels
 from kvsync.errors import Kind, Problem
@@ -30,13 +30,14 @@ _PRIVATE_KEY: Final = urandom(32)
 
 def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[DocumentRows]:
     """One chunk for each store that the document names; what a store cannot hold goes to `problems`, up to `most` of them."""
-    source, moved = document.draft.columns(), tuple(document.moved.values())
+    source = document.draft.columns()
+    yield from map(_departure, document.departures)
     for name in document.stores:
         assert document.namespace is not None
         config = stores.configs[name]
         target = Target(name, document.namespace)
         compiler = _Compiler(target, stores.facts[name], "{label}" in (config.key_format or ""), problems, most)
-        rows = compiler.compile(source)
+        rows, moved = compiler.compile(source), (*document.moved.values(), *document.arrivals(target))
         policy = document.policy(config.policy, stores.authority)
         yield DocumentRows(
             target,
@@ -48,6 +49,13 @@ def compile_document(document: Document, stores: Stores, problems: list[Problem]
             document.absent,
             moved,
         )
+
+
+def _departure(departure: Departure) -> DocumentRows:
+    """What a document of another target asks of the target that a key leaves."""
+    rows = RowBuilder().columns()
+    digest = _digest(rows, repr(departure), private=False)
+    return DocumentRows(departure.target, partial(_same, rows), 0, digest, moved=(departure.move,), is_departure=True)
 
 
 class _Compiler:

@@ -14,7 +14,7 @@ from typing import Final
 from kvsync.config.authority import Authority
 from kvsync.config.model import ReadLimits
 from kvsync.desired.compile import compile_document
-from kvsync.desired.documents import Document, Layer, documents_of, named, read_document
+from kvsync.desired.documents import Document, Layer, documents_of, left_targets, named, read_document
 from kvsync.desired.model import CompiledFile, DocumentRows, Stores
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
@@ -208,6 +208,7 @@ def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores
             continue
         grants = stores.authority.grants_of(files)
         wanted = [Target(name, namespace) for name in names]
+        wanted += left_targets(nodes, stores.facts)
         targets.update((target, None) for target in wanted if stores.authority.may_name(grants, target))
     return tuple(targets), complete
 

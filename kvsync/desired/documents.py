@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
@@ -37,9 +37,18 @@ class Layer:
     around: ValueContext
 
 
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A key that leaves `target`, which is not one of the document's own."""
+
+    target: Target
+    move: Move
+
+
 @dataclass(slots=True)
 class Document:
-    """What a document says. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source."""
+    """What a document says. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source, and
+    `departures` those that come from other targets."""
 
     stores: tuple[str, ...] = ()
     namespace: str | None = None
@@ -48,10 +57,17 @@ class Document:
     policy_origin: Origin | None = None
     absent: dict[str, Origin] = field(default_factory=dict)
     moved: dict[str, Move] = field(default_factory=dict)
+    departures: list[Departure] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     defaults: Options = field(default_factory=dict)
     variables: Variables = field(default_factory=Variables)
+
+    def arrivals(self, target: Target) -> Iterator[Move]:
+        """The moves from other targets to this one of the document's own."""
+        for leaving, move in ((one.target, one.move) for one in self.departures):
+            if move.destination_target == target:
+                yield Move(move.source, move.destination, move.origin, source_target=leaving)
 
     def policy(self, under: Policy, authority: Authority) -> Policy | None:
         """The policy of the document over that of its store, None when it has no lines of its own."""
@@ -100,7 +116,7 @@ def read_document(layers: Several[Layer], stores: Stores) -> Document:
         _check_rights(document, layer, lines, stores)
     for layer, lines, above in zip(layers, written, [*layers[1:], None], strict=True):
         _read_entries(document, layer, lines, above)
-        _read_leaving(document, layer, lines)
+        _read_leaving(document, layer, lines, stores)
     return document
 
 
@@ -205,12 +221,17 @@ def _check_removal(key: Scalar, node: Mapping, keys: Mapping, problems: Problems
         problems.add(at(what, "there is no such key to remove"), key, hint)
 
 
-def _read_leaving(document: Document, layer: Layer, lines: dict[str, Any]) -> None:
+def _read_leaving(document: Document, layer: Layer, lines: dict[str, Any], stores: Stores) -> None:
     for key, node in lines.get("absent", ()):
         document.absent.setdefault(key, layer.problems.origin(node))
     for index, (written, node) in enumerate(lines.get("moved", ())):
-        if "from" in written and "to" in written:
-            _read_move(document, layer, Placed(written, node), f"moved[{index}]")
+        placed, what = Placed(written, node), f"moved[{index}]"
+        if not {"from", "to"} <= written.keys():
+            continue
+        if isinstance(written["from"], str):
+            _read_move(document, layer, placed, what)
+        elif "key" in written["from"]:
+            _read_departures(document, layer, placed, what, stores)
 
 
 def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> None:
@@ -221,6 +242,45 @@ def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> N
         layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node)
     else:
         document.moved[source] = Move(source, destination, layer.problems.origin(placed.node))
+
+
+def _read_departures(document: Document, layer: Layer, placed: Placed, what: str, stores: Stores) -> None:
+    """A move from another target, for each target of the document."""
+    leaving, here = placed.value["from"], document.namespace
+    name, node = leaving.get("store"), placed.node
+    if name is not None and name not in stores.facts:
+        layer.problems.add(at(what, f"unknown store {quoted(name)}"), node, name_hint(name, stores.facts))
+        return
+    if name is not None and len(document.stores) > 1:
+        hint = "leave from.store out, or move the entry in a document of its own"
+        layer.problems.add(at(what, "one entry cannot move to several stores"), node, hint)
+        return
+    for store in document.stores if here is not None else ():
+        target = Target(name or store, leaving.get("namespace", here))
+        to = Target(store, here or "")
+        if target == to:
+            _read_move(document, layer, Placed({"from": leaving["key"], "to": placed.value["to"]}, node), what)
+            return
+        denial = stores.authority.deny_target(layer.problems.file, target)
+        if denial is not None:
+            _note(denial, what, node, layer.problems)
+            return
+        move = Move(leaving["key"], placed.value["to"], layer.problems.origin(node), destination_target=to)
+        document.departures.append(Departure(target, move))
+
+
+def left_targets(layers: Several[Mapping], known: Container[str]) -> Iterator[Target]:
+    """The other targets that keys of a document leave, as far as a broken one contains them."""
+    names, namespace = named(layers, known)
+    for node in layers:
+        lists = [item for member in _member(node, "moved") if isinstance(member, Sequence) for item in member.items]
+        for leaving in [one for item in lists if isinstance(item, Mapping) for one in _member(item, "from")]:
+            if not isinstance(leaving, Mapping):
+                continue
+            place = next(iter(_scalars(_member(leaving, "namespace"))), namespace)
+            stores = [name for name in _scalars(_member(leaving, "store")) if name in known] or names
+            if place is not None:
+                yield from (Target(name, place) for name in stores)
 
 
 def documents_of(nodes: Several[Node], problems: Problems) -> list[Mapping]:

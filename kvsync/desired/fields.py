@@ -95,8 +95,19 @@ FILES_FIELDS: Final = (
     _AFTER_FIELD,
 )
 
+MOVED_FROM_FIELDS: Final = (
+    _field("key", text(), "The old key.", required=True),
+    _field("store", text(), "The store that it leaves, if that is another one."),
+    _field("namespace", text(), "The namespace that it leaves, if that is another one."),
+)
+
 MOVED_FIELDS: Final = (
-    _field("from", text(), "The old key.", required=True),
+    _field(
+        "from",
+        one_of(text(), record(MOVED_FROM_FIELDS)),
+        "The old key, or store, namespace and key where it was in another target.",
+        required=True,
+    ),
     _field("to", text(), "The new key; it must be in keys.", required=True),
 )
 

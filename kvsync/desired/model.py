@@ -113,7 +113,8 @@ class DesiredState:
 @dataclass(frozen=True)
 class DocumentRows:
     """What one document asks of one target. `digest` covers all of it; `load` gives the `count` rows when they are needed.
-    `policy` is None when the document has none of its own."""
+    `policy` is None when the document has none of its own. With `is_departure` the document is one of another target, and all
+    that it asks of this one is that the keys `moved` leave it."""
 
     target: Target
     load: Callable[[], Rows] = field(repr=False)
@@ -123,6 +124,7 @@ class DocumentRows:
     policy_origin: Origin | None = None
     absent: Mapping[str, Origin] = field(default_factory=dict)
     moved: tuple[Move, ...] = ()
+    is_departure: bool = False
 
     @lazy
     def rows(self) -> Rows:

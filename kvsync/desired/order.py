@@ -78,7 +78,10 @@ def _cycle(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows)
 
 
 def _moved(chunks: Sequence[DocumentRows], ordered: _Ordered, by_key: Mapping[str, list[int]]) -> Iterator[Problem]:
-    for move in (move for chunk in chunks for move in chunk.moved):
+    between = (
+        move for chunk in chunks for move in chunk.moved if move.source_target is move.destination_target is None
+    )
+    for move in between:
         if any(ordered.get(row, _NOTHING)[1] for row in by_key.get(move.destination, ())):
             message = f"{quoted(move.destination)} is written after everything else, and so after {quoted(move.source)} is gone"
             hint = "remove this line, so that the old key is deleted first, or remove after: all"

@@ -83,6 +83,7 @@ def _change_row(change: Change) -> _Row:
         *(("to", *_entry_row(after)) if after else ()),
         *sorted(change.reasons),
         *(("moved to", *_name(change.moved_to)) if change.moved_to else ()),
+        *(("of target", *_target_name(change.moved_to_target)) if change.moved_to_target else ()),
         *(("after", *change.written_after) if change.written_after else ()),
         *(("after all",) if change.is_last else ()),
     )
@@ -90,6 +91,10 @@ def _change_row(change: Change) -> _Row:
 
 def _refusal_row(refusal: Refusal) -> _Row:
     return ("refused", *_name(refusal.identity), refusal.action, refusal.cause, refusal.reason)
+
+
+def _target_name(target: Target) -> tuple[str, str]:
+    return target.store, target.namespace
 
 
 def _name(identity: Identity) -> tuple[str, str | None]:

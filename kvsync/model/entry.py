@@ -231,11 +231,16 @@ def snapshot_of(
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A key that was renamed in the files: `source` goes once `destination` is verified to be there."""
+    """A key that was renamed in the files: `source` goes once `destination` is verified to be there.
+
+    A move between two targets is kept by both: by the one that the key leaves with `destination_target`, and by the one
+    that it arrives in with `source_target`."""
 
     source: str
     destination: str
     origin: Origin | None = None
+    source_target: Target | None = None
+    destination_target: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -260,7 +265,7 @@ class Desired:
     @cached_property
     def moves(self) -> Mapping[str, Move]:
         """The moves by the key that goes; the first, where files name one key twice."""
-        return {move.source: move for move in reversed(self.moved)}
+        return {move.source: move for move in reversed(self.moved) if move.source_target is None}
 
 
 class Action(StrEnum):
@@ -300,7 +305,8 @@ class Change:
     """One thing to do to one entry: what, why, and both sides, so that applying can insist on the version seen.
 
     `reasons` name what differs: value, content_type, tags, metadata, ttl, expires_at, mark. A delete that is half of a
-    move carries `after_key`, the identity that must be verified to be there first.
+    move carries `moved_to`, the identity that must be verified to be there first: in `moved_to_target`, where that is another
+    target.
     """
 
     action: Action
@@ -311,6 +317,14 @@ class Change:
     after: Entry | None = None
     origin: Origin | None = None
     moved_to: Identity | None = None
+    moved_to_target: Target | None = None
+
+    @property
+    def new_name(self) -> str:
+        """What a moved entry is called afterwards, for people; empty for one that is not moved."""
+        if self.moved_to is None:
+            return ""
+        return f"{self.moved_to}" if self.moved_to_target is None else f"{self.moved_to_target}: {self.moved_to}"
 
     @property
     def sensitive(self) -> bool:

@@ -32,7 +32,7 @@ from enum import StrEnum
 
 from kvsync.errors import Origin
 from kvsync.model.canonical import canonical_json_text
-from kvsync.model.entry import Action, Actual, Applied, Change, Class, Entry, Identity, Mark, Mode, Refusal
+from kvsync.model.entry import Action, Actual, Applied, Change, Class, Entry, Identity, Mark, Mode, Refusal, Target
 from kvsync.model.policy import Adopt, Prune
 from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.planning.ownership import Claim, claim_of, must_be_renewed
@@ -83,6 +83,7 @@ class Removal:
 
     origin: Origin | None = None
     moved_to: Identity | None = None
+    moved_to_target: Target | None = None
 
 
 def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rules) -> Verdict:
@@ -158,6 +159,7 @@ def _removed(actual: Actual, mark: Mark, last: Applied | None, removal: Removal 
         before=actual,
         origin=removal.origin,
         moved_to=removal.moved_to,
+        moved_to_target=removal.moved_to_target,
     )
     return _permitted(change, rules)
 

@@ -23,7 +23,8 @@ def check(
 
     `owned` counts the entries we own in the store, `desired` are those that the files ask for. `complete` says whether the
     store was listed whole, and `problems` why not. The delete that is half of a move does not count while its content lives on
-    under the new name. Of several that are moved to one name only one lives on, so that the others count.
+    under the new name. Of several that are moved to one name only one lives on, so that the others count. What moves to another
+    target counts; a target that only such moves empty is not taken for one that was emptied by mistake.
     """
     removed = [change for change in changes if change.action is Action.DELETE]
     deletes = len(removed) - len(_moved(removed, changes, desired))
@@ -31,8 +32,9 @@ def check(
     reasons: list[str] = []
     if changes and not complete:
         reasons.append(_incomplete(len(changes), problems))
-    if deletes and not desired:
-        reasons.append(f"would delete {_entries(deletes)} because the files ask for none (an empty target)")
+    lost = sum(change.moved_to_target is None for change in removed)
+    if lost and not desired:
+        reasons.append(f"would delete {_entries(lost)} because the files ask for none (an empty target)")
     if deletes > guard.max_deletes:
         reasons.append(f"would delete {_entries(deletes)}; the limit is {guard.max_deletes} (guard.max_deletes)")
     shares = (("delete", deletes, guard.max_delete_pct), ("update", updates, guard.max_update_pct))
@@ -41,7 +43,9 @@ def check(
 
 def _moved(removed: Sequence[Change], changes: Sequence[Change], desired: Mapping[Identity, Entry]) -> set[Identity]:
     """The new names under which the content of a removed entry lives on."""
-    moves = [(change, change.moved_to) for change in removed if change.moved_to is not None]
+    moves = [
+        (change, change.moved_to) for change in removed if change.moved_to is not None and not change.moved_to_target
+    ]
     written = {change.identity: change for change in changes if change.after is not None} if moves else {}
     return {name for change, name in moves if _lives_on(change, written.get(name), desired.get(name))}
 

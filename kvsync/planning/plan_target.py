@@ -95,7 +95,8 @@ def judge(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules)
 
 def _move_checked(verdict: Verdict, desired: Desired, facts: PlanInputs, rules: Rules) -> Verdict:
     """Refuse to delete the old name of a move when the new one exists, is not ours, and its mode keeps it that way."""
-    new_name = verdict.moved_to if isinstance(verdict, Change) else None
+    is_here = isinstance(verdict, Change) and verdict.moved_to_target is None
+    new_name = verdict.moved_to if isinstance(verdict, Change) and is_here else None
     found = facts.actual.get(new_name) if new_name is not None else None
     if not isinstance(verdict, Change) or new_name is None or found is None:
         return verdict
@@ -140,6 +141,8 @@ def _removal(identity: Identity, desired: Desired) -> Removal | None:
     move = desired.moves.get(identity.key)
     if move is not None:
         destination = Identity(move.destination, identity.label)
+        if move.destination_target is not None:
+            return Removal(move.origin, destination, move.destination_target)
         return Removal(move.origin, destination if destination in desired.entries else None)
     origin = desired.absent.get(identity.key)
     return Removal(origin) if origin else None

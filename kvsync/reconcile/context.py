@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
-from kvsync.apply.ports import DeletionPort
+from kvsync.apply.ports import ArrivalCheck, DeletionPort
 from kvsync.errors import StateDirError
 from kvsync.model.pass_limits import PassLimits
 from kvsync.model.place import LocatedTarget
@@ -54,10 +54,12 @@ class PassContext:
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress, what grants deletes."""
+    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress, what grants deletes,
+    and what looks at the other targets that entries move to."""
 
     run: Run
     pace: Pace
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int], None] = lambda _count: None
     deletions: DeletionPort | None = None
+    arrived: ArrivalCheck | None = None

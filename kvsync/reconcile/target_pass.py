@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -18,9 +18,11 @@ from kvsync.model.digest import target_digest
 from kvsync.model.entry import (
     Action,
     Actual,
+    Applied,
     Change,
     Desired,
     Identity,
+    Mode,
     Outcome,
     OutcomeKind,
     Refusal,
@@ -34,6 +36,7 @@ from kvsync.planning.classify import Rules
 from kvsync.planning.compare import Comparison, compare, judged_keys, key_matcher
 from kvsync.planning.cost import cost_of
 from kvsync.planning.ledger_only import is_ledger_only
+from kvsync.planning.ownership import Claim, claim_of
 from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
@@ -113,6 +116,26 @@ class TargetPass:
         }
         fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
         return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
+
+    async def missing(self, identities: Sequence[Identity]) -> Mapping[Identity, str]:
+        """Why entries cannot be relied on to be in this target, as words that follow their names. Those that are as the
+        files ask, and proven to be ours, are left out. Raises StoreError, StateDirError."""
+        if self._desired.problems:
+            return dict.fromkeys(identities, "is in a target that is held because of problems with its files")
+        found, known = await self._observer.read(identities), self._observer.ledger.get(identities)
+        reasons = {name: self._why_missing(name, found.get(name), known.get(name)) for name in identities}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def _why_missing(self, name: Identity, found: Actual | None, last: Applied | None) -> str | None:
+        entry = self._desired.entries.get(name)
+        if entry is None:
+            return "is not in the files"
+        if found is None:
+            return "is not there yet"
+        if claim_of(found, last, self._subject.signer, self._rules.now) is not Claim.OWNED:
+            return "exists there, but kvsync does not own it"
+        is_right = entry.mode is not Mode.ENFORCE or found.fingerprint == entry.fingerprint
+        return None if is_right else "is not as desired there"
 
     async def plan(self) -> TargetPlan:
         """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Where files have
@@ -313,6 +336,7 @@ class TargetPass:
                 retry=RetryPolicy(deadline=self._context.limits.retry_time),
                 pace=applying.pace,
                 deletions=applying.deletions,
+                arrived=applying.arrived,
             ),
         )
         report = await applier.run(plan.changes)

@@ -97,6 +97,10 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
     }
 
 
+def _moved_to(identity: Identity, target: Target | None) -> Document:
+    return {**_name(identity), **({"store": target.store, "namespace": target.namespace} if target else {})}
+
+
 def _summary(plan: Plan) -> Document:
     """The counts; `release` is only there in the plan of `kvsync release`."""
     counted = asdict(summary(plan.targets))
@@ -129,7 +133,7 @@ def change_document(change: Change, seal: Seal) -> Document:
         "after": _after(change.after, write, change.sensitive),
         "origin": _origin(change.origin),
         **({"sensitive": True} if change.sensitive else {}),
-        **({"moved_to": _name(change.moved_to)} if change.moved_to else {}),
+        **({"moved_to": _moved_to(change.moved_to, change.moved_to_target)} if change.moved_to else {}),
         **({"written_after": list(change.written_after)} if change.written_after else {}),
         **({"written_last": True} if change.is_last else {}),
     }

@@ -52,6 +52,7 @@ class SavedChange:
     before: _Side | None
     after: _Side | None
     moved_to: Identity | None
+    moved_to_target: Target | None
     sensitive: bool
 
 
@@ -203,7 +204,7 @@ def _moved(old: SavedChange, change: Change, seal: Seal, comparable: bool) -> st
         return "its sensitive value cannot be compared, because the plan was saved with another state directory"
     if _version(old) != _version(new):
         return "it changed in the store after the plan was saved"
-    if (old.after, old.moved_to) != (new.after, new.moved_to):
+    if (old.after, old.moved_to, old.moved_to_target) != (new.after, new.moved_to, new.moved_to_target):
         return "the files changed after the plan was saved"
     return None
 
@@ -257,8 +258,15 @@ def _change(document: Document) -> SavedChange:
         _side(document["before"]),
         _side(document["after"]),
         None if moved_to is None else _identity(moved_to),
+        None if moved_to is None else _other_target(moved_to),
         _typed(document.get("sensitive", False), bool),
     )
+
+
+def _other_target(document: Document) -> Target | None:
+    if "store" not in document:
+        return None
+    return Target(_typed(document["store"], str), _typed(document["namespace"], str))
 
 
 def _side(document: Document | None) -> _Side | None:

@@ -51,7 +51,8 @@ def detail_of(change: Change, owner: str, limits: DisplayLimits) -> Detail:
         return Detail(change.reasons)
     beside = list(_lifetime(change))
     if change.moved_to is not None:
-        beside.append(f"moved to {name(change.moved_to)}")
+        where = "" if change.moved_to_target is None else f"{escape_name(str(change.moved_to_target))}: "
+        beside.append(f"moved to {where}{name(change.moved_to)}")
     beside += _order(change)
     if change.sensitive:
         differing = [reason for reason in change.reasons if reason not in ("ttl", "expires_at")]

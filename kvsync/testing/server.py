@@ -172,12 +172,20 @@ class MemoryServer(MemoryBackend):
         self._arrive("ledger", namespace, ())
         return super().ledger(namespace, now)
 
-    def leave(self, namespace: str, ledger: StoredLedger | None) -> None:
+    def leave(self, namespace: str, ledger: StoredLedger) -> None:
         """As the memory does, with the faults that concern writes."""
         self._arrive("leave", namespace, ())
         if self._interruptions:
             self._interruptions.pop(0)()
         super().leave(namespace, ledger)
+        self._lose_answer()
+
+    def forget_ledger(self, namespace: str) -> None:
+        """As the memory does, with the faults that concern writes."""
+        self._arrive("leave", namespace, ())
+        if self._interruptions:
+            self._interruptions.pop(0)()
+        super().forget_ledger(namespace)
         self._lose_answer()
 
     def _arrive(self, method: str, namespace: str, slots: Sequence[RemoteKey]) -> None:

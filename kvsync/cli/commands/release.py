@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -32,19 +32,22 @@ def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) ->
 
     The plan is shown first. Remove the entries from the files before: kvsync apply adopts equal ones again.
     """
-    return opening.run(_release(settings, targets, **chosen))
+    return opening.run(_release(settings, _Request(targets, **chosen)))
 
 
-async def _release(
-    settings: GlobalOptions,
-    targets: tuple[str, ...],
-    *,
-    keys: tuple[str, ...],
-    yes: bool,
-    dry_run: bool,
-    output: str,
-    full: bool,
-) -> Exit:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What to release, and how to answer."""
+
+    targets: tuple[str, ...]
+    keys: tuple[str, ...]
+    yes: bool
+    dry_run: bool
+    output: str
+    full: bool
+
+
+async def _release(settings: GlobalOptions, request: _Request) -> Exit:
     from kvsync.app.release import plan_release
     from kvsync.app.saved_plan import SelectedPlan
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
@@ -53,17 +56,17 @@ async def _release(
     from kvsync.cli.progress import progress
     from kvsync.cli.rendered import OutputOptions, show_plan
 
-    if not dry_run:
-        insist_on_terminal("release", yes=yes)
-    forms, style = OutputOptions(output), settings.style(full=full)
-    async with opening.workspace(settings, writing=None if dry_run else "release") as workspace:
+    if not request.dry_run:
+        insist_on_terminal("release", yes=request.yes)
+    forms, style = OutputOptions(request.output), settings.style(full=request.full)
+    async with opening.workspace(settings, writing=None if request.dry_run else "release") as workspace:
         loaded = workspace.load()
         if loaded.problems:
             say_problems(loaded.problems)
         with progress("planning"):
-            plan = await plan_release(workspace, loaded, targets, keys)
-        if dry_run:
+            plan = await plan_release(workspace, loaded, request.targets, request.keys)
+        if request.dry_run:
             show_plan(plan, (), workspace.state.seal, forms, style)
             return Exit.DONE
-        order = ApplyRequest("release", forms, style, asks=not yes, tells=settings.tells)
+        order = ApplyRequest("release", forms, style, asks=not request.yes, tells=settings.tells)
         return await carry_out(workspace, replace(loaded, problems=()), SelectedPlan(plan), order)

@@ -86,12 +86,13 @@ class MemoryBackend:
         held = self.ledgers.get(namespace)
         return None if held is None or _ended(held, now) else held
 
-    def leave(self, namespace: str, ledger: StoredLedger | None) -> None:
-        """Leave a ledger in place of an older one; with None there is none any more."""
-        if ledger is None:
-            self.ledgers.pop(namespace, None)
-        else:
-            self.ledgers[namespace] = ledger
+    def leave(self, namespace: str, ledger: StoredLedger) -> None:
+        """Leave a ledger in place of an older one."""
+        self.ledgers[namespace] = ledger
+
+    def forget_ledger(self, namespace: str) -> None:
+        """Remove the ledger."""
+        self.ledgers.pop(namespace, None)
 
     def change(self, namespace: str, puts: Sequence[ConditionalPut], now: float) -> list[WriteResult]:
         """Do writes, each on its own."""

@@ -174,7 +174,7 @@ class MemoryStore(Store):
     async def remove_ledger(self, namespace: str) -> None:
         """Forget it."""
         self._count(1, 1)
-        self._memory.leave(namespace, None)
+        self._memory.forget_ledger(namespace)
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that hold an entry."""

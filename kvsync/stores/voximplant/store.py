@@ -195,7 +195,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         await self._shelf(namespace, await self._storage(namespace)).write(ledger)
 
     async def remove_ledger(self, namespace: str) -> None:
-        """The root first: without it the pieces are no ledger."""
+        """The root first: without it the pieces mean nothing."""
         await self._shelf(namespace, await self._storage(namespace)).remove()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
