@@ -31,6 +31,7 @@ from kvsync.yaml.fields import (
     list_of,
     map_of,
     moment,
+    one_of,
     path,
     record,
     text,
