@@ -49,8 +49,7 @@ def failure(label: str, call: Request, answer: Response, credentials: Credential
     if status in (401, 403):
         if credentials is None:
             return AuthError(f"{label}: {call.what} was refused ({status}); the server requires a credential")
-        why = credentials.explain(call, answer)
-        return AuthError(f"{label}: {call.what} was refused: {why.detail}; {why.hint}")
+        return refused(label, call, answer, credentials)
     message = f"{label}: {call.what} failed: {_described(call, answer)}"
     if status in _TURNED_AWAY:
         return TransientError(message, retry_after(answer.headers, now))
@@ -62,6 +61,18 @@ def failure(label: str, call: Request, answer: Response, credentials: Credential
     if 300 <= status < 400:
         return PermanentError(f"{message}; the endpoint redirects; correct the endpoint")
     return PermanentError(message)
+
+
+def refused(label: str, call: Request, answer: Response, credentials: Credentials) -> AuthError:
+    """The error of a call whose credential the server does not accept."""
+    why = credentials.explain(call, answer)
+    return AuthError(f"{label}: {call.what} was refused: {why.detail}; {why.hint}")
+
+
+def explained(label: str, call: Request, answer: Response, codes: Iterable[int] = ()) -> str:
+    """The message of a failure that the API explains in its own words, or with the status alone. `codes` as in
+    `server_message`."""
+    return f"{label}: {call.what} failed: {server_message(call, answer, codes) or f'status {answer.status}'}"
 
 
 def unanswered(label: str, call: Request, error: TransientError) -> TransientError:
@@ -92,14 +103,14 @@ def glimpse(call: Request, answer: Response) -> str:
 
 
 @contextmanager
-def understood(label: str, what: str) -> Iterator[None]:
-    """Raise TransientError when an answer does not have the form that is read in the block: a proxy, or another service, may
-    have sent it."""
+def understood(label: str, what: str, expected: str = "") -> Iterator[None]:
+    """Raise TransientError when a response does not have the form that the block reads: a proxy or another service may have
+    sent it. `expected` says what the response should be, such as "a list of keys"."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        message = f"{label}: {what} failed: the response does not have the format of this API; check the endpoint"
-        raise TransientError(message) from error
+        wrong = f"is not {expected}" if expected else "does not have the format of this API"
+        raise TransientError(f"{label}: {what} failed: the response {wrong}; check the endpoint") from error
 
 
 def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -> str:

@@ -1,8 +1,10 @@
-"""Bounds on listings that a server gives in pages."""
+"""Listings that a server returns in pages: how they are walked, and their bounds."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from kvsync.errors import TransientError
 from kvsync.model.answer_limits import AnswerLimits
@@ -14,25 +16,33 @@ MOST_EMPTY_PAGES: Final = 100
 MOST_NAMESPACE_PAGES: Final = 100
 """Pages of a list of namespaces: 100,000 namespaces and more."""
 
+_Items = TypeVar("_Items")
+_Position = TypeVar("_Position")
+
 
 class ListingLimit:
-    """Ends a listing whose server never does: one that is longer, larger or slower than `limits` allow, or whose pages are
-    empty. `what` names the listing in the error."""
+    """Ends a listing that is longer, larger or slower than `limits` allow, or whose pages are empty.
 
-    def __init__(self, what: str, limits: AnswerLimits, clock: Clock) -> None:
-        self._what, self._limits, self._clock = what, limits, clock
+    `what` names the listing in errors. `most_pages` is a smaller bound on the pages, for lists of namespaces.
+    """
+
+    def __init__(self, what: str, limits: AnswerLimits, clock: Clock, most_pages: int | None = None) -> None:
+        self.what = what
+        self._limits, self._clock, self._most_pages = limits, clock, most_pages
         self._began = clock.monotonic()
         self._pages = self._entries = self._bytes = self._empty = 0
 
     def count(self, entries: int, size: int, *, is_last: bool = False, is_known: bool = False) -> None:
-        """Count a page with so many entries, of `size` bytes. `is_known` says that it is one that did not change, whose entries
-        are not counted. Raises TransientError when it is one too many."""
+        """Count a page of `entries` entries and `size` bytes. `is_known` marks an unchanged page, whose entries are not
+        counted. Raises TransientError when a limit is exceeded."""
         self._pages += 1
         self._entries += entries
         self._bytes += size
         self._empty = 0 if entries or is_last or is_known else self._empty + 1
         if self._empty >= MOST_EMPTY_PAGES:
-            raise TransientError(f"{self._what} failed: the server returned {self._empty} empty pages in a row")
+            raise TransientError(f"{self.what} failed: the server returned {self._empty} empty pages in a row")
+        if self._most_pages is not None and self._pages + (not is_last) > self._most_pages:
+            raise TransientError(f"{self.what} failed: more than {self._most_pages} pages; check the endpoint")
         limits, seconds = self._limits, self._clock.monotonic() - self._began
         for name, found, most in (
             ("listing_pages", self._pages + (not is_last), limits.listing_pages),
@@ -45,4 +55,38 @@ class ListingLimit:
 
     def _exceeded(self, name: str, most: float) -> str:
         reached = f"after {self._pages:,} pages with {self._entries:,} entries and {self._bytes:,} bytes"
-        return f"{self._what} was ended {reached}: limits.{name} is {most:,}; raise it in kvsync.yaml, or check the endpoint"
+        return f"{self.what} was ended {reached}: limits.{name} is {most:,}; raise it in kvsync.yaml, or check the endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage(Generic[_Items, _Position]):
+    """One page: its content, how many entries it has, its size in bytes, and where the next page begins (None: it is the last).
+    `is_known` marks a page that did not change."""
+
+    content: _Items
+    entries: int
+    size: int
+    next: _Position | None = None
+    is_known: bool = False
+
+
+async def walk(
+    first: _Position,
+    fetch: Callable[[_Position], Awaitable[ListingPage[_Items, _Position]]],
+    limit: ListingLimit,
+) -> AsyncGenerator[ListingPage[_Items, _Position], None]:
+    """Yield all pages of a listing, beginning with the one at `first`.
+
+    Raises StoreError from `fetch`, and TransientError when `limit` is exceeded or a page points back to an earlier one.
+    """
+    position, seen = first, {first}
+    while True:
+        page = await fetch(position)
+        limit.count(page.entries, page.size, is_last=page.next is None, is_known=page.is_known)
+        yield page
+        if page.next is None:
+            return
+        position = page.next
+        if position in seen:
+            raise TransientError(f"{limit.what} failed: the pages form a loop")
+        seen.add(position)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
 from kvsync.util.clock import Clock
+
+_Limiter = TypeVar("_Limiter")
 
 
 class TokenBucket:
@@ -44,3 +50,18 @@ class RetryBudget:
             return False
         self._left -= 1
         return True
+
+
+class SharedLimiters(Generic[_Limiter]):
+    """Rate limiters that clients with the same key share, such as all stores of this process with one account. A limiter lives
+    as long as a client holds it."""
+
+    def __init__(self) -> None:
+        self._held: WeakValueDictionary[Hashable, _Limiter] = WeakValueDictionary()
+
+    def get(self, key: Hashable, make: Callable[[], _Limiter]) -> _Limiter:
+        """The limiter with this key, made if there is none."""
+        found = self._held.get(key)
+        if found is None:
+            self._held[key] = found = make()
+        return found

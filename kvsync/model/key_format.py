@@ -65,7 +65,7 @@ class KeyFormat:
 
     def encode(self, namespace: str, identity: Identity) -> str:
         """The remote key of an entry. Raises ValueError, with the reason, when the entry has none that can be read back."""
-        if self.is_plain and self.native_labels and identity.key not in _UNUSABLE:
+        if self.is_plain and (self.native_labels or identity.label is None) and identity.key not in _UNUSABLE:
             return identity.key  # nothing to take apart; a large target asks for very many
         if identity.label is not None and not self.holds_label and not self.native_labels:
             example = self.template.replace("{key}", f"{{label}}{self.divider}{{key}}")

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
-from kvsync.model.entry import Content, Identity
-from kvsync.model.health import DoctorCheck
+from kvsync.model.canonical import FINGERPRINT_SIZE
+from kvsync.model.entry import Content, Entry, Identity, Mark
+from kvsync.model.health import DoctorCheck, Traffic
+from kvsync.model.key_format import KeyFormat
+from kvsync.planning.marks import SEAL_SIZE
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.limits import check_entry
+from kvsync.util.clock import Clock
+
+if TYPE_CHECKING:
+    from kvsync.http.client import Client, ClientOptions
+    from kvsync.http.paging import ListingLimit
 
 
 class ApiClient(Protocol):
@@ -21,27 +30,72 @@ class ApiClient(Protocol):
         """Close the connections, and what else is open. Idempotent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What the remote side of a store needs to call its API, with at most `concurrency` calls at a time."""
+
+    config: StoreConfig
+    context: StoreContext
+    traffic: Traffic
+    concurrency: int
+
+    @property
+    def label(self) -> str:
+        """Names the store in messages."""
+        return f"store {self.config.name}"
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the store."""
+        return self.context.clock
+
+    def client(self, endpoint: str, options: ClientOptions) -> Client:
+        """A client of the API at `endpoint`, with the timeout, limits, fence and read-only mode of this store."""
+        from kvsync.http.client import Client
+
+        config, context = self.config, self.context
+        limits = replace(options.limits, timeout=config.timeout, concurrency=self.concurrency, answers=context.limits)
+        guarded = replace(options, limits=limits, read_only=context.read_only, fence=context.fence)
+        return Client(self.label, endpoint, context.clock, self.traffic, guarded)
+
+    def listing_limit(self, what: str, most_pages: int | None = None) -> ListingLimit:
+        """The bounds on one listing; `what` names it."""
+        from kvsync.http.paging import ListingLimit
+
+        return ListingLimit(f"{self.label}: {what}", self.context.limits, self.clock, most_pages)
+
+
 _Remote = TypeVar("_Remote", bound=ApiClient)
 
 
 class RemoteStore(Store, Generic[_Remote]):
-    """A store whose remote side is a `_Remote`, which lives from the first call until `aclose`."""
+    """A store whose remote side is a `_Remote`, which lives from the first call until `aclose`. `key_format` is used if the
+    configuration has none; `divider` usually separates label and key."""
+
+    key_format: ClassVar[str] = "{key}"
+    divider: ClassVar[str] = "/"
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
+        template, has_labels = config.key_format or self.key_format, self.capabilities.labels
+        self._keys = KeyFormat(template, native_labels=has_labels, divider=self.divider)
         self._remote: _Remote | None = None
 
     @abstractmethod
-    def _connect(self, most: int) -> _Remote:
-        """The remote side, which takes `most` calls at a time. What it needs is imported here: working offline need not pay for
-        it. Raises StoreError for a credential that cannot be read."""
+    def _connect(self, connection: Connection) -> _Remote:
+        """The remote side. Import what it needs here, because offline commands should not pay for it. Raises StoreError for a
+        credential that cannot be read."""
 
     @abstractmethod
     async def _examine(self, remote: _Remote) -> Sequence[DoctorCheck]:
-        """What `check` finds. Raises StoreError for a credential that cannot be used."""
+        """What `check` returns. Raises StoreError for a credential that cannot be used."""
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The key by the configured format."""
+        return self._keys.encode(namespace, identity)
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """What the store's own doctor finds, distinguished."""
+        """What the store's own doctor finds."""
         try:
             return await self._examine(self._client())
         except StoreError as error:
@@ -55,18 +109,24 @@ class RemoteStore(Store, Generic[_Remote]):
 
     def _client(self) -> _Remote:
         if self._remote is None:
-            self._remote = self._connect(self.config.concurrency or self.capabilities.concurrency)
+            most = self.config.concurrency or self.capabilities.concurrency
+            self._remote = self._connect(Connection(self.config, self.context, self.traffic, most))
         return self._remote
 
     def _checked(self, namespace: str, identity: Identity, content: Content | None = None) -> str:
-        """The remote key of an entry. Raises ValueError, with the reason, for one that the store cannot hold."""
+        """The remote key of an entry. Raises ValueError, with the reason, if the store cannot hold the entry."""
         name = self.remote_key(namespace, identity)
         check_entry(name, content, self.capabilities)
         return name
 
     def _name(self, namespace: str, identity: Identity) -> str | None:
-        """The remote key of an entry, None for one that the store cannot hold."""
+        """The remote key of an entry, None if the store cannot hold the entry."""
         try:
             return self._checked(namespace, identity)
         except ValueError:
             return None
+
+    def _mark_for(self, entry: Entry) -> Mark:
+        """A mark as long as the one that `entry` will be written with, for checks of sizes."""
+        flags = (entry.ttl, entry.sensitive, entry.protected)
+        return Mark(self.context.owner, bytes(FINGERPRINT_SIZE), *flags, seal=bytes(SEAL_SIZE))

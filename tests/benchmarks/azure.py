@@ -22,8 +22,8 @@ from kvsync.app import TargetSelection, open_workspace
 from kvsync.http.client import Client, ClientOptions
 from kvsync.http.model import Request
 from kvsync.model.health import Traffic
-from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
-from kvsync.stores.azure_appconfig.requests import listing_target, next_target
+from kvsync.stores.azure_appconfig.api import listing_target, next_target
+from kvsync.stores.azure_appconfig.auth import ConnectionString, HmacKey
 from kvsync.util.clock import Clock
 from tests.benchmarks.measure import Figure, kvsync, python, run
 

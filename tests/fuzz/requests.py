@@ -15,15 +15,15 @@ from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.failures import failure
 from kvsync.http.model import Request, Response
 from kvsync.http.quota import Quota
+from kvsync.http.redirects import RedirectFollower
 from kvsync.http.retry_after import retry_after
 from kvsync.model.health import Traffic
 from kvsync.status.http.hooks import Hook, is_genuine, is_signed_at_all, is_wanted
 from kvsync.status.http.shared_secret import Secret
-from kvsync.stores.apify.rates import Rate
-from kvsync.stores.apify.redirects import RedirectFollower
-from kvsync.stores.azure_appconfig.hmac_key import ConnectionString
-from kvsync.stores.azure_appconfig.requests import etag_of, next_target
-from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
+from kvsync.stores.apify.api import Rate
+from kvsync.stores.azure_appconfig.api import etag_of, next_target
+from kvsync.stores.azure_appconfig.auth import ConnectionString
+from kvsync.stores.azure_appconfig.remote import SyncTokens
 from kvsync.util.clock import Clock
 from kvsync.util.escaping import to_bytes
 from kvsync.util.redaction import Redactor

@@ -21,13 +21,13 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.rendering import json as json_
 from kvsync.rendering import markdown, text
 from kvsync.rendering import saved_plan as saved
-from kvsync.stores.apify.contents import kept_type
+from kvsync.stores.apify.content import kept_type
 from kvsync.stores.apify.listing import page_of
 from kvsync.stores.azure_appconfig import items
 from kvsync.stores.base import StoreContext
 from kvsync.stores.cloudflare_kv.metadata import parts_of
+from kvsync.stores.ledger_chunks import MissingChunks, join
 from kvsync.stores.sqlite.store import SqliteStore
-from kvsync.stores.voximplant.chunks import MissingPieces, join
 from kvsync.util.clock import Clock
 from tests.fuzz.model import JSON, folder, parsed, target
 from tests.planning.plans import change, plan_of, report, seal, target_plan
@@ -75,7 +75,7 @@ def ledger_pieces(data: bytes) -> None:
     """The pieces that a ledger is kept in."""
     root, pieces = parsed(data, list, 2) or ("", {})
     if isinstance(root, str) and isinstance(pieces, dict):
-        with suppress(MissingPieces, ValueError):
+        with suppress(MissingChunks, ValueError):
             join(root, {str(name): str(text) for name, text in pieces.items()})
 
 

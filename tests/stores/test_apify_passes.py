@@ -19,7 +19,7 @@ from kvsync.app import TargetSelection
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
-from kvsync.stores.apify.versions import whole
+from kvsync.stores.apify.content import whole
 from tests.daemon.support import until
 from tests.status.support import process
 from tests.stores.apify_repo import Repo

@@ -14,10 +14,9 @@ from kvsync.app import TargetSelection
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Content, Identity, Mark, Target
-from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place, overlaps
-from kvsync.stores.apify.place import offline_place
-from kvsync.stores.base import Precondition, Store, Write
+from kvsync.stores.apify import ApifyStore
+from kvsync.stores.base import Precondition, Store, StoreContext, Write
 from kvsync.stores.extensions import locate
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.testing import FakeClock
@@ -58,8 +57,8 @@ def offline(
     **options: Any,
 ) -> Place:
     given = {"token": Credential(CredentialKind.ENV, token), "ledger": LedgerPlace.LOCAL} | options
-    config = StoreConfig("scraper", "apify", given, endpoint=endpoint)
-    return offline_place(config, name, KeyFormat(key_format).scope(name))
+    config = StoreConfig("scraper", "apify", given, endpoint=endpoint, key_format=key_format)
+    return ApifyStore(config, StoreContext(Path(), None, lambda _: "", FakeClock())).place(name)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.model import Request
 from kvsync.model.entry import Content, Identity, Mark
 from kvsync.model.health import DoctorCheck
-from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
+from kvsync.stores.azure_appconfig.auth import ConnectionString, HmacKey
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock

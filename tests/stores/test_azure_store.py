@@ -20,9 +20,9 @@ from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.stores.azure_appconfig import AzureAppConfigStore
+from kvsync.stores.azure_appconfig.api import entry_target, listing_target
 from kvsync.stores.azure_appconfig.items import row_of, tags_for, to_actual
-from kvsync.stores.azure_appconfig.requests import entry_target, listing_target
-from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
+from kvsync.stores.azure_appconfig.remote import SyncTokens
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from kvsync.util.clock import Clock
 from tests.stores.azure_service import Service, azure_store

@@ -18,9 +18,9 @@ from kvsync.model.entry import Content, Entry, Identity, Mark
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
+from kvsync.stores.cloudflare_kv.api import Targets
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import metadata_for, parts_of
-from kvsync.stores.cloudflare_kv.requests import Targets
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving

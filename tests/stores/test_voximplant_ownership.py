@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.plan import Plan
-from kvsync.stores.voximplant import store as store_module
+from kvsync.stores.voximplant import storage as storage_module
 from kvsync.stores.voximplant.listing import Ask, Listed, everything
 from tests.stores.emulated import changes, outcomes
 from tests.stores.voximplant_repo import Repo
@@ -250,7 +250,7 @@ class IncompleteListing:
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> IncompleteListing:
     blind = IncompleteListing("web:late")
-    monkeypatch.setattr(store_module, "everything", blind)
+    monkeypatch.setattr(storage_module, "everything", blind)
     return blind
 
 

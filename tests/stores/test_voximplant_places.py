@@ -19,7 +19,8 @@ from kvsync.stores.base import Precondition, Store, StoreContext, Write
 from kvsync.stores.extensions import locate
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.registry import open_store
-from kvsync.stores.voximplant.place import ENDPOINT, Application
+from kvsync.stores.voximplant.api import ENDPOINT
+from kvsync.stores.voximplant.remote import Application
 from kvsync.testing import FakeClock
 from kvsync.testing.conformance.ledgers import keeper_of
 from kvsync.util.clock import Clock

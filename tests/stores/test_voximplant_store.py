@@ -24,10 +24,10 @@ from kvsync.model.entry import Content, Identity, Mark
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
+from kvsync.stores.ledger_chunks import MissingChunks, cut, join
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.registry import open_store
-from kvsync.stores.voximplant.chunks import MissingPieces, cut, join
-from kvsync.stores.voximplant.limits import MOST_VALUE
+from kvsync.stores.voximplant.api import MOST_VALUE
 from kvsync.stores.voximplant.listing import Item, everything
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
@@ -415,22 +415,22 @@ async def test_pages_that_rest_cost_no_more_than_they_must(count: int) -> None:
 @given(st.binary(max_size=9000) | st.text(max_size=9000).map(lambda text: text.encode("utf-8", "replace")))
 def test_what_is_cut_can_be_joined(document: bytes) -> None:
     """Any document is cut into values that fit, and comes back whole; without one of its pieces it does not."""
-    found = cut(document)
-    assert all(len(text) <= MOST_VALUE for text in (found.root, *found.pieces.values()))
-    assert join(found.root, found.pieces).document == document
-    for name in found.pieces:
-        with pytest.raises(MissingPieces):
-            join(found.root, {other: text for other, text in found.pieces.items() if other != name})
+    found = cut(document, MOST_VALUE)
+    assert all(len(text) <= MOST_VALUE for text in (found.root, *found.chunks.values()))
+    assert join(found.root, found.chunks).document == document
+    for name in found.chunks:
+        with pytest.raises(MissingChunks):
+            join(found.root, {other: text for other, text in found.chunks.items() if other != name})
 
 
 def test_a_large_ledger_changes_little_by_little() -> None:
     """Of the ledger of 5,000 entries, one that is changed, added or removed makes no more than a few pieces new."""
     rows = [f'["key-{number:05}",null,"{number * 7919:022}",7776000]' for number in range(5000)]
-    before = cut(_document(rows))
+    before = cut(_document(rows), MOST_VALUE)
     for changed in (rows[:2500] + rows[2501:], [*rows[:900], '["key-x"]', *rows[900:]], [*rows, '["last"]']):
-        after = cut(_document(changed))
-        assert len(after.pieces.keys() - before.pieces.keys()) <= 6
-        assert join(after.root, {**before.pieces, **after.pieces}).document == _document(changed)
+        after = cut(_document(changed), MOST_VALUE)
+        assert len(after.chunks.keys() - before.chunks.keys()) <= 6
+        assert join(after.root, {**before.chunks, **after.chunks}).document == _document(changed)
 
 
 def _document(rows: list[str]) -> bytes:

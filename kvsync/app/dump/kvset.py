@@ -11,7 +11,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import InvalidInput, Origin, Problem, UsageError
 from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.key_format import KeyFormat
-from kvsync.stores.azure_appconfig import KEY_FORMAT
+from kvsync.stores.azure_appconfig import AzureAppConfigStore
 from kvsync.stores.azure_appconfig.items import Row, row_of, to_actual
 from kvsync.util.escaping import is_unicode
 from kvsync.yaml.problems import quoted
@@ -32,7 +32,7 @@ def read_kvset(file: Path, store: StoreConfig, namespace: str | None, owner: str
     """Read an export as if `owner` had written it; `namespace` None takes all of it. Raises UsageError and InvalidInput."""
     if store.type != _TYPE:
         raise UsageError(f"--kvset needs a store of type {_TYPE}; {store.name} has type {store.type}")
-    keys = KeyFormat(store.key_format or KEY_FORMAT, native_labels=True)
+    keys = KeyFormat(store.key_format or AzureAppConfigStore.key_format, native_labels=True)
     entries: dict[Target, dict[Identity, Actual]] = {}
     outside_namespace: list[str] = []
     problems: list[Problem] = []

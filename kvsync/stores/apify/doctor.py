@@ -24,7 +24,7 @@ class Doctor:
         """Ask whose the token is, which stores there are, and what is shown of one of them: nothing is written."""
         call = Request("GET", self._remote.targets.me, "looking up the user of the token", is_json=True)
         try:
-            answer = await self._remote.send(call)
+            answer = await self._remote.client.send(call)
         except AuthError as error:
             return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:

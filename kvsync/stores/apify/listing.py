@@ -1,64 +1,143 @@
-"""Lists keys and sizes, a thousand per page, from a start key.
+"""The two ways to read a whole key-value store: its keys and sizes, a thousand per page, and a ZIP of all records.
 
-A listing is whole when its last page says that nothing follows, in both ways in which the API says it. Pages that repeat, that
-lead back, or that say nothing of what follows may have left something out, and must never go on forever.
+A listing is complete when its last page says, in both ways in which the API says it, that nothing follows. Pages that repeat
+keys, that point back, or that do not say what follows may have left something out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import re
+from contextlib import aclosing
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from kvsync.errors import TransientError
-from kvsync.http.paging import ListingLimit
+from kvsync.errors import PermanentError, StoreError, TransientError
+from kvsync.http.archive import Download, UnreliableArchiveError, open_archive
+from kvsync.http.model import Request
+from kvsync.http.paging import ListingPage, walk
+from kvsync.stores.apify.api import KEY, LEDGER_KEY
+from kvsync.stores.apify.content import archived, hasher, listed
+from kvsync.stores.apify.records import read
+from kvsync.stores.apify.remote import KeyValueStore, Remote
+from kvsync.util.concurrency import gather_or_cancel
 
 _ABSENT: Final = object()
 
 
-class Page(NamedTuple):
-    """One page: keys with their sizes in bytes, and what follows: a key, None for the end, or why that is not known. `size`
-    is in bytes, as it came."""
+class View(NamedTuple):
+    """What was seen of a store: sizes in bytes and etags by key, the ledger if the store keeps it, and why entries may be
+    missing."""
+
+    sizes: dict[str, int]
+    etags: dict[str, str]
+    ledger: bytes | None = None
+    problem: str | None = None
+
+    def token(self) -> str | None:
+        """A digest of all that a listing shows, and of the ledger; None if something may be missing."""
+        if self.problem is not None:
+            return None
+        digest = blake2b(self.ledger or b"", digest_size=16)
+        digest.update("\n".join(f"{key} {size}" for key, size in sorted(self.sizes.items())).encode())
+        return digest.hexdigest()
+
+
+class SnapshotReader:
+    """Reads one store as a whole. `prefix` is what the keys in view begin with; `keeps_ledger` says that the ledger is there
+    too."""
+
+    def __init__(
+        self, remote: Remote, namespace: str, store: KeyValueStore, prefix: str, *, keeps_ledger: bool
+    ) -> None:
+        self._remote, self._namespace, self._store = remote, namespace, store
+        self._prefix, self._keeps_ledger = prefix, keeps_ledger
+
+    async def listed(self) -> View:
+        """All keys, and at the same time the ledger. Raises StoreError."""
+        pages = asyncio.ensure_future(self._list())
+        ledger = asyncio.ensure_future(self.ledger())
+        await gather_or_cancel([pages, ledger])
+        sizes, problem = pages.result()
+        sizes.pop(LEDGER_KEY, None)
+        return View(sizes, {key: listed(size) for key, size in sizes.items()}, ledger.result(), problem)
+
+    async def archived(self) -> View | None:
+        """All records, by one request; None if they cannot be had so, or there is any doubt about them."""
+        download = Download()
+        call = Request(
+            "GET",
+            self._remote.targets.records(self._store.id, self._prefix),
+            f"fetching all of {self._namespace}",
+            limiter=self._store.others,
+            sink=download,
+        )
+        try:
+            # A failure says nothing about the store itself: another server of this API may not have this call.
+            await self._remote.client.send(call)
+            found = await asyncio.to_thread(
+                open_archive, download.file, download.size, re.compile(KEY), LEDGER_KEY, hasher
+            )
+            ledger = await self.ledger() if self._prefix else found.kept
+        except (UnreliableArchiveError, StoreError):
+            return None
+        finally:
+            download.close()
+        sizes = {key: size for key, (size, _) in found.digests.items()}
+        etags = {key: archived(digest) for key, (_, digest) in found.digests.items()}
+        return View(sizes, etags, ledger if self._keeps_ledger else None)
+
+    async def ledger(self) -> bytes | None:
+        """The ledger, None if the store keeps none or has none yet. Raises StoreError."""
+        if not self._keeps_ledger:
+            return None
+        held = await read(self._remote, self._namespace, self._store, LEDGER_KEY)
+        return None if held is None else held.content.value
+
+    async def _list(self) -> tuple[dict[str, int], str | None]:
+        """Keys with their sizes, and why some may be missing. Raises StoreError if not even the first page can be read."""
+        sizes, previous = dict[str, int](), ""
+        limit = self._remote.connection.listing_limit(f"listing {self._namespace}")
+        try:
+            async with aclosing(walk("", self._fetch, limit)) as pages:
+                async for page in pages:
+                    known, keys = len(sizes), page.content
+                    sizes |= keys.sizes
+                    if problem := keys.problem or _disorder(page, len(sizes) - known, previous):
+                        return sizes, problem
+                    previous = page.next or ""
+        except TransientError as error:
+            if not sizes and not previous:
+                raise
+            return sizes, f"it ended early, after {len(sizes):,} keys ({error})"
+        return sizes, None
+
+    async def _fetch(self, start: str) -> ListingPage[Keys, str]:
+        what = f"listing {self._namespace}"
+        target = self._remote.targets.keys(self._store.id, self._prefix, start)
+        call = Request("GET", target, what, is_json=True, limiter=self._store.others)
+        answer = await self._remote.namespaces.ask(self._namespace, call)
+        try:
+            keys = page_of(answer.data)
+        except ValueError as problem:
+            raise PermanentError(
+                f"{self._remote.label}: {what} failed: the response is {problem}; check the endpoint"
+            ) from None
+        return ListingPage(keys, keys.brought, len(answer.body), keys.next)
+
+
+class Keys(NamedTuple):
+    """The keys of one page with their sizes in bytes, how many came, and what follows: a key, None for the end, or why that is
+    not known."""
 
     sizes: dict[str, int]
     brought: int
     next: str | None = None
     problem: str | None = None
-    size: int = 0
 
 
-class Listing(NamedTuple):
-    """Keys and sizes, and what kept it from being whole."""
-
-    sizes: dict[str, int]
-    problem: str | None = None
-
-
-Ask = Callable[[str | None], Awaitable[Page]]
-"""Asks for the page after a key. Raises StoreError."""
-
-
-async def listing(ask: Ask, limit: ListingLimit) -> Listing:
-    """All pages, as far as `limit` goes. Raises StoreError when not even the first can be had."""
-    sizes: dict[str, int] = {}
-    start: str | None = None
-    while True:
-        try:
-            page = await ask(start)
-            limit.count(page.brought, page.size, is_last=page.next is None)
-        except TransientError as error:
-            if start is None:
-                raise
-            return Listing(sizes, f"it ended early, after {len(sizes):,} keys ({error})")
-        known = len(sizes)
-        sizes |= page.sizes
-        problem = page.problem or _out_of_order(page, len(sizes) - known, start)
-        if problem is not None or page.next is None:
-            return Listing(sizes, problem)
-        start = page.next
-
-
-def page_of(document: Any) -> Page:
-    """Read a page. Raises ValueError for what is none."""
+def page_of(document: Any) -> Keys:
+    """Read a page. Raises ValueError for anything else."""
     data = document.get("data") if isinstance(document, dict) else None
     items = data.get("items") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(items, list):
@@ -69,16 +148,16 @@ def page_of(document: Any) -> Page:
         raise ValueError("not a list of keys and sizes") from None
     following, is_truncated = data.get("nextExclusiveStartKey", _ABSENT), data.get("isTruncated")
     if isinstance(following, str) and is_truncated is not False:
-        return Page(sizes, len(items), following)
+        return Keys(sizes, len(items), following)
     if following is None and is_truncated is False:
-        return Page(sizes, len(items))
-    return Page(sizes, len(items), problem="a page does not say whether another one follows")
+        return Keys(sizes, len(items))
+    return Keys(sizes, len(items), problem="a page does not say whether another one follows")
 
 
-def _out_of_order(page: Page, fresh: int, start: str | None) -> str | None:
-    """Why what this page brought, `fresh` of it new, makes the whole doubtful; None when it does not."""
-    if fresh < page.brought:
+def _disorder(page: ListingPage[Keys, str], fresh: int, start: str) -> str | None:
+    """Why a page, `fresh` of whose keys are new, makes the listing doubtful; None if it does not."""
+    if fresh < page.entries:
         return "it contains a key twice"
-    if page.next is not None and start is not None and page.next.encode() <= start.encode():
+    if page.next is not None and start and page.next.encode() <= start.encode():
         return "a page points back to an earlier page"
     return None

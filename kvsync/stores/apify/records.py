@@ -8,12 +8,10 @@ from typing import Final, NamedTuple
 
 from kvsync.http.failures import cleaned, server_message, unconfirmed
 from kvsync.http.model import Request, Response
+from kvsync.http.redirects import MOVED
 from kvsync.model.entry import Content
-from kvsync.stores.apify.contents import kept_type, sent_type
-from kvsync.stores.apify.namespaces import KeyValueStore
-from kvsync.stores.apify.redirects import MOVED
-from kvsync.stores.apify.remote import Remote
-from kvsync.stores.apify.versions import whole
+from kvsync.stores.apify.content import kept_type, sent_type, whole
+from kvsync.stores.apify.remote import KeyValueStore, Remote
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.partial import EntryDamaged
 
@@ -36,12 +34,12 @@ async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -
     """A record, None when there is none. Raises StoreError."""
     target, what = remote.targets.record(store.id, key, raw=True), f"reading {namespace}/{key}"
     call = Request("GET", target, what, _HEADERS, expects=MOVED | {200, 404}, limiter=store.records)
-    answer = await remote.ask(namespace, call)
+    answer = await remote.namespaces.ask(namespace, call)
     if answer.status in MOVED:
-        answer = await remote.elsewhere.follow(remote.origin, call, answer)
+        answer = await remote.redirects.follow(remote.origin, call, answer)
     if answer.status == 404:
         return None
-    value = _decoded(remote.where, what, answer)
+    value = _decoded(remote.label, what, answer)
     return StoredRecord(Content(value, kept_type(value, answer.headers.get("content-type"))), len(answer.body))
 
 
@@ -55,7 +53,7 @@ async def put(
     if answer.status in _REFUSALS:
         return _refused(call, answer)
     if answer.status == 204:
-        raise unconfirmed(remote.where, call, answer)
+        raise unconfirmed(remote.label, call, answer)
     kept = kept_type(content.value, kind)
     return WriteResult(WriteStatus.DONE, whole(len(content.value), content.value, kept))
 
@@ -76,9 +74,9 @@ async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Re
         expects=_REFUSALS | {200, 201, 204},
         limiter=store.records,
     )
-    answer = await remote.ask(namespace, named)
+    answer = await remote.namespaces.ask(namespace, named)
     if not _is_told(answer):
-        raise unconfirmed(remote.where, named, answer)
+        raise unconfirmed(remote.label, named, answer)
     return answer
 
 

@@ -1,100 +1,184 @@
-"""Connection to the API: one client, one redirect follower, and the resolved namespaces."""
+"""Connection to the API: one client, one redirect follower, and the resolved key-value stores."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
-from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
-from kvsync.http.model import BodySink, Request, Response
-from kvsync.http.paging import ListingLimit
-from kvsync.model.health import Traffic
-from kvsync.stores.apify.answers import ErrorMapper, StoreGoneError
-from kvsync.stores.apify.listing import Listing, Page, listing, page_of
-from kvsync.stores.apify.namespaces import KeyValueStore, Namespaces
-from kvsync.stores.apify.redirects import RedirectFollower
-from kvsync.stores.apify.requests import ENDPOINT, Targets
-from kvsync.stores.apify.token import ApiToken
-from kvsync.stores.base import StoreContext
+from kvsync.http.client import ClientLimits, ClientOptions
+from kvsync.http.failures import understood
+from kvsync.http.model import Request, Response
+from kvsync.http.paging import MOST_NAMESPACE_PAGES, ListingPage, walk
+from kvsync.http.redirects import RedirectFollower
+from kvsync.stores.apify.api import ENDPOINT, OTHERS, RECORDS, ApiToken, ErrorMapper, Rate, Targets, looks_like_id
+from kvsync.stores.namespaces import NamespaceGone, NamespaceResolver, Resolved
+from kvsync.stores.remote_store import Connection
+
+_NAME: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}~)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 class Remote:
     """Connects on first use."""
 
-    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, most: int) -> None:
-        endpoint, options = config.endpoint or ENDPOINT, config.options
+    def __init__(self, connection: Connection) -> None:
+        config, context = connection.config, connection.context
+        endpoint = config.endpoint or ENDPOINT
         parts = urlsplit(endpoint)
-        self.where, self.clock, self._limits = f"store {config.name}", context.clock, context.limits
+        self.label, self.clock, self.connection = connection.label, connection.clock, connection
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self.targets = Targets(parts.path)
-        token, limits = (
-            ApiToken(self.where, lambda: context.resolve(options["token"])),
-            ClientLimits(config.timeout, most, answers=context.limits),
+        token = ApiToken(self.label, lambda: context.resolve(config.options["token"]))
+        mapper = ErrorMapper(self.label, token)
+        self.client = connection.client(endpoint, ClientOptions(credentials=token, error_mapper=mapper))
+        limits = ClientLimits(config.timeout, connection.concurrency, answers=context.limits)
+        self.redirects = RedirectFollower(
+            self.label, self.clock, connection.traffic, limits, allow_insecure=config.allow_insecure
         )
-        self._client = Client(
-            self.where,
-            endpoint,
-            context.clock,
-            traffic,
-            ClientOptions(
-                limits=limits,
-                credentials=token,
-                error_mapper=ErrorMapper(self.where, token),
-                read_only=context.read_only,
-                fence=context.fence,
-            ),
-        )
-        self.elsewhere = RedirectFollower(
-            self.where,
-            context.clock,
-            traffic,
-            limits,
-            allow_insecure=config.allow_insecure,
-        )
-        self.namespaces = Namespaces(
-            self.where,
-            self.send,
-            self.targets,
-            context.clock,
-            username=options.get("username"),
-            creates=bool(options.get("create_namespaces")),
-        )
-
-    async def send(self, call: Request) -> Response:
-        """Send a call. Raises StoreError."""
-        return await self._client.send(call)
-
-    async def ask(self, namespace: str, call: Request) -> Response:
-        """Send a call about a store that is known by this name. Raises StoreError."""
-        try:
-            return await self._client.send(call)
-        except StoreGoneError as error:
-            raise self.namespaces.gone(namespace, error) from None
-
-    async def list(self, namespace: str, store: KeyValueStore, prefix: str) -> Listing:
-        """The keys that begin with `prefix`, with their sizes. Raises StoreError."""
-        what = f"listing {namespace}"
-
-        async def ask(start: str | None) -> Page:
-            call = Request("GET", self.targets.keys(store.id, prefix, start), what, is_json=True, limiter=store.others)
-            answer = await self.ask(namespace, call)
-            try:
-                return page_of(answer.data)._replace(size=len(answer.body))
-            except ValueError as problem:
-                raise PermanentError(
-                    f"{self.where}: {what} failed: the response is {problem}; check the endpoint"
-                ) from None
-
-        return await listing(ask, ListingLimit(f"{self.where}: {what}", self._limits, self.clock))
-
-    async def download(self, namespace: str, store: KeyValueStore, prefix: str, into: BodySink) -> None:
-        """All records whose keys begin with `prefix`, as a ZIP. Raises StoreError, which says nothing of the store itself: a
-        look-alike may not have this call."""
-        target = self.targets.records(store.id, prefix)
-        await self.send(Request("GET", target, f"fetching all of {namespace}", limiter=store.others, sink=into))
+        self.namespaces = Namespaces(self)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
-        await self._client.aclose()
-        await self.elsewhere.aclose()
+        await self.client.aclose()
+        await self.redirects.aclose()
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class KeyValueStore:
+    """One store of the API, by its id, and the rate limits for its records and for other calls. `user` is the id of its owner,
+    empty if the server does not say it; `title` is for people. `address` is how it was found."""
+
+    id: str
+    records: Rate
+    others: Rate
+    user: str = ""
+    title: str = ""
+    address: str = ""
+
+
+class Namespaces(NamespaceResolver[KeyValueStore]):
+    """A name is that of a store of the configured `username`, else of the token's user; `user~name`; or an id."""
+
+    kind = "key-value store"
+
+    def __init__(self, remote: Remote) -> None:
+        super().__init__(remote.client, remote.clock)
+        options = remote.connection.config.options
+        self._remote, self._label, self._targets = remote, remote.label, remote.targets
+        self._username: str | None = options.get("username")
+        self._creates = bool(options.get("create_namespaces"))
+        self._stores: WeakValueDictionary[str, KeyValueStore] = WeakValueDictionary()
+
+    async def names(self) -> list[str]:
+        """The names of the account's stores, sorted; those without a name are left out. Raises StoreError."""
+        what = "listing the key-value stores"
+
+        async def fetch(offset: int) -> ListingPage[list[Mapping[str, Any]], int]:
+            answer = await self._client.send(Request("GET", self._targets.stores(offset), what, is_json=True))
+            with understood(self._label, what, "a list of them"):
+                items, total = _stores_page(answer.data)
+            following = offset + len(items)
+            is_last = not items or following >= total
+            return ListingPage(items, len(items), len(answer.body), None if is_last else following)
+
+        limit = self._remote.connection.listing_limit(what, MOST_NAMESPACE_PAGES)
+        return sorted(
+            {one["name"] async for page in walk(0, fetch, limit) for one in page.content if self._is_ours(one)}
+        )
+
+    async def is_writable(self, name: str) -> bool:
+        """Whether the token may write to a store: only then its secret is shown. Raises StoreError."""
+        data = await self._get(self._address(name), name)
+        return data is not None and bool(data.get("urlSigningSecretKey"))
+
+    async def _look_up(self, name: str, known: KeyValueStore | None, *, refresh: bool) -> Resolved[KeyValueStore]:
+        if not _NAME.fullmatch(name):
+            raise PermanentError(
+                f'{self._label}: "{name}" is not a valid name of a key-value store (use letters, digits and -)'
+            )
+        addresses = [self._address(name)] + ([name] if looks_like_id(name) else [])
+        if known is not None:  # first where it was found
+            addresses.sort(key=lambda address: address != known.address)
+        for address in addresses:
+            data = await self._get(address, name)
+            if data is not None:
+                return Resolved(self._keep(name, data, address), self._clock.monotonic())
+        if self._creates and "~" not in name:
+            return Resolved(None, self._clock.monotonic())
+        way = "check its owner" if "~" in name else "create it, or set create_namespaces: true"
+        meant = await self._nearest(name)
+        raise PermanentError(f'{self._label}: there is no key-value store "{name}"{meant}; {way}')
+
+    async def _make(self, name: str) -> KeyValueStore:
+        if self._username is not None:
+            await self._check_user(name, self._username)
+        what = f"creating the key-value store {name}"
+        call = Request("POST", self._targets.make(name), what, expects=(200, 201))
+        made = self._data(await self._client.send(call), what)
+        address = self._address(name)
+        if not made.get("userId"):  # as all others see it, so that its place is the same from the beginning
+            made = await self._get(address, name) or made
+        return self._keep(name, made, address)
+
+    async def _check_user(self, name: str, username: str) -> None:
+        """Raise PermanentError unless the token belongs to the configured user: it can create stores of its own user only."""
+        what = "looking up the user of the token"
+        data = self._data(await self._client.send(Request("GET", self._targets.me, what, is_json=True)), what)
+        if username not in (data.get("username"), data.get("id")):
+            raise PermanentError(
+                f'{self._label}: there is no key-value store "{name}" of user {username}, and the token cannot create one'
+                f" there, because it belongs to {data.get('username')}"
+            )
+
+    def _address(self, name: str) -> str:
+        return name if "~" in name else f"{self._username or ''}~{name}"
+
+    async def _get(self, address: str, name: str) -> Mapping[str, Any] | None:
+        what = f"looking for the key-value store {name}"
+        try:
+            answer = await self._client.send(Request("GET", self._targets.store(address), what, is_json=True))
+        except NamespaceGone:
+            return None
+        return self._data(answer, what)
+
+    def _keep(self, name: str, data: Mapping[str, Any], address: str) -> KeyValueStore:
+        if not data.get("name"):
+            raise PermanentError(
+                f"{self._label}: the key-value store {name} has no name, and Apify deletes unnamed stores; give it a"
+                " name in the Console, or create one with a name"
+            )
+        id_, clock = data["id"], self._clock
+        known = self._stores.get(id_) or KeyValueStore(id_, Rate(RECORDS, clock), Rate(OTHERS, clock))
+        title = "/".join(filter(None, (_text(data.get("username")), _text(data.get("name")))))
+        store = replace(known, user=_text(data.get("userId")), title=title, address=address)
+        self._stores[id_] = store
+        return store
+
+    def _data(self, answer: Response, what: str) -> Mapping[str, Any]:
+        """The object that a response describes. Raises TransientError for a response of another form."""
+        with understood(self._label, what, "from this API"):
+            data = answer.problem()["data"]
+            if not (isinstance(data, dict) and isinstance(data["id"], str) and data["id"]):
+                raise TypeError("an object has an id")
+        return data
+
+    def _is_ours(self, item: Mapping[str, Any]) -> bool:
+        """True for a store whose name alone leads to it."""
+        is_asked = self._username is None or self._username in (item.get("username"), item.get("userId"))
+        return isinstance(item.get("name"), str) and item["name"] != "" and is_asked
+
+
+def _stores_page(document: Any) -> tuple[list[Mapping[str, Any]], int]:
+    """The stores of a page, and the number of all. Raises LookupError, TypeError for anything else."""
+    items, total = document["data"]["items"], document["data"]["total"]
+    if not (isinstance(items, list) and isinstance(total, int) and all(isinstance(item, dict) for item in items)):
+        raise TypeError("a page has items and their total")
+    return items, total
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -6,34 +6,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
+from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
 from kvsync.model.health import DoctorCheck
-from kvsync.model.key_format import KeyFormat
-from kvsync.model.place import Place
-from kvsync.planning.audit import UNUSABLE_KEYS
+from kvsync.model.place import Place, origin_of
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.apify.contents import JSON, kept_type, sent_type
-from kvsync.stores.apify.place import looks_like_id, offline_place, place_of
-from kvsync.stores.apify.requests import KEY, LEDGER_KEY
-from kvsync.stores.apify.versions import as_listed, may_be, whole
+from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, looks_like_id, root_of
+from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
 from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import RemoteStore
+from kvsync.stores.remote_store import Connection, RemoteStore
 from kvsync.util.concurrency import gather_or_cancel
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.apify.namespaces import KeyValueStore
-    from kvsync.stores.apify.remote import Remote
-    from kvsync.stores.apify.snapshots import SnapshotReader, View
+    from kvsync.stores.apify.listing import SnapshotReader, View
+    from kvsync.stores.apify.remote import KeyValueStore, Remote
+
+_UNIQUE_LENGTH: Final = 15
+"""Characters from which on an id is considered random; Apify's have 17."""
 
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
@@ -66,11 +66,11 @@ class ApifyStore(RemoteStore["Remote"]):
         writes_per_second=66,  # of 200 calls a second: each write takes one, and two that look
     )
 
+    divider = "."
     ledger_chunk_bytes: int | None = None
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
-        self._keys = KeyFormat(config.key_format or "{key}", divider=".")
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
 
     def normalise(self, content: Content) -> Content:
@@ -79,12 +79,6 @@ class ApifyStore(RemoteStore["Remote"]):
         if kind in (None, JSON) and not tags and metadata is None:
             return content
         return Content(value, kept_type(value, kind))
-
-    def remote_key(self, namespace: str, identity: Identity) -> str:
-        """The key by the configured format; by default the key itself."""
-        if self._keys.is_plain and identity.label is None and identity.key not in UNUSABLE_KEYS:
-            return identity.key
-        return self._keys.encode(namespace, identity)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """A key that kvsync needs itself, and a content type that no header can hold."""
@@ -109,15 +103,21 @@ class ApifyStore(RemoteStore["Remote"]):
         return looks_like_id(namespace) or "~" in namespace
 
     def place(self, namespace: str) -> Place:
-        """The key-value store by its name, of the user that the configuration names, or of the token's own."""
-        return offline_place(self.config, namespace, self._keys.scope(namespace))
+        """The key-value store by its name, of the configured user, or of the one that the token belongs to."""
+        user, tilde, name = namespace.rpartition("~")
+        if not tilde:
+            user = self.config.options.get("username") or describe(self.config.options["token"])
+        return self._place(namespace, self._endpoint(), ("user", user), ("store", name), is_resolved=False)
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """The key-value store by its id: two names of it are one place, and another store of the same name is another place."""
+        """The key-value store by its id: all its names are one place, and another store with its name is another place. Ids of
+        Apify are long and random, so they identify a store whatever the endpoint is called; short ones do not."""
         found = await self._client().namespaces.locate(namespace, writing=writing)
         if found is None:
             return self.place(namespace)
-        return place_of(self.config, found, self._keys.scope(namespace))
+        endpoint = [self._endpoint()] if len(found.id) < _UNIQUE_LENGTH else []
+        user = [("user", found.user)] if found.user else []
+        return self._place(namespace, *endpoint, *user, ("store", found.id), detail=found.title)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is reported as incomplete."""
@@ -181,7 +181,7 @@ class ApifyStore(RemoteStore["Remote"]):
         result = await put(remote, namespace, store, LEDGER_KEY, Content(ledger, JSON))
         if result.status is not WriteStatus.DONE:
             raise PermanentError(
-                f"{remote.where}: writing the ledger to {namespace} failed: {result.error}; set ledger: local"
+                f"{remote.label}: writing the ledger to {namespace} failed: {result.error}; set ledger: local"
             )
 
     async def remove_ledger(self, namespace: str) -> None:
@@ -201,7 +201,7 @@ class ApifyStore(RemoteStore["Remote"]):
 
     async def _viewer(self, namespace: str) -> SnapshotReader | None:
         """Looks at a namespace as a whole; None for one that is still to be made."""
-        from kvsync.stores.apify.snapshots import SnapshotReader
+        from kvsync.stores.apify.listing import SnapshotReader
 
         remote = self._client()
         store = await remote.namespaces.find(namespace)
@@ -245,7 +245,20 @@ class ApifyStore(RemoteStore["Remote"]):
         except ValueError:
             return False
 
-    def _connect(self, most: int) -> Remote:
+    def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.apify.remote import Remote
 
-        return Remote(self.config, self.context, self.traffic, most)
+        return Remote(connection)
+
+    def _place(self, namespace: str, *parts: tuple[str, str], is_resolved: bool = True, detail: str = "") -> Place:
+        """A place in the key-value store that `parts` name. A ledger that is kept there serves the whole store, whatever the
+        key format is."""
+        scope = self._keys.scope(namespace)
+        return Place(
+            self.config.type, parts, scope, is_resolved=is_resolved, detail=detail, takes_all=self.keeps_ledger
+        )
+
+    def _endpoint(self) -> tuple[str, str]:
+        """The endpoint in one spelling, with its path if it has one: servers with the same API may share a host."""
+        url = self.config.endpoint or ENDPOINT
+        return "endpoint", origin_of(url) + root_of(urlsplit(url).path)

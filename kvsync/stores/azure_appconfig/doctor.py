@@ -11,8 +11,8 @@ from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, said
 from kvsync.http.model import Credentials, Request, Response
 from kvsync.model.health import DoctorCheck
-from kvsync.stores.azure_appconfig.hmac_key import SET_CLOCK
-from kvsync.stores.azure_appconfig.requests import API_VERSION, entry_target, quoted
+from kvsync.stores.azure_appconfig.api import API_VERSION, entry_target, quoted
+from kvsync.stores.azure_appconfig.auth import SET_CLOCK
 from kvsync.util.clock import Clock
 
 _EVERYTHING: Final = range(100, 600)

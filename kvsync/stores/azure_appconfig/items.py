@@ -16,13 +16,14 @@ from __future__ import annotations
 import binascii
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Actual, Content, Identity, Mark
-from kvsync.planning.marks import seal_from_text, seal_to_text, ttl_from
+from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text, ttl_from
+from kvsync.stores.listed_entries import ListedEntries
 
 RESERVED: Final = "kvsync"
 """The name of kvsync's own tag, and with a dot what all its other tags begin with."""
@@ -97,9 +98,27 @@ def is_plain(row: Row, owner: str, namespace: str | None) -> bool:
     return tags.get(_NAMESPACE) == namespace and _decoded(tags.get(_FINGERPRINT)) == row.fingerprint
 
 
-def seal_text(row: Row) -> str | None:
-    """The seal of a row's mark, as it is written there."""
-    return row.tags.get(_SEAL)
+class Entries(ListedEntries):
+    """The entries of a listing. `identified` are its rows by identity; `home` gives the namespace that the mark of a remote key
+    must name."""
+
+    def __init__(
+        self, identified: Mapping[Identity, Row], home: Callable[[str], str | None], signer: MarkSigner
+    ) -> None:
+        super().__init__()
+        self._rows, self._home = identified, home
+        plain = {one: row for one, row in identified.items() if is_plain(row, signer.owner, home(row.key))}
+        seals = signer.plain_seal_texts(plain, [row.fingerprint for row in plain.values()])
+        for (identity, row), seal in zip(plain.items(), seals, strict=True):
+            if row.tags.get(_SEAL) == seal:
+                self.settled[identity] = row.fingerprint
+        for identity, row in identified.items():
+            if identity not in self.settled:
+                self.others[identity] = to_actual(identity, row, home(row.key))
+
+    def _settled_entry(self, identity: Identity, fingerprint: bytes) -> Actual:
+        row = self._rows[identity]
+        return to_actual(identity, row, self._home(row.key))
 
 
 def may_be_kept(row: Row, owner: str) -> bool:

@@ -1,60 +1,82 @@
-"""Lists key-values with a conditional request per page.
+"""Listing of key-values with a conditional request per page.
 
-    first page ── 304 ──> next ── 304 ──> next ── 200 ──> next …        as the links go, from the server or from the cache
-                     \\______ asked for ahead, ever more at once while nothing changed ______/
+    first page ── 304 ──> next ── 304 ──> next ── 200 ──> next …        along the links, from the server or from the cache
+                     \\______ requested ahead, more at a time while nothing has changed ______/
 
-A page is known by where it is; its ETag covers its entries and where the next one begins. While pages turn out unchanged,
-those behind them are asked for ahead, since their place is known; a page that changed ends that, unless the next page is where
-it was.
+A page is known by its address; its ETag covers its entries and the link to the next one. As long as pages turn out unchanged,
+those behind them are requested ahead. A changed page ends that, unless the next page has the same address.
+
+Pages are cached in a file. It keeps values only of entries that are ours and not sensitive.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Final
 
-from kvsync.errors import TransientError
+from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response
-from kvsync.http.paging import ListingLimit
-from kvsync.model.answer_limits import AnswerLimits
-from kvsync.stores.azure_appconfig.items import Row, row_of
-from kvsync.stores.azure_appconfig.pages import Page, PageCache
-from kvsync.stores.azure_appconfig.requests import etag_of, items_of, next_target, quoted
-from kvsync.util.clock import Clock
+from kvsync.http.paging import ListingPage, walk
+from kvsync.stores.azure_appconfig.api import etag_of, items_of, next_target, quoted
+from kvsync.stores.azure_appconfig.items import Row, may_be_kept, row_of
+from kvsync.stores.remote_store import Connection
+from kvsync.util.cache_file import CacheFile
 
 Send = Callable[[Request], Awaitable[Response]]
 
 _MOST_AHEAD: Final = 16
-"""Pages asked for before it is known whether they are still where they were."""
+"""Pages requested before it is known whether they still have the same address."""
+
+_FORMAT: Final = 1
+_TABLES: Final = """
+DROP TABLE IF EXISTS page;
+DROP TABLE IF EXISTS token;
+CREATE TABLE page (scope TEXT, target TEXT, etag TEXT, next TEXT, rows TEXT, PRIMARY KEY (scope, target)) WITHOUT ROWID;
+CREATE TABLE token (endpoint TEXT, id TEXT, value TEXT, number INTEGER, PRIMARY KEY (endpoint, id)) WITHOUT ROWID
+"""
+
+Token = tuple[str, str, int]
+"""Name, value and number of a Sync-Token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: its address, its version, and the address of the next one. `rows` is None while they are in the cache only.
+    `size` is in bytes, as received."""
+
+    target: str
+    etag: str
+    next: str | None
+    rows: tuple[Row, ...] | None = None
+    size: int = 0
 
 
 class Listing:
     """The pages of one store. `send` sends a read."""
 
-    def __init__(self, send: Send, cache: PageCache, limits: AnswerLimits, clock: Clock) -> None:
-        self._send, self._cache, self._limits, self._clock = send, cache, limits, clock
+    def __init__(self, connection: Connection, send: Send, cache: PageCache) -> None:
+        self._connection, self._send, self._cache = connection, send, cache
 
     async def walk(self, scope: str, first: str, what: str, *, fresh: bool = False) -> list[Page]:
-        """All pages from the one at `first` on; unchanged ones without rows. `scope` names the listing in the cache, `fresh`
-        asks for everything. Raises StoreError."""
+        """All pages, beginning with the one at `first`; unchanged ones without rows. `scope` names the listing in the cache;
+        with `fresh`, everything is requested. Raises StoreError."""
         known = {} if fresh else self._cache.chain(scope)
-        pages: list[Page] = []
+        limit = self._connection.listing_limit(what)
         async with _Prefetcher(known, lambda target: self._page(target, known.get(target), what)).open() as ahead:
-            target: str | None = first
-            seen: set[str] = set()
-            limit = ListingLimit(what, self._limits, self._clock)
-            while target is not None:
-                if target in seen:
-                    raise TransientError(f"{what} failed: the pages form a loop")
-                seen.add(target)
+
+            async def fetch(target: str) -> ListingPage[Page, str]:
                 page = await ahead.get(target)
-                limit.count(len(page.rows or ()), page.size, is_last=page.next is None, is_known=page.rows is None)
-                pages.append(page)
-                target = page.next
+                return ListingPage(page, len(page.rows or ()), page.size, page.next, is_known=page.rows is None)
+
+            pages = [one.content async for one in walk(first, fetch, limit)]
         if len(known) != len(pages) or any(page.rows is not None for page in pages):
             self._cache.keep(scope, pages)
         return pages
@@ -76,15 +98,10 @@ class Listing:
         answer = await self._send(Request("GET", target, what, headers, expects=(200, 304), is_json=True))
         if answer.status == 304 and known is not None:
             return known
-        try:
+        with understood(self._connection.label, what, "a list of key-values"):
             rows = tuple(row_of(item) for item in items_of(answer.data))
             etag = etag_of(answer) or answer.data["etag"]
-            following = next_target(answer, answer.data)
-        except (KeyError, TypeError, AttributeError, ValueError):
-            raise TransientError(
-                f"{what} failed: the response is not a list of key-values; check the endpoint"
-            ) from None
-        return Page(target, etag, following, rows, len(answer.body))
+            return Page(target, etag, next_target(answer, answer.data), rows, len(answer.body))
 
 
 class _Prefetcher:
@@ -136,3 +153,73 @@ def token_of(endpoint: str, first: str, pages: Iterable[Page]) -> str:
     """What represents the state that these pages show."""
     lines = [endpoint, first, *(page.etag for page in pages)]
     return sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+class PageCache:
+    """Pages and Sync-Tokens in a file in `folder`; without one, in the memory of this process. Values of entries of `owner` may
+    be kept."""
+
+    def __init__(self, folder: Path | None, owner: str) -> None:
+        self._file, self._owner = CacheFile(folder and folder / "pages.db", _TABLES, _FORMAT), owner
+
+    def chain(self, scope: str) -> dict[str, Page]:
+        """All pages known of a listing, without their rows, by target."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, Page]:
+            found = connection.execute("SELECT target, etag, next FROM page WHERE scope = ?", (scope,))
+            return {target: Page(target, etag, link) for target, etag, link in found}
+
+        return self._file.read(work, {})
+
+    def rows(self, scope: str) -> dict[str, tuple[Row, ...]]:
+        """The rows of all pages known of a listing, by target."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, tuple[Row, ...]]:
+            found = connection.execute("SELECT target, rows FROM page WHERE scope = ?", (scope,))
+            return {target: _loaded(text) for target, text in found}
+
+        return self._file.read(work, {})
+
+    def keep(self, scope: str, pages: Iterable[Page]) -> None:
+        """Remember what a listing brought, and forget the pages that are not part of it."""
+        walked = list(pages)
+        fresh = [
+            (scope, page.target, page.etag, page.next, _dumped(page.rows, self._owner))
+            for page in walked
+            if page.rows is not None
+        ]
+
+        def work(connection: sqlite3.Connection) -> None:
+            known = {target for (target,) in connection.execute("SELECT target FROM page WHERE scope = ?", (scope,))}
+            gone = known - {page.target for page in walked}
+            connection.executemany("DELETE FROM page WHERE scope = ? AND target = ?", [(scope, one) for one in gone])
+            connection.executemany("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?)", fresh)
+
+        self._file.write(work)
+
+    def tokens(self, endpoint: str) -> list[Token]:
+        """The Sync-Tokens that an earlier process was given."""
+        query = "SELECT id, value, number FROM token WHERE endpoint = ?"
+        return self._file.read(lambda connection: connection.execute(query, (endpoint,)).fetchall(), [])
+
+    def keep_tokens(self, endpoint: str, tokens: Iterable[Token]) -> None:
+        """Remember Sync-Tokens for the next process."""
+        rows = [(endpoint, *token) for token in tokens]
+        query = "INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?)"
+        self._file.write(lambda connection: connection.executemany(query, rows))
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._file.close()
+
+
+def _dumped(rows: Iterable[Row], owner: str) -> str:
+    kept = (
+        (*row[:3], row.fingerprint.hex(), *row[4:7], row.value if may_be_kept(row, owner) else None, row.locked)
+        for row in rows
+    )
+    return json.dumps(list(kept), ensure_ascii=False, separators=(",", ":"))
+
+
+def _loaded(text: str) -> tuple[Row, ...]:
+    return tuple(Row._make((*row[:3], bytes.fromhex(row[3]), *row[4:])) for row in json.loads(text))

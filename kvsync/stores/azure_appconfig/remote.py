@@ -2,60 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
-from kvsync.config.model import StoreConfig
-from kvsync.errors import BatchRefused, StoreError, TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
-from kvsync.http.failures import glimpse, server_message
+from kvsync.errors import BatchRefused, StoreError
+from kvsync.http.client import ClientLimits, ClientOptions
+from kvsync.http.entra import EntraToken
+from kvsync.http.failures import glimpse, server_message, understood
 from kvsync.http.model import Request, Response
-from kvsync.http.paging import ListingLimit
+from kvsync.http.paging import ListingPage, walk
 from kvsync.model.entry import Identity
-from kvsync.model.health import DoctorCheck, Traffic
-from kvsync.stores.azure_appconfig.connection import connect
+from kvsync.model.health import DoctorCheck
+from kvsync.stores.azure_appconfig.api import (
+    Rates,
+    Slot,
+    entry_target,
+    items_of,
+    keys_target,
+    listing_target,
+    next_target,
+)
+from kvsync.stores.azure_appconfig.auth import connect
 from kvsync.stores.azure_appconfig.doctor import Doctor
-from kvsync.stores.azure_appconfig.entra import EntraToken
 from kvsync.stores.azure_appconfig.items import Row, row_of
-from kvsync.stores.azure_appconfig.listing import Listing, token_of
-from kvsync.stores.azure_appconfig.pages import Page, PageCache
-from kvsync.stores.azure_appconfig.requests import entry_target, items_of, keys_target, listing_target, next_target
-from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
-from kvsync.stores.azure_appconfig.tier import Rates
-from kvsync.stores.base import StoreContext
+from kvsync.stores.azure_appconfig.listing import Listing, Page, PageCache, token_of
 from kvsync.stores.partial import ReadFailures
+from kvsync.stores.remote_store import Connection
 from kvsync.util.concurrency import gather_or_cancel
 
-Slot = tuple[str, str | None]
-"""A remote key and the label next to it."""
+_DIGITS: Final = 19
+"""Of a number that fits into 64 bits."""
 
 
 class Remote:
     """Connects on first use to `endpoint`, the address of the API. Raises AuthError and PermanentError for what the
     configuration leads to."""
 
-    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, rates: Rates, most: int) -> None:
-        self.endpoint, self._credentials = connect(config, context)
-        self._where = f"store {config.name}"
-        self._client = Client(
-            self._where,
-            self.endpoint,
-            context.clock,
-            traffic,
-            ClientOptions(
-                limits=ClientLimits(config.timeout, most, rates.reads, rates.writes, answers=context.limits),
-                credentials=self._credentials,
-                error_mapper=_error_mapper,
-                read_only=context.read_only,
-                fence=context.fence,
-            ),
-        )
-        self._clock, self._limits = context.clock, context.limits
+    def __init__(self, connection: Connection, rates: Rates) -> None:
+        context = connection.context
+        self._connection, self._label = connection, connection.label
+        self.endpoint, self._credentials = connect(connection.config, context)
+        limits = ClientLimits(reads_per_second=rates.reads, writes_per_second=rates.writes)
+        options = ClientOptions(limits=limits, credentials=self._credentials, error_mapper=_error_mapper)
+        self._client = connection.client(self.endpoint, options)
         self._cache = PageCache(context.cache_dir, context.owner)
         self._tokens = SyncTokens()
         for token in self._cache.tokens(self._client.origin):
             self._tokens.put(*token)
-        self._listing = Listing(self.send, self._cache, context.limits, context.clock)
+        self._listing = Listing(connection, self.send, self._cache)
 
     async def send(self, call: Request) -> Response:
         """Send a call; what was written before it is seen by it. Raises StoreError."""
@@ -92,29 +87,20 @@ class Remote:
 
     async def keys(self) -> list[str]:
         """The names of all keys. Raises StoreError."""
-        names: list[str] = []
-        target: str | None = keys_target()
-        seen: set[str] = set()
-        limit = ListingLimit(f"{self._where}: listing keys", self._limits, self._clock)
-        while target is not None:
-            if target in seen:
-                raise TransientError(f"{self._where}: listing keys failed: the pages form a loop")
-            seen.add(target)
-            answer = await self.send(Request("GET", target, "listing keys", is_json=True))
-            try:
-                found = [item["name"] for item in items_of(answer.data)]
-                target = next_target(answer, answer.data)
-            except (KeyError, TypeError, ValueError):
-                raise TransientError(
-                    f"{self._where}: listing keys failed: the response is not a list of keys; check the endpoint"
-                ) from None
-            limit.count(len(found), len(answer.body), is_last=target is None)
-            names += found
-        return names
+        what = "listing keys"
+
+        async def fetch(target: str) -> ListingPage[list[str], str]:
+            answer = await self.send(Request("GET", target, what, is_json=True))
+            with understood(self._label, what, "a list of keys"):
+                found = [str(item["name"]) for item in items_of(answer.data)]
+                return ListingPage(found, len(found), len(answer.body), next_target(answer, answer.data))
+
+        limit = self._connection.listing_limit(what)
+        return [name async for page in walk(keys_target(), fetch, limit) for name in page.content]
 
     async def examine(self) -> list[DoctorCheck]:
         """What `doctor` says of this connection."""
-        return await Doctor(self._client.send, self._credentials, self._clock).examine()
+        return await Doctor(self._client.send, self._credentials, self._connection.clock).examine()
 
     async def aclose(self) -> None:
         """Release everything. Idempotent."""
@@ -129,11 +115,8 @@ class Remote:
         answer = await self.send(call)
         if answer.status == 404 and (answer.problem() or not answer.body):
             return None
-        try:
+        with understood(self._label, call.what, f"a key-value ({glimpse(call, answer)})"):
             return row_of(answer.data)
-        except (KeyError, TypeError, AttributeError):
-            what = f"the response is not a key-value ({glimpse(call, answer)}); check the endpoint"
-            raise TransientError(f"{self._where}: reading {key} failed: {what}") from None
 
     def _scope(self, first: str) -> str:
         return f"{self._client.origin}{first}"
@@ -144,3 +127,33 @@ def _error_mapper(call: Request, answer: Response) -> StoreError | None:
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
         return BatchRefused(f"the store is full ({server_message(call, answer)}); delete entries, or upgrade the tier")
     return None
+
+
+class SyncTokens:
+    """The newest token of each replica set."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, tuple[str, int]] = {}
+
+    def learn(self, header: str | None) -> None:
+        """Take in what an answer carries: `id=value;sn=number`, several divided by commas. What is malformed is ignored."""
+        for part in (header or "").split(","):
+            token, _, number = part.partition(";")
+            name, equals, value = token.strip().partition("=")
+            digits = number.strip().removeprefix("sn=")
+            if name and equals and digits.isdecimal() and len(digits) <= _DIGITS:
+                self.put(name, value, int(digits))
+
+    def put(self, name: str, value: str, number: int) -> None:
+        """Take in one token, unless a newer one is known."""
+        known = self._tokens.get(name)
+        if known is None or number > known[1]:
+            self._tokens[name] = (value, number)
+
+    def header(self) -> str:
+        """What a request carries; empty when nothing is known."""
+        return ",".join(f"{name}={value}" for name, (value, _) in self._tokens.items())
+
+    def rows(self) -> Iterable[tuple[str, str, int]]:
+        """All tokens, to be kept."""
+        return [(name, value, number) for name, (value, number) in self._tokens.items()]

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
-from kvsync.model.canonical import FINGERPRINT_SIZE
 from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
-from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
 from kvsync.model.health import DoctorCheck
-from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place, origin_of
-from kvsync.planning.marks import SEAL_SIZE, MarkSigner
-from kvsync.stores.azure_appconfig.entries import Entries
-from kvsync.stores.azure_appconfig.items import Row, tags_for
-from kvsync.stores.azure_appconfig.tier import RATES, Tier
-from kvsync.stores.azure_appconfig.validation import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.azure_appconfig.api import (
+    KEY_PATTERN,
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    RATES,
+    Tier,
+    call_for,
+    result_of,
+    size_of,
+    text_problems,
+)
+from kvsync.stores.azure_appconfig.items import Entries, Row, tags_for, to_actual
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import RemoteStore
+from kvsync.stores.remote_store import Connection, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, choice, text
 
 if TYPE_CHECKING:
     from kvsync.stores.azure_appconfig.remote import Remote
-
-KEY_FORMAT: Final = "{namespace}:{key}"
-"""How identities become remote keys where the configuration does not say."""
 
 
 class AzureAppConfigStore(RemoteStore["Remote"]):
@@ -61,10 +64,11 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         concurrency=32,
     )
 
+    key_format = "{namespace}:{key}"
+
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         check_options(config)
-        self._keys = KeyFormat(config.key_format or KEY_FORMAT, native_labels=True)
         self._rates = RATES[config.options.get("tier")]
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rates.writes)
         self._remotes: dict[str, Remote] = {}
@@ -73,10 +77,6 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
     def normalise(self, content: Content) -> Content:
         """Without metadata, and with no content type where it is empty."""
         return content._replace(content_type=content.content_type or None, metadata=None)
-
-    def remote_key(self, namespace: str, identity: Identity) -> str:
-        """The key by the configured format; by default the namespace, a colon, and the key."""
-        return self._keys.encode(namespace, identity)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """Labels, tags and content types that the service refuses, and entries that kvsync's mark makes too large."""
@@ -111,14 +111,16 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         pages, state = await remote.pages(prefix)
         if token == state:
             return None
-        entries = Entries(self, namespace, await remote.rows(prefix, pages))
-        return Snapshot(Target(self.config.name, namespace), entries, entries.settled(signer), token=state)
+        rows = self._identified(namespace, await remote.rows(prefix, pages))
+        entries = Entries(rows, lambda key: self._home(namespace, key), signer)
+        return Snapshot(Target(self.config.name, namespace), entries, entries.settled, token=state)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values: one by one, or page by page where that takes fewer requests."""
         slots, failures = {self._slot(namespace, identity): identity for identity in identities}, ReadFailures()
         rows = await self._remote_of(namespace).look_up(self._keys.prefix(namespace), slots, failures)
-        return failures.check(dict(Entries(self, namespace, rows).items()))
+        found = self._identified(namespace, rows)
+        return failures.check({one: to_actual(one, row, self._home(namespace, row.key)) for one, row in found.items()})
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One conditional request."""
@@ -142,22 +144,20 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         """Endpoint, credential, clock and permissions, distinguished."""
         return await remote.examine()
 
-    def identity_of(self, namespace: str, row: Row) -> Identity | None:
-        """The identity of a row, None when it is none of this key format."""
-        if self._keys.holds_label and row.label is not None:
-            return None
-        return self._keys.decode(namespace, row.key, row.label)
+    def _identified(self, namespace: str, rows: Sequence[Row]) -> dict[Identity, Row]:
+        """The rows of this key format, by identity."""
+        own = [row for row in rows if row.label is None or not self._keys.holds_label]
+        named = ((self._keys.decode(namespace, row.key, row.label), row) for row in own)
+        return {identity: row for identity, row in named if identity is not None}
 
-    def home(self, namespace: str, key: str) -> str | None:
-        """The namespace that the mark of an entry must name; None where the key tells it."""
+    def _home(self, namespace: str, key: str) -> str | None:
+        """The namespace that the mark of an entry must name; None if the key tells it."""
         return None if self._keys.namespace_of(key) == namespace else namespace
 
     async def _write(self, namespace: str, write: Write) -> WriteResult:
-        from kvsync.stores.azure_appconfig.writes import call_for, result_of
-
         try:
             key, label = self._slot(namespace, write.identity)
-            home = self.home(namespace, key)
+            home = self._home(namespace, key)
             self._check(key, label, write, home)
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
@@ -178,10 +178,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             raise ValueError("; ".join(found))
 
     def _tags(self, namespace: str, key: str, entry: Entry) -> Mapping[str, str]:
-        flags = (entry.ttl, entry.sensitive, entry.protected)
-        mark = Mark(self.context.owner, bytes(FINGERPRINT_SIZE), *flags, seal=bytes(SEAL_SIZE))
         ends = entry.expires_at if entry.ttl is None else 0
-        return tags_for(entry.content, mark, ends, self.home(namespace, key))
+        return tags_for(entry.content, self._mark_for(entry), ends, self._home(namespace, key))
 
     def _slot(self, namespace: str, identity: Identity) -> tuple[str, str | None]:
         label = None if self._keys.holds_label else identity.label
@@ -197,7 +195,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     def _current(self) -> Remote:
         """The connection to the host that is named now. Earlier ones stay open for the passes that began with them."""
-        from kvsync.stores.azure_appconfig.connection import endpoint_of
+        from kvsync.stores.azure_appconfig.auth import endpoint_of
 
         endpoint = endpoint_of(self.config, self.context)
         if self._remote is None or self._remote.endpoint != endpoint:
@@ -210,10 +208,10 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         """The connection to where `namespace` was located last."""
         return self._located.get(namespace) or self._client()
 
-    def _connect(self, most: int) -> Remote:
+    def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.azure_appconfig.remote import Remote
 
-        return Remote(self.config, self.context, self.traffic, self._rates, most)
+        return Remote(connection, self._rates)
 
 
 def _too_large(size: int) -> str:

@@ -32,7 +32,7 @@ class Doctor:
         """List the namespaces, then ask to delete something from a namespace that does not exist: nothing is written."""
         call = Request("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
         try:
-            answer = await self._remote.send(call)
+            answer = await self._remote.client.send(call)
             listed = await self._remote.namespaces.titles()
         except AuthError as error:
             return [await self._credential(error)]
@@ -49,7 +49,7 @@ class Doctor:
         """Whose fault a refusal is: the token's own, or what it may do in this account."""
         call = Request("GET", self._remote.targets.token, "verifying the token", expects=_VERIFIED, is_json=True)
         try:
-            answer = await self._remote.send(call)
+            answer = await self._remote.client.send(call)
         except StoreError:
             return DoctorCheck("credential", False, str(refusal))
         result = answer.problem().get("result")
@@ -62,7 +62,7 @@ class Doctor:
         headers = {"Content-Type": "application/json"}
         call = Request("POST", target, "checking write permission", headers, body, expects=(200, 400, 404), reads=True)
         try:
-            await self._remote.send(call)
+            await self._remote.client.send(call)
         except AuthError as error:
             return DoctorCheck("writing", False, str(error), 'give the token "Workers KV Storage: Edit"')
         except PermanentError:  # there is no such namespace, which the API reports only to those who may write

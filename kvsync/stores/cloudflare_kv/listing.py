@@ -9,7 +9,7 @@ something changed; and even then only its fingerprint is kept, and it becomes an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -22,6 +22,7 @@ from kvsync.model.canonical import FINGERPRINT_SIZE
 from kvsync.model.entry import Actual, Identity, Mark
 from kvsync.planning.marks import SEAL_CHARACTERS, MarkSigner, Proof, seal_from_text
 from kvsync.stores.cloudflare_kv.metadata import RESERVED, parts_of
+from kvsync.stores.listed_entries import ListedEntries
 from kvsync.util.gc_pause import gc_paused
 
 Item = Mapping[str, Any]
@@ -109,14 +110,13 @@ class Listing:
         return Columns(list(map(_name_of, items)), prints, seals)
 
 
-class Entries(Mapping[Identity, Actual]):
-    """The entries of one namespace. `binary` are the names of values that are not text; `is_told` says that the listing
-    contains all of them."""
+class Entries(ListedEntries):
+    """The entries of one namespace. `binary` are the names of values that are not text; `is_told` is True if the listing
+    represents all of their values."""
 
     def __init__(self, signer: MarkSigner) -> None:
+        super().__init__()
         self._signer = signer
-        self._others: dict[Identity, Actual] = {}
-        self.settled: dict[Identity, bytes] = {}
         self.binary: set[str] = set()
         self.is_told = True
 
@@ -139,27 +139,9 @@ class Entries(Mapping[Identity, Actual]):
         expires_at = moment_from(item["expiration"]) if "expiration" in item else None
         self._add(Actual(identity, fingerprint=parts.listed, expires_at=expires_at, mark=parts.mark))
 
-    def __len__(self) -> int:
-        return len(self.settled) + len(self._others)
-
-    def __iter__(self) -> Iterator[Identity]:
-        yield from self.settled
-        yield from self._others
-
-    def __contains__(self, identity: object) -> bool:
-        return identity in self.settled or identity in self._others
-
-    def __getitem__(self, identity: Identity) -> Actual:
-        found = self._others.get(identity)
-        if found is not None:
-            return found
-        fingerprint = self.settled[identity]
+    def _settled_entry(self, identity: Identity, fingerprint: bytes) -> Actual:
         mark = self._signer.signed(identity, Mark(self._signer.owner, fingerprint))
         return Actual(identity, fingerprint=fingerprint, mark=mark)
-
-    def keys(self) -> KeysView[Identity]:
-        """All identities, as a view that does its set algebra at the speed of a dict."""
-        return self.settled.keys() if not self._others else dict.fromkeys(self).keys()
 
     def _add(self, actual: Actual) -> None:
         """Take in an entry. What its metadata say of the content counts for nothing if our mark was made for another entry."""
@@ -171,7 +153,7 @@ class Entries(Mapping[Identity, Actual]):
         if actual.fingerprint is not None and self._signer.is_settled(actual):
             self.settled[actual.identity] = actual.fingerprint
         else:
-            self._others[actual.identity] = actual
+            self.others[actual.identity] = actual
 
     def _counts(self, identity: Identity, mark: Mark) -> bool:
         proof = self._signer.proof(identity, mark)

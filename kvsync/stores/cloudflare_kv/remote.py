@@ -2,79 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from hashlib import sha256
 from operator import itemgetter
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
-from kvsync.config.model import StoreConfig
-from kvsync.errors import TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.errors import PermanentError, TransientError
+from kvsync.http.client import ClientOptions
+from kvsync.http.failures import explained, understood
 from kvsync.http.model import Request, Response
-from kvsync.http.paging import ListingLimit
+from kvsync.http.paging import MOST_NAMESPACE_PAGES, ListingPage, walk
 from kvsync.http.quota import Quota
-from kvsync.model.health import Traffic
-from kvsync.stores.base import StoreContext
-from kvsync.stores.cloudflare_kv.answers import ErrorMapper, NamespaceGoneError
+from kvsync.http.rate_limits import SharedLimiters
+from kvsync.stores.cloudflare_kv.api import (
+    ENDPOINT,
+    NAMESPACES_A_PAGE,
+    TITLE_TAKEN,
+    ApiToken,
+    ErrorMapper,
+    Targets,
+    error_codes,
+)
 from kvsync.stores.cloudflare_kv.listing import Item
-from kvsync.stores.cloudflare_kv.namespaces import Namespaces
-from kvsync.stores.cloudflare_kv.requests import Targets
-from kvsync.stores.cloudflare_kv.token import ApiToken
-from kvsync.util.clock import Clock
+from kvsync.stores.namespaces import NamespaceGone, NamespaceResolver, Resolved
+from kvsync.stores.remote_store import Connection
 
-ENDPOINT: Final = "https://api.cloudflare.com/client/v4"
 MOST_CALLS, WINDOW = 1200, 300
 """Calls that a user may make in so many seconds, with all tokens and programs together."""
 
 _JSON: Final = {"Content-Type": "application/json"}
-_quotas: WeakValueDictionary[tuple[str, bytes, int], Quota] = WeakValueDictionary()
+_quotas = SharedLimiters[Quota]()
+"""By endpoint, token and clock."""
 
 
 class Remote:
     """Connects on first use. Raises AuthError for a token that cannot be read."""
 
-    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, most: int) -> None:
-        endpoint, options = config.endpoint or ENDPOINT, config.options
-        self.where, self.clock, self._limits = f"store {config.name}", context.clock, context.limits
+    def __init__(self, connection: Connection) -> None:
+        config, clock, options = connection.config, connection.clock, connection.config.options
+        endpoint = config.endpoint or ENDPOINT
+        self.label, self.clock, self.connection = connection.label, clock, connection
         self.targets = Targets(urlsplit(endpoint).path.rstrip("/"), options["account_id"])
-        self.token = ApiToken(self.where, lambda: context.resolve(options["token"]))
-        self.quota = _quota(endpoint, self.token.text(), context.clock)
-        self._client = Client(
-            self.where,
-            endpoint,
-            context.clock,
-            traffic,
-            ClientOptions(
-                limits=ClientLimits(config.timeout, most, answers=context.limits),
-                credentials=self.token,
-                error_mapper=ErrorMapper(self.where, self.token, context.clock),
-                quota=self.quota,
-                read_only=context.read_only,
-                fence=context.fence,
-            ),
+        token = ApiToken(self.label, lambda: connection.context.resolve(options["token"]))
+        sharing = endpoint, sha256(token.text().encode()).digest(), id(clock)
+        self.quota = _quotas.get(sharing, lambda: Quota(MOST_CALLS, WINDOW, clock))
+        mapper = ErrorMapper(self.label, token, clock)
+        self.client = connection.client(
+            endpoint, ClientOptions(credentials=token, error_mapper=mapper, quota=self.quota)
         )
-        self.namespaces = Namespaces(
-            self.where,
-            self.send,
-            self.targets,
-            options.get("namespace_ids") or {},
-            context.clock,
-            creates=bool(options.get("create_namespaces")),
-        )
-
-    async def send(self, call: Request) -> Response:
-        """Send a call. Raises StoreError."""
-        return await self._client.send(call)
-
-    async def ask(self, namespace: str, call: Request) -> Response:
-        """Send a call about a namespace that is known by this name. Raises StoreError."""
-        try:
-            return await self._client.send(call)
-        except NamespaceGoneError as error:
-            raise self.namespaces.gone(namespace, error) from None
+        self.namespaces = Namespaces(self)
 
     async def post(
         self, namespace: str, target: str, what: str, data: Any, expects: Sequence[int] = (200,)
@@ -82,59 +62,169 @@ class Remote:
         """Ask with a body, without changing anything. Raises StoreError."""
         body = json.dumps(data, ensure_ascii=False).encode()
         call = Request("POST", target, what, _JSON, body, expects, reads=True, is_json=True)
-        return await self.ask(namespace, call)
+        return await self.namespaces.ask(namespace, call)
 
     def writing(self, method: str, target: str, what: str, body: bytes, *, is_secret: bool = False) -> Request:
-        """A call that writes, to be asked once."""
+        """A request that writes."""
         return Request(method, target, what, _JSON, body, is_json=True, is_secret=is_secret)
 
     async def pages(self, namespace: str, id_: str, prefix: str = "") -> AsyncGenerator[list[Item], None]:
-        """The entries whose names begin with `prefix`, in pages, in the order of their bytes. A page may be empty and not the
-        last. Raises StoreError."""
+        """Yield the entries whose names begin with `prefix`, in pages, in the order of their bytes. Pages can be empty. Raises
+        StoreError."""
         what = f"listing {namespace}"
-        cursor, seen, limit = "", set[str](), ListingLimit(f"{self.where}: {what}", self._limits, self.clock)
-        while cursor not in seen:
-            seen.add(cursor)
-            answer = await self.ask(
-                namespace, Request("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True)
-            )
-            items, cursor = self._page(answer, what)
-            limit.count(len(items), len(answer.body), is_last=not cursor)
-            yield items
-            if not cursor:
-                return
-        raise TransientError(f"{self.where}: {what} failed: the pages form a loop")
+
+        async def fetch(cursor: str) -> ListingPage[list[Item], str]:
+            call = Request("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True)
+            answer = await self.namespaces.ask(namespace, call)
+            with understood(self.label, what, "a list of keys"):
+                items, following = _keys_page(answer.data)
+                return ListingPage(items, len(items), len(answer.body), following)
+
+        async with aclosing(walk("", fetch, self.connection.listing_limit(what))) as pages:
+            async for page in pages:
+                yield page.content
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
-        await self._client.aclose()
-
-    def _page(self, answer: Response, what: str) -> tuple[list[Item], str]:
-        data = answer.data if isinstance(answer.data, dict) else {}
-        items, info = data.get("result"), data.get("result_info")
-        info = info if isinstance(info, dict) else {}
-        if items is None and data.get("success") is True and not info.get("count"):
-            items = []
-        cursor = info.get("cursor") or ""
-        if not isinstance(cursor, str) or not _are_keys(items):
-            raise TransientError(f"{self.where}: {what} failed: the response is not a list of keys; check the endpoint")
-        return items, cursor
+        await self.client.aclose()
 
 
-def _are_keys(items: Any) -> TypeGuard[list[Item]]:
-    try:
-        return isinstance(items, list) and set(map(type, map(_name_of, items))) <= {str}
-    except (KeyError, TypeError):
-        return False
+class Namespace(NamedTuple):
+    """A namespace of the account."""
+
+    id: str
+    title: str
 
 
-_name_of = itemgetter("name")
+class Namespaces(NamespaceResolver[Namespace]):
+    """A name is a key of `namespace_ids`, else a title, else an id. A list of all namespaces serves every name for a minute."""
+
+    def __init__(self, remote: Remote) -> None:
+        super().__init__(remote.client, remote.clock)
+        options = remote.connection.config.options
+        self._remote, self._label, self._targets = remote, remote.label, remote.targets
+        self._configured = {name: id_.lower() for name, id_ in (options.get("namespace_ids") or {}).items()}
+        self._creates = bool(options.get("create_namespaces"))
+        self._titles: dict[str, str] = {}
+        self._by_id: dict[str, str] = {}
+        self._pages = 1
+        self._listed_at: float | None = None
+        self._looking = asyncio.Lock()
+
+    async def names(self) -> list[str]:
+        """The titles of all namespaces, and the names of those that are configured by id, sorted. Raises StoreError."""
+        names = {id_: name for name, id_ in self._configured.items()}
+        return sorted({names.get(id_, title) for title, id_ in (await self.titles()).items()})
+
+    async def titles(self) -> dict[str, str]:
+        """Title to id, of all namespaces of the account, as of now. Raises StoreError."""
+        what, found = "listing the namespaces", dict[str, str]()
+
+        async def fetch(number: int) -> ListingPage[dict[str, str], int]:
+            answer = await self._client.send(Request("GET", self._targets.namespaces(number), what, is_json=True))
+            with understood(self._label, what, "a list of namespaces"):
+                items, total = _namespaces_page(answer.data)
+            if items and items.keys() <= found.keys():
+                raise TransientError(f"{self._label}: {what} failed: the pages repeat")
+            found.update(items)
+            is_last = not items or len(found) >= total or (total < 0 and len(items) < NAMESPACES_A_PAGE)
+            return ListingPage(items, len(items), len(answer.body), None if is_last else number + 1)
+
+        limit = self._remote.connection.listing_limit(what, MOST_NAMESPACE_PAGES)
+        self._pages = sum([1 async for _ in walk(1, fetch, limit)])
+        self._titles, self._by_id = found, {id_: title for title, id_ in found.items()}
+        self._listed_at = self._clock.monotonic()
+        return found
+
+    async def find(self, name: str) -> Namespace | None:
+        """As the base class. A configured id that was never looked up is used as it is."""
+        if name in self._configured and name not in self._resolved and name not in self._gone:
+            return Namespace(self._configured[name], "")
+        return await super().find(name)
+
+    async def _look_up(self, name: str, known: Namespace | None, *, refresh: bool) -> Resolved[Namespace]:
+        async with self._looking:
+            is_listed = not refresh and self._is_fresh(self._listed_at)
+            if not is_listed and (refresh or len(self._resolved) < self._pages):
+                id_ = known.id if known is not None else self._configured.get(name)
+                found = None if id_ is None else await self._get(name, id_)
+                if found is not None:
+                    return Resolved(found, self._clock.monotonic())
+            if not is_listed:
+                await self.titles()
+            assert self._listed_at is not None
+            return Resolved(await self._listed(name), self._listed_at)
+
+    async def _get(self, name: str, id_: str) -> Namespace | None:
+        """The namespace with this id, None if it does not exist or `name` no longer leads to it."""
+        what = f"looking up the namespace {name}"
+        try:
+            answer = await self._client.send(Request("GET", self._targets.namespace(id_), what, is_json=True))
+        except NamespaceGone:
+            return None
+        with understood(self._label, what, "a namespace"):
+            found = _namespace(answer.data["result"])
+        return found if name in self._configured or name in found else None
+
+    async def _listed(self, name: str) -> Namespace | None:
+        """What the list of namespaces says. Raises PermanentError if the namespace is missing and must not be created."""
+        id_ = self._configured.get(name) or self._titles.get(name, name)
+        if id_ in self._by_id:
+            return Namespace(id_, self._by_id[id_])
+        if name in self._configured:
+            raise PermanentError(f"{self._label}: there is no namespace {id_} in this account; {self._why_gone(name)}")
+        if self._creates:
+            return None
+        way = "create it, set create_namespaces: true, or name its id in namespace_ids"
+        meant = await self._nearest(name, self._titles)
+        raise PermanentError(f'{self._label}: there is no namespace "{name}" in this account{meant}; {way}')
+
+    async def _make(self, name: str) -> Namespace:
+        body, what = json.dumps({"title": name}).encode(), f"creating the namespace {name}"
+        call = Request("POST", self._targets.namespaces(), what, _JSON, body, expects=(200, 400))
+        answer = await self._client.send(call)
+        if answer.status == 200:
+            with suppress(LookupError, TypeError):  # then it was created all the same, and is listed
+                made = _namespace(answer.problem()["result"])
+                self._titles[name], self._by_id[made.id] = made.id, name
+                return made
+        elif TITLE_TAKEN not in error_codes(answer):  # else another process was faster
+            raise PermanentError(explained(self._label, call, answer))
+        found = (await self.titles()).get(name)
+        if found is None:
+            raise TransientError(f"{self._label}: {what}: it exists already, but is not listed yet")
+        return Namespace(found, name)
+
+    def _why_gone(self, name: str) -> str:
+        return f"correct namespace_ids.{name}" if name in self._configured else super()._why_gone(name)
 
 
-def _quota(endpoint: str, token: str, clock: Clock) -> Quota:
-    """The quota that all stores of this process with the same token share."""
-    key = endpoint, sha256(token.encode()).digest(), id(clock)
-    quota = _quotas.get(key)
-    if quota is None:
-        _quotas[key] = quota = Quota(MOST_CALLS, WINDOW, clock)
-    return quota
+def _keys_page(data: Any) -> tuple[list[Item], str | None]:
+    """The items of a page, and the cursor of the next one. Raises TypeError, LookupError for anything else."""
+    items, info = data.get("result"), data.get("result_info") or {}
+    if items is None and data.get("success") is True and not info.get("count"):
+        items = []
+    cursor = info.get("cursor") or None
+    if not isinstance(items, list) or not set(map(type, map(_name_of, items))) <= {str}:
+        raise TypeError("the names of a page must be text")
+    if not isinstance(cursor, str | None):
+        raise TypeError("a cursor must be text")
+    return items, cursor
+
+
+_name_of: Final = itemgetter("name")
+
+
+def _namespaces_page(data: Any) -> tuple[dict[str, str], int]:
+    """Titles and ids of a page, and the number of all namespaces, -1 if the API does not say it."""
+    items = {item["title"]: item["id"] for item in data["result"] or ()}
+    total = (data.get("result_info") or {}).get("total_count")
+    return items, total if isinstance(total, int) else -1
+
+
+def _namespace(result: Any) -> Namespace:
+    """A namespace as the API describes it. Raises TypeError, LookupError for anything else."""
+    id_, title = result["id"], result["title"]
+    if not (isinstance(id_, str) and isinstance(title, str)):
+        raise TypeError("id and title must be text")
+    return Namespace(id_, title)

@@ -12,27 +12,24 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError, TransientError
-from kvsync.model.canonical import FINGERPRINT_SIZE, fingerprint
+from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
 from kvsync.model.health import DoctorCheck
-from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
-from kvsync.planning.audit import UNUSABLE_KEYS
-from kvsync.planning.marks import SEAL_SIZE, MarkSigner
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
 from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import RemoteStore
+from kvsync.stores.remote_store import Connection, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, integer, map_of, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.cloudflare_kv.reading import StoredValue
     from kvsync.stores.cloudflare_kv.remote import Remote
-    from kvsync.stores.cloudflare_kv.writing import Named
+    from kvsync.stores.cloudflare_kv.values import Named, StoredValue
 
 _NAMESPACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 _ID: Final = text(r"[A-Za-z0-9_-]+", "an id of letters and digits, such as 0f2ac74b498b48028cb68387c421e279")
@@ -75,7 +72,6 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
-        self._keys = KeyFormat(config.key_format or "{key}")
         batch = config.options.get("batch_size") or self.capabilities.batch
         self.capabilities = replace(type(self).capabilities, batch=batch, read_batch=max(batch, _READ))
         self._binary: dict[str, set[str]] = {}
@@ -87,17 +83,10 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         metadata = None if content.metadata is None else normal(json.loads(content.metadata))
         return content._replace(content_type=content.content_type or None, metadata=metadata)
 
-    def remote_key(self, namespace: str, identity: Identity) -> str:
-        """The key by the configured format; by default the key itself."""
-        if self._keys.is_plain and identity.label is None and identity.key not in UNUSABLE_KEYS:
-            return identity.key
-        return self._keys.encode(namespace, identity)
-
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """Metadata that is too long together with kvsync's mark, or that has no room for it."""
         content = entry.content
-        flags = (entry.ttl, entry.sensitive, entry.protected)
-        mark = Mark(self.context.owner, bytes(FINGERPRINT_SIZE), *flags, seal=bytes(SEAL_SIZE))
+        mark = self._mark_for(entry)
         if content.metadata is not None and len(content.metadata.encode(errors="replace")) > MOST_BYTES:
             return ()  # which the capabilities tell
         try:
@@ -126,11 +115,11 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         """Everything in `namespace`, without values. A listing that ends early is reported as incomplete."""
         remote, target = self._client(), Target(self.config.name, namespace)
         listing, has_begun = Listing(signer), False
-        id_ = await remote.namespaces.find(namespace)
-        if id_ is None:
+        found = await remote.namespaces.find(namespace)
+        if found is None:
             return self._snapshot(target, listing, None)
         try:
-            async for items in remote.pages(namespace, id_, self._keys.prefix(namespace)):
+            async for items in remote.pages(namespace, found.id, self._keys.prefix(namespace)):
                 listing.add(items)
                 has_begun = True
         except TransientError as error:
@@ -141,21 +130,21 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values. What no key can be is not there."""
-        from kvsync.stores.cloudflare_kv.reading import Reader
+        from kvsync.stores.cloudflare_kv.values import Reader
 
         remote = self._client()
         named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
-        id_ = await remote.namespaces.find(namespace) if named else None
-        if id_ is None:
+        found = await remote.namespaces.find(namespace) if named else None
+        if found is None:
             return {}
         failures = ReadFailures()
-        reader = Reader(remote, namespace, id_, self._binary.setdefault(namespace, set()), failures)
-        found = await reader.read(named)
-        return failures.check({named[name]: _actual(named[name], held) for name, held in found.items()})
+        reader = Reader(remote, namespace, found.id, self._binary.setdefault(namespace, set()), failures)
+        values = await reader.read(named)
+        return failures.check({named[name]: _actual(named[name], held) for name, held in values.items()})
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One call for what is put, and one for what is deleted."""
-        from kvsync.stores.cloudflare_kv.writing import pair_for
+        from kvsync.stores.cloudflare_kv.values import pair_for
 
         check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
         results: dict[Identity, WriteResult] = {}
@@ -211,12 +200,12 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     async def _send(
         self, namespace: str, pairs: Sequence[bytes], puts: Sequence[Named], deletes: Sequence[Named]
     ) -> list[WriteResult]:
-        from kvsync.stores.cloudflare_kv.writing import delete, put, unknown
+        from kvsync.stores.cloudflare_kv.values import delete, put, unknown
 
         if not puts and not deletes:
             return []
         remote = self._client()
-        id_ = await remote.namespaces.find_or_make(namespace)
+        id_ = (await remote.namespaces.find_or_make(namespace)).id
         done = await put(remote, namespace, id_, pairs, puts) if puts else []
         if not deletes:
             return done
@@ -227,10 +216,10 @@ class CloudflareKvStore(RemoteStore["Remote"]):
                 raise
             return done + [unknown(error)] * len(deletes)  # the puts are done, which the call as a whole must not hide
 
-    def _connect(self, most: int) -> Remote:
+    def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.cloudflare_kv.remote import Remote
 
-        return Remote(self.config, self.context, self.traffic, most)
+        return Remote(connection)
 
 
 def _actual(identity: Identity, held: StoredValue) -> Actual:

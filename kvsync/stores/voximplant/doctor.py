@@ -7,7 +7,8 @@ import secrets
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.model.health import DoctorCheck
-from kvsync.stores.voximplant.remote import Remote, Storage
+from kvsync.stores.voximplant.remote import Remote
+from kvsync.stores.voximplant.storage import Storage
 
 _MOST_SKEW = 20.0
 """Seconds; tokens are dated, by a clock that may be 30 seconds ahead."""
@@ -19,7 +20,7 @@ async def examine(remote: Remote) -> list[DoctorCheck]:
     account = remote.account.file().account
     found = [DoctorCheck("key file", True, f"the key of account {account}")]
     try:
-        storage = await remote.storage()
+        storage = Storage(remote, await remote.applications.find())
         answer = await storage.ask("GetKeyValueKeys", "listing the keys", {"count": 1})
     except AuthError as error:
         return [*found, DoctorCheck("credential", False, str(error))]

@@ -1,87 +1,81 @@
-"""Connection to the API, with calls serialized per account, and the storages of its applications."""
+"""Connection to the API, with calls serialized per account, and the application that the configuration names.
+
+An application that is configured by its name is looked up repeatedly: it can be renamed, deleted, or replaced by another one
+with its name.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
-from weakref import WeakValueDictionary
 
-from kvsync.config.model import StoreConfig
-from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
-from kvsync.http.model import Response
-from kvsync.http.paging import ListingLimit
-from kvsync.http.rate_limits import TokenBucket
-from kvsync.model.health import Traffic
-from kvsync.stores.base import StoreContext
-from kvsync.stores.voximplant.answers import ErrorMapper
-from kvsync.stores.voximplant.applications import ApplicationFinder
-from kvsync.stores.voximplant.limits import PAGE
-from kvsync.stores.voximplant.place import ENDPOINT, Application
+from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.http.client import ClientOptions
+from kvsync.http.model import Response, StaleCredentialError
+from kvsync.http.rate_limits import SharedLimiters, TokenBucket
+from kvsync.stores.remote_store import Connection
+from kvsync.stores.voximplant.api import ENDPOINT, ErrorMapper
 from kvsync.stores.voximplant.service_account import AccountRequest, ServiceAccount
 from kvsync.util.clock import Clock
 
-_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
-_WHATEVER: Final = range(100, 600)
-"""Statuses; what the body says counts."""
+LOOKUP_SECONDS: Final = 60.0
+"""For how long the id behind a name is used before the name is looked up again."""
 
-_turns: WeakValueDictionary[tuple[str, str, float, int], TokenBucket] = WeakValueDictionary()
+_MOST_PAGES: Final = 50
+
+_BY_ID: Final = "use application_id with its number instead of application"
+
+_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+_ANY_STATUS: Final = range(100, 600)
+"""The body says whether a call succeeded."""
+
+_limiters = SharedLimiters[TokenBucket]()
+"""By endpoint, account, rate and clock."""
 
 
 class Remote:
     """Connects on first use. Raises AuthError for a key file that cannot be read.
 
-    `quiet` is held while pages are listed, and by whoever changes something: what is deleted meanwhile moves the others to
-    where a listing does not look any more.
+    `quiet` is held while pages are listed, and while something is changed: a deletion would move other entries to offsets that
+    the listing has passed. `renews` is True once a write of an equal value was seen to renew its lifetime.
     """
 
-    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, rate: float, most: int) -> None:
+    def __init__(self, connection: Connection, rate: float) -> None:
+        config, clock = connection.config, connection.clock
         endpoint = config.endpoint or ENDPOINT
-        self.where, self.clock, self.limits = f"store {config.name}", context.clock, context.limits
-        self.account = account = ServiceAccount(
-            self.where, context.resolve, config.options["credentials"], context.clock
-        )
+        self.label, self.clock, self.connection = connection.label, clock, connection
+        reference = config.options["credentials"]
+        self.account = account = ServiceAccount(self.label, connection.context.resolve, reference, clock)
         self.applications = ApplicationFinder(
-            self.where, config.options, lambda: account.file().account, context.clock, self._list_applications
+            self.label, config.options, lambda: account.file().account, clock, self._list_applications
         )
         self._target = f"{urlsplit(endpoint).path.rstrip('/')}/platform_api"
-        self._client = Client(
-            self.where,
-            endpoint,
-            context.clock,
-            traffic,
-            ClientOptions(
-                limits=ClientLimits(config.timeout, most, answers=context.limits),
-                credentials=account,
-                error_mapper=ErrorMapper(self.where, account, context.clock),
-                shared_limiter=_turns_of(endpoint, account.file().account, rate, context.clock),
-                read_only=context.read_only,
-                fence=context.fence,
-            ),
+        sharing = endpoint, account.file().account, rate, id(clock)
+        limiter = _limiters.get(sharing, lambda: TokenBucket(rate, clock))
+        mapper = ErrorMapper(self.label, account, clock)
+        self._client = connection.client(
+            endpoint, ClientOptions(credentials=account, error_mapper=mapper, shared_limiter=limiter)
         )
         self.quiet = asyncio.Lock()
-
-    async def storage(self) -> Storage:
-        """The storage of the application that the configuration names, as of at most a minute ago. Raises StoreError."""
-        return Storage(self, await self.applications.find())
+        self.renews = False
 
     async def send(
         self,
         account: str,
-        method: str,
-        what: str,
         parameters: Mapping[str, str | int],
+        what: str,
         *,
         reads: bool,
         is_secret: bool = False,
     ) -> Response:
-        """Send one call in the name of an account. The method goes into the body as well, as the service's own clients do it:
-        nothing of a call is in its URL. Raises StoreError."""
-        body = urlencode({"cmd": method, **parameters}).encode()
+        """Send one call in the name of an account. `parameters` hold the method as `cmd`, as the service's own clients send it:
+        the URL says nothing about a call. Raises StoreError."""
+        body = urlencode(parameters).encode()
         call = AccountRequest(
-            "POST", self._target, what, _FORM, body, _WHATEVER, reads=reads, is_secret=is_secret, account=account
+            "POST", self._target, what, _FORM, body, _ANY_STATUS, reads=reads, is_secret=is_secret, account=account
         )
         return await self._client.send(call)
 
@@ -90,80 +84,110 @@ class Remote:
         await self._client.aclose()
 
     async def _list_applications(self, account: str, what: str, parameters: Mapping[str, str | int]) -> Response:
-        return await self.send(account, "GetApplications", what, parameters, reads=True)
+        return await self.send(account, {"cmd": "GetApplications", **parameters}, what, reads=True)
 
 
-class Storage:
-    """The key-value storage of one application: every call names it by its id."""
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One application of one account, by the service's own numbers. `name` is for people, empty where it is not known."""
 
-    def __init__(self, remote: Remote, application: Application) -> None:
-        self.application = application
-        self.where, self.clock, self.quiet = remote.where, remote.clock, remote.quiet
-        self._remote = remote
+    account: str
+    id: str
+    name: str = field(default="", compare=False)
 
-    async def ask(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Response:
-        """Ask without changing anything. Raises StoreError."""
-        return await self._send(method, what, parameters, reads=True)
-
-    async def change(
-        self, method: str, what: str, parameters: Mapping[str, str | int], *, is_secret: bool = False
-    ) -> Response:
-        """Change something, once. Raises StoreError; PermanentError, with nothing sent, when the configuration leads to another
-        application by now, as of at most a minute ago."""
-        now = await self._remote.applications.find()
-        if now != self.application:
-            moved = f"the configuration now points to {now}, not to {self.application}"
-            raise PermanentError(f"{self.where}: {what} was not sent: {moved}; the next pass uses the new one")
-        return await self._send(method, what, parameters, reads=False, is_secret=is_secret)
-
-    def pages(self, method: str, pattern: str) -> Callable[[int], Awaitable[list[dict[str, Any]]]]:
-        """What gives the page of `GetKeyValueItems` or `GetKeyValueKeys` at an offset, as often as one listing may ask."""
-        what = f"listing {pattern or 'the keys'}"
-        limit = ListingLimit(f"{self.where}: {what}", self._remote.limits, self.clock)
-
-        async def page(offset: int) -> list[dict[str, Any]]:
-            items, size = await self._page(method, what, pattern, offset)
-            limit.count(len(items), size, is_last=len(items) < PAGE)
-            return items
-
-        return page
-
-    async def _page(self, method: str, what: str, pattern: str, offset: int) -> tuple[list[dict[str, Any]], int]:
-        """One page, and how many bytes came. Raises StoreError."""
-        parameters: dict[str, str | int] = {"count": PAGE, "offset": offset} | ({"key": pattern} if pattern else {})
-        answer = await self.ask(method, what, parameters)
-        data = answer.problem()
-        items = data.get("result") if data.get("error") is None else []
-        if not isinstance(items, list) or not all(map(_is_item, items)):
-            raise TransientError(
-                f"{self.where}: {what} failed: the response is not a list of items; check the endpoint"
-            )
-        return items, len(answer.body)
-
-    async def item(self, key: str) -> dict[str, Any] | None:
-        """One item, None where there is none: the API has an error, null and nothing at all for that. Raises StoreError."""
-        what = f"reading {key}"
-        data = (await self.ask("GetKeyValueItem", what, {"key": key})).problem()
-        item = data.get("result") if data.get("error") is None else None
-        if item is None or (_is_item(item) and item["key"] == key):
-            return item
-        raise TransientError(f"{self.where}: {what} failed: the response is not that item")
-
-    async def _send(
-        self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool, is_secret: bool = False
-    ) -> Response:
-        named = {**parameters, "application_id": self.application.id}
-        return await self._remote.send(self.application.account, method, what, named, reads=reads, is_secret=is_secret)
+    def __str__(self) -> str:
+        return f"application {self.id} of account {self.account}"
 
 
-def _is_item(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("key"), str)
+ListPage = Callable[[str, str, Mapping[str, str | int]], Awaitable[Response]]
+"""Sends `GetApplications`: (account, what it is for, parameters)."""
 
 
-def _turns_of(endpoint: str, account: str, rate: float, clock: Clock) -> TokenBucket:
-    """The turns that all stores of this process with the same account share."""
-    key = endpoint, account, rate, id(clock)
-    shared_limiter = _turns.get(key)
-    if shared_limiter is None:
-        _turns[key] = shared_limiter = TokenBucket(rate, clock)
-    return shared_limiter
+class _Found(NamedTuple):
+    """An application, and the moment at which it was asked for (monotonic seconds)."""
+
+    application: Application
+    asked_at: float
+
+
+class ApplicationFinder:
+    """Finds the application that the `options` of a store name. `account` reads the account from the credentials, and raises
+    AuthError."""
+
+    def __init__(
+        self, where: str, options: Mapping[str, Any], account: Callable[[], str], clock: Clock, list_page: ListPage
+    ) -> None:
+        self._where, self._account, self._clock, self._list_page = where, account, clock, list_page
+        self._id: int | None = options.get("application_id")
+        self._name: str = options.get("application") or ""
+        self._found: _Found | None = None
+        self._looking = asyncio.Lock()
+
+    async def find(self, max_age: float = LOOKUP_SECONDS) -> Application:
+        """The application, as of at most `max_age` seconds ago; 0: as of now. Raises StoreError."""
+        if self._id is not None:
+            return Application(self._account(), str(self._id))
+        called_at = self._clock.monotonic()
+        async with self._looking:
+            if not self._is_fresh(called_at, max_age):
+                self._found = None
+                asked_at = self._clock.monotonic()
+                self._found = _Found(await self._by_name(self._account()), asked_at)
+            assert self._found is not None
+            return self._found.application
+
+    def _is_fresh(self, called_at: float, max_age: float) -> bool:
+        """True when what was found is of the account of the present credentials, and was asked for recently, or by another call
+        since this one began."""
+        found = self._found
+        if found is None or found.application.account != self._account():
+            return False
+        return called_at - found.asked_at < max_age
+
+    async def _by_name(self, account: str) -> Application:
+        named = [one for one in await self._listed(account) if _is_named(one, self._name)]
+        found = {str(one["application_id"]): str(one["application_name"]) for one in named}
+        if len(found) > 1:
+            ids = ", ".join(sorted(found))
+            raise PermanentError(f'{self._where}: several applications are named "{self._name}" ({ids}); {_BY_ID}')
+        for id_, name in found.items():
+            return Application(account, id_, name)
+        raise PermanentError(f'{self._where}: there is no application "{self._name}"; correct application')
+
+    async def _listed(self, account: str) -> list[Any]:
+        """The applications that the service finds by the name, which may be a part of theirs. Raises StoreError."""
+        what, listed = f"looking for the application {self._name}", list[Any]()
+        for _ in range(_MOST_PAGES):
+            more = {"offset": len(listed)} if listed else {}
+            try:
+                answer = await self._list_page(account, what, {"application_name": self._name, **more})
+            except StaleCredentialError:
+                raise
+            except AuthError as error:
+                raise AuthError(f"{error}; if the service account may not list applications, {_BY_ID}") from None
+            page, total = _page(answer)
+            if page is None:
+                message = (
+                    f"{self._where}: {what} failed: the response is not a list of applications; check the endpoint"
+                )
+                raise TransientError(message)
+            listed += page
+            if not page or total is None or len(listed) >= total:
+                return listed
+        raise PermanentError(f'{self._where}: too many applications have "{self._name}" in their names; {_BY_ID}')
+
+
+def _page(answer: Response) -> tuple[list[Any] | None, int | None]:
+    """A page (None: the answer is none), and how many applications there are in all, where the answer says so."""
+    data = answer.problem()
+    found = data.get("result") if data.get("error") is None else []
+    total = data.get("total_count")
+    return found if isinstance(found, list) else None, total if isinstance(total, int) else None
+
+
+def _is_named(application: Any, name: str) -> bool:
+    """True for an application with this name: its short one, or the full one that the service makes of it."""
+    if not isinstance(application, dict) or not isinstance(application.get("application_id"), int):
+        return False
+    full = application.get("application_name")
+    return isinstance(full, str) and name in (full, full.partition(".")[0])

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import PermanentError
-from kvsync.stores.apify import archive as subject
-from kvsync.stores.apify.archive import Archive, Download, UnreliableArchiveError, open_archive
+from kvsync.http import archive as subject
+from kvsync.http.archive import Archive, Download, UnreliableArchiveError, open_archive
 
 KEY = re.compile(r"[a-zA-Z0-9!\-_.'()]+")
 LEDGER = "kvsync.ledger.json"
@@ -115,10 +115,10 @@ def test_no_damage_is_an_error_of_another_kind(data: st.DataObject) -> None:
     assert set(found.digests.values()) <= values
 
 
-def test_a_ledger_that_is_too_large_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger beyond what memory should hold is not taken in."""
-    monkeypatch.setattr(subject, "_LARGEST_LEDGER", 10)
-    with pytest.raises(UnreliableArchiveError, match="ledger"):
+def test_a_kept_member_that_is_too_large_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member beyond what memory should hold is not kept."""
+    monkeypatch.setattr(subject, "_LARGEST_KEPT", 10)
+    with pytest.raises(UnreliableArchiveError, match="too large to keep"):
         read(packed((LEDGER, b"x" * 11)))
 
 

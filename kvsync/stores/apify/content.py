@@ -1,4 +1,6 @@
-"""Conversion of content types between the API and kvsync.
+"""What a record holds, as the API and as kvsync have it: content types, and substitute etags.
+
+Content types are converted:
 
     kvsync              the API, as its own clients write it
     ─────────────────   ────────────────────────────────────────────────────────────────
@@ -8,11 +10,18 @@
     any other           the same, in one spelling
 
 So what one of those clients wrote again, with the same value, is not drift.
+
+The API has no versions. An etag is made of what was seen of a record, value and content type as digests:
+
+    listed          size
+    in a ZIP               -  value
+    read, written   size   -  value  -  content type
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Final
 
 from kvsync.model.entry import Content
@@ -22,6 +31,11 @@ JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
 _BYTES: Final = "application/octet-stream"
 _JSON_UTF8: Final = f"{JSON}; charset=utf-8"
+
+_VALUE, _TYPE = 12, 4
+"""Bytes of each digest."""
+
+_BETWEEN: Final = "-"
 
 
 def sent_type(content: Content) -> str:
@@ -65,3 +79,41 @@ def _parameter(text: str) -> str:
         return f"{name}{equals}{value}"
     value = value.strip('"').lower()
     return f"charset={'utf-8' if value == 'utf8' else value}"
+
+
+def listed(size: int) -> str:
+    """The etag of a record of which only the size in bytes is known."""
+    return f"{size}--"
+
+
+def archived(digest: bytes) -> str:
+    """The etag of a record of which only the value is known, by what `hasher` came to."""
+    return f"-{digest.hex()}-"
+
+
+def whole(size: int, value: bytes, content_type: str | None) -> str:
+    """The etag of a record that was read or written. `size` is what it takes in the store."""
+    digest = hasher()
+    digest.update(value)
+    kind = blake2b((content_type or "").encode(), digest_size=_TYPE)
+    return f"{size}-{digest.hexdigest()}-{kind.hexdigest()}"
+
+
+def hasher() -> blake2b:
+    """Takes in a value, piece by piece."""
+    return blake2b(digest_size=_VALUE)
+
+
+def as_listed(etag: str) -> str:
+    """What a listing tells of a version."""
+    size, found, _ = etag.partition(_BETWEEN)
+    return f"{size}--" if found else etag
+
+
+def may_be(seen: str, known: str) -> bool:
+    """True when what two etags both tell is the same, and there is anything that both tell."""
+    parts, others = seen.split(_BETWEEN), known.split(_BETWEEN)
+    if len(parts) != len(others):
+        return seen == known
+    told = [(part, other) for part, other in zip(parts, others, strict=True) if part and other]
+    return bool(told) and all(part == other for part, other in told)

@@ -1,4 +1,4 @@
-"""Interprets API responses: an `error` member is an error, whatever the status is.
+"""Voximplant's API: its limits, and what its responses mean. A response with a member `error` is an error, whatever its status.
 
 code                                         reading             writing
 ──────────────────────────────────────────   ─────────────────   ──────────────────────────────────────────
@@ -24,6 +24,23 @@ from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.service_account import ServiceAccount
 from kvsync.util.clock import Clock
+
+ENDPOINT: Final = "https://api.voximplant.com"
+"""Where the API is, unless the configuration says otherwise."""
+
+LONGEST: Final = 7_776_000
+"""Seconds that an entry lives at most: 90 days."""
+
+MOST_KEY: Final = 200
+"""Characters of a key."""
+
+MOST_VALUE: Final = 2000
+"""Characters of a value."""
+
+KEY_PATTERN: Final = r"[a-zA-Z0-9а-яА-ЯёЁ_\-:;.#+]+"
+
+PAGE: Final = 50
+"""Entries that one call lists at most."""
 
 _NOT_FOUND: Final = 341
 _STALE: Final = frozenset({100, 135, 161, 454, 455, 456})
@@ -54,10 +71,10 @@ _WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
 
 
 class ErrorMapper:
-    """Judges the answers to one store's calls, and tells the account what is learnt from a refusal."""
+    """Turns the API's responses to one store into errors, and lets the account learn from a refusal."""
 
-    def __init__(self, where: str, account: ServiceAccount, clock: Clock) -> None:
-        self._where, self._account, self._clock = where, account, clock
+    def __init__(self, label: str, account: ServiceAccount, clock: Clock) -> None:
+        self._label, self._account, self._clock = label, account, clock
 
     def __call__(self, call: Request, answer: Response) -> StoreError | None:
         """The error that this answer is; None for a result, and for the news that there is none."""
@@ -71,7 +88,7 @@ class ErrorMapper:
 
     def _page(self, call: Request, answer: Response) -> StoreError:
         """Something before the API answers in its place."""
-        what = f"{self._where}: {call.what} failed: status {answer.status}"
+        what = f"{self._label}: {call.what} failed: status {answer.status}"
         if answer.status in _WRONG_PLACE:
             return PermanentError(f"{what}; the API was not found there; correct the endpoint")
         wait = retry_after(answer.headers, self._clock.now())
@@ -83,7 +100,7 @@ class ErrorMapper:
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
         said = server_message(call, answer, (code,)) or "the service rejected it"
-        message = f"{self._where}: {call.what} failed: {said}{hint}"
+        message = f"{self._label}: {call.what} failed: {said}{hint}"
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)

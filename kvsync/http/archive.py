@@ -1,7 +1,7 @@
-"""ZIP of all records of a store, received in chunks and read member by member, never extracted to disk.
+"""ZIP archive in a response, received in chunks and read member by member, never extracted to disk.
 
-It counts only when nothing about it is in doubt: what is there twice, damaged, encrypted, cut off, under a name that no record
-has, or grows beyond belief makes all of it worthless, and the records are then read one by one.
+An archive is used only if nothing about it is doubtful: a member that occurs twice, is damaged, encrypted, cut off or
+unexpectedly large, or has an unexpected name makes all of it unreliable.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import IO, Final, NamedTuple, cast
 from kvsync.errors import PermanentError
 
 MOST: Final = 2 * 1024**3
-"""Bytes of an archive that is taken in."""
+"""Bytes of the largest archive that is received."""
 
 _IN_MEMORY: Final = 8 * 1024**2
 _PIECE: Final = 256 * 1024
-_LARGEST_LEDGER: Final = 64 * 1024**2
+_LARGEST_KEPT: Final = 64 * 1024**2
 _USUAL: Final = 256 * 1024**2
 _MOST_GROWTH: Final = 100
-"""Times its own size that an archive above the usual may come to; beyond is a trap, not data."""
+"""Times its own size that an archive above the usual may come to; beyond that it counts as an attack."""
 
 _DAMAGED: Final = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, KeyError
@@ -34,7 +34,7 @@ _ENCRYPTED: Final = 0x1
 
 
 class Download:
-    """Takes in an archive, in memory while it is small. Close it."""
+    """Receives an archive, in memory while it is small. Must be closed."""
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  (closed with the download)
@@ -42,49 +42,47 @@ class Download:
 
     @property
     def file(self) -> IO[bytes]:
-        """What was taken in."""
+        """What was received."""
         return cast(IO[bytes], self._file)
 
     def begin(self) -> None:
-        """Forget what was taken in."""
+        """Start again with nothing received."""
         self._file.seek(0)
         self._file.truncate()
         self.size = 0
 
     def write(self, piece: bytes) -> None:
-        """Take one piece. Raises PermanentError when the archive is larger than is taken in."""
+        """Receive one chunk. Raises PermanentError when the archive is too large."""
         self.size += len(piece)
         if self.size > MOST:
             raise PermanentError(f"the archive has more than {MOST:,} bytes")
         self._file.write(piece)
 
     def close(self) -> None:
-        """Let go of it. Idempotent."""
+        """Delete what was received. Idempotent."""
         self._file.close()
 
 
 class Archive(NamedTuple):
-    """What is in an archive: key to size in bytes and digest of the value, and the bytes of the one record asked for."""
+    """Content of an archive: size in bytes and digest of each member by name, and the bytes of the one that was asked for."""
 
     digests: dict[str, tuple[int, bytes]]
-    ledger: bytes | None
+    kept: bytes | None
 
 
 class UnreliableArchiveError(Exception):
-    """The archive is not a faithful picture of the store."""
+    """The archive may be incomplete or damaged."""
 
 
-def open_archive(
-    file: IO[bytes], size: int, key: re.Pattern[str], ledger: str, hasher: Callable[[], blake2b]
-) -> Archive:
-    """Read all members. `key` is what every name must match; `ledger` is the name of the record that is kept whole and left out
-    of the others. Raises UnreliableArchiveError."""
+def open_archive(file: IO[bytes], size: int, key: re.Pattern[str], keep: str, hasher: Callable[[], blake2b]) -> Archive:
+    """Read all members. Every name must match `key`; the member named `keep` is kept whole and left out of the others. Raises
+    UnreliableArchiveError."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             _check(members, size, key)
-            digests = {one.filename: _digest(archive, one, hasher()) for one in members if one.filename != ledger}
-            kept = [_whole(archive, one) for one in members if one.filename == ledger]
+            digests = {one.filename: _digest(archive, one, hasher()) for one in members if one.filename != keep}
+            kept = [_whole(archive, one) for one in members if one.filename == keep]
     except _DAMAGED as error:
         raise UnreliableArchiveError(f"{type(error).__name__}: {error}") from None
     return Archive(digests, kept[0] if kept else None)
@@ -114,6 +112,6 @@ def _digest(archive: zipfile.ZipFile, member: zipfile.ZipInfo, hasher: blake2b) 
 
 
 def _whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    if member.file_size > _LARGEST_LEDGER:
-        raise UnreliableArchiveError("the ledger is too large")
+    if member.file_size > _LARGEST_KEPT:
+        raise UnreliableArchiveError("a member is too large to keep")
     return archive.read(member)

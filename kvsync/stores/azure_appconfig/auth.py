@@ -1,9 +1,10 @@
-"""Access key authentication: signs every request with the secret of a connection string."""
+"""Authentication: access keys, whose secret signs every request, or Microsoft Entra ID, as configured."""
 
 from __future__ import annotations
 
 import binascii
 import hmac
+import os
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
@@ -11,12 +12,20 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from hashlib import sha256
 from typing import Final
+from urllib.parse import urlsplit
 
-from kvsync.config.values import checked_url
+from kvsync.config.model import StoreConfig
+from kvsync.config.values import checked_url, is_plain_http
+from kvsync.errors import AuthError, PermanentError
 from kvsync.http.clock_skew import ahead_of_server, skew_in_words
+from kvsync.http.entra import EntraToken, Roles, TokenRequest, ambient, client_secret
 from kvsync.http.failures import cleaned, glimpse, server_message
-from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.model import Credentials, ErrorText, Request, Response
+from kvsync.stores.base import StoreContext
 from kvsync.util.clock import Clock
+
+_AUDIENCE: Final = "https://azconfig.io"
+_ROLES: Final = Roles("App Configuration Data Reader", "App Configuration Data Owner")
 
 _SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
 _DESCRIPTION: Final = re.compile(r'error_description="([^"]*)"')
@@ -108,3 +117,53 @@ class HmacKey:
             wrong = "the store does not know the Id of the connection string"
         shown = "the response is not shown, because a sensitive value was sent" if call.is_secret else cleaned(said)
         return ErrorText("credential", f"{wrong} ({shown})", _NEW_ONE)
+
+
+def connect(
+    config: StoreConfig, context: StoreContext, environ: Mapping[str, str] = os.environ
+) -> tuple[str, Credentials]:
+    """The address of the API and the credentials for it. Raises AuthError, PermanentError."""
+    endpoint = endpoint_of(config, context)
+    if config.options.get("connection_string"):
+        return endpoint, HmacKey(lambda: _connection_string(config, context), context.clock)
+    request = _token_request(config, context, environ)
+    return endpoint, EntraToken(request, _ROLES, f"store {config.name}", context.clock)
+
+
+def endpoint_of(config: StoreConfig, context: StoreContext) -> str:
+    """The address of the API, as configuration and credential give it now. Raises AuthError, PermanentError."""
+    return config.endpoint or _endpoint(config, _connection_string(config, context))
+
+
+def _connection_string(config: StoreConfig, context: StoreContext) -> ConnectionString:
+    text = context.resolve(config.options["connection_string"])
+    try:
+        return ConnectionString.parse(text)
+    except ValueError as problem:
+        raise AuthError(f"store {config.name}: {problem}") from None
+
+
+def _endpoint(config: StoreConfig, connection: ConnectionString) -> str:
+    if is_plain_http(connection.endpoint) and not config.allow_insecure:
+        raise PermanentError(
+            f"store {config.name}: the connection string has plain http://, which sends everything unencrypted to other"
+            " machine; write https://, or set allow_insecure: true"
+        )
+    return connection.endpoint
+
+
+def _token_request(config: StoreConfig, context: StoreContext, environ: Mapping[str, str]) -> TokenRequest:
+    options = config.options
+    secret, audience = options.get("client_secret"), _audience_of(config.endpoint or "")
+    if secret is None:
+        return ambient(options.get("client_id"), options.get("tenant_id"), environ, audience)
+    authority = environ.get("AZURE_AUTHORITY_HOST")
+    return client_secret(
+        options["tenant_id"], options["client_id"], lambda: context.resolve(secret), authority, audience
+    )
+
+
+def _audience_of(endpoint: str) -> str:
+    """What a token is for: the service, or in national clouds the store itself."""
+    host = urlsplit(endpoint).hostname or ""
+    return f"https://{host}" if host.endswith((".azure.us", ".azure.cn")) else _AUDIENCE

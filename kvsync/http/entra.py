@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from kvsync.config.values import is_plain_http
@@ -17,7 +17,6 @@ from kvsync.http.model import ErrorText, Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
-_AUDIENCE: Final = "https://azconfig.io"
 _AUTHORITY: Final = "https://login.microsoftonline.com"
 _IMDS: Final = "http://169.254.169.254"
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -29,7 +28,7 @@ _ATTEMPT: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token, and the moments between which it is used."""
+    """A bearer token, and when to renew it (epoch seconds)."""
 
     text: str = field(repr=False)
     renew_at: float
@@ -37,18 +36,26 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """How a token is asked for: `base` is where, `build` makes the call again each time, for what it holds may be rotated."""
+    """How to request a token: `base` is the address of the identity service, `who` names the identity. `build` makes every
+    request again, because secrets may be rotated."""
 
     base: str
     who: str
     build: Callable[[], Request]
 
 
-class EntraToken:
-    """Puts a token on every request."""
+class Roles(NamedTuple):
+    """The names of the roles that a service requires."""
 
-    def __init__(self, request: TokenRequest, where: str, clock: Clock) -> None:
-        self._request, self._clock = request, clock
+    reading: str
+    writing: str
+
+
+class EntraToken:
+    """Adds a token to every request. `roles` are named if the service refuses a call."""
+
+    def __init__(self, request: TokenRequest, roles: Roles, where: str, clock: Clock) -> None:
+        self._request, self._roles, self._clock = request, roles, clock
         self._client = Client(
             where,
             request.base,
@@ -72,9 +79,9 @@ class EntraToken:
         return before is None or (await self._fetched(before)).text != before.text
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
-        """Tell a refused token from a missing role."""
+        """Distinguish a refused token from a missing role."""
         if answer.status == 403:
-            role = "App Configuration Data Owner" if call.writes else "App Configuration Data Reader"
+            role = self._roles.writing if call.writes else self._roles.reading
             hint = "assign it on the store; this can take up to 15 minutes"
             return ErrorText("permission", f"{self._request.who} lacks the role {role}", hint)
         hint = "check that tenant and endpoint belong together"
@@ -91,12 +98,6 @@ class EntraToken:
                 answer = await self._client.send(self._request.build())
                 self._token = _token_of(answer.data, self._clock.now(), self._client.label)
             return self._token
-
-
-def audience_of(endpoint: str) -> str:
-    """Whom a token is for: the service, or in the clouds of a country the store itself."""
-    host = urlsplit(endpoint).hostname or ""
-    return f"https://{host}" if host.endswith((".azure.us", ".azure.cn")) else _AUDIENCE
 
 
 def client_secret(
@@ -135,7 +136,7 @@ def managed_identity(client: str | None, environ: Mapping[str, str], audience: s
 
 
 def ambient(client: str | None, tenant: str | None, environ: Mapping[str, str], audience: str) -> TokenRequest:
-    """What the surroundings offer: an application's secret, a federated token, or a managed identity."""
+    """The identity of the environment: an application's secret, a federated token, or a managed identity."""
     client, tenant = client or environ.get("AZURE_CLIENT_ID"), tenant or environ.get("AZURE_TENANT_ID")
     authority = environ.get("AZURE_AUTHORITY_HOST")
     if client and tenant and environ.get("AZURE_CLIENT_SECRET"):
@@ -169,7 +170,7 @@ def _application(
 
 
 def _error_mapper(call: Request, answer: Response) -> StoreError | None:
-    """What the identity service means by 400 and 401: the credential. By 400 on a machine: there is no such identity."""
+    """A 4xx of the identity service is about the credential, or says that the machine has no such identity."""
     if answer.status not in (400, 401, 403, 404):
         return None
     problem = answer.problem()

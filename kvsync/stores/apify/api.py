@@ -1,0 +1,184 @@
+"""Apify's API: paths, the token, rate limits, and what its responses mean where they deviate from common HTTP semantics.
+
+response                                  error
+───────────────────────────────────────   ──────────────────────────────────────────────────────────
+4xx that names the token                  AuthError
+402                                       PermanentError: nothing is answered until someone pays
+404 without an error of the API           TransientError: something in front of it answers
+404 that names the store                  NamespaceGone, even where a missing record is a valid response
+404 where no record is asked for          NamespaceGone
+429                                       TransientError, without a word on how long to wait
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from kvsync.errors import PermanentError, StoreError, TransientError
+from kvsync.http.bearer import BearerToken
+from kvsync.http.failures import explained, glimpse, refused, said, server_message
+from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.rate_limits import TokenBucket
+from kvsync.planning.audit import UNUSABLE_KEYS
+from kvsync.stores.namespaces import NamespaceGone
+from kvsync.util.clock import Clock
+
+ENDPOINT: Final = "https://api.apify.com"
+"""Where the API is, unless the configuration says otherwise."""
+
+PAGE: Final = 1000
+"""Keys, or stores, that one call lists."""
+
+KEY: Final = r"[a-zA-Z0-9!\-_.'()]+"
+"""What a key is made of."""
+
+LEDGER_KEY: Final = "kvsync.ledger.json"
+"""The record that holds the ledger. No entry may have its key, wherever the ledger is kept."""
+
+_VERSION: Final = "/v2"
+
+RECORDS, OTHERS = 200, 60
+"""Calls a second that the API takes for one store, unless its answers name another number."""
+
+_SHARE: Final = 0.9
+_BURST: Final = 0.1
+"""Seconds' worth of calls that may go at once: with it and the share no second ever has more than the API takes."""
+
+_MOST: Final = 100_000
+"""A second; a number above counts something else than calls a second to one store."""
+
+_DIGITS: Final = len(str(_MOST))
+
+_INVALID_TOKEN: Final = frozenset({"token-not-valid", "invalid-token", "token-not-provided", "user-or-token-not-found"})
+"""What the API calls it, over time, when it is the token itself that is wrong."""
+
+_PAGE: Final = "Console > Settings > API & Integrations"
+
+_ID: Final = re.compile(r"[A-Za-z0-9]{17}")
+_STORE: Final = re.compile(r"\bstore\b", re.IGNORECASE)
+_NOT_FOUND: Final = re.compile(r"\bnot found\b", re.IGNORECASE)
+
+
+class Targets:
+    """Builds what goes on the request line. `root` is the path before `/v2`, most often empty."""
+
+    def __init__(self, root: str) -> None:
+        base = root_of(root) + _VERSION
+        self._stores = f"{base}/key-value-stores"
+        self.me = f"{base}/users/me"
+
+    def stores(self, offset: int) -> str:
+        """The named stores, from the one with this number on."""
+        return f"{self._stores}?offset={offset}&limit={PAGE}"
+
+    def make(self, name: str) -> str:
+        """A store of this name, which is made unless it exists."""
+        return f"{self._stores}?name={quote(name, safe='')}"
+
+    def store(self, id_: str) -> str:
+        """One store, by id, `~name` or `username~name`. Raises ValueError for what would make it another path."""
+        if id_ in UNUSABLE_KEYS:
+            raise ValueError(f'the store "{id_}" cannot be part of a URL')
+        return f"{self._stores}/{quote(id_, safe='~')}"
+
+    def keys(self, id_: str, prefix: str = "", start: str = "") -> str:
+        """Keys that begin with `prefix`, after `start`."""
+        query = f"limit={PAGE}"
+        query += f"&prefix={quote(prefix, safe='')}" if prefix else ""
+        query += f"&exclusiveStartKey={quote(start, safe='')}" if start else ""
+        return f"{self.store(id_)}/keys?{query}"
+
+    def records(self, id_: str, prefix: str = "") -> str:
+        """All records whose keys begin with `prefix`, as a ZIP."""
+        return f"{self.store(id_)}/records" + (f"?prefix={quote(prefix, safe='')}" if prefix else "")
+
+    def record(self, id_: str, key: str, *, raw: bool = False) -> str:
+        """One record; `raw` asks for its bytes as they are, which HTML does not come in otherwise. Raises ValueError for a key
+        that would make it another path: one that is `..` would name the store as a whole."""
+        if key in UNUSABLE_KEYS:
+            raise ValueError(f'the key "{key}" cannot be part of a URL')
+        return f"{self.store(id_)}/records/{quote(key, safe='')}" + ("?attachment=1" if raw else "")
+
+
+def looks_like_id(name: str) -> bool:
+    """True for a name that may be the id of a key-value store."""
+    return _ID.fullmatch(name) is not None
+
+
+def root_of(path: str) -> str:
+    """The path of an endpoint without the API's version, with which it may end."""
+    return path.rstrip("/").removesuffix(_VERSION)
+
+
+class Rate:
+    """Turns for the calls of one kind to one store."""
+
+    def __init__(self, most: int, clock: Clock) -> None:
+        self.most = most
+        self._bucket = TokenBucket(most * _SHARE, clock, _BURST)
+
+    async def take(self) -> None:
+        """Wait for a turn."""
+        await self._bucket.take()
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Take in what an answer says in `X-RateLimit-Limit`."""
+        told = headers.get("x-ratelimit-limit", "")
+        is_number = told.isascii() and told.isdecimal() and len(told) <= _DIGITS
+        if not (is_number and 0 < int(told) <= _MOST) or int(told) == self.most:
+            return
+        self.most = int(told)
+        self._bucket.change(self.most * _SHARE)
+
+
+class ApiToken(BearerToken):
+    """Bears the token, and tells why it is refused."""
+
+    def explain(self, call: Request, answer: Response) -> ErrorText:
+        """Tell a token that is not valid from one that may not do this."""
+        said = server_message(call, answer) or f"status {answer.status}"
+        if answer.status == 401 or error_type(answer) in _INVALID_TOKEN:
+            return ErrorText("credential", f"the API token is not valid ({said})", f"copy it again ({_PAGE})")
+        verb = "write" if call.writes else "do this"
+        hint = f"give the token read and write permission for this key-value store ({_PAGE})"
+        return ErrorText("permission", f"the API token may not {verb} here ({said})", hint)
+
+
+def error_type(answer: Response) -> str:
+    """The name that the API gives an error; empty where the body is none."""
+    error = answer.problem().get("error")
+    found = error.get("type") if isinstance(error, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+class ErrorMapper:
+    """Turns the API's responses to one store into errors."""
+
+    def __init__(self, label: str, token: ApiToken) -> None:
+        self._label, self._token = label, token
+
+    def __call__(self, call: Request, answer: Response) -> StoreError | None:
+        """The error that a response is; None to treat it as HTTP says."""
+        status = answer.status
+        if not 400 <= status < 500:
+            return None
+        if error_type(answer) in _INVALID_TOKEN:
+            return refused(self._label, call, answer, self._token)
+        message = explained(self._label, call, answer)
+        if status == 402:
+            return PermanentError(f"{message}; raise the usage limit or add credit in the Console, under Billing")
+        if status == 404 and not error_type(answer) and not call.writes:
+            what = f"the response is not from this API ({glimpse(call, answer)}); check the endpoint"
+            return TransientError(f"{self._label}: {call.what} failed: {what}")
+        if status == 404 and (status not in call.expects or _names_store(said(answer))):
+            return NamespaceGone(message)
+        return None
+
+
+def _names_store(message: str) -> bool:
+    """True for `Store was not found`, and the like."""
+    store = _STORE.search(message)
+    return store is not None and _NOT_FOUND.search(message, store.end()) is not None

@@ -1,0 +1,212 @@
+"""Azure's API: limits and tiers of the service, paths, conditional writes, and what their responses mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from kvsync.errors import PermanentError
+from kvsync.http.failures import server_message, unconfirmed
+from kvsync.http.model import Request, Response
+from kvsync.model.entry import Content
+from kvsync.stores.azure_appconfig.items import is_reserved, tags_for
+from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
+
+API_VERSION: Final = "2024-09-01"
+
+_VERSION: Final = f"api-version={API_VERSION}"
+_LINK: Final = re.compile(r"<([^<>]*+)>\s*+;([^<,]*+)")
+_IS_NEXT: Final = re.compile(r'\brel="?next"?', re.IGNORECASE)
+_TARGET: Final = re.compile(r"/[!-~]*")
+"""What may go on the request line: a path and a query in visible ASCII characters."""
+
+_RESERVED: Final = re.compile(r"([*,\\])")
+
+MOST_CHARACTERS: Final = 256
+"""Of a key, a label, the name or the value of a tag."""
+
+MOST_BYTES: Final = 10 * 1024
+"""Of an entry with all its attributes, kvsync's mark among them."""
+
+KEY_PATTERN: Final = r"[^%\x00-\x1f\x7f-\x9f]+"
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_ANSWERS: Final = frozenset({200, 204, 400, 409, 412, 413, 414, 422, 431})
+"""Statuses that speak of the one entry."""
+
+_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
+_MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
+_LOCKED: Final = WriteResult(WriteStatus.LOCKED, error="it is locked (read-only) in the store; unlock it there")
+
+Slot = tuple[str, str | None]
+"""A remote key and its label."""
+
+
+class Tier(StrEnum):
+    """What is paid for."""
+
+    FREE = "free"
+    DEVELOPER = "developer"
+    STANDARD = "standard"
+    PREMIUM = "premium"
+
+
+class Rates(NamedTuple):
+    """Calls a second; None where the service promises nothing, and kvsync goes by its answers alone."""
+
+    reads: float | None = None
+    writes: float | None = None
+
+
+RATES: Final[Mapping[Tier | None, Rates]] = {
+    None: Rates(),
+    Tier.FREE: Rates(),
+    Tier.DEVELOPER: Rates(),
+    Tier.STANDARD: Rates(300, 60),
+    Tier.PREMIUM: Rates(450, 100),
+}
+
+
+def text_problems(label: str | None, content: Content) -> Iterator[str]:
+    """Why label, content type or tags are refused, as sentences."""
+    if label is not None:
+        yield from _text_problems("the label", label)
+        if not label:
+            yield "the label is empty; remove it for the entry without a label"
+    if content.content_type is not None:
+        yield from _text_problems("content_type", content.content_type, limit=None)
+    for name, text in content.tags:
+        yield from _tag_problems(name, text)
+
+
+def size_of(key: str, label: str | None, content: Content, tags: Iterable[tuple[str, str]]) -> int:
+    """Bytes of an entry with all its attributes."""
+    words = (key, label or "", content.content_type or "", *(word for tag in tags for word in tag))
+    return len(content.value) + sum(len(word.encode()) for word in words)
+
+
+def _tag_problems(name: str, text: str) -> Iterator[str]:
+    if is_reserved(name):
+        yield f'the tag "{name}" is reserved for kvsync; use another name'
+    if not name:
+        yield "the name of a tag is empty"
+    yield from _text_problems(f'the tag "{name[:40]}"', name)
+    yield from _text_problems(f'the value of the tag "{name[:40]}"', text)
+
+
+def _text_problems(what: str, text: str, limit: int | None = MOST_CHARACTERS) -> Iterator[str]:
+    if limit is not None and len(text) > limit:
+        yield f"{what} has {len(text):,} characters; azure-appconfig allows at most {limit:,}"
+    if _CONTROL.search(text):
+        yield f"{what} contains a control character, which azure-appconfig does not allow"
+
+
+def entry_target(key: str, label: str | None) -> str:
+    """Path and query of one entry. The label that is none is left out, which means the same as naming it."""
+    target = f"/kv/{quote(key, safe='')}?{_VERSION}"
+    return target if label is None else f"{target}&label={quote(label, safe='')}"
+
+
+def listing_target(prefix: str) -> str:
+    """Path and query of the first page of all entries, of any label, whose key begins with `prefix`."""
+    return f"/kv?{_VERSION}&key={quote(f'{_escaped(prefix)}*', safe='')}"
+
+
+def keys_target() -> str:
+    """Path and query of the first page of all names of keys."""
+    return f"/keys?{_VERSION}"
+
+
+def next_target(answer: Response, data: object) -> str | None:
+    """Path and query of the page after this one, exactly as the server gives them; None after the last. Raises ValueError for a
+    link that is not a path and query: appended to the endpoint, it could name another host or add lines to the request."""
+    links = _LINK.findall(answer.headers.get("link", ""))
+    found = next((address for address, parameters in links if _IS_NEXT.search(parameters)), None)
+    link = found if found is not None else data.get("@nextLink") if isinstance(data, dict) else None
+    if not isinstance(link, str) or not link:
+        return None
+    target = re.sub(r"^https?://[^/]*", "", link)  # wherever it points, only our own endpoint is asked
+    if not _TARGET.fullmatch(target):
+        raise ValueError("the link to the next page is not a path")
+    return target
+
+
+def items_of(data: Any) -> list[Any]:
+    """The items of a page. Raises KeyError or TypeError for what is not one: an object in their place would look empty."""
+    items = data["items"]
+    if not isinstance(items, list):
+        raise TypeError("the items of a page must be a list")
+    return items
+
+
+def etag_of(answer: Response) -> str | None:
+    """The bare version in the header ETag, weak or strong."""
+    text = answer.headers.get("etag", "").removeprefix("W/").strip('"')
+    return text or None
+
+
+def quoted(etag: str | None) -> str:
+    """A version as a condition; without one, a condition that never holds."""
+    return f'"{etag or "none"}"'
+
+
+def _escaped(text: str) -> str:
+    return _RESERVED.sub(r"\\\1", text)
+
+
+def call_for(write: Write, key: str, label: str | None, home: str | None) -> Request:
+    """The request for one write. `home` is the namespace to be noted in the mark, None where the key tells it."""
+    is_new = write.precondition is Precondition.ABSENT
+    headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
+    target = entry_target(key, label)
+    if write.content is None:
+        return Request("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
+    body = {
+        "value": write.content.value.decode(),
+        "content_type": write.content.content_type,
+        "tags": tags_for(write.content, write.mark, write.expires_at, home),
+    }
+    headers["Content-Type"] = "application/vnd.microsoft.appconfig.kv+json"
+    data = json.dumps(body, ensure_ascii=False).encode()
+    return Request("PUT", target, f"writing {key}", headers, data, _ANSWERS, is_secret=write.is_sensitive)
+
+
+def result_of(where: str, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
+    """What one answer says of the write at `slot`. Raises PermanentError when it is about the endpoint instead, LostAnswer when
+    the API cannot have given it."""
+    problem = answer.problem()
+    if answer.status in (200, 204):
+        return _done(where, write, call, answer, slot)
+    if answer.status == 412:
+        return _EXISTS if write.precondition is Precondition.ABSENT else _MOVED
+    if answer.status == 409:
+        if not problem:
+            raise unconfirmed(where, call, answer)
+        return _LOCKED
+    if problem.get("name") == "api-version":
+        raise PermanentError(f"the endpoint does not support this version of the API: {server_message(call, answer)}")
+    if answer.status == 400 and not problem:
+        raise unconfirmed(where, call, answer)
+    return WriteResult(
+        WriteStatus.REJECTED, error=server_message(call, answer) or f"the store rejected it (status {answer.status})"
+    )
+
+
+def _done(where: str, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
+    """The result of a write that the API confirms with the entry as it is, or was. A 204 says that there was none, which the
+    condition of every write excludes."""
+    item = answer.problem()
+    etag = etag_of(answer) or item.get("etag")
+    is_entry = (item.get("key"), item.get("label") or None) == slot and isinstance(etag, str)
+    if answer.status != 200 or not is_entry:
+        raise unconfirmed(where, call, answer)
+    if write.content is None:
+        return WriteResult(WriteStatus.DONE)
+    if (item.get("value") or "") != write.content.value.decode():
+        raise unconfirmed(where, call, answer)
+    return WriteResult(WriteStatus.DONE, etag=etag)

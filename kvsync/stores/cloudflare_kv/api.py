@@ -1,0 +1,167 @@
+"""Cloudflare's API: paths, the token, and what its responses mean where they deviate from common HTTP semantics.
+
+response                                  reading            writing
+───────────────────────────────────────   ────────────────   ────────────────
+200 with success: false                   by its code        by its code
+403, no envelope (a page of the edge)     TransientError     TransientError
+404, no envelope (a page of a proxy)      TransientError     LostAnswer
+400, 405 about the credential             AuthError          AuthError
+404 no such namespace, no such account    PermanentError     PermanentError
+400, 413, 414 otherwise                   PermanentError     BatchRefused
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.http.bearer import BearerToken
+from kvsync.http.failures import explained, glimpse, refused, server_message
+from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.retry_after import retry_after
+from kvsync.planning.audit import UNUSABLE_KEYS
+from kvsync.stores.namespaces import NamespaceGone
+from kvsync.stores.partial import EntryUnreadable
+from kvsync.util.clock import Clock
+
+ENDPOINT: Final = "https://api.cloudflare.com/client/v4"
+
+PAGE: Final = 1000
+"""Entries that one call lists."""
+
+NAMESPACES_A_PAGE: Final = 100
+
+NO_NAMESPACE: Final = frozenset({10011, 10013})
+TITLE_TAKEN: Final = 10014
+NO_TEXT: Final = 10029
+
+_INVALID_TOKEN: Final = frozenset({1000, 6003, 6111, 9103, 9106, 9107})
+_CREDENTIAL: Final = _INVALID_TOKEN | {9109, 10000}
+_NO_ROUTE: Final = frozenset({7000, 7003})
+_THROTTLED: Final = 971
+_REFUSALS: Final = frozenset({400, 413, 414})
+_IS_VALUE: Final = re.compile(r"/(?:values|metadata)/[^/]+$")
+"""Calls about one entry."""
+
+_SMALL: Final = 4096
+"""Bytes; a failure is never longer, so that no page of a listing is decoded twice."""
+
+_TOKENS: Final = "My Profile > API Tokens"
+_PERMISSION: Final = f'give the token the account permission "Workers KV Storage: Edit" ({_TOKENS}), and this account'
+
+
+class Targets:
+    """Builds what goes on the request line. `root` is the path of the API, such as `/client/v4`."""
+
+    def __init__(self, root: str, account: str) -> None:
+        self._namespaces = f"{root}/accounts/{quote(account, safe='')}/storage/kv/namespaces"
+        self.token = f"{root}/user/tokens/verify"
+
+    def namespaces(self, page: int | None = None) -> str:
+        """All namespaces, a page of them."""
+        query = "" if page is None else f"?page={page}&per_page={NAMESPACES_A_PAGE}&order=title"
+        return self._namespaces + query
+
+    def namespace(self, id_: str) -> str:
+        """One namespace."""
+        return self._of(id_)
+
+    def keys(self, namespace: str, prefix: str = "", cursor: str = "") -> str:
+        """The names that begin with `prefix`, from `cursor` on."""
+        query = f"limit={PAGE}"
+        query += f"&prefix={quote(prefix, safe='')}" if prefix else ""
+        query += f"&cursor={quote(cursor, safe='')}" if cursor else ""
+        return f"{self._of(namespace)}/keys?{query}"
+
+    def bulk(self, namespace: str, verb: str = "") -> str:
+        """Many entries: to write, or with the verbs `get` and `delete`."""
+        return f"{self._of(namespace)}/bulk" + (f"/{verb}" if verb else "")
+
+    def one(self, namespace: str, part: str, name: str) -> str:
+        """`values` or `metadata` of one entry. Raises ValueError for a name that would make it another path."""
+        if name in UNUSABLE_KEYS:
+            raise ValueError(f'the key "{name}" cannot be part of a URL')
+        return f"{self._of(namespace)}/{part}/{quote(name, safe='')}"
+
+    def _of(self, namespace: str) -> str:
+        return f"{self._namespaces}/{quote(namespace, safe='')}"
+
+
+class ApiToken(BearerToken):
+    """API token, and the messages for its rejection."""
+
+    def explain(self, call: Request, answer: Response) -> ErrorText:
+        """Distinguish an invalid token from one without the permission."""
+        codes = error_codes(answer)
+        said = server_message(call, answer) or f"status {answer.status}"
+        if answer.status == 401 or codes & _INVALID_TOKEN:
+            return ErrorText("credential", f"the API token is not valid ({said})", f"create a new one ({_TOKENS})")
+        if answer.status == 405 or call.writes:
+            return ErrorText("permission", f"the API token may not write here ({said})", _PERMISSION)
+        return ErrorText("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
+
+
+def error_codes(answer: Response) -> set[int]:
+    """The error codes in a response of the API."""
+    errors = answer.problem().get("errors")
+    found = [error.get("code") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return {code for code in found if isinstance(code, int)}
+
+
+class ErrorMapper:
+    """Turns the API's responses to one store into errors."""
+
+    def __init__(self, label: str, token: ApiToken, clock: Clock) -> None:
+        self._label, self._token, self._clock = label, token, clock
+
+    def __call__(self, call: Request, answer: Response) -> StoreError | None:
+        """The error that a response is; None to treat it as HTTP says."""
+        status = answer.status
+        if status == 200:
+            return self._success(call, answer) if call.is_json and len(answer.body) < _SMALL else None
+        if not isinstance(answer.problem().get("errors"), list):
+            return self._page(call, answer)
+        codes = error_codes(answer)
+        if status in (400, 405) and codes & _CREDENTIAL:
+            return refused(self._label, call, answer, self._token)
+        message = explained(self._label, call, answer, codes)
+        if status in (400, 404) and codes & NO_NAMESPACE:
+            return NamespaceGone(message)
+        if codes & _NO_ROUTE:
+            return PermanentError(f"{message}; correct account_id, or the endpoint")
+        if status in call.expects:
+            return None
+        return BatchRefused(message) if call.writes and status in _REFUSALS else None
+
+    def _page(self, call: Request, answer: Response) -> StoreError | None:
+        """A response that is not from the API: the edge in front of it answers in HTML."""
+        status, failed = answer.status, f"{self._label}: {call.what} failed"
+        if status == 403:
+            message = f"{failed}: something in front of the API refused it ({glimpse(call, answer)})"
+            is_alone = not call.writes and _IS_VALUE.search(call.target) is not None
+            return (EntryUnreadable if is_alone else TransientError)(message, self._wait(answer))
+        if status == 404 and not call.writes:
+            shown = glimpse(call, answer)
+            return TransientError(f"{failed}: the response is not from this API ({shown}); check the endpoint")
+        if status in (413, 414) and call.writes:
+            return BatchRefused(f"{failed}: status {status}, too large")
+        return None
+
+    def _success(self, call: Request, answer: Response) -> StoreError | None:
+        """A failure that is reported with status 200."""
+        if answer.problem().get("success") is not False:
+            return None
+        codes = error_codes(answer)
+        message = explained(self._label, call, answer, codes)
+        if _THROTTLED in codes:
+            return TransientError(message, self._wait(answer))
+        if codes & _CREDENTIAL:
+            return refused(self._label, call, answer, self._token)
+        if codes & NO_NAMESPACE:
+            return NamespaceGone(message)
+        return LostAnswer(message) if call.writes else TransientError(message)
+
+    def _wait(self, answer: Response) -> float | None:
+        return retry_after(answer.headers, self._clock.now())

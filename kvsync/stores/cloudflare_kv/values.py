@@ -1,0 +1,230 @@
+"""Reads and writes values in bulk.
+
+    100 names ── bulk get ──> values, metadata, expirations
+        └─ refused, because one of them is not text (or all together are too long) ──> two halves, until it is alone
+                                                                          └──> its own value and metadata, two calls
+
+If all of the first hundred names are absent, the others probably are too, as before many entries are created: a listing shows
+that for a thousand names at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, NamedTuple
+
+from kvsync.errors import BatchRefused, PermanentError, StoreError
+from kvsync.http.failures import explained, unconfirmed, understood
+from kvsync.http.model import Request, Response
+from kvsync.http.moments import moment_from
+from kvsync.model.entry import Content, Identity
+from kvsync.planning.audit import is_text
+from kvsync.stores.base import Write, WriteResult, WriteStatus
+from kvsync.stores.cloudflare_kv.api import NO_TEXT, error_codes
+from kvsync.stores.cloudflare_kv.metadata import check_size, metadata_for
+from kvsync.stores.cloudflare_kv.remote import Remote
+from kvsync.stores.partial import ReadFailures
+from kvsync.util.concurrency import gather_or_cancel
+
+MOST: Final = 100
+"""Names in one bulk get."""
+
+LEAST_LIFE: Final = 60
+"""Seconds that an entry lives at least."""
+
+MOST_BODY: Final = 50_000_000
+"""Bytes of one call; the API takes twice as many, but not always in time."""
+
+_CLOSE: Final = 2 * LEAST_LIFE
+"""Seconds of life below which it is the server's clock that must count them."""
+
+_DONE: Final = WriteResult(WriteStatus.DONE)
+_UNKNOWN: Final = WriteResult(WriteStatus.UNKNOWN, error="the store reported that the write may be incomplete")
+
+Named = tuple[str, Write]
+"""A write and its remote key."""
+
+_SHORT: Final = 4096
+"""Bytes of a pair that are never worth another look."""
+
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+class StoredValue(NamedTuple):
+    """One entry as it was read."""
+
+    value: bytes
+    metadata: Any
+    expiration: float | None
+
+
+class Reader:
+    """Reads from one namespace: `namespace` is its name, `id_` its id. `binary` are names of values that are known to be no
+    text; those that are found are added. `failures` takes what cannot be read."""
+
+    def __init__(self, remote: Remote, namespace: str, id_: str, binary: set[str], failures: ReadFailures) -> None:
+        self._remote, self._namespace, self._id, self._binary = remote, namespace, id_, binary
+        self._failures = failures
+        self._named: Mapping[str, Identity] = {}
+
+    async def read(self, named: Mapping[str, Identity]) -> dict[str, StoredValue]:
+        """Those of the entries that are there, by their names. Raises StoreError."""
+        self._named, names = named, list(named)
+        texts = [name for name in names if name not in self._binary]
+        single = [name for name in names if name in self._binary]
+        found = await self._many(texts[:MOST])
+        rest = texts[MOST:] if found else await self._still_there(texts[MOST:])
+        parts = [rest[start : start + MOST] for start in range(0, len(rest), MOST)]
+        for part in await gather_or_cancel([*map(self._many, parts), *map(self._one, single)]):
+            found |= part
+        return found
+
+    async def _still_there(self, names: Sequence[str]) -> list[str]:
+        """The names without those that a listing shows to be absent; it is given up when reading is as cheap."""
+        if len(names) <= MOST:
+            return list(names)
+        calls = max(1, len(names) // MOST // 2)
+        listed: set[str] = set()
+        last = b""
+        async with aclosing(self._remote.pages(self._namespace, self._id, _common_start(names))) as pages:
+            async for items in pages:
+                listed.update(item["name"] for item in items)
+                last = items[-1]["name"].encode() if items else last
+                calls -= 1
+                if not calls:
+                    break
+            else:
+                return [name for name in names if name in listed]
+        return [name for name in names if name in listed or name.encode() > last]
+
+    async def _many(self, names: Sequence[str]) -> dict[str, StoredValue]:
+        if not names:
+            return {}
+        answer = await self._bulk_get(names)
+        if answer.status == 200:
+            return self._values(answer, names)
+        if answer.status == 400 and NO_TEXT not in error_codes(answer):
+            call = Request("POST", "", f"reading {self._namespace}")
+            raise PermanentError(explained(self._remote.label, call, answer))
+        if len(names) == 1:
+            self._binary.add(names[0])
+            return await self._one(names[0])
+        middle = len(names) // 2
+        first, second = await gather_or_cancel(map(self._many, (names[:middle], names[middle:])))
+        return first | second
+
+    async def _bulk_get(self, names: Sequence[str]) -> Response:
+        target, what = self._remote.targets.bulk(self._id, "get"), f"reading {self._namespace}"
+        wanted = {"keys": list(names), "type": "text", "withMetadata": True}
+        return await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
+
+    def _values(self, answer: Response, names: Sequence[str]) -> dict[str, StoredValue]:
+        with understood(self._remote.label, f"reading {self._namespace}"):
+            values: Mapping[str, Any] = answer.data["result"]["values"]
+            return {name: _held(values[name]) for name in names if values.get(name) is not None}
+
+    async def _one(self, name: str) -> dict[str, StoredValue]:
+        return await self._failures.note(self._named[name], self._alone(name)) or {}
+
+    async def _alone(self, name: str) -> dict[str, StoredValue]:
+        value, metadata = await gather_or_cancel(self._part(part, name) for part in ("values", "metadata"))
+        if value.status == 404 or metadata.status == 404:
+            return {}
+        expiration = value.headers.get("expiration", "")
+        data = metadata.data.get("result") if isinstance(metadata.data, dict) else None
+        return {name: StoredValue(value.body, data, moment_from(float(expiration)) if expiration.isdecimal() else None)}
+
+    async def _part(self, part: str, name: str) -> Response:
+        target = self._remote.targets.one(self._id, part, name)
+        call = Request("GET", target, f"reading {name}", expects=(200, 404), is_json=part == "metadata")
+        return await self._remote.namespaces.ask(self._namespace, call)
+
+
+def _common_start(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)
+    same = (index for index, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return first[: next(same, len(first))]
+
+
+def _held(data: Mapping[str, Any]) -> StoredValue:
+    expiration = data.get("expiration")
+    if not isinstance(expiration, int | float | None):
+        raise TypeError("the expiration of an entry must be a number")
+    return StoredValue(data["value"].encode(), data.get("metadata"), moment_from(expiration))
+
+
+def pair_for(name: str, write: Write, now: float) -> bytes:
+    """One put as JSON. Raises ValueError, with the reason, for what the store cannot hold."""
+    assert write.content is not None
+    metadata = metadata_for(write.content, write.mark)
+    check_size(write.content, write.mark, metadata)
+    pair = {"key": name, **_lifetime(write, now)} | ({} if metadata is None else {"metadata": metadata})
+    text = _encode(pair | _value(write.content))
+    if len(text) > 2 * len(write.content.value) + _SHORT:  # escapes make it longer than base64 does
+        text = _encode(pair | _base64(write.content))
+    return text.encode()
+
+
+async def put(
+    remote: Remote, namespace: str, id_: str, pairs: Sequence[bytes], writes: Sequence[Named]
+) -> list[WriteResult]:
+    """Write pairs, in one call. Raises StoreError; BatchRefused, with nothing sent, for what is too long for one."""
+    body = b"[" + b",".join(pairs) + b"]"
+    if len(body) > MOST_BODY and len(pairs) > 1:
+        raise BatchRefused(f"{remote.label}: {len(body)} bytes in one call; the limit is {MOST_BODY}")
+    what = f"writing {len(pairs):,} entries of {namespace}"
+    is_secret = any(write.is_sensitive for _, write in writes)
+    call = remote.writing("PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
+    return _results(remote.label, call, await remote.namespaces.ask(namespace, call), writes)
+
+
+async def delete(remote: Remote, namespace: str, id_: str, writes: Sequence[Named]) -> list[WriteResult]:
+    """Delete, in one call. Raises StoreError."""
+    body = _encode([name for name, _ in writes]).encode()
+    what = f"deleting {len(writes):,} entries of {namespace}"
+    call = remote.writing("POST", remote.targets.bulk(id_, "delete"), what, body)
+    return _results(remote.label, call, await remote.namespaces.ask(namespace, call), writes)
+
+
+def unknown(error: StoreError) -> WriteResult:
+    """The result of a write of which nothing is known, while others of the same call are done."""
+    return WriteResult(WriteStatus.UNKNOWN, error=str(error))
+
+
+def _results(where: str, call: Request, answer: Response, writes: Sequence[Named]) -> list[WriteResult]:
+    """What an answer says of each write; all are in doubt where its numbers do not agree. Raises LostAnswer when it is not the
+    API's word for a success."""
+    envelope = answer.data if isinstance(answer.data, dict) else {}
+    result = envelope.get("result") or {}
+    if envelope.get("success") is not True or not isinstance(result, dict):
+        raise unconfirmed(where, call, answer)
+    told = result.get("unsuccessful_keys") or []
+    if not isinstance(told, list) or not all(isinstance(name, str) for name in told):
+        raise unconfirmed(where, call, answer)
+    failed, done = set(told), result.get("successful_key_count")
+    is_consistent = done is None or done == len(writes) - len(failed)
+    return [_DONE if is_consistent and name not in failed else _UNKNOWN for name, _ in writes]
+
+
+def _lifetime(write: Write, now: float) -> dict[str, int]:
+    """Absolute, but for a lifetime so short that two clocks could disagree on it."""
+    if write.expires_at is None:
+        return {}
+    left = write.expires_at - now
+    if write.mark is not None and write.mark.ttl is not None and left < _CLOSE:
+        return {"expiration_ttl": max(LEAST_LIFE, math.ceil(left))}
+    if left < LEAST_LIFE:
+        raise ValueError(f"it expires in less than {LEAST_LIFE} s; Cloudflare KV accepts no shorter lifetime")
+    return {"expiration": math.ceil(write.expires_at)}
+
+
+def _value(content: Content) -> dict[str, Any]:
+    return {"value": content.value.decode()} if is_text(content.value) else _base64(content)
+
+
+def _base64(content: Content) -> dict[str, Any]:
+    return {"value": b64encode(content.value).decode(), "base64": True}
