@@ -104,7 +104,7 @@ async def _of_target(
                 _shown(applied.get(identity), store.capabilities),
                 verdict,
                 identity in reported,
-                (*why, *_in_the_way(workspace, plan, desired, key)),
+                (*why, *_unread(observer.unread.get(identity)), *_in_the_way(workspace, plan, desired, key)),
                 tuple(workspace.state.journal.changes_of(target, identity, KEPT)),
                 plan.error,
             )
@@ -161,6 +161,10 @@ def _policy_line(verdict: Change | Refusal, policy: Policy) -> Iterable[str]:
         yield f"policy.adopt is {policy.adopt}"
     if verdict.action is Action.DELETE:
         yield f"policy.prune is {policy.prune}"
+
+
+def _unread(reason: str | None) -> tuple[str, ...]:
+    return () if reason is None else (f"the store holds it, but it could not be read: {reason}",)
 
 
 def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: str) -> Iterable[str]:

@@ -69,13 +69,14 @@ class UndoOperation:
         try:
             subject = await self._locate(target, records)
             observer = Observer(store, subject, self._state)
-            found = await observer.read([record.identity for record in records])
+            found = await observer.read_some([record.identity for record in records])
         except StoreError as error:
             return replace(empty_plan(self._state.digest_key, offline, store.capabilities.type), error=str(error))
         self._subjects[target] = subject
         now = self._workspace.clock.now()
         fresh = {identity: observer.shown(actual, None) for identity, actual in found.items()}
-        undone = undo_changes(records, fresh, store.capabilities, self._workspace.config.owner, now)
+        owner, unread = self._workspace.config.owner, observer.unread
+        undone = undo_changes(records, fresh, store.capabilities, owner, now, unread)
         self._settled[target] = undone.outcomes
         return _as_plan(self._state.digest_key, subject.located, store.capabilities, undone, records)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport, Step
@@ -25,6 +26,7 @@ from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Action, Actual, Change, Content, Entry, Identity, Mark, Outcome, OutcomeKind
 from kvsync.state.records import ChangeRecord
 from kvsync.stores.base import Precondition, Write
+from kvsync.stores.partial import PartialRead
 
 _PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, None)
 """Outcomes after which a change may have reached the store: a failed one whose answer was lost, and one that was cut off."""
@@ -43,11 +45,21 @@ class InvertedRun:
 async def undo(applier: Applier, records: Sequence[ChangeRecord], now: float) -> ApplyReport:
     """Take back what `records` say was done to the applier's target. Raises StoreError when the store cannot be read,
     StateDirError."""
-    fresh = await applier.read([record.identity for record in records])
-    undoing = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now)
+    fresh, unread = await _read(applier, [record.identity for record in records])
+    undoing = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now, unread)
     report = await applier.run_steps(undoing.steps)
     outcomes = tuple(_as_stale(outcome) for outcome in report.outcomes)
     return replace(report, outcomes=outcomes + undoing.outcomes)
+
+
+async def _read(
+    applier: Applier, identities: Sequence[Identity]
+) -> tuple[Mapping[Identity, Actual], Mapping[Identity, str]]:
+    """These entries, and why others cannot be read. Raises StoreError."""
+    try:
+        return await applier.read(identities), {}
+    except PartialRead as partial:
+        return partial.found, partial.failed
 
 
 def undo_changes(
@@ -56,15 +68,20 @@ def undo_changes(
     capabilities: Capabilities,
     owner: str,
     now: float,
+    unread: Mapping[Identity, str] = MappingProxyType({}),
 ) -> InvertedRun:
     """Build the inverse of one target's changes in one run from the journal and fresh reads, with content, of their entries.
-    `now` is in seconds since the epoch. Changes that never reached the store are left out."""
+    `now` is in seconds since the epoch, `unread` says why some cannot be read. Changes that never reached the store are left
+    out."""
     steps: list[Step] = []
     outcomes: list[Outcome] = []
     for record in reversed(records):
         if record.outcome not in _PERHAPS_WRITTEN:
             continue
-        found = actual.get(record.identity)
+        found, why = actual.get(record.identity), unread.get(record.identity)
+        if why is not None:
+            outcomes.append(_outcome(record, OutcomeKind.REFUSED, f"it could not be read: {why}"))
+            continue
         if record.outcome is not OutcomeKind.APPLIED and not _reached(record, found, capabilities):
             continue
         result = _undo(record, _guarded(record, found, owner), capabilities, now)

@@ -73,7 +73,7 @@ class Observer:
         listing is known to be late, so they are read. Raises StoreError."""
         look = partial(self._listed, desired, snapshot, comparison, set(doubtful))
         held, wanted = await off_loop(look, len(comparison.differing))
-        fresh = await self._read_some([*wanted, *doubtful])
+        fresh = await self.read_some([*wanted, *doubtful])
         held |= {identity: snapshot.entries[identity] for identity in self.unread if identity in snapshot.entries}
         for identity in wanted:
             if identity not in self.unread:
@@ -106,8 +106,9 @@ class Observer:
         """One entry as it is now. Raises StoreError."""
         return (await self.read([identity])).get(identity)
 
-    async def _read_some(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
-        """The same, without those that cannot be read while others are: they are noted in `unread`."""
+    async def read_some(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
+        """Entries as they are now, with content; absent ones are left out. Those that cannot be read while others are, are left
+        out too, and noted in `unread` with the reason. Raises StoreError."""
         try:
             found: Mapping[Identity, Actual] = await self._read(identities)
         except PartialRead as partial:
@@ -147,7 +148,7 @@ class Observer:
 
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
-        entries = await self._read_some(list(snapshot.entries))
+        entries = await self.read_some(list(snapshot.entries))
         unread = {identity: snapshot.entries[identity] for identity in self.unread}
         deep = snapshot_of(self.target, (entries | unread).values(), self._signer)
         problems = tuple(f"{identity} could not be read: {why}" for identity, why in self.unread.items())

@@ -104,8 +104,8 @@ class TargetPass:
         return self._observer
 
     async def held(self, key: str) -> dict[Identity, Actual]:
-        """Return what the store holds under a key, with content. Takes the listing that `plan` made, and lists the target only
-        where there is none. Raises StoreError."""
+        """Return what the store holds under a key, with content except for what cannot be read: the observer's `unread` says
+        why. Takes the listing that `plan` made, and lists the target only where there is none. Raises StoreError."""
         if self._snapshot is None:
             snapshot = await self._observer.observe(None, deep=False)
             assert snapshot is not None  # no token was given
@@ -114,8 +114,10 @@ class TargetPass:
         listed = {
             name: read_entries.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
         }
-        fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
-        return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
+        unread = [name for name, actual in listed.items() if actual.content is None]
+        fresh = await self._observer.read_some(unread)
+        gone = set(unread) - fresh.keys() - self._observer.unread.keys()
+        return {name: fresh.get(name, actual) for name, actual in listed.items() if name not in gone}
 
     async def missing(self, identities: Sequence[Identity]) -> Mapping[Identity, str]:
         """Why entries cannot be relied on to be in this target, as words that follow their names. Those that are as the

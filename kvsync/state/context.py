@@ -7,19 +7,22 @@ from dataclasses import dataclass
 
 from kvsync.planning.sealing import SealingKeys
 from kvsync.state.database import Database
+from kvsync.state.steady_time import SteadyTime
 from kvsync.util.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """`key` gives the directory's secret key, read when it is first needed; `sealing_keys` the keys that fingerprints are
-    sealed with in the ledger of a place. `redact` goes over every text that a store may have worded, before it is kept."""
+    sealed with in the ledger of a place. `redact` goes over every text that a store may have worded, before it is kept. The
+    `timeline` keeps the moments that waits depend on."""
 
     database: Database
     key: Callable[[], bytes]
     sealing_keys: Callable[[str], SealingKeys]
     clock: Clock
     redact: Callable[[str], str]
+    timeline: SteadyTime
 
     def redacted(self, text: str | None) -> str | None:
         """`redact` for a text that may be absent."""

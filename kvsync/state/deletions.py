@@ -7,7 +7,7 @@ deletes are done it is corrected to what they were, and counts from then on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvsync.planning.deletion_limit import WINDOW, DeletionBudget
 from kvsync.state.context import Context
@@ -32,16 +32,16 @@ class Deletions:
     """Grants deletes, and knows those of the last hour."""
 
     def __init__(self, context: Context) -> None:
-        self._database, self._clock = context.database, context.clock
+        self._database, self._timeline = context.database, context.timeline
 
     def budget(self, limit: int) -> DeletionBudget:
         """What may be deleted now. Raises StateDirError."""
-        now = self._clock.now()
-        return _budget(limit, now, self._database.query(_RECENT, (now - WINDOW,)))
+        now = self._timeline.now()
+        return self._shown(_budget(limit, now, self._database.query(_RECENT, (now - WINDOW,))))
 
     def take(self, wanted: int, limit: int) -> DeletionGrant:
         """Count up to `wanted` deletes against the limit, durably. Raises StateDirError: then nothing may be deleted."""
-        now = self._clock.now()
+        now = self._timeline.now()
         with self._database.transaction(durable=True) as connection:
             connection.execute(_FORGET, (now - WINDOW,))
             connection.execute(_NO_FUTURE, (now, now))
@@ -49,17 +49,21 @@ class Deletions:
             before = _budget(limit, now, rows)
             granted = min(wanted, before.left)
             if not granted:
-                return DeletionGrant(None, 0, before)
+                return DeletionGrant(None, 0, self._shown(before))
             row = self._database.inserted(connection, DELETIONS, ("at", "count"), (now, granted))
-        return DeletionGrant(row, granted, _budget(limit, now, [*rows, (now, granted)]))
+        return DeletionGrant(row, granted, self._shown(_budget(limit, now, [*rows, (now, granted)])))
 
     def settle(self, grant: DeletionGrant, used: int) -> None:
         """Correct a grant to the deletes that may have reached the store; they count from now on. Raises StateDirError."""
         if grant.row is None:
             return
         with self._database.transaction() as connection:
-            row = (self._clock.now(), used, grant.row)
+            row = (self._timeline.now(), used, grant.row)
             connection.execute("UPDATE deletions SET at = ?, count = ? WHERE id = ?", row)
+
+    def _shown(self, budget: DeletionBudget) -> DeletionBudget:
+        """The budget with its moment by the wall clock."""
+        return budget if budget.free_at is None else replace(budget, free_at=self._timeline.wall(budget.free_at))
 
 
 @dataclass(frozen=True, slots=True)

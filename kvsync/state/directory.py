@@ -2,6 +2,7 @@
 
 state.db      journal, ledger, what is parked, paused, quarantined, …   (see `schema`)
 lock          held by the one process that writes to stores
+timeline      time by which waits are counted, whatever the clock is set to
 key           seals what must not be guessed from the rest; never leaves this directory
 control/wake  written to wake a running daemon
 """
@@ -35,6 +36,7 @@ from kvsync.state.places import PlaceHistory
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.sqlite_database import open_for_reading, open_for_writing, speaking_of
+from kvsync.state.steady_time import FILE_NAME, SteadyTime
 from kvsync.state.trust import find
 from kvsync.util.clock import Clock
 
@@ -45,11 +47,13 @@ class StateDir:
     """An open state directory: `path`, which may lie in the one that was `asked` for. Reading works next to a writer, on a
     read-only file system, and before anything exists."""
 
-    def __init__(self, path: Path, home: Home, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self, path: Path, home: Home, database: Database, timeline: SteadyTime, redact: Callable[[str], str]
+    ) -> None:
         self.path = self.asked = path
         self._home, self._database = home, database
         self._owner_keys: tuple[bytes, ...] = ()
-        context = Context(database, lambda: self.key, self.sealing_keys, clock, redact)
+        context = Context(database, lambda: self.key, self.sealing_keys, timeline.clock, redact, timeline)
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
         self.quarantine = Quarantine(context)
@@ -82,7 +86,8 @@ class StateDir:
         if writable:
             _make(path)
         database = open_for_writing(path) if writable else open_for_reading(path)
-        opened = cls(path, DirectoryHome(path), database, clock or Clock(), redact)
+        timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
+        opened = cls(path, DirectoryHome(path), database, timeline, redact)
         opened.asked = asked
         return opened
 
@@ -105,7 +110,8 @@ class StateDir:
         with speaking_of(asked):
             path = find(asked, config_root, _make if writable else None)
         database = PostgresDatabase(PostgresAddress.of(dsn), read_only=not writable)
-        opened = cls(path, PostgresHome(database), database, clock or Clock(), redact)
+        timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
+        opened = cls(path, PostgresHome(database), database, timeline, redact)
         opened.asked = asked
         return opened
 

@@ -222,7 +222,8 @@ class Journal:
         """The last run that began too long ago, 0 for none."""
         if max_age is None:
             return 0
-        moment = self._context.clock.now() - max_age
+        # Runs carry the wall clock's time. One that was set must not make them look old.
+        moment = min(self._context.clock.now(), self._context.timeline.now()) - max_age
         (seq,) = self._database.one(_TOO_OLD, (RunStatus.RUNNING, moment, AT_LEAST))
         return seq or 0
 

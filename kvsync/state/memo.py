@@ -32,7 +32,7 @@ class Memos:
     """The last clean pass of each target. Digests of desired state may rest on sensitive values, so they are kept sealed."""
 
     def __init__(self, context: Context) -> None:
-        self._database, self._key = context.database, context.key
+        self._database, self._key, self._timeline = context.database, context.key, context.timeline
         self.rows = RowsByPlace(context.database, "memo", "desired, config, token, next_moment, counts")
         self._deferred: dict[str, Row] | None = None
 
@@ -41,12 +41,14 @@ class Memos:
         known = (self._sealed(desired), config)
         for *found, token, next_moment, counts in self.rows.of(place):
             if (*found,) == known:
-                return Memo(token, next_moment, counts_of(counts))
+                due = None if next_moment is None else self._timeline.wall(next_moment)
+                return Memo(token, due, counts_of(counts))
         return None
 
     def put(self, place: str, desired: str, config: str, memo: Memo) -> None:
         """Remember a clean pass over files and configuration with these digests. Raises StateDirError."""
-        rest = (memo.token, memo.next_moment, counts_text(memo.counts))
+        due = None if memo.next_moment is None else self._timeline.steady(memo.next_moment)
+        rest = (memo.token, due, counts_text(memo.counts))
         row = (place, self._sealed(desired), config, *rest)
         if self._deferred is not None:
             self._deferred[place] = row

@@ -52,8 +52,10 @@ class Quarantine:
 
     def all(self, place: str) -> dict[Identity, Quarantined]:
         """Every refused write of a place, also those that may be tried again by now. Raises StateDirError."""
+        rows, wall = self.rows.of(place), self._context.timeline.wall
         return {
-            identity_of(*row[:2]): Quarantined(row[2], self._context.key(), *row[3:]) for row in self.rows.of(place)
+            identity_of(key, label): Quarantined(digest, self._context.key(), attempts, wall(until), error)
+            for key, label, digest, attempts, until, error in rows
         }
 
     def held(self, place: str, now: float) -> dict[Identity, Quarantined]:
@@ -62,7 +64,8 @@ class Quarantine:
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target wait because the store refused them. Raises StateDirError."""
-        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now, now + WAITS.cap + SET_BACK))}
+        kept = self._context.timeline.steady(now)
+        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (kept, kept + WAITS.cap + SET_BACK))}
 
     def put(self, place: str, identity: Identity, digest: bytes, error: str, now: float) -> Quarantined:
         """Hold a write that was just refused, longer each time it is the same one. Raises StateDirError."""
@@ -73,7 +76,8 @@ class Quarantine:
             attempts = (before[0] if before else 0) + 1
             wait = WAITS.longest(attempts)
             held = Quarantined(kept, self._context.key(), attempts, now + wait, self._context.redact(error))
-            connection.execute(_PUT, (*entry, kept, held.attempts, held.until, held.error))
+            until = self._context.timeline.steady(held.until)
+            connection.execute(_PUT, (*entry, kept, held.attempts, until, held.error))
         self.rows.changed(place)
         return held
 

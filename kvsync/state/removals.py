@@ -16,12 +16,13 @@ class Removals:
     """Moments (epoch seconds) at which entries were first seen to be no longer desired."""
 
     def __init__(self, context: Context) -> None:
-        self._database = context.database
+        self._database, self._timeline = context.database, context.timeline
         self.rows = RowsByPlace(context.database, "removals", "key, label, since")
 
     def since(self, place: str) -> dict[Identity, float]:
-        """The moments of a place's entries. Raises StateDirError."""
-        return {identity_of(key, label): since for key, label, since in self.rows.of(place)}
+        """The moments of a place's entries, none in the future. Raises StateDirError."""
+        now, wall = self._timeline.now(), self._timeline.wall
+        return {identity_of(key, label): wall(min(since, now)) for key, label, since in self.rows.of(place)}
 
     def update(self, place: str, current: Iterable[Identity], now: float) -> dict[Identity, float]:
         """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. Returns the
@@ -32,6 +33,7 @@ class Removals:
             self.rows.changed(place)
             with self._database.transaction() as connection:
                 connection.executemany(_DROP, [entry_row(place, identity) for identity in over])
-                rows = [(*entry_row(place, identity), now) for identity in new]
+                since = self._timeline.steady(now)
+                rows = [(*entry_row(place, identity), since) for identity in new]
                 connection.executemany("INSERT INTO removals VALUES (?, ?, ?, ?)", rows)
         return {identity: known.get(identity, now) for identity in wanted}

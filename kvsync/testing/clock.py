@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 from kvsync.util.clock import Clock
 
@@ -11,7 +12,7 @@ class FakeClock(Clock):
     """Starts at `start`, in seconds since the Unix epoch. `sleep` returns at once, and time has passed."""
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
-        self._now, self._start = start, start
+        self._now, self._start, self._boot = start, start, uuid4().hex
 
     def now(self) -> float:
         """The moment it stands at."""
@@ -20,6 +21,15 @@ class FakeClock(Clock):
     def monotonic(self) -> float:
         """Seconds since it was made."""
         return self._now - self._start
+
+    def boot(self) -> str:
+        """Another one for each clock."""
+        return self._boot
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forward, or back, while no time passes."""
+        self._now += seconds
+        self._start += seconds
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

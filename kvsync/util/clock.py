@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from math import inf
+from pathlib import Path
 from typing import Final
 
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Which of the system's clocks is used: one that goes on while the machine sleeps, or a lease would outlive the sleep."""
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
@@ -25,6 +28,14 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds from an arbitrary start that never go back, and go on while the machine sleeps where it can tell."""
         return time.clock_gettime(_STEADY)
+
+    def boot(self) -> str:
+        """The start of the machine that `monotonic` counts from; empty where it is not known. Clocks of different processes
+        with the same one can be compared."""
+        try:
+            return _BOOT_ID.read_text().strip() if hasattr(time, "CLOCK_BOOTTIME") else ""
+        except (OSError, ValueError):
+            return ""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -70,6 +81,10 @@ class StoreClock(Clock):
     def monotonic(self) -> float:
         """As the clock it is made of."""
         return self._clock.monotonic()
+
+    def boot(self) -> str:
+        """As the clock it is made of."""
+        return self._clock.boot()
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

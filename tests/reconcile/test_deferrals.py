@@ -69,14 +69,14 @@ async def contend(repo: MemoryRepository, entry: str = ENTRY) -> None:
 
 def deferred(repo: MemoryRepository) -> int:
     """How many entries the state directory counts as deferred."""
-    with StateDir.open(repo.root / ".kvsync", writable=False) as state:
+    with StateDir.open(repo.root / ".kvsync", writable=False, clock=repo.clock) as state:
         now = repo.clock.now()
         return sum([*state.quarantine.counts(now).values(), *state.contended.counts(now).values()])
 
 
 def retry(repo: MemoryRepository, *keys: str, target: str = "main/web") -> list[tuple[Target, Identity]]:
     """`kvsync resume TARGET --key GLOB`."""
-    with StateDir.open(repo.root / ".kvsync", writable=True) as state:
+    with StateDir.open(repo.root / ".kvsync", writable=True, clock=repo.clock) as state:
         return control.retry(state, ("main",), target, keys, repo.clock.now(), "test")
 
 
@@ -322,7 +322,7 @@ async def test_only_what_is_named_is_retried(repo: MemoryRepository) -> None:
     assert retry(repo, "*", target="main/api") == []
     assert deferred(repo) == 2
     assert retry(repo, "a", target="main") == [(WEB, Identity("a"))]
-    with StateDir.open(repo.root / ".kvsync", writable=True) as state:
+    with StateDir.open(repo.root / ".kvsync", writable=True, clock=repo.clock) as state:
         gone = state.places.enter(located(Target("gone", "web")), repo.clock.now())
         state.quarantine.put(gone, Identity("b"), b"", "413", repo.clock.now())
     assert retry(repo, "b", target="main") == [(WEB, Identity("b"))]

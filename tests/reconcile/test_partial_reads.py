@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.app.dump import dump
+from kvsync.app.explain import explain
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.store import MemoryStore
@@ -78,3 +80,45 @@ async def test_a_deep_look_says_what_it_could_not_see(repo: MemoryRepository, mo
     assert [key for _, _, key in rows(plan)] == ["a"]
     assert plan.complete is (repo.kind != "memory-edge")  # the others need not read for it
     assert refused(plan) == []
+
+
+async def test_a_dump_lists_it_and_writes_the_others(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read is named with the reason, as everything that a dump leaves out."""
+    await repo.settle({"a": 1, "blocked": 1})
+    block(monkeypatch)
+    async with repo.open(None) as workspace:
+        (dumped,) = await dump(workspace, "main", ["web"])
+    if repo.kind == "memory-mortal":  # its listing carries values, so nothing has to be read
+        assert (dumped.entries, dumped.left_out) == (2, ())
+    else:
+        (left_out,) = dumped.left_out
+        assert (dumped.entries, left_out.identity) == (1, Identity("blocked"))
+        assert left_out.reason == "it could not be read: status 403"
+
+
+async def test_undo_takes_back_the_others(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that cannot be read stays as it is, with the reason, in the preview and in what is done."""
+    await repo.settle({"a": 1, "blocked": 1})
+    repo.want({"a": 2, "blocked": 2})
+    run = (await repo.apply()).run
+    assert run is not None
+    repo.clock.advance(120)
+    block(monkeypatch)
+    report = await repo.undo(run)
+    assert outcomes(report) == {"a": "applied", "blocked": "refused"}
+    (one,) = [outcome for outcome in report.targets[0].outcomes if outcome.identity.key == "blocked"]
+    assert one.error == "it could not be read: status 403"
+    assert repo.values() == {"a": "1", "blocked": "2"}
+
+
+async def test_explain_says_so(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry is not taken for one that the store lacks."""
+    await repo.settle({"a": 1, "blocked": 1})
+    repo.want({"a": 1, "blocked": 2})
+    repo.clock.advance(120)
+    block(monkeypatch)
+    async with repo.open(None) as workspace:
+        (explained,) = await explain(workspace, workspace.load(), "blocked")
+    if repo.kind != "memory-mortal":
+        assert explained.actual is not None
+        assert any("could not be read: status 403" in why for why in explained.why)

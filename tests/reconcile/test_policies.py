@@ -219,6 +219,24 @@ async def test_a_delete_waits_out_the_grace_of_the_policy(repo: MemoryRepository
     assert repo.values() == {"a": "1"}
 
 
+@pytest.mark.parametrize("step", [-3 * 86_400, -3600, 3600, 3 * 86_400], ids=["-3d", "-1h", "1h", "3d"])
+async def test_a_grace_lasts_as_long_whatever_the_clock_is_set_to(repo: MemoryRepository, step: float) -> None:
+    """A clock that is set forward deletes nothing early, and one that is set back delays no delete."""
+    repo.configure("{guard: {grace: 10m}}")
+    await repo.settle({"a": 1, "b": 1})
+    repo.want({"a": 1})
+    await repo.apply()
+    repo.clock.advance(300)
+    repo.clock.step(step)
+    await repo.apply()
+    assert repo.values() == {"a": "1", "b": "1"}
+    plan = await repo.plan()
+    assert plan.next_moment == repo.clock.now() + 300
+    repo.clock.advance(300)
+    assert is_clean(await repo.apply())
+    assert repo.values() == {"a": "1"}
+
+
 async def test_a_grace_begins_again_once_the_entry_was_wanted_again(repo: MemoryRepository) -> None:
     """An entry that was missing from a half-saved file long ago gets the whole grace when that happens again."""
     half_saved, ask = {"a": 1}, PassOptions(grace=5)

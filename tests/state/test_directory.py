@@ -60,7 +60,7 @@ def test_everything_is_for_its_owner_alone(path: Path) -> None:
     assert (path / ".gitignore").read_text() == "*\n"
     assert modes.pop("control") == 0o700
     del modes[".gitignore"]
-    assert modes == dict.fromkeys(["state.db", "state.db-wal", "state.db-shm", "lock", "key"], 0o600)
+    assert modes == dict.fromkeys(["state.db", "state.db-wal", "state.db-shm", "lock", "key", "timeline"], 0o600)
 
 
 def test_reading_where_nothing_exists_finds_nothing_and_makes_nothing(path: Path) -> None:

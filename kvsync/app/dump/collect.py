@@ -122,16 +122,19 @@ async def _read(workspace: Workspace, target: Target) -> _ReadEntries:
     snapshot = await observer.observe(None, deep=False)
     assert snapshot is not None  # no token was given
     listed = list(snapshot.entries.values())
-    fresh = await observer.read([one.identity for one in listed if one.content is None])
+    fresh = await observer.read_some([one.identity for one in listed if one.content is None])
     found = [fresh.get(one.identity) if one.content is None else one for one in listed]
     unread = [one.identity for one, actual in zip(listed, found, strict=True) if actual is None]
+    store, failed = workspace.stores[target.store], observer.unread
     return _ReadEntries(
         [one for one in found if one is not None],
-        {identity: _why_unread(workspace.stores[target.store], target, identity) for identity in unread},
+        {identity: _why_unread(store, target, identity, failed.get(identity)) for identity in unread},
     )
 
 
-def _why_unread(store: Store, target: Target, identity: Identity) -> str:
+def _why_unread(store: Store, target: Target, identity: Identity, error: str | None) -> str:
+    if error is not None:
+        return f"it could not be read: {error}"
     try:
         store.remote_key(target.namespace, identity)
     except ValueError as error:
