@@ -13,6 +13,7 @@ from kvsync.config.limits import JOURNAL_FIELDS, LIMIT_FIELDS
 from kvsync.config.model import ReloadMode
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
+from kvsync.config.schemas import SCHEMA_FIELDS
 from kvsync.config.stores import StoreTypes, stores
 from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone, url
 from kvsync.yaml import nodes
@@ -218,6 +219,12 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         ),
         Field("stores", stores(store_types), required=True, help="The stores, by name."),
         Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; prune is required."),
+        Field(
+            "schemas",
+            list_of(record(SCHEMA_FIELDS)),
+            default=(),
+            help="JSON Schemas that the values of some keys must match.",
+        ),
         Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files, and for what stores answer."),
         Field("journal", record(JOURNAL_FIELDS), help="How much of the past the journal keeps."),
         Field(

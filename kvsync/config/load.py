@@ -18,6 +18,7 @@ from kvsync.config.limits import answer_limits, journal_limits, pass_limits, rea
 from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.config.revision import ConfigRevision
+from kvsync.config.schemas import schema_rule
 from kvsync.config.stores import StoreTypes
 from kvsync.config.texts import ConfigTexts
 from kvsync.errors import InvalidInput
@@ -76,6 +77,7 @@ def load_config(
         environments=values["environments"],
         environment=in_force,
         variables=values["vars"],
+        schemas=tuple(schema_rule(rule) for rule in values["schemas"]),
         overlay=None if overlay is None else overlay[0],
         policy=policy,
         run=_run(values.get("run")),
@@ -170,13 +172,24 @@ def _check_environments(values: Mapping[str, Any], chosen: str | None, root: nod
 
 
 def _check_grants(values: Mapping[str, Any], root: nodes.Node, problems: Problems) -> None:
-    """Note globs of `authors.targets` that match no store: a misspelt grant would deny what it was written for."""
-    stores = values["stores"] or {}
-    for index, grant in enumerate((values["authors"] or {}).get("targets") or ()):
-        for pattern in grant["stores"] or ():
-            if not any(fnmatchcase(name, pattern) for name in stores):
-                message = f"authors.targets[{index}].stores: no store matches {quoted(pattern)}"
-                problems.add(message, _field_node(root, "authors"), name_hint(pattern, stores))
+    """Note globs of stores that match no store: a misspelt one would not do what it was written for."""
+    for field, rules in (
+        ("authors.targets", (values["authors"] or {}).get("targets") or ()),
+        ("schemas", values["schemas"]),
+    ):
+        for index, rule in enumerate(rules):
+            _check_stores(f"{field}[{index}].stores", rule["stores"] or (), values["stores"] or {}, root, problems)
+
+
+def _check_stores(
+    what: str, globs: Sequence[str], stores: Mapping[str, Any], root: nodes.Node, problems: Problems
+) -> None:
+    for pattern in globs:
+        if not any(fnmatchcase(name, pattern) for name in stores):
+            message = f"{what}: no store matches {quoted(pattern)}"
+            problems.add(
+                message, _field_node(root, what.partition(".")[0].partition("[")[0]), name_hint(pattern, stores)
+            )
 
 
 def _field_node(root: nodes.Node, name: str) -> nodes.Node:

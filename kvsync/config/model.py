@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.config.authority import Authority
+from kvsync.config.schemas import SchemaRule
 from kvsync.errors import Origin
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.pass_limits import PassLimits
@@ -234,6 +235,7 @@ class Config:
     environments: tuple[str, ...] = ()
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    schemas: tuple[SchemaRule, ...] = ()
     overlay: Path | None = None
     policy: Policy = field(default_factory=Policy)
     run: RunConfig = field(default_factory=RunConfig)

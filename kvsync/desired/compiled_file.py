@@ -18,6 +18,7 @@ from kvsync.desired.documents import Document, Layer, documents_of, left_targets
 from kvsync.desired.model import CompiledFile, DocumentRows, Stores
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
+from kvsync.desired.value_checks import check_values
 from kvsync.desired.values import ValueContext
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Target
@@ -118,6 +119,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     chunks: list[DocumentRows] = []
     for document in documents:
         if document.namespace is not None:
+            problems += check_values(document, stores.schemas, given.limits.problems)
             # Also alongside other problems: what a store cannot hold is said at once, not in the next round.
             chunks += compile_document(document, stores, problems, given.limits.problems)
     if problems:

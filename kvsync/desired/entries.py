@@ -232,6 +232,8 @@ class EntryReader:
         number = self._number(said, json=value.json, secret=value.secret)
         if self._draft.table[number].sensitive and (secret := value.data.decode(errors="ignore")):
             self.secrets.append(secret)
+        if value.node is not None:
+            self._draft.nodes[len(self._draft.rows)] = value.node
         self._draft.rows.append((key, label, value.data, number, place.line, place.column))
 
     def _number(self, said: EntryOptions, *, json: bool, secret: bool) -> int:

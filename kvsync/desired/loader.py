@@ -149,7 +149,7 @@ class Source:
     def _put_together(self, reading: Reading) -> DesiredState:
         chunks: defaultdict[Target, list[DocumentRows]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
-        unheld: list[Problem] = []
+        unheld: list[Problem] = list(reading.unheld)
         for unit in sorted((unit for _, unit in reading.units.values()), key=attrgetter("is_crowded")):
             managed = self._managed_by(unit, chunks)
             if unit.names_known and not managed:

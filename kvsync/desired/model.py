@@ -9,6 +9,7 @@ from typing import Protocol
 from kvsync.config.authority import Authority
 from kvsync.config.model import StoreConfig
 from kvsync.desired.rows import Rows
+from kvsync.desired.schemas import Schemas
 from kvsync.errors import Origin, Problem
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Content, Desired, Entry, Identity, Move, Target
@@ -45,12 +46,13 @@ class StoreFacts(Protocol):
 @dataclass(frozen=True, slots=True)
 class Stores:
     """The configured stores: what can be asked of them, how they are configured, and what state files may do with them.
-    `variables` are those of the configuration, for templates."""
+    `variables` are those of the configuration, for templates; `schemas` are what values must match."""
 
     facts: Mapping[str, StoreFacts]
     configs: Mapping[str, StoreConfig]
     authority: Authority = field(default_factory=Authority)
     variables: Mapping[str, str] = field(default_factory=dict)
+    schemas: Schemas = field(default_factory=Schemas)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -27,6 +28,7 @@ from kvsync.desired.model import CompiledFile, Reference, Stores, WatchSet
 from kvsync.desired.overlays import StateFile, pair_overlays, spellings
 from kvsync.desired.reading_budget import ReadingBudget, StepBudgets, TotalBudget
 from kvsync.desired.rest import FileState
+from kvsync.desired.schemas import SchemaFiles
 from kvsync.desired.tree import Tree, is_text, link_parents
 from kvsync.desired.unmatched import unmatched_files
 from kvsync.desired.values import names_digest
@@ -53,13 +55,14 @@ class Reading:
     """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
     under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
     hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
-    what a file, or the files in a folder, say."""
+    what a file, or the files in a folder, say. `unheld` hold no target."""
 
     units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     states: dict[str, FileState] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unsearched: list[tuple[FileGrants, Problem]] = field(default_factory=list)
+    unheld: list[Problem] = field(default_factory=list)
     files: int = 0
     watch: WatchSet = field(default_factory=WatchSet)
     changed_during_read: bool = False
@@ -83,7 +86,8 @@ class Reader:
 
     def __init__(self, config: Config, stores: Stores, cache: Cache, environ: Mapping[str, str]) -> None:
         self._config, self._stores, self._cache, self._environ = config, stores, cache, environ
-        self._facts, self._largest = _facts_digest(config, stores), _largest_value(stores)
+        self._given_facts, self._largest = _facts_digest(config, stores), _largest_value(stores)
+        self._facts, self._schemas = self._given_facts, SchemaFiles(config.root, config.schemas)
         self._protected = protected_paths(config, environ)
         self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
@@ -91,6 +95,7 @@ class Reader:
         """Read everything under `root` (None: the folder of the configuration) once; `changed_during_read` is true when
         something was replaced meanwhile, so that it has to be read again."""
         reading, root = Reading(), root or self._config.root
+        self._take_schemas(reading)
         try:
             with Tree(root, self.rules(root)) as tree:
                 totals = _Totals(self._config.limits)
@@ -99,11 +104,18 @@ class Reader:
                     references = reading.units[slot][1].references
                     reading.states[slot] = _file_state(contents, references, tree.take_stamps())
                 reading.changed_during_read = tree.changed()
-                reading.watch = _watch(root, tree.watched())
+                reading.watch = _watch(root, chain(tree.watched(), self._schemas.folders))
         except UnreadableError as error:
             reading.problems.append(Problem(f"cannot read the folder {root}: {error}", kind=Kind.UNREADABLE))
             reading.watch = _watch(root, iter(()))
         return reading
+
+    def _take_schemas(self, reading: Reading) -> None:
+        """Read the schemas as they are now: units that were compiled with others are compiled again."""
+        schemas = self._schemas.load()
+        self._stores = replace(self._stores, schemas=schemas)
+        self._facts = self._given_facts + schemas.digest
+        reading.unheld += schemas.problems
 
     def rules(self, root: Path) -> ReadRules:
         """What of the files under `root` may be read. In a repository that kvsync fetched no mount is followed, and a link only

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from kvsync.errors import Origin
 from kvsync.model.entry import Content, Entry, Identity, Mode
+from kvsync.yaml.nodes import Node
 
 
 class RowTemplate(NamedTuple):
@@ -60,13 +61,15 @@ class RowTemplate(NamedTuple):
 
 
 class RowBuilder:
-    """Rows as they are written, for no store yet: (key, label, value, number of the shape, line, column)."""
+    """Rows as they are written, for no store yet: (key, label, value, number of the shape, line, column). `nodes` are those of
+    values that are written as data, by the index of the row."""
 
-    __slots__ = ("_numbers", "rows", "table")
+    __slots__ = ("_numbers", "nodes", "rows", "table")
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, str | None, bytes, int, int, int]] = []
         self.table: list[RowTemplate] = []
+        self.nodes: dict[int, Node] = {}
         self._numbers: dict[RowTemplate, int] = {}
 
     def number(self, shape: RowTemplate) -> int:

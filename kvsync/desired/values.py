@@ -30,11 +30,12 @@ _EMPTY_HINT: Final = 'for an empty value, write ""'
 
 
 class Value(NamedTuple):
-    """A value, and what its form says of it."""
+    """A value, and what its form says of it. `node` is that of a value that is written as data."""
 
     data: bytes
     json: bool = False
     secret: bool = False
+    node: Node | None = None
 
 
 class DeniedError(UnreadableError):
@@ -174,8 +175,8 @@ def read_value(form: str, node: Node, around: ValueContext, problems: Problems, 
     return _READERS[form](written, node, around, problems, what)
 
 
-def _json(written: Any, *_: Any) -> Value:
-    return Value(canonical_json(written).encode(), json=True)
+def _json(written: Any, node: Node, *_: Any) -> Value:
+    return Value(canonical_json(written).encode(), json=True, node=node)
 
 
 def _file(path: str, node: Node, around: ValueContext, problems: Problems, what: str) -> Value | None:

@@ -61,6 +61,7 @@ def _config(config: Config, folder: Path, target: Target) -> Config:
         environment=None,
         stores={target.store: config.stores[target.store]},
         source=None,
+        schemas=tuple(replace(rule, schema=str(config.root / rule.schema)) for rule in config.schemas),
         authority=Authority(Authors(env=("*",))),
     )
 

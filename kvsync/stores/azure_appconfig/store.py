@@ -25,6 +25,7 @@ from kvsync.stores.azure_appconfig.api import (
     text_problems,
 )
 from kvsync.stores.azure_appconfig.items import Entries, Row, tags_for, to_actual
+from kvsync.stores.azure_appconfig.well_known import well_known_problems
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.partial import ReadFailures
@@ -82,6 +83,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         """Labels, tags and content types that the service refuses, and entries that kvsync's mark makes too large."""
         key, label = self._slot(namespace, entry.identity)
         found = list(text_problems(label, entry.content))
+        found += well_known_problems(key, entry.content.content_type, entry.content.value)
         size = size_of(key, label, entry.content, entry.content.tags)
         marked = size_of(key, label, entry.content, self._tags(namespace, key, entry).items())
         if size <= MOST_BYTES < marked:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kvsync.app.dump.writer import DumpEntry, write
 from kvsync.config.model import Config, StoreConfig
 from kvsync.desired import Source
-from kvsync.model.canonical import canonical_json
+from kvsync.model.canonical import canonical_json, canonical_json_text, is_json_type
 from kvsync.model.entry import Content, Entry, Identity, Target
 from kvsync.stores.base import StoreContext
 from kvsync.stores.registry import open_store
@@ -43,6 +43,8 @@ def contents(draw: st.DrawFn) -> Content:
     )
     kinds = ["application/json", "text/html", "application/problem+json", "x y"]
     content_type = draw(st.none() | st.sampled_from(kinds))
+    if is_json_type(content_type) and canonical_json_text(value) is None:
+        content_type = None  # state files refuse it: kvsync.app.dump.check leaves such an entry out
     tags = tuple(sorted(draw(st.dictionaries(words.filter(bool), words, max_size=2)).items()))
     metadata = draw(st.none() | json_data.filter(lambda data: data is not None).map(canonical_json))
     return Content(value, content_type, tags, metadata)

@@ -1,0 +1,55 @@
+"""Validation by JSON Schema 2020-12, bounded: regular expressions take time linear in the text, and nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import islice
+from typing import Any, Final, NamedTuple, NoReturn
+
+_MOST_ERRORS: Final = 20
+"""Errors that are reported for one value."""
+
+_MASK: Final = "the value"
+
+
+class Mismatch(NamedTuple):
+    """Where in a value, and why, it does not match a schema. `path` has the names of members and the indexes of items."""
+
+    path: tuple[str | int, ...]
+    message: str
+    keyword: str
+
+
+def validator_of(schema: dict[str, Any] | bool) -> Any:
+    """A validator of JSON Schema 2020-12 with formats. Its messages repeat no value. Raises ValueError."""
+    from jsonschema_rs import Draft202012Validator, ReferencingError, RegexOptions, ValidationError
+
+    try:
+        return Draft202012Validator(
+            schema,
+            validate_formats=True,
+            ignore_unknown_formats=False,
+            offline=True,
+            mask=_MASK,
+            pattern_options=RegexOptions(),
+        )
+    except (ValidationError, ReferencingError) as error:
+        raise ValueError(str(error).partition("\n")[0]) from None
+
+
+def mismatches(validator: Any, value: bytes) -> Iterator[Mismatch]:
+    """What is wrong with the text of a value, up to a bound. The messages repeat names of members, but no values."""
+    try:
+        instance = json.loads(value, parse_float=Decimal, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        yield Mismatch((), f"{_MASK} is not JSON", "")
+        return
+    for error in islice(validator.iter_errors(instance), _MOST_ERRORS):
+        keyword = next((part for part in reversed(error.schema_path) if isinstance(part, str)), "")
+        yield Mismatch(tuple(error.instance_path), error.message, keyword)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
