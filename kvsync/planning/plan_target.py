@@ -22,13 +22,15 @@ from kvsync.model.entry import (
 from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import DriftAction, Policy
 from kvsync.planning import guard
-from kvsync.planning.classify import Idle, Removal, Rules, Verdict, classify, classify_undesired
+from kvsync.planning.classify import classify
 from kvsync.planning.compare import Comparison, key_matcher
 from kvsync.planning.cost import cost_of
 from kvsync.planning.order import split_waiting
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.release import judge_release
 from kvsync.planning.timers import grace_end, next_moment
+from kvsync.planning.undesired import classify_undesired
+from kvsync.planning.verdict import Idle, Removal, Rules, Verdict
 
 _SAME_END = 10
 """Seconds by which a store may round the end of a lifetime."""

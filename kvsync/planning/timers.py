@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from kvsync.model.capabilities import Capabilities, Lifetimes
 from kvsync.model.entry import Action, Change, Class, Desired, Entry, Identity
 from kvsync.model.policy import Policy
-from kvsync.planning.classify import Idle, Verdict
 from kvsync.planning.plan_inputs import PlanInputs
+from kvsync.planning.verdict import Idle, Verdict
 
 
 def next_moment(

@@ -13,8 +13,8 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.entry import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, snapshot_of
 from kvsync.model.policy import Prune
-from kvsync.planning.classify import CLOCK_SLACK
 from kvsync.planning.compare import Comparison
+from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store

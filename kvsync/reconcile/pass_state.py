@@ -20,7 +20,7 @@ from kvsync.model.entry import (
     Snapshot,
 )
 from kvsync.model.plan import TargetPlan
-from kvsync.planning.classify import CLOCK_SLACK
+from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.context import PassContext

@@ -32,7 +32,6 @@ from kvsync.model.entry import (
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import TargetPlan, TargetReport
-from kvsync.planning.classify import Rules
 from kvsync.planning.compare import Comparison, compare, judged_keys, key_matcher
 from kvsync.planning.cost import cost_of
 from kvsync.planning.ledger_only import is_ledger_only
@@ -40,6 +39,7 @@ from kvsync.planning.ownership import Claim, claim_of
 from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
+from kvsync.planning.verdict import Rules
 from kvsync.reconcile.context import ApplyOptions, PassContext
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState

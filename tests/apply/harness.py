@@ -15,7 +15,9 @@ from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Action, Applied, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
 from kvsync.model.policy import Adopt
-from kvsync.planning.classify import Rules, classify, classify_undesired
+from kvsync.planning.classify import classify
+from kvsync.planning.undesired import classify_undesired
+from kvsync.planning.verdict import Rules
 from kvsync.reconcile.observer import Observer
 from kvsync.state import StateDir
 from kvsync.stores.memory.store import MemoryStore

@@ -29,10 +29,10 @@ from kvsync.model.entry import (
 )
 from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import Adopt, Guard, Policy, Prune
-from kvsync.planning.classify import Rules
 from kvsync.planning.compare import compare
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import plan_target
+from kvsync.planning.verdict import Rules
 from tests.support.places import signer_of
 
 TARGET = Target("store", "namespace")

@@ -23,8 +23,11 @@ from kvsync.model.entry import (
     sealed,
 )
 from kvsync.model.policy import Adopt, Prune
-from kvsync.planning.classify import CLOCK_SLACK, Idle, Removal, Rules, Verdict, classify, classify_undesired
+from kvsync.planning.classify import classify
+from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.marks import MarkSigner
+from kvsync.planning.undesired import classify_undesired
+from kvsync.planning.verdict import Idle, Removal, Rules, Verdict
 from tests.planning.target_model import HERE, NOW, OWNER, SIGNER, TARGET, actual, entry, mark
 from tests.support.places import signer_of
 

@@ -1,0 +1,74 @@
+"""How a desired entry and an actual one differ: in their content, and in their lifetime."""
+
+from __future__ import annotations
+
+from kvsync.model.canonical import canonical_json_text
+from kvsync.model.entry import Actual, Applied, Class, Entry, Mark
+from kvsync.planning.verdict import Rules
+
+CLOCK_SLACK = 60
+"""Seconds by which a lifetime may be longer than declared before it counts as someone's change."""
+
+
+def differences(entry: Entry, actual: Actual) -> tuple[str, ...]:
+    """The names of the parts of the content that differ, none when it is the same."""
+    if actual.fingerprint == entry.fingerprint:
+        return ()
+    if actual.content is None:
+        return ("value",)
+    names = [
+        name
+        for name in ("content_type", "tags", "metadata")
+        if getattr(entry.content, name) != getattr(actual.content, name)
+    ]
+    if not _same_value(entry, actual.content.value):
+        names.insert(0, "value")
+    return tuple(names)
+
+
+def _same_value(entry: Entry, value: bytes) -> bool:
+    return value == entry.content.value or (entry.json and canonical_json_text(value) == entry.content.value)
+
+
+def lifetime(
+    entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules: Rules
+) -> tuple[Class, tuple[str, ...]]:
+    """Judge the lifetime of an entry whose content is as desired: (class, reasons), with no reasons when it is fine."""
+    now = rules.now
+    if entry.expires_at is not None:
+        return _moment(entry.expires_at, actual, last, rules)
+    if entry.ttl != mark.ttl:
+        return Class.CHANGED, ("ttl",)
+    if entry.ttl is None:
+        return (Class.DRIFTED, ("ttl",)) if actual.expires_at is not None else (Class.CHANGED, ())
+    if actual.expires_at is None or actual.expires_at - now > entry.ttl + CLOCK_SLACK:
+        return Class.DRIFTED, ("ttl",)
+    margin = entry.renewal_margin()
+    if margin > 0 and now >= actual.expires_at - margin:  # as `moments` reckons: its very moment must not be missed
+        return Class.EXPIRING, ("ttl",)
+    return Class.CHANGED, ()
+
+
+def _moment(expires_at: float, actual: Actual, last: Applied | None, rules: Rules) -> tuple[Class, tuple[str, ...]]:
+    """Judge a declared end. One that is further away than the store keeps anything is come up to by renewals."""
+    if _same_moment(actual.expires_at, expires_at):
+        return Class.CHANGED, ()
+    moved_by_others = last is not None and _same_moment(last.expires_at, expires_at)
+    end = actual.expires_at
+    if rules.longest is not None and end is not None and end < expires_at and not moved_by_others:
+        is_due = rules.now >= min(expires_at - rules.longest, end - rules.longest / 3)
+        return (Class.EXPIRING, ("expires_at",)) if is_due else (Class.CHANGED, ())
+    return (Class.DRIFTED if moved_by_others else Class.CHANGED), ("expires_at",)
+
+
+def _same_moment(left: float | None, right: float | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    return abs(left - right) <= 1
+
+
+def is_as_applied(actual: Actual, mark: Mark, last: Applied | None) -> bool:
+    """True when the entry is as we left it: by the ledger's version, or by what mark or ledger say of the content."""
+    if last is not None and last.etag is not None and last.etag == actual.etag:
+        return True
+    return actual.fingerprint is not None and mark.matches(actual.fingerprint)
