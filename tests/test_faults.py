@@ -299,7 +299,7 @@ def daemon(repository: Repository) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 class TestLockedStore:

@@ -22,7 +22,7 @@ A, B, C = Target("edge", "a"), Target("edge", "b"), Target("core", "c")
 QUIET = RunConfig(every=None, deep_every=None, watch=False)
 """Settings with which nothing happens on its own."""
 
-BOUND = 20.0
+BOUND = 60.0
 """Seconds that a test waits at most for something real."""
 
 

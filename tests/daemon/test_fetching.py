@@ -13,7 +13,7 @@ from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import SourceError
 from kvsync.model.result import Trigger
-from tests.daemon.support import QUIET, A, FakeReconciler, FakeRecorder, Log, ManualClock, turns
+from tests.daemon.support import BOUND, QUIET, A, FakeReconciler, FakeRecorder, Log, ManualClock, turns
 
 
 class FakeRemote:
@@ -161,7 +161,7 @@ async def stopped(running: FetchingDaemon, task: asyncio.Task[object]) -> None:
     running.daemon._stop._ask(Signals.SIGTERM)
     await turns(200)
     await running.clock.advance(10)
-    await asyncio.wait_for(task, 20)
+    await asyncio.wait_for(task, BOUND)
 
 
 async def test_the_first_fetch_comes_before_the_first_pass() -> None:

@@ -25,7 +25,20 @@ from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDi
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
-from tests.daemon.support import QUIET, A, B, C, FakeReconciler, FakeRecorder, Log, ManualClock, succeed, turns, until
+from tests.daemon.support import (
+    BOUND,
+    QUIET,
+    A,
+    B,
+    C,
+    FakeReconciler,
+    FakeRecorder,
+    Log,
+    ManualClock,
+    succeed,
+    turns,
+    until,
+)
 
 SATURDAY = 1_795_219_200.0  # 2026-11-21T00:00:00Z
 
@@ -47,7 +60,7 @@ class RunningDaemon:
 
     async def stop(self) -> DaemonResult:
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             return await self.task
 
     async def passes(self, count: int) -> None:
@@ -675,7 +688,7 @@ async def test_a_first_reading_that_does_not_end_is_left(log: Log) -> None:
     once = asyncio.ensure_future(run_once(reconciler, FakeRecorder(), QUIET))
     await turns()
     os.kill(os.getpid(), signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         done = await once
     assert (done.interrupted, done.results) == ("SIGTERM", ())
 

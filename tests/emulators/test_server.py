@@ -31,7 +31,7 @@ def test_the_process_says_when_it_is_ready_and_stops_on_sigterm() -> None:
         with pytest.raises(httpx.ReadError):
             httpx.get(f"{ready['url']}/kv?api-version=1.0")
         child.send_signal(signal.SIGTERM)
-        output, log = child.communicate(timeout=20)
+        output, log = child.communicate(timeout=60)
         assert (child.returncode, output, log) == (0, "", "")
 
 

@@ -52,7 +52,7 @@ class Fixture:
 
     def __init__(self, server: ScriptServer, **options: Any) -> None:
         self.server, self.clock, self.traffic = server, FakeClock(), Traffic()
-        limits = options.pop("limits", ClientLimits(timeout=5))
+        limits = options.pop("limits", ClientLimits(timeout=60))
         self.client = Client(
             "store web", server.origin, self.clock, self.traffic, ClientOptions(limits=limits, **options)
         )

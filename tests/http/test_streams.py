@@ -50,7 +50,7 @@ class RecordingLimiter:
         self.told.append(headers.get("x-ratelimit-limit"))
 
 
-def client(origin: str, traffic: Traffic | None = None, timeout: float = 5) -> Client:
+def client(origin: str, traffic: Traffic | None = None, timeout: float = 60) -> Client:
     return Client("store web", origin, FakeClock(), traffic or Traffic(), ClientOptions(limits=ClientLimits(timeout)))
 
 
@@ -86,13 +86,23 @@ async def test_a_body_that_is_too_much_is_final() -> None:
         await one.aclose()
 
 
-async def _slowly(exchange: Exchange) -> None:
-    """Send more slowly than one call may take as a whole, and never pause for that long."""
-    exchange.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n")
-    for _ in range(40):
-        exchange.writer.write(b"x")
-        await exchange.writer.drain()
-        await asyncio.sleep(0.02)
+class SlowServer:
+    """Sends a body in pieces that are 40 s apart by the clock of the event loop, which is moved once a piece was taken in."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, sink: LimitedSink) -> None:
+        self._sink, self._ahead = sink, 0.0
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + self._ahead)
+
+    async def __call__(self, exchange: Exchange) -> None:
+        exchange.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        for number in range(5):
+            exchange.writer.write(b"x")
+            while self._sink.size <= number:  # noqa: ASYNC110 - the sink belongs to the client
+                await asyncio.sleep(0)
+            self._ahead += 40
+            await asyncio.sleep(0)
 
 
 async def _stops(exchange: Exchange) -> None:
@@ -102,12 +112,13 @@ async def _stops(exchange: Exchange) -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_long_body_may_take_long() -> None:
+async def test_a_long_body_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as something comes, a body with a sink is waited for beyond the time of a call; a pause as long ends it."""
-    async with serving(_slowly) as server:
-        kept, one = LimitedSink(), client(server.origin, timeout=0.5)
+    kept = LimitedSink()
+    async with serving(SlowServer(monkeypatch, kept)) as server:
+        one = client(server.origin, timeout=60)
         await one.send(Request("GET", "/", "fetching", sink=kept))
-        assert kept.size == 40
+        assert (kept.size, kept.began) == (5, 1)
         await one.aclose()
     async with serving(_stops) as server:
         one = client(server.origin, timeout=0.1)

@@ -15,7 +15,7 @@ from kvsync.leader.elector import Elector
 from kvsync.leader.model import LeaseClaim, Timing
 from kvsync.model.health import DoctorCheck
 from tests.daemon.conftest import log
-from tests.daemon.support import Log, ManualClock, turns
+from tests.daemon.support import BOUND, Log, ManualClock, turns
 
 __all__ = ["log"]
 
@@ -166,7 +166,7 @@ async def test_a_keeper_that_does_not_answer_is_asked_again(log: Log) -> None:
     async with running(THEIRS, Timing(10, 0.1, 0.01)) as one:
         one.keeper.answer = None
         await one.clock.advance(0.02)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND):
             while one.keeper.claims < 4:
                 await one.clock.advance(0.02)
                 await asyncio.sleep(0.01)

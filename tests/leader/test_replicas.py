@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ stores:
   main: {{type: azure-appconfig, endpoint: "{endpoint}", connection_string: {{env: {secret}}}, concurrency: 2}}
 run:
   every: 2s
-  lease: {{etcd: {{endpoint: "{etcd}", key: {key}}}, duration: 3s, retry: 300ms}}
+  lease: {{etcd: {{endpoint: "{etcd}", key: {key}}}, duration: {duration}, retry: 300ms}}
 """
 KEYS = 100
 SLOW = "latency:100ms"
@@ -77,16 +76,17 @@ def azure() -> Iterator[Service]:
 
 
 @pytest.fixture
-def pair(tmp_path: Path, etcd: str, azure: Service) -> Iterator[ReplicaPair]:
+def pair(tmp_path: Path, etcd: str, azure: Service, request: pytest.FixtureRequest) -> Iterator[ReplicaPair]:
+    """Two replicas; a parameter is how long their lease holds."""
     azure.reset()
-    yield from _pair(tmp_path, azure, etcd, etcd)
+    yield from _pair(tmp_path, azure, etcd, etcd, getattr(request, "param", "3s"))
 
 
-def _pair(folder: Path, azure: Service, etcd_of_a: str, etcd_of_b: str) -> Iterator[ReplicaPair]:
+def _pair(folder: Path, azure: Service, etcd_of_a: str, etcd_of_b: str, duration: str = "3s") -> Iterator[ReplicaPair]:
     key = f"kvsync/{uuid4()}"
 
     def replica(name: str, etcd: str) -> Replica:
-        config = CONFIG.format(endpoint=azure.url, secret=SECRET.name, etcd=etcd, key=key)
+        config = CONFIG.format(endpoint=azure.url, secret=SECRET.name, etcd=etcd, key=key, duration=duration)
         return Replica(folder / name, config)
 
     both = replica("a", etcd_of_a), replica("b", etcd_of_b)
@@ -156,6 +156,7 @@ def _cut_off_and_back(pair: ReplicaPair, cut: Callable[[], None], mend: Callable
     assert pair.a.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.parametrize("pair", ["600s"], indirect=True)
 def test_a_leader_that_leaves_is_followed_at_once(pair: ReplicaPair) -> None:
     """SIGTERM releases the lease: the standby leads without waiting for its end, and status says who leads."""
     pair.begin()
@@ -164,8 +165,6 @@ def test_a_leader_that_leaves_is_followed_at_once(pair: ReplicaPair) -> None:
     assert f"leader: {leader}" in pair.b.command("status").stdout
     assert pair.a.end(signal.SIGTERM) == 0
     assert [one["leader"] for one in pair.b.events("lease.standby")] == [leader]
-    began = time.monotonic()
-    pair.b.heard("lease.acquired")
+    pair.b.heard("lease.acquired")  # long before the lease would have ended
     assert pair.a.events("lease.released")
-    assert time.monotonic() - began < 30, "not even slowly"
     wait_until(lambda: "leader (lease " in pair.b.command("status").stdout)

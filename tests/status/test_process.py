@@ -15,7 +15,7 @@ import aiohttp
 
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import running
-from tests.daemon.support import until
+from tests.daemon.support import BOUND, until
 from tests.status.support import BEARER, RUN, SECRET, TOKEN, DaemonProcess, process, repository, want
 
 QUIET = RUN.replace("every: 1h", "every: 1h, watch: false")
@@ -95,7 +95,7 @@ async def test_sigterm_with_open_connections(tmp_path: Path) -> None:
         deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
         await daemon.get("/healthz")
         daemon.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND):
             assert await daemon.over() == 0
         deaf.close()
         for writer in writers:

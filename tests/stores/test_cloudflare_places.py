@@ -142,7 +142,7 @@ async def test_pages_of_namespaces_that_repeat_end() -> None:
     """An account that lists the same page forever is an error, not an endless pass."""
     page = {"success": True, "errors": [], "result": [{"id": "1", "title": "a"}], "result_info": {"total_count": 9}}
     async with serving(*[says(200, json.dumps(page).encode())] * 3) as server:
-        store = cloudflare_store(Bare(server.origin), FakeClock(), timeout=5)
+        store = cloudflare_store(Bare(server.origin), FakeClock(), timeout=60)
         with pytest.raises(TransientError, match="the pages repeat"):
             await locate(store, "web")
         await store.aclose()

@@ -469,7 +469,7 @@ async def test_what_is_not_a_list_of_keys_is_not_an_empty_store(page: Any) -> No
 
 async def _observed(origin: str) -> int | None:
     """How many entries an incomplete listing brought; None when it was an error."""
-    config = StoreConfig("edge", "cloudflare-kv", {}, endpoint=f"{origin}/client/v4", timeout=5)
+    config = StoreConfig("edge", "cloudflare-kv", {}, endpoint=f"{origin}/client/v4", timeout=60)
     found = Bare(origin)
     options = {"namespace_ids": {"web": "0" * 32}}
     store = cloudflare_store(found, FakeClock(), options=options, timeout=config.timeout)

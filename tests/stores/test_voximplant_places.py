@@ -323,7 +323,7 @@ async def looked_up(service: Service, *answers: bytes) -> Place | StoreError:
     async with serving(*(says(200, answer) for answer in answers)) as server:
         options = {"credentials": CREDENTIALS, "application": "first", "requests_per_second": 1000}
         context = StoreContext(Path(), None, lambda _: json.dumps(service.key_file()), FakeClock())
-        config = StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=2)
+        config = StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=60)
         store = open_store(config, context)
         try:
             return await locate(store, "web")

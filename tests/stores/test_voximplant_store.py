@@ -198,7 +198,7 @@ async def answered(content: bytes, status: int, call: Callable[[Store], Awaitabl
         text = json.dumps({"account_id": 1, "key_id": "k", "private_key": _unknown_key()})
         context = StoreContext(Path(), None, lambda _: text, FakeClock())
         options = {"credentials": CREDENTIALS, "application_id": 1}
-        store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=2), context)
+        store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=60), context)
         try:
             return await call(store)
         except StoreError as error:
