@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.runner import run_command
+
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = """\
 version: 1
@@ -37,13 +39,7 @@ class Folder:
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, with nobody to ask."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("KVSYNC_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "kvsync", *arguments],
-            cwd=self.root, env=env | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+        return run_command(arguments, self.root, env, code=code)
 
 
 @pytest.fixture

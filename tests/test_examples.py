@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.cli.runner import run_command
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -52,8 +53,7 @@ def kvsync(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the real command in a folder."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("KVSYNC_")}
     environment |= {"PYTHONPATH": str(EXAMPLES.parent), "API_TOKEN": "known to CI"}
-    command = [sys.executable, "-m", "kvsync", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return run_command(arguments, folder, environment)
 
 
 def plan(folder: Path, *arguments: str) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.runner import ROOT, Runner
+from tests.cli.runner import ROOT, Runner, shared_runner
 
 CONFIGURATION = """\
 version: 1
@@ -108,11 +108,9 @@ def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def runner() -> Iterator[Runner]:
+def runner() -> Runner:
     """What runs the real command."""
-    runner = Runner()
-    yield runner
-    runner.close()
+    return shared_runner()
 
 
 @pytest.fixture

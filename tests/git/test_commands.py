@@ -6,12 +6,10 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.cli.runner import Runner
 from tests.git.repos import Origin
 from tests.git.server import serving
 from tests.support.command import Repository
@@ -41,42 +39,14 @@ def origin(tmp_path: Path) -> Origin:
     return made
 
 
-class ClonedRepository(Repository):
-    """A folder with `kvsync.yaml`, in which commands are run by a process that has imported everything already."""
-
-    runner: Runner
-
-    def run(
-        self,
-        *arguments: str,
-        env: Mapping[str, str] | None = None,
-        through: tuple[str, ...] = (),
-        code: int | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        if through:
-            return super().run(*arguments, env=env, through=through, code=code)
-        done = self.runner.run(arguments, self.root, self.environment(env))
-        assert "Traceback" not in done[2], done[2]
-        assert code is None or done[0] == code, done
-        return subprocess.CompletedProcess(arguments, *done)
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    made = Runner()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def clone(tmp_path: Path, origin: Origin, runner: Runner) -> ClonedRepository:
-    made = ClonedRepository(tmp_path / "here", CONFIG.format(url=origin.url, more=""))
-    made.runner = runner
+def clone(tmp_path: Path, origin: Origin) -> Repository:
+    made = Repository(tmp_path / "here", CONFIG.format(url=origin.url, more=""))
     (made.root / "state/other.yaml").write_text("nothing here counts")
     return made
 
 
-def test_apply_goes_by_the_newest_commit(clone: ClonedRepository, origin: Origin) -> None:
+def test_apply_goes_by_the_newest_commit(clone: Repository, origin: Origin) -> None:
     """apply fetches, applies the files of the commit, and the journal and the plan name it."""
     newest = origin.commit(web(a="2", c="3"))
     done = clone.run("apply", "--yes", "-o", "json", code=0)
@@ -90,7 +60,7 @@ def test_apply_goes_by_the_newest_commit(clone: ClonedRepository, origin: Origin
     assert "Nothing to do" in clone.run("plan", code=0).stdout
 
 
-def test_a_commit_that_changes_nothing_writes_nothing(clone: ClonedRepository, origin: Origin) -> None:
+def test_a_commit_that_changes_nothing_writes_nothing(clone: Repository, origin: Origin) -> None:
     """A commit is not a change: entries that ask for the same are not written again."""
     clone.run("apply", "--yes", code=0)
     origin.commit({"config/README.md": "more"})
@@ -100,7 +70,7 @@ def test_a_commit_that_changes_nothing_writes_nothing(clone: ClonedRepository, o
 
 
 @pytest.mark.parametrize("command", [("plan",), ("validate",), ("apply", "--yes")])
-def test_an_old_commit_only_when_asked_for(clone: ClonedRepository, origin: Origin, command: tuple[str, ...]) -> None:
+def test_an_old_commit_only_when_asked_for(clone: Repository, origin: Origin, command: tuple[str, ...]) -> None:
     """When the repository cannot be had a command ends with 1 and says why; --offline goes by the last good commit, and says
     which."""
     clone.run("apply", "--yes", code=0)
@@ -111,13 +81,13 @@ def test_an_old_commit_only_when_asked_for(clone: ClonedRepository, origin: Orig
     assert "commit " in done.stderr
 
 
-def test_offline_before_the_first_fetch(clone: ClonedRepository) -> None:
+def test_offline_before_the_first_fetch(clone: Repository) -> None:
     """Without any commit --offline is an error that says what to do."""
     assert "run once without --offline" in clone.run("--offline", "plan", code=1).stderr
     assert "run once without --offline" in clone.run("plan", code=1, env={"KVSYNC_OFFLINE": "1"}).stderr
 
 
-def test_a_refused_commit(clone: ClonedRepository, origin: Origin) -> None:
+def test_a_refused_commit(clone: Repository, origin: Origin) -> None:
     """A rewritten history ends a command with 1 and the way out; nothing is written."""
     clone.run("apply", "--yes", code=0)
     before = clone.values()
@@ -131,7 +101,7 @@ def test_a_refused_commit(clone: ClonedRepository, origin: Origin) -> None:
     assert clone.run("--offline", "plan", "--exit-code", code=0)
 
 
-def test_an_emptied_repository_deletes_nothing(clone: ClonedRepository, origin: Origin) -> None:
+def test_an_emptied_repository_deletes_nothing(clone: Repository, origin: Origin) -> None:
     """A commit that drops every state file is refused, by hand and by `run --once`: nothing is deleted."""
     clone.run("apply", "--yes", code=0)
     before = clone.values()
@@ -141,7 +111,7 @@ def test_an_emptied_repository_deletes_nothing(clone: ClonedRepository, origin: 
     assert clone.values() == before
 
 
-def test_a_pass_goes_on_with_the_last_good_commit(clone: ClonedRepository, origin: Origin) -> None:
+def test_a_pass_goes_on_with_the_last_good_commit(clone: Repository, origin: Origin) -> None:
     """`run --once` heals drift by the last good commit when the repository cannot be had, and does not end with 0."""
     clone.run("run", "--once", code=0)
     clone.by_hand("UPDATE entries SET value = X'64' WHERE key = 'a'")
@@ -152,13 +122,13 @@ def test_a_pass_goes_on_with_the_last_good_commit(clone: ClonedRepository, origi
     clone.run("--offline", "run", "--once", code=0)
 
 
-def test_a_broken_file_is_named_with_its_place(clone: ClonedRepository, origin: Origin) -> None:
+def test_a_broken_file_is_named_with_its_place(clone: Repository, origin: Origin) -> None:
     """What is wrong in a file of the repository is reported with its place in the folder."""
     origin.commit({"config/state/web.yaml": "store: main\nnamespace: web\nkeys: {a: 1, a: 2}\n"})
     assert "state/web.yaml:3:14" in clone.run("validate", code=78).stderr
 
 
-def test_undo_needs_no_repository(clone: ClonedRepository, origin: Origin) -> None:
+def test_undo_needs_no_repository(clone: Repository, origin: Origin) -> None:
     """What takes back a run looks at no files, so that it works when the repository is gone."""
     clone.run("apply", "--yes", code=0)
     origin.path.rename(origin.path.with_name("elsewhere"))
@@ -167,7 +137,7 @@ def test_undo_needs_no_repository(clone: ClonedRepository, origin: Origin) -> No
     assert clone.values() == {}
 
 
-def test_doctor(clone: ClonedRepository, origin: Origin) -> None:
+def test_doctor(clone: Repository, origin: Origin) -> None:
     """doctor tells git, server, newest commit and clone apart, and ends with 1 when one of them is wrong."""
     names = ["git", "reached", "newest commit", "clone"]
     assert findings(clone, 0) == dict.fromkeys(names, True)
@@ -178,12 +148,12 @@ def test_doctor(clone: ClonedRepository, origin: Origin) -> None:
     assert findings(clone, 1, env={"PATH": "/nonexistent"}) == {"git": False}
 
 
-def findings(clone: ClonedRepository, code: int, env: dict[str, str] | None = None) -> dict[str, bool]:
+def findings(clone: Repository, code: int, env: dict[str, str] | None = None) -> dict[str, bool]:
     document = json.loads(clone.run("doctor", "-o", "json", code=code, env=env).stdout)
     return {one["check"]: one["ok"] for one in document["findings"] if one["subject"] == "source"}
 
 
-def test_status_names_the_commit(clone: ClonedRepository, origin: Origin) -> None:
+def test_status_names_the_commit(clone: Repository, origin: Origin) -> None:
     """status shows the commit in force, when it was fetched, and why it could not be since."""
     assert json.loads(clone.run("status", "-o", "json", code=0).stdout)["source"]["commit"] is None
     clone.run("plan", code=0)
@@ -197,12 +167,11 @@ def test_status_names_the_commit(clone: ClonedRepository, origin: Origin) -> Non
     assert "no such repository" in later["error"]
 
 
-def test_a_token_shows_nowhere(tmp_path: Path, origin: Origin, runner: Runner) -> None:
+def test_a_token_shows_nowhere(tmp_path: Path, origin: Origin) -> None:
     """Neither an answer nor the log nor any file shows the token, whether it works or not."""
     with serving(tmp_path, TOKEN) as server:
         more = ", credentials: {token: {env: GIT_TOKEN}}"
-        clone = ClonedRepository(tmp_path / "there", CONFIG.format(url=server.url("origin/.git"), more=more))
-        clone.runner = runner
+        clone = Repository(tmp_path / "there", CONFIG.format(url=server.url("origin/.git"), more=more))
         good = clone.run("--log-level", "debug", "apply", "--yes", env={"GIT_TOKEN": TOKEN}, code=0)
         server.password = "tok-another-one-entirely"
         bad = clone.run("--log-level", "debug", "doctor", "-o", "json", env={"GIT_TOKEN": TOKEN}, code=1)
@@ -213,7 +182,7 @@ def test_a_token_shows_nowhere(tmp_path: Path, origin: Origin, runner: Runner) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may not write")
-def test_where_the_state_directory_may_not_be_written(clone: ClonedRepository, origin: Origin) -> None:
+def test_where_the_state_directory_may_not_be_written(clone: Repository, origin: Origin) -> None:
     """A reading command of another user, who may not write to the state directory, fetches for itself."""
     clone.run("apply", "--yes", code=0)
     newest = origin.commit(web(a="5"))

@@ -23,6 +23,7 @@ from kvsync.stores.base import Store
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
+from tests.cli.runner import run_command
 from tests.support.emulator import emulator
 
 FREELY = "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
@@ -228,8 +229,7 @@ class StoreRepo(ABC):
 
     def command(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run kvsync, with more in its environment."""
-        env = self.environ() | more
-        return subprocess.run(self.words(*arguments), env=env, capture_output=True, text=True, check=False)
+        return run_command(self.words(*arguments)[3:], self.root, self.environ() | more)
 
     def words(self, *arguments: str) -> list[str]:
         """The words of a command line."""

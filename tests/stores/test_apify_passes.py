@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
 from kvsync.stores.apify.content import whole
+from tests.cli.runner import run_command
 from tests.daemon.support import until
 from tests.status.support import process
 from tests.stores.apify_repo import Repo
@@ -616,9 +616,7 @@ async def test_the_configuration_is_checked(repo: Repo, service: Service) -> Non
 
 def test_the_type_is_listed() -> None:
     """`kvsync stores` shows what the store can do."""
-    result = subprocess.run(
-        [sys.executable, "-m", "kvsync", "stores", "-o", "json"], capture_output=True, text=True, check=True
-    )
+    result = run_command(["stores", "-o", "json"], Path.cwd(), code=0)
     (found,) = (one for one in json.loads(result.stdout)["stores"] if one["type"] == "apify")
     assert (found["compare_and_set"], found["values_in_listing"], found["marks"], found["lifetimes"]) == (
         False,
@@ -640,10 +638,8 @@ def test_the_example_works(service: Service, tmp_path: Path) -> None:
         config.write_text(config.read_text().replace("http://127.0.0.1:8788", service.url))
 
     def run(name: str, *arguments: str) -> str:
-        command = [sys.executable, "-m", "kvsync", "-c", str(tmp_path / name / "kvsync.yaml"), *arguments]
-        done = subprocess.run(command, env={**os.environ, **service.env}, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        words = ["-c", str(tmp_path / name / "kvsync.yaml"), *arguments]
+        return run_command(words, tmp_path, os.environ | service.env, code=0).stdout
 
     run("one", "validate")
     run("one", "apply", "--yes")

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from azure.appconfiguration import FeatureFlagConfigurationSetting
 
 from kvsync.model.entry import OutcomeKind
+from tests.cli.runner import run_command
 from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import Service
 from tests.stores.emulated import FastForwardClock, changes, outcomes
@@ -367,12 +367,8 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "azure"
 def test_the_example_works(service: Service, tmp_path: Path, environment: str) -> None:
     """The example applies to an empty store, and then there is nothing left to do; the SDK finds its feature flags as flags."""
     shutil.copytree(EXAMPLE, tmp_path / "azure", ignore=shutil.ignore_patterns(".kvsync"))
-    command = [sys.executable, "-m", "kvsync", "-c", str(tmp_path / "azure" / "kvsync.yaml"), "--env", environment]
     for words in (("validate",), ("apply", "--yes"), ("plan", "--exit-code")):
-        done = subprocess.run(
-            [*command, *words], env={**os.environ, **service.env}, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_command(["--env", environment, *words], tmp_path / "azure", os.environ | service.env, code=0)
     flag = service.must_get(".appconfig.featureflag/reviews", "beta")
     assert isinstance(flag, FeatureFlagConfigurationSetting)
     assert not flag.enabled

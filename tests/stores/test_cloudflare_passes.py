@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from kvsync.app import TargetSelection
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
+from tests.cli.runner import run_command
 from tests.stores.cloudflare_repo import Repo
 from tests.stores.cloudflare_service import Service
 from tests.stores.emulated import FREELY, FastForwardClock, SharedClock, changes, many, outcomes
@@ -522,9 +522,7 @@ async def test_the_configuration_is_checked(repo: Repo, service: Service) -> Non
 
 def test_the_type_is_listed() -> None:
     """`kvsync stores` shows what the store can do."""
-    result = subprocess.run(
-        [sys.executable, "-m", "kvsync", "stores", "-o", "json"], capture_output=True, text=True, check=True
-    )
+    result = run_command(["stores", "-o", "json"], Path.cwd(), code=0)
     (found,) = (one for one in json.loads(result.stdout)["stores"] if one["type"] == "cloudflare-kv")
     assert (found["compare_and_set"], found["values_in_listing"], found["batch"], found["settle"]) == (
         False,
@@ -547,10 +545,8 @@ def test_the_example_works(service: Service, tmp_path: Path) -> None:
     config.write_text(text.replace("http://127.0.0.1:8787/client/v4", service.url))
 
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "kvsync", "-c", str(config), *arguments]
-        done = subprocess.run(command, env={**os.environ, **service.env}, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        words = ["-c", str(config), *arguments]
+        return run_command(words, tmp_path, os.environ | service.env, code=0).stdout
 
     run("validate")
     run("apply", "--yes")

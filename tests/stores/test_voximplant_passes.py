@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from kvsync.app import TargetSelection
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
+from tests.cli.runner import run_command
 from tests.stores.emulated import SharedClock, changes, many, outcomes
 from tests.stores.voximplant_repo import Repo
 from tests.stores.voximplant_service import DELETE, GET, ITEMS, SET, Service
@@ -496,11 +496,8 @@ def test_the_example_works(service: Service, tmp_path: Path) -> None:
     config.write_text(quick.replace("http://127.0.0.1:8790", service.url))
 
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "kvsync", "-c", str(config), *arguments]
-        environ = {**os.environ, **service.env}
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        words = ["-c", str(config), *arguments]
+        return run_command(words, tmp_path, os.environ | service.env, code=0).stdout
 
     run("validate")
     run("apply", "--yes")
@@ -512,7 +509,6 @@ def test_the_example_works(service: Service, tmp_path: Path) -> None:
 
 def test_the_type_is_listed() -> None:
     """`kvsync stores` shows what the store can do."""
-    command = [sys.executable, "-m", "kvsync", "stores", "-o", "json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = run_command(["stores", "-o", "json"], Path.cwd(), code=0)
     (found,) = (one for one in json.loads(result.stdout)["stores"] if one["type"] == "voximplant")
     assert (found["compare_and_set"], found["values_in_listing"], found["marks"]) == (False, True, "ledger")

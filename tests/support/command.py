@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from tests.cli.runner import run_command
+
 ROOT = Path(__file__).parent.parent.parent
 
 CONFIG = """\
@@ -22,7 +24,7 @@ stores: {main: {type: sqlite, path: store.db}}
 
 
 class Repository:
-    """A folder with `kvsync.yaml`; every call is a process."""
+    """A folder with `kvsync.yaml`; every command is a process of its own."""
 
     def __init__(self, root: Path, config: str = CONFIG) -> None:
         self.root = root
@@ -45,6 +47,8 @@ class Repository:
         code: int | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command; with `code`, insist on its exit code. `through` is a command that runs it."""
+        if not through:
+            return run_command(arguments, self.root, self.environment(env), code=code)
         command = [*through, sys.executable, "-m", "kvsync", *arguments]
         done = subprocess.run(
             command, cwd=self.root, env=self.environment(env), capture_output=True, text=True, timeout=60

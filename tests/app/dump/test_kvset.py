@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.cli.runner import run_command
 
 FLAG = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
 ITEMS: list[dict[str, Any]] = [
@@ -37,8 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def dump(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvsync", "dump", *arguments, "--to", "state"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return run_command(["dump", *arguments, "--to", "state"], folder)
 
 
 def test_an_export_becomes_state_files(folder: Path) -> None:
@@ -54,10 +54,7 @@ def test_an_export_becomes_state_files(folder: Path) -> None:
     assert 'limits: {json: {"rps": 10}}' in text
     assert "ttl: 2h" in text
     assert "old-owner" not in text
-    check = subprocess.run(
-        [sys.executable, "-m", "kvsync", "validate"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert check.returncode == 0, check.stderr
+    run_command(["validate"], folder, code=0)
 
 
 def test_one_namespace_of_an_export(folder: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.cli.runner import run_command
 
 PAIRS: list[dict[str, Any]] = [
     {"key": "greeting", "value": "Hello"},
@@ -32,8 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def kvsync(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvsync", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return run_command(arguments, folder)
 
 
 def test_a_bulk_file_becomes_a_state_file(folder: Path) -> None:
