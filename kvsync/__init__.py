@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         PlaceResolving,
         QuotaReporting,
         VersionHints,
+        Watchable,
     )
     from kvsync.stores.limits import check_batch, check_entry
     from kvsync.util.clock import Clock
@@ -136,6 +137,7 @@ __all__ = [
     "TransientError",
     "UsageError",
     "VersionHints",
+    "Watchable",
     "Workspace",
     "Write",
     "WriteResult",
@@ -175,7 +177,7 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
-        "DeepObservable LedgerKeeping NamespaceIds NestedNamespaces PlaceResolving QuotaReporting VersionHints"
+        "DeepObservable LedgerKeeping NamespaceIds NestedNamespaces PlaceResolving QuotaReporting VersionHints Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

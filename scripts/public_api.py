@@ -26,7 +26,9 @@ RECORDED: Final = Path(__file__).resolve().parent.parent / "tests/recorded/api.t
 
 GROUPS: Final = {
     "store": "Store StoreContext StoreConfig Credential Capabilities Lifetimes Marks SizeUnit Traffic DoctorCheck",
-    "extensions": "PlaceResolving DeepObservable LedgerKeeping VersionHints NestedNamespaces QuotaReporting NamespaceIds",
+    "extensions": (
+        "PlaceResolving DeepObservable LedgerKeeping VersionHints NestedNamespaces QuotaReporting NamespaceIds Watchable"
+    ),
     "values": "Target Identity Content Entry Mode Mark Actual Snapshot snapshot_of fingerprint",
     "writes": "Write Precondition WriteResult WriteStatus check_batch check_entry",
     "places": "Place KeyScope KeyFormat origin_of MarkSigner seal_to_text seal_from_text Clock Fence",

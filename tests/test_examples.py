@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.runner import run_command
+from tests.support.etcd import running_etcd
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -123,3 +124,15 @@ def test_no_example_holds_a_secret_or_a_leftover() -> None:
     """Examples are text that people wrote, small real images, and nothing that a run left behind."""
     suffixes = {path.suffix for path in EXAMPLES.rglob("*") if path.is_file() and ".kvsync" not in path.parts}
     assert suffixes == {"", ".html", ".ico", ".md", ".png", ".txt", ".yaml", ".yml"}
+
+
+@pytest.mark.parametrize("example", ["etcd"], indirect=True)
+def test_etcd_applies_and_then_nothing_is_left(example: Path, tmp_path: Path) -> None:
+    """The etcd example works with an etcd as it is installed: everything is created, and the next plan is empty."""
+    with running_etcd(tmp_path) as url:
+        configuration = example / "kvsync.yaml"
+        configuration.write_text(configuration.read_text().replace("http://127.0.0.1:2379", url))
+        assert changes(plan(example), "create") == {"core/shop": 3, "labelled/themes": 3}
+        assert kvsync(example, "apply", "--yes").returncode == 0
+        again = kvsync(example, "plan", "--exit-code")
+        assert again.returncode == 0, again.stdout

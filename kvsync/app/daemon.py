@@ -104,6 +104,7 @@ class WiredDaemon:
             settings,
             DaemonOptions(
                 remote=self._reconciler,
+                stores=self._reconciler,
                 observe=self._observe,
                 control_dir=workspace.state.control_dir,
                 clock=workspace.clock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from kvsync.reconcile import PassContext
 from kvsync.rendering.words import moment
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import quota_left
+from kvsync.stores.extensions import Watchable, quota_left
 from kvsync.tracing import span
 from kvsync.util.background import in_background, off_loop
 
@@ -106,6 +106,18 @@ class WorkspaceReconciler:
             await self._release(workspace)
         source = workspace.config.source
         return fetched is not None and source is not None and self._news.log(source, fetched)
+
+    def watched_stores(self) -> Collection[str]:
+        """The stores that report changes, unless `run.watch_stores` is off."""
+        workspace = self._workspace
+        is_wanted = workspace.config.run.watch_stores
+        return [name for name, store in workspace.stores.items() if is_wanted and isinstance(store, Watchable)]
+
+    async def watch_store(self, store: str, namespaces: Collection[str], changed: Callable[[str], None]) -> None:
+        """Watch a store of the configuration that is in force now; when another one is, this ends. Raises StoreError."""
+        found = self._workspace.stores[store]
+        if isinstance(found, Watchable):
+            await found.watch(namespaces, changed)
 
     async def config_changed(self) -> bool:
         """True when another configuration is on disk than the one in force, and it is not being written any more, nor are the

@@ -135,6 +135,12 @@ RUN_FIELDS: Final = (
     ),
     Field("watch", boolean(), default=True, help="Start a pass when a file changes (true)."),
     Field(
+        "watch_stores",
+        boolean(),
+        default=True,
+        help="Start a pass when another program changes a store that can report it: etcd (true).",
+    ),
+    Field(
         "debounce",
         duration(maximum=60),
         default=0.3,

@@ -175,6 +175,7 @@ class RunConfig:
     jitter: float | None = None
     deep_every: float | None = None
     watch: bool = True
+    watch_stores: bool = True
     debounce: float = 0.3
     reload: ReloadMode = ReloadMode.AUTO
     windows: tuple[Window, ...] = ()

@@ -30,6 +30,7 @@ from kvsync.daemon.parts import DaemonOptions, assemble
 from kvsync.daemon.ports import Reconciler, StatusStore
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, Stop, unless
+from kvsync.daemon.store_watch import StoreWatcher
 from kvsync.daemon.watch import Watcher, WatchTiming, own_paths
 from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError, StateDirLost
@@ -81,6 +82,10 @@ class Daemon:
         fetches = partial(self.trigger, Trigger.FILES)
         remote = options.remote
         self._fetcher = Fetcher(remote, self._clock, options.rng, fetches) if remote is not None else None
+        stores = options.stores
+        self._stores = (
+            StoreWatcher(stores, self._clock, options.rng, self._store_changed) if stores is not None else None
+        )
         self._schedule = Schedule(self._tick, self._clock)
         self._looking = FileLoading(self._look)
         self._pending, self._triggered = NOTHING, asyncio.Event()
@@ -159,6 +164,8 @@ class Daemon:
         for observer in self._parts.reporter.observers:
             observer.stopping()
         self._schedule.stop()
+        if self._stores is not None:
+            await self._stores.aclose()
         if self._next_look is not None:
             self._next_look.cancel()
         if self._fetcher is not None:
@@ -214,6 +221,11 @@ class Daemon:
         self._parts.reporter.daemon_changed()
         if self._parts.gate.leads():
             self.trigger(Trigger.LEASE)
+
+    def _store_changed(self, target: Target) -> None:
+        for observer in self._parts.reporter.observers:
+            observer.triggered(Trigger.STORE)
+        self._parts.pool.ask([target], Trigger.STORE)
 
     def _window_changed(self) -> None:
         self._parts.reporter.window_changed()
@@ -280,6 +292,11 @@ class Daemon:
         """Forget how targets stood that no file names any more; without files nobody can tell which these are."""
         if not self._parts.files.loaded.absent:
             self._parts.reporter.keep(self._parts.files.targets, self._parts.files.loaded)
+        self._watch_stores()
+
+    def _watch_stores(self, *, anew: bool = False) -> None:
+        if self._stores is not None and not self._stop.asked.is_set():
+            self._stores.use(self._parts.files.targets, anew=anew)
 
     async def _reload(self) -> bool:
         """Load the configuration. Returns whether another one is in force."""
@@ -298,6 +315,7 @@ class Daemon:
             return False
         else:
             self._use(settings)
+            self._watch_stores(anew=True)
             if self._on_reload is not None:
                 await self._on_reload(settings)
             _log.info("config.reloaded")

@@ -14,7 +14,7 @@ from kvsync.daemon.gate import Gate
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_runner import PassRunner
 from kvsync.daemon.pool import WorkerPool
-from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore
+from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, WatchedStores
 from kvsync.daemon.report import Reporter
 from kvsync.daemon.signals import SignalInbox
 from kvsync.daemon.systemd import SystemdNotifier
@@ -47,11 +47,12 @@ class DaemonParts:
 class DaemonOptions:
     """How a daemon runs, besides its configuration.
 
-    `remote` is where the files are fetched from; `control_dir` the folder whose stamp wakes the daemon; `pace` how long file
-    changes are gathered; `leave_within` the seconds that passes in flight have to end; `on_reload` receives a changed
-    configuration. `inbox` has the signals that arrived while the daemon started."""
+    `remote` is where the files are fetched from, `stores` are those that may be watched; `control_dir` the folder whose stamp
+    wakes the daemon; `pace` how long file changes are gathered; `leave_within` the seconds that passes in flight have to end;
+    `on_reload` receives a changed configuration. `inbox` has the signals that arrived while the daemon started."""
 
     remote: FetchedSource | None = None
+    stores: WatchedStores | None = None
     notifier: SystemdNotifier = field(default_factory=lambda: SystemdNotifier(os.environ))
     observe: bool = False
     control_dir: Path | None = None

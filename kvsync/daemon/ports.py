@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -94,6 +94,19 @@ class FetchedSource(Protocol):
     async def fetch(self) -> bool:
         """Look for newer files. Returns whether there are; `load` gives them then. Raises KvsyncError when that is
         unknown: `load` goes on giving what was there before. Cancelled, it leaves nothing behind."""
+        ...
+
+
+class WatchedStores(Protocol):
+    """Stores that report changes; a `Reconciler` may have some."""
+
+    def watched_stores(self) -> Collection[str]:
+        """The names of the stores that are to be watched. May change with the configuration."""
+        ...
+
+    async def watch_store(self, store: str, namespaces: Collection[str], changed: Callable[[str], None]) -> None:
+        """Call `changed` with each namespace that another program may have changed, until cancelled. Raises KvsyncError when
+        that ends."""
         ...
 
 

@@ -17,6 +17,7 @@ from kvsync.http.failures import cleaned, failure, glimpse, unanswered
 from kvsync.http.model import Credentials, ErrorMapper, NotAnsweredError, Request, Response, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
+from kvsync.http.trust import ClientCertificate
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
@@ -48,7 +49,8 @@ class ClientLimits:
 class ClientOptions:
     """How a client calls an API. `quota` is what all calls, repeated ones too, are taken from; so is `shared_limiter`, where
     reads and writes wait for each other. No write goes out while the `fence` is closed. `ca_file` names the authorities to
-    trust in place of the system's."""
+    trust in place of the system's, `certificate` is shown to a server that asks for one. Without `repeats_reads` a read is sent
+    once, where the caller has another endpoint to try."""
 
     limits: ClientLimits = field(default_factory=ClientLimits)
     credentials: Credentials | None = None
@@ -58,6 +60,8 @@ class ClientOptions:
     read_only: bool = False
     fence: Fence = field(default_factory=Fence)
     ca_file: Path | None = None
+    certificate: ClientCertificate | None = None
+    repeats_reads: bool = True
 
 
 class Client:
@@ -75,7 +79,8 @@ class Client:
         options = options or ClientOptions()
         self.label, self.origin = label, _origin(label, base)
         self._clock, self._traffic, self._read_only = clock, traffic, options.read_only
-        self._fence, self._ca_file = options.fence, options.ca_file
+        self._fence, self._ca_file, self._certificate = options.fence, options.ca_file, options.certificate
+        self._repeats_reads = options.repeats_reads
         self._credentials, self._error_mapper, self._quota = options.credentials, options.error_mapper, options.quota
         self._limits = options.limits
         self._limiters = {
@@ -91,7 +96,7 @@ class Client:
         """Send a call: a read as often as it takes, within reason; a write once. Raises StoreError for every answer that the
         call does not expect."""
         if not call.writes:
-            return await self._repeat(call)
+            return await (self._repeat(call) if self._repeats_reads else self._attempt(call))
         if self._read_only:
             raise PermanentError(f"{self.label}: opened for reading only; {call.what} was not sent")
         return await self._attempt(call)
@@ -183,7 +188,14 @@ class Client:
 
             try:
                 self._transport, self._host = (
-                    Transport(self.origin, self._limits.concurrency, self._ca_file, self._limits.answers, self._fence),
+                    Transport(
+                        self.origin,
+                        self._limits.concurrency,
+                        self._ca_file,
+                        self._limits.answers,
+                        self._fence,
+                        self._certificate,
+                    ),
                     host_of(self.origin),
                 )
             except PermanentError as error:

@@ -31,7 +31,7 @@ from kvsync.http.abort import AbortableConnector, aborted_on_failure
 from kvsync.http.body import in_pieces, length_header
 from kvsync.http.model import BodySink, NotAnsweredError, NotSentError, Request, Response
 from kvsync.http.proxy import Proxy, proxy_for
-from kvsync.http.trust import not_trusted, trusting
+from kvsync.http.trust import ClientCertificate, not_trusted, trusting
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.util.write_fence import Fence
 
@@ -55,8 +55,9 @@ _TARGET: ContextVar[URL] = ContextVar("_TARGET")
 
 class Transport:
     """Connections to one origin (`https://host:port`), at most `connections` at once. `ca_file` names the authorities to
-    trust in place of the system's; the `fence` is asked before each piece of a long write. Made inside a running event loop.
-    Raises PermanentError for an origin, a CA file or a proxy that cannot be used."""
+    trust in place of the system's, `certificate` is shown to a server that asks for one; the `fence` is asked before each
+    piece of a long write. Made inside a running event loop. Raises PermanentError for an origin, a CA file, a certificate or a
+    proxy that cannot be used."""
 
     def __init__(
         self,
@@ -65,13 +66,14 @@ class Transport:
         ca_file: Path | None = None,
         limits: AnswerLimits | None = None,
         fence: Fence | None = None,
+        certificate: ClientCertificate | None = None,
     ) -> None:
         self._origin, self._url, self._host = origin, _url(origin), host_of(origin)
         self._proxy, self._limits = proxy_for(origin), limits or AnswerLimits()
         self._fence = fence
         # A context without authorities costs nothing; no TLS is spoken with it.
         context = (
-            trusting(ca_file, httpx.create_ssl_context)
+            trusting(ca_file, httpx.create_ssl_context, certificate)
             if origin.startswith("https:")
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )

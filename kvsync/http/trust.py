@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,15 +16,54 @@ from kvsync.errors import PermanentError
 _VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def trusting(ca_file: Path | None, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a client shows to a server that asks for a certificate, both as PEM text."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+
+def trusting(
+    ca_file: Path | None, default: Callable[[], ssl.SSLContext], shown: ClientCertificate | None = None
+) -> ssl.SSLContext:
     """The context that trusts the authorities in `ca_file`, without one the `default`: those of the environment or the system.
-    Raises PermanentError where they cannot be read."""
+    It shows the certificate `shown`. Raises PermanentError where one of them cannot be used."""
     try:
-        return default() if ca_file is None else ssl.create_default_context(cafile=ca_file)
+        context = default() if ca_file is None else ssl.create_default_context(cafile=ca_file)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         message = f"the CA certificates {_source(ca_file)} cannot be used: {reason}; name a PEM file"
         raise PermanentError(message) from error
+    if shown is not None:
+        _load(context, shown)
+    return context
+
+
+def _load(context: ssl.SSLContext, shown: ClientCertificate) -> None:
+    with _as_file(f"{shown.certificate}\n{shown.key}\n") as name:
+        try:
+            context.load_cert_chain(name, password="")
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            message = f"the client certificate cannot be used: {reason}; name a PEM certificate and its unencrypted key"
+            raise PermanentError(message) from None
+
+
+@contextmanager
+def _as_file(text: str) -> Iterator[str]:
+    """The name of a file with this text, for the ssl module, which only takes files. It is in memory where the system has
+    such files."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("kvsync"), "w") as file:
+            file.write(text)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile("w") as named:
+            named.write(text)
+            named.flush()
+            yield named.name
 
 
 def not_trusted(error: Exception) -> PermanentError:

@@ -48,6 +48,12 @@ _ALL: Final = (
     Event("watch.armed", "info", ("directories",), "kvsync watches these directories for changes."),
     Event("watch.polling", "warning", ("error", "directories", "seconds"), "No more file watches are available; kvsync polls."),
     Event(
+        "store.unwatched",
+        "warning",
+        ("store", "error", "exception"),
+        "Changes of a store are not reported; kvsync tries again, and finds them by its schedule meanwhile.",
+    ),
+    Event(
         "place.changed",
         "warning",
         (*_TARGET, "was", "now"),

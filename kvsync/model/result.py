@@ -36,6 +36,7 @@ class Trigger(StrEnum):
     WINDOW = "window"
     LEASE = "lease"
     CONFIG = "config"
+    STORE = "store"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ extensions of the store it wraps.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from kvsync.model.entry import Identity, Snapshot
@@ -120,6 +120,17 @@ class KeyListing(Protocol):
         ...
 
 
+@runtime_checkable
+class Watchable(Protocol):
+    """A store that reports changes as they are made, so that the daemon need not wait for its schedule."""
+
+    async def watch(self, namespaces: Collection[str], changed: Callable[[str], None]) -> None:
+        """Call `changed` with the name of a namespace whenever another program may have changed something in it, until
+        cancelled. Connections that end are made again, and what was missed meanwhile counts as changed. Writes of this
+        connection need not be reported. Raises StoreError when it cannot go on; the daemon calls again later."""
+        ...
+
+
 EXTENSIONS: Final[tuple[type, ...]] = (
     PlaceResolving,
     DeepObservable,
@@ -129,6 +140,7 @@ EXTENSIONS: Final[tuple[type, ...]] = (
     NamespaceIds,
     QuotaReporting,
     KeyListing,
+    Watchable,
 )
 
 

@@ -22,6 +22,7 @@ BUILTIN = {
     "apify": "kvsync.stores.apify:ApifyStore",
     "azure-appconfig": "kvsync.stores.azure_appconfig:AzureAppConfigStore",
     "cloudflare-kv": "kvsync.stores.cloudflare_kv:CloudflareKvStore",
+    "etcd": "kvsync.stores.etcd:EtcdStore",
     "memory": "kvsync.stores.memory:MemoryStore",
     "sqlite": "kvsync.stores.sqlite:SqliteStore",
     "voximplant": "kvsync.stores.voximplant:VoximplantStore",

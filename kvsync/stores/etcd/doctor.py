@@ -1,0 +1,71 @@
+"""Health checks of a connection: each endpoint, credential, permissions, database and clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from kvsync.errors import AuthError, StoreError
+from kvsync.http.clock_skew import clock_findings
+from kvsync.model.health import DoctorCheck
+from kvsync.stores.etcd.gateway import call, encoded
+from kvsync.stores.etcd.remote import OWN_KEY, Endpoint, Remote
+
+_MOST_SKEW: Final = 30.0
+"""Seconds; the ends of leases are reckoned by this machine's clock."""
+
+_MIB: Final = 2**20
+_CHECK: Final = "check that the member is running, and correct endpoints"
+_GRANT: Final = f"grant the user readwrite on the prefix {OWN_KEY}/ and on the keys of the namespaces"
+
+
+async def examine(remote: Remote) -> Sequence[DoctorCheck]:
+    """Ask each member for its status; then read and pretend to write: nothing is written."""
+    found = [check for endpoint in remote.endpoints for check in await _member(remote, endpoint)]
+    try:
+        cluster = await remote.cluster()
+        found.append(DoctorCheck("reading", True, f"cluster {cluster.cluster}, id {cluster.id or 'not given yet'}"))
+        found.append(await _writing(remote))
+    except AuthError as error:
+        found.append(DoctorCheck("credential", False, str(error), _GRANT))
+    except StoreError as error:
+        found.append(DoctorCheck("reading", False, str(error)))
+    return found
+
+
+async def _member(remote: Remote, endpoint: Endpoint) -> Sequence[DoctorCheck]:
+    what = "reading the status"
+    try:
+        answer = await endpoint.client.send(call("maintenance/status", what, {}, reads=True))
+        status = remote.json(answer, what)
+    except AuthError as error:
+        return [DoctorCheck("credential", False, str(error))]
+    except StoreError as error:
+        return [DoctorCheck("endpoint", False, str(error), _CHECK)]
+    return [*_state(endpoint, status), *clock_findings(answer, remote.clock.local(), _MOST_SKEW)]
+
+
+def _state(endpoint: Endpoint, status: dict[str, Any]) -> Sequence[DoctorCheck]:
+    size, version = status.get("dbSize", "0"), status.get("version", "unknown")
+    shown = f"{int(size) / _MIB:.0f} MiB" if isinstance(size, str) and size.isdecimal() else "unknown"
+    found = [DoctorCheck("endpoint", True, f"{endpoint.where}: etcd {version}, database {shown}")]
+    if not int(str(status.get("leader", "0"))):
+        hint = "check that a majority of the members is running"
+        found.append(DoctorCheck("quorum", False, f"{endpoint.where}: it knows no leader", hint))
+    alarms = " ".join(map(str, status.get("errors", ())))
+    if "NOSPACE" in alarms:
+        hint = "compact and defragment etcd, then run `etcdctl alarm disarm`"
+        found.append(DoctorCheck("database", False, f"{endpoint.where}: the database is full", hint))
+    return found
+
+
+async def _writing(remote: Remote) -> DoctorCheck:
+    """Permissions are checked before conditions, and this condition never holds."""
+    key = encoded(f"{OWN_KEY}/doctor")
+    never = {"key": key, "target": "CREATE", "create_revision": "0", "result": "LESS"}
+    put = {"request_put": {"key": key, "value": encoded("")}}
+    try:
+        await remote.read("kv/txn", "checking write permission", {"compare": [never], "success": [put]})
+    except StoreError as error:
+        return DoctorCheck("writing", False, str(error), _GRANT)
+    return DoctorCheck("writing", True, "permitted")
