@@ -40,7 +40,7 @@ class FakeStores:
         self.watching[target.store][1](target.namespace)
 
 
-class Bench:
+class WatcherSetup:
     """A watcher of stores, and what it reported."""
 
     def __init__(self, *names: str) -> None:
@@ -51,48 +51,48 @@ class Bench:
 
 async def test_stores_that_report_changes_are_watched() -> None:
     """Each is watched once, with the namespaces of its targets, and again only when these change or the configuration does."""
-    bench = Bench("edge")
-    bench.watcher.use([A, B, C])
+    setup = WatcherSetup("edge")
+    setup.watcher.use([A, B, C])
     await turns()
-    assert bench.stores.watching.keys() == {"edge"}
-    assert bench.stores.watching["edge"][0] == {"a", "b"}
-    bench.watcher.use([B, A, C])
+    assert setup.stores.watching.keys() == {"edge"}
+    assert setup.stores.watching["edge"][0] == {"a", "b"}
+    setup.watcher.use([B, A, C])
     await turns()
-    assert bench.stores.began == ["edge"]
-    bench.watcher.use([A, C])
+    assert setup.stores.began == ["edge"]
+    setup.watcher.use([A, C])
     await turns()
-    assert bench.stores.watching["edge"][0] == {"a"}
-    bench.watcher.use([A, C], anew=True)
+    assert setup.stores.watching["edge"][0] == {"a"}
+    setup.watcher.use([A, C], anew=True)
     await turns()
-    assert bench.stores.began == ["edge"] * 3
-    await bench.watcher.aclose()
+    assert setup.stores.began == ["edge"] * 3
+    await setup.watcher.aclose()
 
 
 async def test_a_busy_target_is_reported_once_a_gap() -> None:
     """The first change is reported at once, those that follow together, and none is lost; other targets do not wait."""
-    bench = Bench("edge")
-    bench.watcher.use([A, B])
+    setup = WatcherSetup("edge")
+    setup.watcher.use([A, B])
     await turns()
     for _ in range(100):
-        bench.stores.change(A)
-    bench.stores.change(B)
-    assert bench.reported == [A, B]
-    await bench.clock.advance(MIN_GAP)
-    assert bench.reported == [A, B, A]
-    await bench.clock.advance(10 * MIN_GAP)
-    assert bench.reported == [A, B, A]
-    await bench.watcher.aclose()
+        setup.stores.change(A)
+    setup.stores.change(B)
+    assert setup.reported == [A, B]
+    await setup.clock.advance(MIN_GAP)
+    assert setup.reported == [A, B, A]
+    await setup.clock.advance(10 * MIN_GAP)
+    assert setup.reported == [A, B, A]
+    await setup.watcher.aclose()
 
 
 async def test_a_watch_that_ends_is_begun_again(log: Log) -> None:
     """A store that cannot be watched is tried again, ever less often, and named in the log once."""
-    bench = Bench("edge")
-    bench.stores.fails.set()
-    bench.watcher.use([A])
-    await bench.clock.advance(3_600)
-    assert 5 < len(bench.stores.began) < 100
+    setup = WatcherSetup("edge")
+    setup.stores.fails.set()
+    setup.watcher.use([A])
+    await setup.clock.advance(3_600)
+    assert 5 < len(setup.stores.began) < 100
     assert [event["store"] for event in log.events("store.unwatched")] == ["edge"]
-    await bench.watcher.aclose()
+    await setup.watcher.aclose()
 
 
 @pytest.mark.system

@@ -97,7 +97,7 @@ async def test_without_a_mark_of_its_own_nothing_is_deleted(repo: EtcdRepo, etcd
     assert etcd.value("web/greeting") == b"Hello"
 
 
-async def test_a_sidecar_without_its_key_is_no_entry(repo: EtcdRepo, etcd: Member) -> None:
+async def test_a_sidecar_without_its_key_is_not_an_entry(repo: EtcdRepo, etcd: Member) -> None:
     """A key that another program deleted is missing, although its sidecar is there, and is made again with both."""
     await repo.settle({"greeting": "Hello"})
     etcd.delete("web/greeting")
@@ -253,7 +253,7 @@ async def test_another_cluster_is_not_written_to(etcd: Member, tmp_path: Path) -
 @pytest.mark.system
 async def test_users_and_their_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Signing in works, also after tokens were made void by a restart and by a change of users; what is wrong with a user is
-    told without the password."""
+    reported without the password."""
     monkeypatch.setenv(PASSWORD.name, "correct-horse")
     with running_members(tmp_path, 1, "--auth-token=simple") as (member,):
         root = _turn_on_authentication(member)
@@ -307,7 +307,7 @@ async def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 # What goes wrong
 
 
-async def test_a_full_database_is_told(tmp_path: Path) -> None:
+async def test_a_full_database_is_reported(tmp_path: Path) -> None:
     """A database without space is neither a lost connection nor a bad entry, and `doctor` says so."""
     with running_members(tmp_path, 1, "--quota-backend-bytes=65536", "--unsafe-no-fsync") as (member,):
         store = etcd_store(member.url)
@@ -334,8 +334,8 @@ async def test_a_member_that_is_down_or_hangs_is_passed_over(etcd: Member, tmp_p
 # Watching
 
 
-async def test_a_watch_tells_what_others_write(etcd: Member) -> None:
-    """Changes and deletes of others are told by namespace, also of sidecars; our own writes and other keys are not."""
+async def test_a_watch_reports_what_others_write(etcd: Member) -> None:
+    """Changes and deletes of others are reported by namespace, also of sidecars; our own writes and other keys are not."""
     store = etcd_store(etcd.url)
     assert isinstance(store, Watchable)
     told: asyncio.Queue[str] = asyncio.Queue()
@@ -359,7 +359,7 @@ async def test_a_watch_tells_what_others_write(etcd: Member) -> None:
 
 @pytest.mark.system
 async def test_a_watch_goes_on_after_a_restart_and_a_compaction(tmp_path: Path) -> None:
-    """What was written while the connection was gone is told, also when etcd has compacted it by then."""
+    """What was written while the connection was gone is reported, also when etcd has compacted it by then."""
     with running_members(tmp_path) as (member,):
         store = etcd_store(member.url)
         assert isinstance(store, Watchable)
