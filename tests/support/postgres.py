@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.leader.support import free_port
+from tests.support.etcd import free_port
 
 
 def programs() -> Path:

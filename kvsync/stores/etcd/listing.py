@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kvsync.errors import TransientError
 from kvsync.http.failures import understood
-from kvsync.http.paging import ListingLimit
+from kvsync.http.paging import ListingPage, walk
 from kvsync.model.key_format import KeyFormat
 from kvsync.stores.etcd.entries import Pair, Row, row_of
 from kvsync.stores.etcd.gateway import CompactedError, encoded, end_of
@@ -45,6 +44,9 @@ class Listing(NamedTuple):
     pairs: list[Pair]
     state: State
     cluster: str
+
+
+_Page = ListingPage[tuple[list[Row], list[Row]], "_Cursor"]
 
 
 class _Cursor(NamedTuple):
@@ -111,16 +113,17 @@ def flattened(responses: Sequence[Mapping[str, Any]], expected: int) -> list[Map
 
 async def _list_once(remote: Remote, prefix: bytes, what: str) -> Listing:
     pages = _Pages(remote, prefix, what)
-    while not pages.is_done:
-        await pages.fetch()
+    first = _Cursor(prefix or b"\0", SIDECARS + prefix)
+    found = [page.content async for page in walk(first, pages.fetch, remote.connection.listing_limit(what))]
     assert pages.state is not None
     _note_seen(remote, prefix, pages.state.revision)
-    by_key = {row.key[len(SIDECARS) :]: row for row in pages.sidecars}
-    own = (SIDECARS, OWN_KEY.encode())
-    pairs = [
-        Pair(row, by_key.get(row.key)) for row in pages.rows if not row.key.startswith(own[0]) and row.key != own[1]
-    ]
+    by_key = {row.key[len(SIDECARS) :]: row for _, sidecars in found for row in sidecars}
+    pairs = [Pair(row, by_key.get(row.key)) for rows, _ in found for row in rows if not _is_own(row.key)]
     return Listing(pairs, pages.state, pages.cluster)
+
+
+def _is_own(key: bytes) -> bool:
+    return key.startswith(SIDECARS) or key == OWN_KEY.encode()
 
 
 def _note_seen(remote: Remote, prefix: bytes, revision: int) -> None:
@@ -129,59 +132,43 @@ def _note_seen(remote: Remote, prefix: bytes, revision: int) -> None:
 
 
 class _Pages:
-    """The pages of one listing, fetched one after the other."""
+    """Fetches the pages of one listing, all at the revision of the first."""
 
     def __init__(self, remote: Remote, prefix: bytes, what: str) -> None:
         self._remote, self._what = remote, what
         self._ends = (end_of(prefix), end_of(SIDECARS + prefix))
-        self._next = _Cursor(prefix or b"\0", SIDECARS + prefix)
-        self._limit = ListingLimit(f"{remote.where}: {what}", remote.limits, remote.clock)
-        self.rows: list[Row] = []
-        self.sidecars: list[Row] = []
         self.state: State | None = None
         self.cluster = ""
 
-    @property
-    def is_done(self) -> bool:
-        """True once everything was fetched."""
-        return self._next == _Cursor(None, None)
-
-    async def fetch(self) -> None:
-        """Fetch the next page. Raises StoreError."""
+    async def fetch(self, cursor: _Cursor) -> _Page:
+        """The page at `cursor`. Raises StoreError."""
         revision = {} if self.state is None else {"revision": str(self.state.revision)}
         ranges = [
             _range(start, end) | revision | {"limit": str(PAGE)}
-            for start, end in zip(self._next, self._ends, strict=True)
+            for start, end in zip(cursor, self._ends, strict=True)
             if start is not None
         ]
-        body, before = {"success": [{"request_range": one} for one in ranges]}, len(self.rows) + len(self.sidecars)
+        body = {"success": [{"request_range": one} for one in ranges]}
         answer = await self._remote.read("kv/txn", self._what, body)
         with gc_paused(), understood(self._remote.where, self._what):
-            self._take(self._remote.json(answer, self._what))
-        new = len(self.rows) + len(self.sidecars) - before
-        self._limit.count(new, len(answer.body), is_last=self.is_done)
+            rows, following = self._parsed(self._remote.json(answer, self._what), cursor)
+        size = len(rows[0]) + len(rows[1])
+        return ListingPage(rows, size, len(answer.body), None if following == _Cursor(None, None) else following)
 
-    def _take(self, answer: Mapping[str, Any]) -> None:
+    def _parsed(self, answer: Mapping[str, Any], cursor: _Cursor) -> tuple[tuple[list[Row], list[Row]], _Cursor]:
         found = iter(answer["responses"])
-        parts = [None if start is None else next(found)["response_range"] for start in self._next]
+        keys, sidecars = ({} if start is None else next(found)["response_range"] for start in cursor)
         if self.state is None:
             header = answer["header"]
-            keys, sidecars = (int((part or {}).get("count", 0)) for part in parts)
-            self.state = State(int(header["revision"]), keys, sidecars)
-            self.cluster = f"{int(header['cluster_id']):x}"
-        self._next = _Cursor(self._after(parts[0], self.rows), self._after(parts[1], self.sidecars))
+            counts = int(keys.get("count", 0)), int(sidecars.get("count", 0))
+            self.state, self.cluster = State(int(header["revision"]), *counts), f"{int(header['cluster_id']):x}"
+        rows = [row_of(kv) for kv in keys.get("kvs", ())], [row_of(kv) for kv in sidecars.get("kvs", ())]
+        return rows, _Cursor(_after(keys, rows[0]), _after(sidecars, rows[1]))
 
-    def _after(self, part: Mapping[str, Any] | None, rows: list[Row]) -> bytes | None:
-        """Take in the rows of one range; says where its next page begins."""
-        if part is None:
-            return None
-        new = [row_of(kv) for kv in part.get("kvs", ())]
-        rows += new
-        if not part.get("more"):
-            return None
-        if not new:
-            raise TransientError(f"{self._remote.where}: {self._what} failed: a page is empty, and not the last one")
-        return new[-1].key + b"\0"
+
+def _after(part: Mapping[str, Any], rows: Sequence[Row]) -> bytes | None:
+    """Where the page after one begins; None after the last. Raises IndexError for a page that is empty, and not the last."""
+    return rows[-1].key + b"\0" if part.get("more") else None
 
 
 def _range(start: bytes, end: bytes) -> dict[str, Any]:
@@ -190,25 +177,24 @@ def _range(start: bytes, end: bytes) -> dict[str, Any]:
 
 async def list_namespaces(remote: Remote, keys: KeyFormat) -> list[str]:
     """The namespaces that keys belong to, sorted. The rest of a namespace is skipped. Raises StoreError."""
-    what, found = "listing namespaces", set[str]()
-    limit = ListingLimit(f"{remote.where}: {what}", remote.limits, remote.clock)
-    start = b"\0"
-    while True:
+    what = "listing namespaces"
+
+    async def fetch(start: bytes) -> ListingPage[set[str], bytes]:
         asked = {"key": encoded(start), "range_end": encoded(b"\0"), "limit": str(PAGE), "keys_only": True}
         response = await remote.read("kv/range", what, asked)
         answer = remote.json(response, what)
         with understood(remote.where, what):
             names = [row_of(kv).key for kv in answer.get("kvs", ())]
-        found |= {name for key in names if (name := _namespace_of(keys, key)) is not None}
-        is_last = not answer.get("more") or not names
-        limit.count(len(names), len(response.body), is_last=is_last)
-        if is_last:
-            return sorted(found)
-        start = _after_namespace(keys, names[-1])
+            following = _after_namespace(keys, names[-1]) if answer.get("more") else None
+        found = {name for key in names if (name := _namespace_of(keys, key)) is not None}
+        return ListingPage(found, len(names), len(response.body), following)
+
+    pages = walk(b"\0", fetch, remote.connection.listing_limit(what))
+    return sorted({name async for page in pages for name in page.content})
 
 
 def _namespace_of(keys: KeyFormat, key: bytes) -> str | None:
-    if key.startswith(SIDECARS) or key == OWN_KEY.encode():
+    if _is_own(key):
         return None
     try:
         return keys.namespace_of(key.decode())

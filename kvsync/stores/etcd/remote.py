@@ -21,9 +21,8 @@ from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response
 from kvsync.http.trust import ClientCertificate
-from kvsync.model.health import Traffic
-from kvsync.stores.base import StoreContext
 from kvsync.stores.etcd.gateway import CompactedError, LeaseGoneError, Password, call, encoded, error_of, raw
+from kvsync.stores.remote_store import Connection
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.redaction import REDACTOR
 
@@ -73,11 +72,11 @@ class Remote:
     """Connects on first use. A call goes to the endpoint that answered last. Raises AuthError for a credential that cannot be
     read."""
 
-    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, most: int) -> None:
-        self.where, self.clock, self.limits = f"store {config.name}", context.clock, context.limits
-        opener = _Opener(config, context, traffic, most)
-        self.endpoints = [opener.endpoint(url) for url in urls_of(config)]
-        self._at, self._stream_at, self._timeout = 0, 0, config.timeout
+    def __init__(self, connection: Connection) -> None:
+        self.where, self.clock, self.connection = connection.label, connection.clock, connection
+        opener = _Opener(connection)
+        self.endpoints = [opener.endpoint(url) for url in urls_of(connection.config)]
+        self._at, self._stream_at, self._timeout = 0, 0, connection.config.timeout
         self._own: OrderedDict[int, None] = OrderedDict()
         self.seen: dict[bytes, int] = {}
         """The revision up to which changes below each prefix are known."""
@@ -234,41 +233,41 @@ def _value(kvs: Any) -> str | None:
 class _Opener(NamedTuple):
     """Opens the connections to one endpoint after another."""
 
-    config: StoreConfig
-    context: StoreContext
-    traffic: Traffic
-    most: int
+    connection: Connection
 
     def endpoint(self, url: str) -> Endpoint:
         """The connections to the endpoint at `url`. Raises AuthError for a certificate that cannot be read."""
-        where, options = f"store {self.config.name} at {urlsplit(url).netloc}", self.config.options
-        limits = ClientLimits(self.config.timeout, self.most, answers=self.context.limits)
+        config, context = self.connection.config, self.connection.context
+        where, options = f"{self.connection.label} at {urlsplit(url).netloc}", config.options
+        limits = ClientLimits(config.timeout, self.connection.concurrency, answers=context.limits)
         quiet = ClientLimits(_QUIET, 1)
         name, password = options.get("username"), options.get("password")
         if name is None or password is None:
             return Endpoint(where, self._client(where, url, limits), self._client(where, url, quiet))
-        login = self._client(where, url, ClientLimits(self.config.timeout, 1))
+        login = self._client(where, url, ClientLimits(config.timeout, 1))
         hint = f"grant {name} readwrite on the keys of the namespace, and of {OWN_KEY}/ in front of them"
-        user = name, lambda: self.context.resolve(password)
+        user = name, lambda: context.resolve(password)
         credentials = Password(where, login, user, REDACTOR.register, hint)
         client, streams = (self._client(where, url, one, credentials) for one in (limits, quiet))
         return Endpoint(where, client, streams, login, credentials)
 
     def _client(self, where: str, url: str, limits: ClientLimits, credentials: Password | None = None) -> Client:
-        tls: Mapping[str, Any] = self.config.options.get("tls") or {}
+        context = self.connection.context
+        tls: Mapping[str, Any] = self.connection.config.options.get("tls") or {}
         options = ClientOptions(
             limits=limits,
             credentials=credentials,
             error_mapper=partial(error_of, where),
-            read_only=self.context.read_only,
-            fence=self.context.fence,
-            ca_file=self.context.root / Path(tls["ca"]).expanduser() if tls.get("ca") else None,
+            read_only=context.read_only,
+            fence=context.fence,
+            ca_file=context.root / Path(tls["ca"]).expanduser() if tls.get("ca") else None,
             certificate=self._certificate(tls),
             repeats_reads=False,
         )
-        return Client(where, url, self.context.clock, self.traffic, options)
+        return Client(where, url, context.clock, self.connection.traffic, options)
 
     def _certificate(self, tls: Mapping[str, Any]) -> ClientCertificate | None:
         if tls.get("cert") is None:
             return None
-        return ClientCertificate(self.context.resolve(tls["cert"]), self.context.resolve(tls["key"]))
+        resolve = self.connection.context.resolve
+        return ClientCertificate(resolve(tls["cert"]), resolve(tls["key"]))

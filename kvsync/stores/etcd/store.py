@@ -13,12 +13,11 @@ from kvsync.errors import PermanentError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target, snapshot_of
 from kvsync.model.health import DoctorCheck
-from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place, origin_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch
-from kvsync.stores.remote_store import RemoteStore
+from kvsync.stores.remote_store import Connection, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, duration, list_of, one_of, path, record, text
 
@@ -44,6 +43,7 @@ TLS_FIELDS: Final = (
 class EtcdStore(RemoteStore["Remote"]):
     """Entries of one cluster; a namespace is what the keys begin with."""
 
+    key_format = KEY_FORMAT
     options = (
         Field(
             "endpoints",
@@ -75,7 +75,6 @@ class EtcdStore(RemoteStore["Remote"]):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         check_options(config)
-        self._keys = KeyFormat(config.key_format or KEY_FORMAT)
         self._located: dict[str, Cluster] = {}
 
     def normalise(self, content: Content) -> Content:
@@ -84,7 +83,7 @@ class EtcdStore(RemoteStore["Remote"]):
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
         """The key by the configured format; by default the namespace, a slash, and the key."""
-        found = self._keys.encode(namespace, identity)
+        found = super().remote_key(namespace, identity)
         if found.startswith(RESERVED) or found == RESERVED[:-1]:
             raise ValueError(f"keys that begin with {RESERVED} are reserved for kvsync")
         return found
@@ -237,10 +236,10 @@ class EtcdStore(RemoteStore["Remote"]):
             f"{where}: the endpoints lead to another cluster: {why}; correct endpoints, or plan again"
         )
 
-    def _connect(self, most: int) -> Remote:
+    def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.etcd.remote import Remote
 
-        return Remote(self.config, self.context, self.traffic, most)
+        return Remote(connection)
 
 
 def check_options(config: StoreConfig) -> None:
