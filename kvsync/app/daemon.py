@@ -105,6 +105,7 @@ class WiredDaemon:
             DaemonOptions(
                 remote=self._reconciler,
                 stores=self._reconciler,
+                undo=self._reconciler,
                 observe=self._observe,
                 control_dir=workspace.state.control_dir,
                 clock=workspace.clock,

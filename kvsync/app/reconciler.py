@@ -14,6 +14,7 @@ from kvsync.app import TargetSelection, Workspace, assemble
 from kvsync.app.config_watch import ConfigNews, ConfigWatch
 from kvsync.app.configuration import read_config
 from kvsync.app.pass_log import SourceLog, log_drift, log_report
+from kvsync.app.undo.execution import UndoExecution
 from kvsync.config.model import Config, ReloadMode, RunConfig
 from kvsync.config.protected import own_files
 from kvsync.daemon.ports import LoadedTargets, PassRequest
@@ -27,6 +28,7 @@ from kvsync.model.result import PassResult, pass_result
 from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.reconcile import PassContext
 from kvsync.rendering.words import moment
+from kvsync.state import RunCause
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import Watchable, quota_left
@@ -204,6 +206,20 @@ class WorkspaceReconciler:
         """True when a person paused this target or its store."""
         return self._context.state.pauses.is_paused(target)
 
+    def undo_requested(self) -> frozenset[Target]:
+        """The targets in which something is still to be undone. Raises StateDirError."""
+        return frozenset(one.target for one in self._context.state.undo_requests.open())
+
+    async def carry_out_undo(self, target: Target, stop: Callable[[], bool]) -> None:
+        """Undo in a target that no file names. Raises StateDirError."""
+        workspace = self._workspace
+        self._users[workspace] += 1
+        try:
+            await self._undo(workspace, target, stop)
+        finally:
+            self._users[workspace] -= 1
+            await self._release(workspace)
+
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         """Do one pass with what was loaded last."""
         if self._files is None:
@@ -261,6 +277,7 @@ class WorkspaceReconciler:
 
     async def _pass(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         ask = PassOptions(deep=request.deep, grace=request.grace)
+        await self._undo(workspace, request.target, stop)
         plan = await workspace.plan(TargetSelection((request.target,), ask), self._files)
         (target_plan,) = plan.targets
         seal = workspace.state.seal
@@ -268,7 +285,8 @@ class WorkspaceReconciler:
         await off_loop(partial(log_drift, target_plan, seal), drifted, _FEW_EVENTS)
         if not request.apply or target_plan.error:
             return pass_result(TargetReport(target_plan), is_applied=False, failure=workspace.failure(request.target))
-        report = await workspace.apply(plan, command="run", stop=stop)
+        cause = RunCause("run", triggers=tuple(trigger.value for trigger in request.triggers))
+        report = await workspace.apply(plan, command=cause, stop=stop)
         outcomes = len(report.targets[0].outcomes) + len(target_plan.refused)
         await off_loop(partial(log_report, report.targets[0], report.run, seal), outcomes, _FEW_EVENTS)
         settle = workspace.stores[request.target.store].capabilities.settle
@@ -279,6 +297,17 @@ class WorkspaceReconciler:
             failure=workspace.failure(request.target),
             settled_at=workspace.clock.now() + settle if settle else None,
         )
+
+    async def _undo(self, workspace: Workspace, target: Target, stop: Callable[[], bool]) -> None:
+        """Carry out what operators want undone in a target, also while it is paused or a window denies applying: they asked for
+        it. Raises StateDirError."""
+        if not self._context.writing or not self._context.fence.is_open or self._files is None:
+            return
+        requests = self._context.state.undo_requests.open(target)
+        if requests:
+            done, run = await UndoExecution(workspace, self._files, stop).all(requests)
+            for report in done:
+                log_report(report, run, self._context.state.seal)
 
     async def _release(self, workspace: Workspace) -> None:
         """Close a workspace that was replaced, once its last pass is over."""

@@ -29,7 +29,7 @@ from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
-from kvsync.state import Run, StateDir
+from kvsync.state import Run, RunCause, StateDir
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
@@ -156,7 +156,7 @@ class Workspace:
         self,
         plan: Plan,
         *,
-        command: str,
+        command: str | RunCause,
         approvals: Collection[str] = (),
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int], None] = lambda _count: None,
@@ -169,7 +169,7 @@ class Workspace:
         untouched = await self._each(others, lambda one: self._unchanged(one, released, stop))
         if not pending:
             return Report(plan, tuple(untouched))
-        run = self.state.journal.begin(command, plan.source)
+        run = self.state.journal.begin(self._cause(command, plan))
         counts: dict[str, int] = {}
         try:
             applied = await self._in_order(pending, lambda one: self._apply_target(one, run, stop, progress))
@@ -180,6 +180,10 @@ class Workspace:
             run.finish(counts)
         prune_journal(self.state, self.config)  # a daemon may run for years
         return report
+
+    def _cause(self, command: str | RunCause, plan: Plan) -> RunCause:
+        cause = RunCause(command) if isinstance(command, str) else command
+        return replace(cause, source=plan.source, environment=self.config.environment)
 
     @property
     def deletions(self) -> LimitedDeletions:

@@ -1,4 +1,4 @@
-"""Computes the writes that undo a run, for every entry that is unchanged since the run.
+"""Computes the writes that undo runs, for every entry that is unchanged since the last of them.
 
     the run did     the entry now           undo
     ─────────────   ─────────────────────   ──────────────────────────────────────────────────
@@ -9,7 +9,8 @@
     anything        as it was before        unchanged: nothing to take back
     anything        anything else           stale: someone changed it since, and keeps it
 
-A sensitive value is not in the journal, so it cannot be brought back; where no value is needed, undo works all the same.
+Changes of one entry by several runs are taken back as one: from what the last one left to what the first one found. A sensitive
+value is not in the journal, so it cannot be brought back; where no value is needed, undo works all the same.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from kvsync.stores.partial import PartialRead
 
 _PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, None)
 """Outcomes after which a change may have reached the store: a failed one whose answer was lost, and one that was cut off."""
+
+_KEEPS_CONTENT = frozenset({Action.RENEW, Action.ADOPT, Action.RELEASE})
 
 _INVERSE = {Action.CREATE: Action.DELETE, Action.DELETE: Action.CREATE}
 
@@ -70,19 +73,18 @@ def undo_changes(
     now: float,
     unread: Mapping[Identity, str] = MappingProxyType({}),
 ) -> InvertedRun:
-    """Build the inverse of one target's changes in one run from the journal and fresh reads, with content, of their entries.
-    `now` is in seconds since the epoch, `unread` says why some cannot be read. Changes that never reached the store are left
-    out."""
+    """Build the inverse of one target's changes, oldest first, from the journal and fresh reads, with content, of their
+    entries. `now` is in seconds since the epoch, `unread` says why some cannot be read. Changes that never reached the store
+    are left out."""
     steps: list[Step] = []
     outcomes: list[Outcome] = []
-    for record in reversed(records):
-        if record.outcome not in _PERHAPS_WRITTEN:
-            continue
-        found, why = actual.get(record.identity), unread.get(record.identity)
+    for chain in _chains(records):
+        found, why = actual.get(chain[-1].identity), unread.get(chain[-1].identity)
         if why is not None:
-            outcomes.append(_outcome(record, OutcomeKind.REFUSED, f"it could not be read: {why}"))
+            outcomes.append(_outcome(chain[-1], OutcomeKind.REFUSED, f"it could not be read: {why}"))
             continue
-        if record.outcome is not OutcomeKind.APPLIED and not _reached(record, found, capabilities):
+        record = _written(chain, found, capabilities)
+        if record is None:
             continue
         result = _undo(record, _guarded(record, found, owner), capabilities, now)
         if isinstance(result, Step):
@@ -90,6 +92,29 @@ def undo_changes(
         else:
             outcomes.append(result)
     return InvertedRun(tuple(steps), tuple(outcomes))
+
+
+def _chains(records: Sequence[ChangeRecord]) -> list[list[ChangeRecord]]:
+    """The changes by entry, each oldest first; the entry that was changed last comes first."""
+    found: dict[Identity, list[ChangeRecord]] = {}
+    for record in reversed(records):
+        if record.outcome in _PERHAPS_WRITTEN:
+            found.setdefault(record.identity, []).insert(0, record)
+    return list(found.values())
+
+
+def _written(chain: Sequence[ChangeRecord], found: Actual | None, capabilities: Capabilities) -> ChangeRecord | None:
+    """The changes of one entry as one, without the last ones that never reached the store; None when none did."""
+    kept = list(chain)
+    while kept and kept[-1].outcome is not OutcomeKind.APPLIED and not _reached(kept[-1], found, capabilities):
+        kept.pop()
+    if len(kept) < 2:
+        return kept[0] if kept else None
+    first, last = kept[0], kept[-1]
+    action = Action.CREATE if first.before is None else Action.DELETE if last.after is None else Action.UPDATE
+    if {one.action for one in kept} <= _KEEPS_CONTENT:
+        action = last.action
+    return replace(last, action=action, before=first.before, withheld=any(one.withheld for one in kept))
 
 
 def _reached(record: ChangeRecord, found: Actual | None, capabilities: Capabilities) -> bool:
@@ -105,6 +130,8 @@ def _guarded(record: ChangeRecord, found: Actual | None, owner: str) -> Actual |
 
 
 def _undo(record: ChangeRecord, found: Actual | None, capabilities: Capabilities, now: float) -> Step | Outcome:
+    if record.before is None and found is None:
+        return _outcome(record, OutcomeKind.UNCHANGED, None)
     if not _is_as_written(record, found):
         if _is_as_before(record, found, capabilities):
             return _outcome(record, OutcomeKind.UNCHANGED, None)
@@ -138,8 +165,7 @@ def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None
     if found is None or found.content is None:
         return None
     digest = fingerprint(found.content)
-    kept_content = record.action in (Action.RENEW, Action.ADOPT, Action.RELEASE)
-    return found.content if kept_content or before.fingerprint == digest else None
+    return found.content if record.action in _KEEPS_CONTENT or before.fingerprint == digest else None
 
 
 def _restored_mark(mark: Mark | None, digest: bytes) -> Mark | None:

@@ -169,7 +169,7 @@ LIMIT_FIELDS: Final = (
 _KEPT: Final = JournalLimits()
 
 JOURNAL_FIELDS: Final = (
-    Field("runs", integer(1), default=_KEPT.runs, help="Number of runs that are kept (500)."),
+    Field("runs", integer(1), default=_KEPT.runs, help="Number of runs that are kept (100000)."),
     Field(
         "age",
         duration(minimum=3600),

@@ -215,7 +215,7 @@ class ReadLimits:
 class JournalLimits:
     """How much of the past the journal keeps: runs, seconds, and bytes."""
 
-    runs: int = 500
+    runs: int = 100_000
     age: float = 90 * 86_400
     size: int = 256 * 2**20
 

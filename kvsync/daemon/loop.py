@@ -31,6 +31,7 @@ from kvsync.daemon.ports import Reconciler, StatusStore
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, Stop, unless
 from kvsync.daemon.store_watch import StoreWatcher
+from kvsync.daemon.undoing import UndoDispatcher
 from kvsync.daemon.watch import Watcher, WatchTiming, own_paths
 from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError, StateDirLost
@@ -92,6 +93,7 @@ class Daemon:
         self._reloading = asyncio.Lock()
         self._next_look: asyncio.TimerHandle | None = None
         self._first_passes, self._stop = asyncio.Event(), Stop()
+        self._undoing = UndoDispatcher(options.undo, self._parts.gate, self._stop.asked.is_set)
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unseen: set[Target] = set()
 
@@ -129,6 +131,7 @@ class Daemon:
         self._use(self._settings)
         self._look_again()
         self._await_first_passes()  # there may be no targets at all
+        self._undoing.look(self._parts.files.targets)
         gate = self._parts.gate.watch(self._window_changed)
         fetching = () if self._fetcher is None else (self._fetcher.run(),)
         looking = (self._process_triggers(), self._looking.run(), self._watcher.run())
@@ -172,6 +175,7 @@ class Daemon:
             await self._fetcher.leave()
         began = self._clock.monotonic()
         unfinished = await self._parts.pool.shutdown(self._stop.hurry, self._leave_within)
+        await self._undoing.shutdown(max(self._leave_within - (self._clock.monotonic() - began), 0))
         self._parts.reporter.daemon_left()
         _log.info("daemon.stopped", seconds=round(self._clock.monotonic() - began, 3), unfinished=unfinished)
         return unfinished
@@ -324,11 +328,12 @@ class Daemon:
             self._notifier.ready()
 
     def _wake(self) -> None:
-        """Ask for a pass where an operator may have paused, resumed, approved or retried something. A pass in flight may have
-        looked too early."""
+        """Ask for a pass where an operator may have paused, resumed, approved, retried or undone something. A pass in flight
+        may have looked too early."""
+        undone = self._undoing.look(self._parts.files.targets)
         for worker in self._parts.pool.working:
             waits = worker.last is not None and (worker.last.parked or worker.last.deferred)
-            if self._pause_changed(worker.target) or waits or worker.running:
+            if self._pause_changed(worker.target) or waits or worker.running or worker.target in undone:
                 worker.ask(Trigger.WAKE)
 
     def _pause_changed(self, target: Target) -> bool:

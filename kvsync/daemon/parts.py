@@ -14,7 +14,7 @@ from kvsync.daemon.gate import Gate
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_runner import PassRunner
 from kvsync.daemon.pool import WorkerPool
-from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, WatchedStores
+from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, UndoPort, WatchedStores
 from kvsync.daemon.report import Reporter
 from kvsync.daemon.signals import SignalInbox
 from kvsync.daemon.systemd import SystemdNotifier
@@ -49,7 +49,8 @@ class DaemonOptions:
 
     `remote` is where the files are fetched from, `stores` are those that may be watched; `control_dir` the folder whose stamp
     wakes the daemon; `pace` how long file changes are gathered; `leave_within` the seconds that passes in flight have to end;
-    `on_reload` receives a changed configuration. `inbox` has the signals that arrived while the daemon started."""
+    `on_reload` receives a changed configuration. `inbox` has the signals that arrived while the daemon started; `undo` knows
+    what operators want undone."""
 
     remote: FetchedSource | None = None
     stores: WatchedStores | None = None
@@ -64,6 +65,7 @@ class DaemonOptions:
     on_reload: Callable[[RunConfig], Awaitable[None]] | None = None
     leadership: Leadership | None = None
     inbox: SignalInbox = field(default_factory=SignalInbox)
+    undo: UndoPort | None = None
 
 
 def assemble(

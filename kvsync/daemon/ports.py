@@ -110,6 +110,19 @@ class WatchedStores(Protocol):
         ...
 
 
+class UndoPort(Protocol):
+    """Requests of operators to undo runs. A pass carries out those of its target; a `Reconciler` may offer this for targets
+    that have no passes."""
+
+    def undo_requested(self) -> frozenset[Target]:
+        """The targets in which something is still to be undone. May raise KvsyncError."""
+        ...
+
+    async def carry_out_undo(self, target: Target, stop: Callable[[], bool]) -> None:
+        """Undo in a target that no file names. Raises KvsyncError."""
+        ...
+
+
 class Leadership(Protocol):
     """Whether this replica is the one that may write, where several share a lease."""
 

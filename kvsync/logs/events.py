@@ -118,6 +118,13 @@ _ALL: Final = (
     Event("target.paused", "warning", _TARGET, "A target is paused: it is planned, but not applied."),
     Event("target.resumed", "info", _TARGET, "The pause of a target ended."),
     Event("target.approved", "info", (*_TARGET, "digest", "by"), "An operator approved a parked plan."),
+    Event(
+        "undo.finished",
+        "info",
+        (*_TARGET, "choice", "run", "outcomes", "error"),
+        "An undo that an operator requested was carried out in a target.",
+    ),
+    Event("undo.failed", "error", (*_TARGET, "error"), "A requested undo could not be carried out; it stays requested."),
     Event("pause.begun", "info", (*_TARGET, "reason", "by"), "An operator paused a target or a store."),
     Event("pause.ended", "info", (*_TARGET, "by"), "An operator ended a pause."),
     Event("target.added", "info", _TARGET, "A target was added to the files."),

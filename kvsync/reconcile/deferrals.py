@@ -1,5 +1,5 @@
-"""Deferred entries of a target: quarantined ones, which the store refused, and contended ones, which another writer keeps
-changing back. A change of the entry in the files or an operator ends the deferral.
+"""Deferred entries of a target: quarantined ones, which the store refused, contended ones, which another writer keeps changing
+back, and undone ones. A change of the entry in the files or an operator ends the deferral.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from kvsync.apply.model import ApplyReport
 from kvsync.logs import get_logger
 from kvsync.model.digest import entry_digest, write_digest
-from kvsync.model.entry import DRIFT_CLASSES, Change, Desired, Identity, OutcomeKind
+from kvsync.model.entry import DRIFT_CLASSES, Action, Change, Desired, Identity, OutcomeKind
 from kvsync.model.plan import TargetPlan
 from kvsync.reconcile.context import PassContext
+from kvsync.state import UndoneEntry
 
 _log = get_logger()
 
@@ -24,14 +25,22 @@ class Deferrals:
 
     def __init__(self, desired: Desired, pass_context: PassContext, key: str, *, retry: bool) -> None:
         self._desired, self._target, self._key, self._retry = desired, desired.target, key, retry
-        self._quarantine, self._contended = pass_context.state.quarantine, pass_context.state.contended
+        state = pass_context.state
+        self._quarantine, self._contended, self._undone = state.quarantine, state.contended, state.undone
         self._now = pass_context.clock.now()
         self._refused = self._quarantine.all(self._key)
         self._healed = self._contended.all(self._key)
+        undone = self._undone.all(self._key)
+        self._taken_back = {one: known for one, known in undone.items() if self._still_asks(one, known)}
+        self._let_go = undone.keys() - self._taken_back.keys()
         self._planned: set[Identity] = set()  # the refused writes that the plan asks for again
 
     def reason(self, change: Change) -> str | None:
         """Why a change must wait, with the command that ends the wait; None when it need not."""
+        undone = self._taken_back.get(change.identity)
+        if undone is not None and change.action is not Action.RENEW:
+            how = self._how_to_retry(change.identity).replace("retry now", "apply it again")
+            return f"undone: kvsync undo took back run {undone.run}; it stays so until its file changes{how}"
         refused = self._refused.get(change.identity)
         if refused is not None and refused.matches(write_digest(change)):
             self._planned.add(change.identity)
@@ -54,6 +63,7 @@ class Deferrals:
         """Release what the plan of this pass no longer asks for. Raises StateDirError."""
         self._quarantine.clear(self._key, self._refused.keys() - self._planned)
         self._contended.forget(self._key, [one for one in self._healed if not self._is_current(one)])
+        self._undone.forget(self._key, self._let_go)
 
     def keep(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
         """Remember what the store refused, and how often drift was healed. Raises StateDirError."""
@@ -79,6 +89,10 @@ class Deferrals:
         """True when the heals of an entry were counted for what the files ask of it now."""
         digest = entry_digest(self._desired.entries.get(identity))
         return self._contended.matches(self._healed[identity], digest)
+
+    def _still_asks(self, identity: Identity, known: UndoneEntry) -> bool:
+        """True when the files ask of an undone entry what they asked when it was undone."""
+        return self._undone.matches(known, entry_digest(self._desired.entries.get(identity)))
 
     def _how_to_retry(self, identity: Identity) -> str:
         pattern = shlex.quote(glob.escape(identity.key))

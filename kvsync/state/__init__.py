@@ -8,8 +8,11 @@ from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecor
 from kvsync.state.pauses import Pause
 from kvsync.state.places import PlaceRecord
 from kvsync.state.quarantine import Quarantined
-from kvsync.state.records import ChangeRecord, Intent, RunRecord, RunStatus, Settled
+from kvsync.state.records import ChangeRecord, Intent, RunCause, RunRecord, RunStatus, Settled
 from kvsync.state.run import Run
+from kvsync.state.run_history import RunFilter
+from kvsync.state.undo_requests import UndoRequest
+from kvsync.state.undone import UndoneEntry
 
 __all__ = [
     "ChangeRecord",
@@ -25,8 +28,12 @@ __all__ = [
     "PlaceRecord",
     "Quarantined",
     "Run",
+    "RunCause",
+    "RunFilter",
     "RunRecord",
     "RunStatus",
     "Settled",
     "StateDir",
+    "UndoRequest",
+    "UndoneEntry",
 ]

@@ -35,9 +35,12 @@ from kvsync.state.pauses import Pauses
 from kvsync.state.places import PlaceHistory
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
+from kvsync.state.run_history import RunHistory
 from kvsync.state.sqlite_database import open_for_reading, open_for_writing, speaking_of
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
 from kvsync.state.trust import find
+from kvsync.state.undo_requests import UndoRequests
+from kvsync.state.undone import Undone
 from kvsync.util.clock import Clock
 
 _DIGESTS = b"kvsync digests of plans"
@@ -66,6 +69,9 @@ class StateDir:
         self.passes = PassHistory(context)
         self.notices = Notices(context)
         self.deletions = Deletions(context)
+        self.runs = RunHistory(context)
+        self.undone = Undone(context)
+        self.undo_requests = UndoRequests(context)
 
     @classmethod
     def open(
@@ -169,7 +175,7 @@ class StateDir:
         """Inside, the passes of many targets cost few statements: what is remembered of targets is read for all at once, and
         memos are written together at the end. Only this process's own writes are seen. Raises StateDirError."""
         with ExitStack() as stack:
-            for part in (self.quarantine, self.contended, self.removals, self.memo):
+            for part in (self.quarantine, self.contended, self.undone, self.removals, self.memo):
                 stack.enter_context(part.rows.read_ahead())
             stack.enter_context(self.places.read_ahead())
             stack.enter_context(self.memo.deferred())

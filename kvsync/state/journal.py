@@ -19,13 +19,13 @@ from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
-from kvsync.state.records import ChangeRecord, RunRecord, RunStatus
+from kvsync.state.records import ChangeRecord, RunCause, RunRecord, RunStatus
 from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key, target_row
 from kvsync.state.run import Run
 from kvsync.state.tables import RUNS
 
-KEEP_RUNS = 500
-"""How many runs `prune` keeps by default."""
+KEEP_RUNS = 100_000
+"""How many runs `prune` keeps by default: more than bytes and days leave, except where many runs change little."""
 
 YOUNG = 3600.0
 """Seconds in which a run is not forgotten for the size of the journal: passes look at what was just written."""
@@ -33,10 +33,10 @@ YOUNG = 3600.0
 AT_LEAST = 20
 """Runs that are not forgotten for their age: the clock may be wrong."""
 
-_RUNS = f"""
+RUN_ROWS = f"""
 SELECT id, command, source, started_at, finished_at, status, summary, (
     SELECT count(*) FROM changes WHERE changes.seq >= runs.seq << {SEQ_BITS} AND changes.seq < runs.seq + 1 << {SEQ_BITS}
-) FROM runs
+), environment, triggers FROM runs
 """  # noqa: S608 - constants
 _CHANGES = f"""
 SELECT runs.id, changes.store, namespace, key, label, action, cause, before, before_value, after, sensitive, origin,
@@ -93,7 +93,7 @@ FROM changes WHERE seq >= ? AND seq < ?
 """The bytes that the changes of a run take, about."""
 
 
-_BEGUN = ("id", "command", "source", "started_at", "status")
+_BEGUN = ("id", "command", "source", "environment", "triggers", "started_at", "status")
 
 
 class Journal:
@@ -104,36 +104,36 @@ class Journal:
         self._database, self._key, self._sealing_keys = context.database, context.key, context.sealing_keys
         self._sizes: dict[int, int] = {}
 
-    def begin(self, command: str, source: str | None = None) -> Run:
-        """Open a run of `command`; `source` says what is applied: a commit, a plan file, a run undone. Raises
-        StateDirError."""
+    def begin(self, command: str | RunCause, source: str | None = None) -> Run:
+        """Open a run of a command, or for a cause that says more than its name and source. Raises StateDirError."""
+        cause = RunCause(command, source) if isinstance(command, str) else command
         now = self._context.clock.now()
         with self._database.transaction() as connection:
             run_id = self._free_id(now)
-            row = (run_id, command, source, now, RunStatus.RUNNING)
+            row = (run_id, *_cause_row(cause), now, RunStatus.RUNNING)
             seq = self._database.inserted(connection, RUNS, _BEGUN, row)
         return Run(run_id, seq, self._context, self._ledger)
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The last runs, newest first. Raises StateDirError."""
-        return [_run(row) for row in self._database.query(f"{_RUNS} ORDER BY seq DESC LIMIT ?", (limit,))]
+        return [run_record(row) for row in self._database.query(f"{RUN_ROWS} ORDER BY seq DESC LIMIT ?", (limit,))]
 
     def run(self, run_id: str) -> RunRecord:
         """The run with this id, or the only one whose id starts so. Raises UsageError when there is none or more than one."""
         where = "WHERE substr(id, 1, length(CAST(? AS TEXT))) = ? ORDER BY seq DESC LIMIT 6"
-        rows = self._database.query(_RUNS + where, (run_id, run_id))
+        rows = self._database.query(RUN_ROWS + where, (run_id, run_id))
         rows = [row for row in rows if row[0] == run_id] or rows
         if not rows or not run_id:
             raise UsageError(f"unknown run {run_id!r}; run `kvsync history` to list the runs")
         if len(rows) == 1:
-            return _run(rows[0])
+            return run_record(rows[0])
         found = ", ".join(row[0] for row in rows[:5])
         raise UsageError(f"{run_id!r} is ambiguous; it matches the runs {found}{', …' if len(rows) > 5 else ''}")
 
     def unfinished(self) -> list[RunRecord]:
         """Runs that have not ended: the one under way, and those that were killed, newest first. Raises StateDirError."""
-        rows = self._database.query(f"{_RUNS} WHERE status = ? ORDER BY seq DESC", (RunStatus.RUNNING,))
-        return [_run(row) for row in rows]
+        rows = self._database.query(f"{RUN_ROWS} WHERE status = ? ORDER BY seq DESC", (RunStatus.RUNNING,))
+        return [run_record(row) for row in rows]
 
     def close_interrupted(self) -> list[RunRecord]:
         """Mark the runs that were killed as interrupted, and return them as they were. Call it with the lock held, before the
@@ -285,10 +285,17 @@ class Journal:
         )
 
 
-def _run(row: tuple[Any, ...]) -> RunRecord:
-    run_id, command, source, started_at, finished_at, status, summary, changes = row
+def run_record(row: Sequence[Any]) -> RunRecord:
+    """The run of a row of `RUN_ROWS`."""
+    run_id, command, source, started_at, finished_at, status, summary, changes, environment, triggers = row
     counts = counts_of(summary) if summary else {}
-    return RunRecord(run_id, command, source, started_at, finished_at, RunStatus(status), changes, counts)
+    why = tuple(triggers.split()) if triggers else ()
+    moments = (started_at, finished_at)
+    return RunRecord(run_id, command, source, *moments, RunStatus(status), changes, counts, environment, why)
+
+
+def _cause_row(cause: RunCause) -> tuple[str | None, ...]:
+    return cause.command, cause.source, cause.environment, " ".join(cause.triggers) or None
 
 
 def _places(located: LocatedTarget) -> tuple[str, str]:

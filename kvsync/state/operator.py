@@ -58,7 +58,7 @@ def retry(
     store, namespace = parse_target(target, stores)
     is_meant = key_matcher(keys)
     released: list[tuple[Target, Identity]] = []
-    for one in sorted({*state.quarantine.counts(now), *state.contended.counts(now)}):
+    for one in sorted({*state.quarantine.counts(now), *state.contended.counts(now), *state.undone.counts()}):
         if one.store == store and namespace in (None, one.namespace):
             released += [(one, identity) for identity in _released(state, one, is_meant, now)]
     for one, identity in released:
@@ -70,10 +70,12 @@ def _released(state: StateDir, target: Target, is_meant: Callable[[str], bool], 
     known = state.places.known(target)
     if known is None:
         return []
-    deferred = {*state.quarantine.held(known.place, now), *state.contended.held(known.place, now)}
+    waiting = (state.quarantine.held(known.place, now), state.contended.held(known.place, now))
+    deferred = {*waiting[0], *waiting[1], *state.undone.all(known.place)}
     released = sorted((identity for identity in deferred if is_meant(identity.key)), key=identity_order)
     state.quarantine.clear(known.place, released)
     state.contended.forget(known.place, released)
+    state.undone.forget(known.place, released)
     return released
 
 

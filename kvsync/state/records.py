@@ -43,7 +43,8 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run. `changes` is how many changes it intended; `summary` holds counts by name, as the run gave them at its end."""
+    """One run. `changes` is how many changes it intended; `summary` holds counts by name, as the run gave them at its end.
+    `environment` is the one that was in force, `triggers` are why the daemon made the pass."""
 
     id: str
     command: str
@@ -53,6 +54,19 @@ class RunRecord:
     status: RunStatus
     changes: int
     summary: Mapping[str, int] = field(default_factory=dict)
+    environment: str | None = None
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunCause:
+    """Why a run is begun: the command, what is applied (a commit, a plan file, a run undone), the environment in force, and the
+    triggers of the daemon's pass."""
+
+    command: str
+    source: str | None = None
+    environment: str | None = None
+    triggers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

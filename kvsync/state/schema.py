@@ -156,5 +156,21 @@ ALTER TABLE contended ADD COLUMN digest BLOB NOT NULL DEFAULT x''
 _DELETIONS: Final = "CREATE TABLE deletions (id INTEGER PRIMARY KEY, at REAL NOT NULL, count INTEGER NOT NULL)"
 """One hour's deletes of all targets together, so that it has neither target nor place."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS)
+_UNDO: Final = """
+CREATE TABLE undone (
+    place TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL, digest BLOB NOT NULL, run TEXT NOT NULL, since REAL NOT NULL,
+    PRIMARY KEY (place, key, label)
+) WITHOUT ROWID;
+CREATE TABLE undo_requests (
+    request TEXT NOT NULL, store TEXT NOT NULL, namespace TEXT NOT NULL, choice TEXT NOT NULL, runs TEXT NOT NULL,
+    requested_at REAL NOT NULL, run TEXT, report TEXT, PRIMARY KEY (request, store, namespace)
+) WITHOUT ROWID;
+ALTER TABLE runs ADD COLUMN environment TEXT;
+ALTER TABLE runs ADD COLUMN triggers TEXT;
+CREATE INDEX runs_by_status ON runs (status);
+CREATE INDEX runs_by_end ON runs (finished_at)
+"""
+"""What stays undone, what is still to be undone, and what a run was for. The indexes keep a pass cheap next to many runs."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO)
 SCHEMA_VERSION: Final = len(STEPS)

@@ -83,7 +83,7 @@ LEDGER: Final = _table(
 LEDGER_SEEN: Final = _table("ledger_seen", "place", "place text", "taken_in bytes?", "left_there bytes?")
 RUNS: Final = _table(
     *("runs", "seq", "seq integer", "id text", "command text", "source text?", "started_at real", "finished_at real?"),
-    *("status text", "summary text?"),
+    *("status text", "summary text?", "environment text?", "triggers text?"),
     numbered=True,
 )
 CHANGES: Final = _table(
@@ -96,6 +96,11 @@ QUARANTINE: Final = _table(
 )
 CONTENDED: Final = _table(
     "contended", "place key label", *_ENTRY, "count integer", "last real", "until real", "digest bytes"
+)
+UNDONE: Final = _table("undone", "place key label", *_ENTRY, "digest bytes", "run text", "since real")
+UNDO_REQUESTS: Final = _table(
+    *("undo_requests", "request store namespace", "request text", *_NAMES, "choice text", "runs text"),
+    *("requested_at real", "run text?", "report text?"),
 )
 REMOVALS: Final = _table("removals", "place key label", *_ENTRY, "since real")
 PARKED: Final = _table(
@@ -123,5 +128,5 @@ DELETIONS: Final = _table("deletions", "id", "id integer", "at real", "count int
 
 TABLES: Final = (
     *(LEDGER, LEDGER_SEEN, RUNS, CHANGES, QUARANTINE, CONTENDED, REMOVALS, PARKED, PAUSES, MEMO, PASSES, DRIFT, DAEMON),
-    *(NOTICES, PLACES, DELETIONS),
+    *(NOTICES, PLACES, DELETIONS, UNDONE, UNDO_REQUESTS),
 )

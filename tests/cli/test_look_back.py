@@ -52,16 +52,37 @@ def test_undo_restores_what_a_run_changed(applied: Repo) -> None:
 
 
 def test_what_is_undone_is_not_drift(applied: Repo) -> None:
-    """An undone change is not drift, as kvsync did it: the next apply does it again, and the help of undo says so."""
+    """An undone change is not drift, as kvsync did it: it is refused until its file changes, and the help of undo says so."""
     applied.write("state/web.yaml", WEB.replace("Hello", "Hi"))
     applied.run("apply", "--yes")
     applied.run("undo", last_run(applied), "--yes")
     applied.run("drift")
     (target,) = applied.json("plan")["targets"]
-    assert [change["class"] for change in target["changes"]] == ["changed"]
+    assert target["changes"] == []
+    assert ["undone: kvsync undo took back run" in refusal["reason"] for refusal in target["refused"]] == [True]
     told = " ".join(applied.run("undo", "--help").stdout.split())
     assert "drift" not in told
-    assert "next apply" in told
+    assert "until their files change" in told
+    applied.run("resume", "local/web", "--key", "greeting")
+    assert applied.json("plan")["summary"]["update"] == 1
+
+
+def test_undo_shows_what_it_would_do(applied: Repo) -> None:
+    """`--dry-run` shows the plan and what cannot be restored, in text and JSON, and changes nothing."""
+    applied.write("state/web.yaml", WEB.replace("Hello", "{value: first-secret, sensitive: true}"))
+    applied.run("apply", "--yes")
+    applied.write("state/web.yaml", WEB.replace("Hello", "{value: second-secret, sensitive: true}").replace("30", "31"))
+    applied.run("apply", "--yes")
+    run, before = last_run(applied), applied.held()
+    shown = applied.run("undo", run, "--dry-run")
+    assert "1 to update" in shown.stdout
+    assert "1 entry cannot be restored" in shown.stderr
+    assert applied.json("undo", "--since", run, "--dry-run")["summary"] | {"unchanged": 0} == {
+        **dict.fromkeys(("create", "renew", "adopt", "delete", "unchanged", "foreign"), 0),
+        "update": 1,
+        "refused": 1,
+    }
+    assert (applied.held(), last_run(applied)) == (before, run)
 
 
 def test_undo_says_that_sensitive_values_are_not_kept(applied: Repo) -> None:

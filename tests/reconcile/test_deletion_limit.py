@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.app.undo import UndoOperation
+from kvsync.app.undo import UndoChoice, UndoOperation, chosen_runs
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
 from kvsync.rendering.words import moment
@@ -167,7 +167,8 @@ async def test_undo_counts(repo: MemoryRepository) -> None:
     run = (await repo.apply()).run
     assert run is not None
     async with repo.open("undo") as workspace:
-        undoing = UndoOperation(workspace, run)
+        chosen = chosen_runs(workspace.state, UndoChoice(run), 0)
+        undoing = UndoOperation(workspace, chosen, workspace.load())
         plan = await undoing.plan()
         assert plan.targets[0].waiting == ("5 of 8 deletes wait: run.max_deletes_per_hour is 3",)
         report = await undoing.apply(plan, lambda: False, lambda _count: None)

@@ -38,16 +38,20 @@ from tests.simulation.virtual import LoopClock, simulate
 EVERY = 60.0
 SAMPLES = 40
 
-CONFIG = """\
+RUNS = 500
+"""Runs that the journal keeps here."""
+
+CONFIG = f"""\
 version: 1
 owner: team-a
 state: ["state/*.yaml"]
-policy: {prune: owned}
+policy: {{prune: owned}}
+journal: {{runs: {RUNS}}}
 stores:
-  calm: {type: sqlite, path: store.db}
-  busy: {type: memory, shared: busy}
-  gone: {type: memory, shared: gone}
-run: {every: 60s, jitter: 0s, watch: false, listen: "127.0.0.1:0"}
+  calm: {{type: sqlite, path: store.db}}
+  busy: {{type: memory, shared: busy}}
+  gone: {{type: memory, shared: gone}}
+run: {{every: 60s, jitter: 0s, watch: false, listen: "127.0.0.1:0"}}
 """
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.state.journal import KEEP_RUNS
+from tests.simulation.passes import RUNS
 from tests.support.command import ROOT
 
 pytestmark = pytest.mark.system  # months of passes
@@ -46,6 +46,6 @@ def test_nothing_adds_up_over_two_thousand_passes(tmp_path: Path) -> None:
     assert life["unchanged"] + life["changed"] + life["failed"] >= 2000
     assert growth(life, "rss") <= 1.03
     assert growth(life, "objects") <= 1.02
-    assert life["changed"] > KEEP_RUNS
-    assert max(sample["runs"] for sample in life["samples"]) <= KEEP_RUNS
+    assert life["changed"] > RUNS
+    assert max(sample["runs"] for sample in life["samples"]) <= RUNS
     assert growth(life, "disk") <= 1.2

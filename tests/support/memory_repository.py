@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kvsync.app import Report, TargetSelection, Workspace, open_workspace
-from kvsync.app.undo import UndoOperation
+from kvsync.app.undo import UndoChoice, UndoOperation, chosen_runs
 from kvsync.model.capabilities import Lifetimes
 from kvsync.model.entry import Identity, OutcomeKind
 from kvsync.model.pass_options import PassOptions
@@ -94,10 +94,12 @@ class MemoryRepository:
             plan = await workspace.plan(TargetSelection(ask=ask or PassOptions()))
             return await workspace.apply(plan, command="test", approvals=approvals)
 
-    async def undo(self, run: str) -> Report:
-        """Take a run back, as a command of its own."""
+    async def undo(self, run: str | UndoChoice) -> Report:
+        """Take a run back, or the runs of a choice, as a command of its own."""
+        choice = run if isinstance(run, UndoChoice) else UndoChoice(run)
         async with self.open("undo") as workspace:
-            undoing = UndoOperation(workspace, run)
+            chosen = chosen_runs(workspace.state, choice, self.clock.now())
+            undoing = UndoOperation(workspace, chosen, workspace.load())
             return await undoing.apply(await undoing.plan(), lambda: False, lambda _count: None)
 
     async def settle(self, keys: Mapping[str, Any] | None = None) -> None:

@@ -80,6 +80,7 @@ class _ApplyOptions:
 
 
 async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
+    from kvsync.app.undo import finish_open
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import insist_on_terminal
     from kvsync.cli.rendered import OutputOptions
@@ -97,6 +98,8 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
     forms = OutputOptions(chosen.output, chosen.json_into, chosen.markdown_into)
     async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)
+        if finished := await finish_open(workspace, loaded):
+            say(f"kvsync: finished an undo that was cut off ({finished} targets)")
         plan = await _plan(workspace, loaded, chosen)
         order = ApplyRequest(
             "apply", forms, settings.style(full=chosen.full), chosen.approvals, asks=asks, tells=settings.tells

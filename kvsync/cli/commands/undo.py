@@ -2,54 +2,137 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
+from kvsync.cli.output import say
+from kvsync.errors import LockHeld
+
+if TYPE_CHECKING:
+    from kvsync.app import Report, Workspace
+    from kvsync.app.undo import QueuedUndo, UndoChoice, UndoOperation
+    from kvsync.model.plan import Plan
 
 
 @command(
     "undo",
-    short_help="Revert the changes of a run.",
-    examples=("undo 20260131-120000-123", "undo 20260131-120000-123 --yes -o json"),
+    short_help="Revert the changes of a run, or of all runs of a commit.",
+    examples=(
+        "undo 20260131-120000-123 --dry-run",
+        "undo 20260131-120000-123 --yes -o json",
+        "undo --commit 3f2a91c",
+        "undo --since 20260131-120000-123 --trigger files",
+    ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
-@click.argument("run")
+@click.argument("run", required=False)
+@click.option("--commit", metavar="SHA", help="Undo all runs that applied this commit (the start of its hash).")
+@click.option("--since", metavar="RUN", help="Undo this run and all later ones; a duration such as 2h works too.")
+@click.option("--trigger", metavar="NAME", help="With --commit or --since: only runs of this trigger (kvsync history).")
+@options.dry_run
 @options.yes
 @options.output("text", "json", "markdown")
 @options.full
-def undo(settings: GlobalOptions, run: str, yes: bool, output: str, full: bool) -> Exit:
-    """Restore the entries that RUN wrote or deleted (kvsync history lists the runs; the start of an id is enough). Entries that
-    changed since are reported as stale and left unchanged. Sensitive values are not kept, so they cannot be restored.
+def undo(settings: GlobalOptions, run: str | None, commit: str | None, **chosen: Any) -> Exit:
+    """Restore the entries that RUN wrote or deleted (kvsync history lists the runs; the start of an id is enough), or those of
+    all runs of a commit, taken back as one. Entries that changed since are reported as stale and left unchanged. Sensitive
+    values are not kept, so they cannot be restored; the plan says so before anything is done.
 
-    The next apply makes the same changes again, so revert the files too, or pause the target.
+    Undone entries stay as they are until their files change, or until kvsync resume TARGET --key GLOB lets go of them. Next to
+    a running daemon, the daemon carries out the undo.
     """
-    return opening.run(_undo(settings, run, yes=yes, output=output, full=full))
+    from kvsync.app.undo import UndoChoice
+
+    choice = UndoChoice(run, commit, chosen.pop("since"), chosen.pop("trigger"))
+    return opening.run(_undo(settings, choice, _Answer(**chosen)))
 
 
-async def _undo(settings: GlobalOptions, run: str, *, yes: bool, output: str, full: bool) -> Exit:
-    from kvsync.app.interruption import interruptible
-    from kvsync.app.undo import UndoOperation
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    dry_run: bool
+    yes: bool
+    output: str
+    full: bool
+
+
+async def _undo(settings: GlobalOptions, choice: UndoChoice, how: _Answer) -> Exit:
+    held: LockHeld | None = None
+    if not how.dry_run:
+        try:
+            async with opening.workspace(settings, writing="undo", fetches=False) as workspace:
+                return await _carry_out(settings, workspace, choice, how, None)
+        except LockHeld as error:
+            held = error
+    async with opening.workspace(settings, fetches=False) as workspace:
+        return await _carry_out(settings, workspace, choice, how, held)
+
+
+async def _carry_out(
+    settings: GlobalOptions, workspace: Workspace, choice: UndoChoice, how: _Answer, held: LockHeld | None
+) -> Exit:
+    from kvsync.app.undo import QueuedUndo, UndoOperation, chosen_runs, finish_open
     from kvsync.cli import confirm
     from kvsync.cli import rendered as shown
-    from kvsync.cli.progress import progress
-    from kvsync.model.plan import summary
-    from kvsync.rendering.words import summed_up
 
-    style, in_text = settings.style(full=full), output == "text"
-    async with opening.workspace(settings, writing="undo", fetches=False) as workspace:
-        workspace.load()  # so that sensitive values are known, and hidden
-        undoing = UndoOperation(workspace, run)
-        confirm.insist_on_terminal("undo", yes=yes)
-        plan = await undoing.plan()
-        has_work = any(target.changes for target in plan.targets)
-        if in_text or (has_work and not yes):
-            shown.show_plan_text(plan, style, to_stderr=not in_text)
-        if has_work and not yes:
-            confirm.confirm(f"Undo {undoing.run.id}: {summed_up(summary(plan.targets))}?")
-        with interruptible() as stop, progress("undoing", sum(len(one.changes) for one in plan.targets)) as bar:
-            report = await undoing.apply(plan, stop.asked.is_set, bar.advance)
-        shown.show_report(report, (), workspace.state.seal, shown.OutputOptions(output), style)
-    return of_signal(stop.reason) if stop.reason else of_reports(report.targets, problems=False, held=())
+    loaded = workspace.load()  # what the files ask; sensitive values are known then, and hidden
+    chosen = chosen_runs(workspace.state, choice, workspace.clock.now())
+    operation = UndoOperation(workspace, chosen, loaded)
+    queued = QueuedUndo(workspace, operation) if held is not None else None
+    if queued is not None and held is not None:
+        queued.check(held)
+    if not how.dry_run:
+        confirm.insist_on_terminal("undo", yes=how.yes)
+        if queued is None and (finished := await finish_open(workspace, loaded)):
+            say(f"kvsync: finished an undo that was cut off ({finished} targets)")
+    plan = await operation.plan()
+    _preview(settings, operation, plan, how)
+    if how.dry_run:
+        return Exit.DONE
+    report, reason = await _apply(operation, queued, plan)
+    style = settings.style(full=how.full)
+    shown.show_report(report, (), workspace.state.seal, shown.OutputOptions(how.output), style)
+    return of_signal(reason) if reason else of_reports(report.targets, problems=False, held=())
+
+
+def _preview(settings: GlobalOptions, operation: UndoOperation, plan: Plan, how: _Answer) -> None:
+    """Show what would be done, and what cannot be, before anything is; raises NotApproved when a person says no."""
+    from kvsync.app.undo.operation import beyond_undo
+    from kvsync.cli import confirm
+    from kvsync.cli import rendered as shown
+    from kvsync.model.plan import summary
+    from kvsync.rendering.words import count, summed_up
+
+    style, chosen, is_asked = settings.style(full=how.full), operation.chosen, not (how.yes or how.dry_run)
+    has_work = any(target.changes for target in plan.targets)
+    if how.dry_run:
+        shown.show_plan(plan, (), operation.seal, shown.OutputOptions(how.output), style)
+    elif how.output == "text" or (has_work and is_asked):
+        shown.show_plan_text(plan, style, to_stderr=how.output != "text")
+    if len(chosen.runs) > 1:
+        say(f"kvsync: {chosen.text}: {len(chosen.runs):,} runs, {count(len(plan.targets), 'target')}")
+    if lost := beyond_undo(plan):
+        say(
+            f"kvsync: {count(lost, 'entry', 'entries')} cannot be restored, because the journal keeps no sensitive value"
+        )
+    if has_work and is_asked:
+        confirm.confirm(f"Undo {chosen.text}: {summed_up(summary(plan.targets))}?")
+
+
+async def _apply(operation: UndoOperation, queued: QueuedUndo | None, plan: Plan) -> tuple[Report, str | None]:
+    """What became of it, and the signal that ended it early. Next to a daemon, the daemon does it."""
+    from kvsync.app.interruption import interruptible
+    from kvsync.cli.progress import progress
+
+    total = sum(len(one.changes) for one in plan.targets)
+    if queued is None or not total:
+        with interruptible() as stop, progress("undoing", total) as bar:
+            return await operation.apply(plan, stop.asked.is_set, bar.advance), stop.reason
+    targets = sum(bool(one.changes) for one in plan.targets)
+    with interruptible() as stop, progress("waiting for the daemon", targets) as bar:
+        return await queued.apply(plan, stop.asked.is_set, bar.advance), stop.reason

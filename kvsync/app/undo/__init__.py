@@ -1,0 +1,8 @@
+"""Undo of runs: choosing them, a plan to preview, and carrying it out, next to a running daemon too."""
+
+from kvsync.app.undo.choice import ChosenRuns, UndoChoice, chosen_runs
+from kvsync.app.undo.execution import UndoExecution, finish_open
+from kvsync.app.undo.operation import UndoOperation
+from kvsync.app.undo.queue import QueuedUndo
+
+__all__ = ["ChosenRuns", "QueuedUndo", "UndoChoice", "UndoExecution", "UndoOperation", "chosen_runs", "finish_open"]

@@ -1,0 +1,88 @@
+"""Undo next to a running daemon: the request is recorded, the daemon carries it out, and the command waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from kvsync.app import Report, Workspace
+from kvsync.app.undo.operation import UndoOperation
+from kvsync.errors import KvsyncError, LockHeld
+from kvsync.model.entry import Action, Identity, Outcome, OutcomeKind
+from kvsync.model.plan import Plan, TargetPlan, TargetReport
+from kvsync.state import UndoRequest
+
+WAIT: Final = 600.0
+"""Seconds that a command waits for the daemon."""
+
+_LOOK: Final = 0.2
+
+
+class QueuedUndo:
+    """An undo that the daemon carries out."""
+
+    def __init__(self, workspace: Workspace, operation: UndoOperation) -> None:
+        self._workspace, self._operation = workspace, operation
+
+    def check(self, held: LockHeld) -> int:
+        """The process of the daemon that may write here. Raises the given LockHeld when another process holds the lock,
+        KvsyncError when the daemon must not write."""
+        daemon, writer = self._workspace.state.passes.daemon(), self._workspace.state.writer()
+        if daemon is None or daemon.pid != writer:
+            raise held
+        if daemon.lease is not None and not daemon.lease.leads:
+            leader = daemon.lease.leader or "not known"
+            raise KvsyncError(
+                f"this replica stands by and writes nothing; run kvsync undo next to the leader ({leader})"
+            )
+        return daemon.pid
+
+    async def apply(self, plan: Plan, stop: Callable[[], bool], done: Callable[[int], None]) -> Report:
+        """Ask the daemon and wait for it. Stopped, it takes back what the daemon has not begun. Raises KvsyncError when the
+        daemon does not answer, StateDirError."""
+        state = self._workspace.state
+        request = self._operation.submit(plan)
+        state.wake()
+        rows = await self._wait(request, stop, done)
+        if stop():
+            state.undo_requests.withdraw(request)
+        reports = {one.target: one for one in rows}
+        untold = {one.plan.target: one for one in self._operation.unchanged(plan).targets}
+        told = [
+            _report(one, reports[one.target].report) if one.target in reports else untold[one.target]
+            for one in plan.targets
+        ]
+        run = next((one.run for one in rows if one.run), None)
+        return Report(plan, tuple(told), run)
+
+    async def _wait(self, request: str, stop: Callable[[], bool], done: Callable[[int], None]) -> list[UndoRequest]:
+        """The rows of a request once all are done, or someone asks to stop. Raises KvsyncError."""
+        state, left, seen = self._workspace.state, WAIT, 0
+        while True:
+            rows = state.undo_requests.of(request)
+            finished = sum(one.report is not None for one in rows)
+            done(finished - seen)
+            seen = finished
+            if finished == len(rows) or stop():
+                return rows
+            if state.writer() is None:
+                ended = "the daemon ended before it finished the undo"
+                raise KvsyncError(f"{ended}; the next kvsync apply or run finishes it")
+            if left <= 0:
+                late = f"the daemon has not finished the undo within {WAIT:.0f} s"
+                raise KvsyncError(f"{late}; it goes on, and kvsync history shows when it is done")
+            left -= _LOOK
+            await asyncio.sleep(_LOOK)
+
+
+def _report(plan: TargetPlan, data: dict[str, Any] | None) -> TargetReport:
+    if data is None:
+        why = "withdrawn before the daemon began"
+        left = tuple(Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, why) for one in plan.changes)
+        return TargetReport(plan, left)
+    outcomes = tuple(
+        Outcome(Identity(key, label), Action(action), OutcomeKind(kind), error)
+        for key, label, action, kind, error in data["outcomes"]
+    )
+    return TargetReport(plan, outcomes, data["error"])

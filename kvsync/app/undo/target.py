@@ -1,0 +1,108 @@
+"""Undo in one target: reads its entries where the runs wrote them, and plans what is restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kvsync.app import Workspace
+from kvsync.app.undo.records import newer_run
+from kvsync.apply.invert import InvertedRun, undo_changes
+from kvsync.errors import PermanentError, StoreError
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.digest import target_digest
+from kvsync.model.entry import Change, Class, Content, Outcome, OutcomeKind, Refusal, Target, identity_order
+from kvsync.model.place import LocatedTarget
+from kvsync.model.plan import TargetPlan
+from kvsync.planning.cost import cost_of
+from kvsync.planning.pass_target import PassTarget
+from kvsync.reconcile import empty_plan
+from kvsync.reconcile.observer import Observer
+from kvsync.state import ChangeRecord
+from kvsync.state.rows import name_key
+
+_CANNOT = frozenset({OutcomeKind.STALE, OutcomeKind.REFUSED, OutcomeKind.SKIPPED})
+
+
+class TargetUndo:
+    """What undoing some changes, oldest first, comes to in their target. `outcomes` are of what cannot or need not be restored,
+    `subject` is the target at its place; both are there once it is planned."""
+
+    def __init__(self, workspace: Workspace, target: Target, records: Sequence[ChangeRecord]) -> None:
+        self._workspace, self._state = workspace, workspace.state
+        self.target, self.records = target, records
+        self.outcomes: tuple[Outcome, ...] = ()
+        self.subject: PassTarget | None = None
+
+    async def plan(self) -> TargetPlan:
+        """What would be done; why nothing can be is in the plan's `error`. Raises StateDirError."""
+        store = self._workspace.stores.get(self.target.store)
+        if store is None:
+            error = f"the configuration no longer has a store {self.target.store!r}"
+            digest = target_digest(self._state.digest_key, self.target, None, ())
+            return TargetPlan(self.target, "", digest, error=error)
+        try:
+            subject = await self._locate()
+            observer = Observer(store, subject, self._state)
+            found = await observer.read_some(list(dict.fromkeys(record.identity for record in self.records)))
+        except StoreError as error:
+            offline = LocatedTarget(self.target, store.place(self.target.namespace))
+            return replace(empty_plan(self._state.digest_key, offline, store.capabilities.type), error=str(error))
+        fresh = {identity: observer.shown(actual, None) for identity, actual in found.items()}
+        now, owner = self._workspace.clock.now(), self._workspace.config.owner
+        undone = undo_changes(self.records, fresh, store.capabilities, owner, now, observer.unread)
+        self.subject, self.outcomes = subject, tuple(map(self.explained, undone.outcomes))
+        return self._as_plan(subject.located, store.capabilities, undone)
+
+    async def _locate(self) -> PassTarget:
+        """The target where the runs wrote it. Raises PermanentError when its names lead to another place now, StoreError."""
+        subject = await self._workspace.locate(self.target)
+        places = {record.place for record in self.records} - {subject.key, name_key(self.target)}
+        if places:
+            known = self._state.places.known(self.target)
+            was = f"was {known.previous}, " if known is not None and known.previous else ""
+            raise PermanentError(
+                f"{self.target} is now another store than the one that the run wrote to ({was}is {subject.located.place});"
+                " nothing is changed there; point the name back to the old store to undo this run"
+            )
+        return subject
+
+    def explained(self, outcome: Outcome) -> Outcome:
+        """A conflict with the run that caused it, where it was kvsync itself."""
+        if outcome.kind is not OutcomeKind.STALE:
+            return outcome
+        runs = list(dict.fromkeys(record.run for record in self.records))
+        run = newer_run(self._state, runs, self.target, outcome.identity)
+        return outcome if run is None else replace(outcome, error=f"{outcome.error}; run {run} changed it")
+
+    def _as_plan(self, located: LocatedTarget, can: Capabilities, undone: InvertedRun) -> TargetPlan:
+        causes = {record.identity: record.cause for record in self.records}
+        told = (replace(step.change, reasons=_reasons(step.change)) for step in undone.steps)
+        changes = tuple(sorted(told, key=lambda one: identity_order(one.identity)))
+        refused = tuple(
+            Refusal(
+                one.identity,
+                Class.CONFLICT if one.kind is OutcomeKind.STALE else causes[one.identity],
+                one.action,
+                one.error or "",
+            )
+            for one in self.outcomes
+            if one.kind in _CANNOT
+        )
+        digest = target_digest(self._state.digest_key, *located, changes, refused)
+        same = sum(one.kind is OutcomeKind.UNCHANGED for one in self.outcomes)
+        target, place = located
+        plan = TargetPlan(target, can.type, digest, place, changes=changes, refused=refused, unchanged=same)
+        return replace(plan, cost=cost_of(plan, can))
+
+
+def _reasons(change: Change) -> tuple[str, ...]:
+    """What differs between an entry and what it was."""
+    now = change.before.content if change.before else None
+    then = change.after.content if change.after else None
+    if now is None or then is None:
+        return ()
+    return tuple(name for name in Content._fields if getattr(now, name) != getattr(then, name)) or (
+        "expires_at",
+        "mark",
+    )
