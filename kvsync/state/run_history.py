@@ -84,7 +84,9 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
     """SQL conditions, all of constants, with the parameters for them."""
     found: list[tuple[str, tuple[Any, ...]]] = []
     if wanted.commit is not None:
-        found.append(("source IS NOT NULL AND substr(source, 1, length(CAST(? AS TEXT))) = ?", (wanted.commit, wanted.commit)))
+        found.append(
+            ("source IS NOT NULL AND substr(source, 1, length(CAST(? AS TEXT))) = ?", (wanted.commit, wanted.commit))
+        )
     if wanted.since_run is not None:
         found.append(("seq >= (SELECT seq FROM runs WHERE id = ?)", (wanted.since_run,)))
     if wanted.since is not None:
