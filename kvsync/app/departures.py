@@ -22,7 +22,9 @@ def staying(plan: TargetPlan) -> TargetPlan:
 
 
 def leaving(plan: TargetPlan) -> TargetPlan:
-    """What of a plan moves to other targets."""
+    """What of a plan moves to other targets; the plan itself where that is everything."""
+    if all(map(_departs, plan.changes)):
+        return plan
     return replace(plan, changes=tuple(filter(_departs, plan.changes)), refused=(), reported=())
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kvsync.desired import DesiredState
 from kvsync.model.entry import Target
+from kvsync.model.place import Place
 from kvsync.state import StateDir
 
 
-def unmanaged_targets(state: StateDir, loaded: DesiredState) -> tuple[tuple[Target, int], ...]:
+def unmanaged_targets(
+    state: StateDir, loaded: DesiredState, places: Iterable[Place] = ()
+) -> tuple[tuple[Target, int], ...]:
     """Each such target with the number of its entries, by the ledger of this state directory. Nothing while it is not known
-    what the files name. A former name of a place that the files name otherwise does not count. Raises StateDirError."""
+    what the files name. A former name of a place that the files name otherwise does not count: `places` are those that the
+    managed targets were just found to lead to. Raises StateDirError."""
     if loaded.hold_all:
         return ()
     known = state.places.all()
     managed = {record.place for target, record in known.items() if target in loaded.managed}
+    managed |= {place.key for place in places}
     found = []
     for target, record in sorted(known.items()):
         if target not in loaded.managed and record.place not in managed:

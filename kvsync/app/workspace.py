@@ -58,7 +58,7 @@ class Workspace:
     def __init__(
         self,
         config: Config,
-        stores: Mapping[str, Store],
+        stores: dict[str, Store],
         source: Source,
         pass_context: PassContext,
         redactor: Redactor,
@@ -76,6 +76,11 @@ class Workspace:
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
         }
+
+    def attach(self, name: str, store: Store) -> None:
+        """Know one more store, which the configuration does not name, until the workspace is closed."""
+        self.stores[name] = store
+        self._paces[name] = Pace.of(store.capabilities, store.config.concurrency)
 
     def load(self, environment: str | None = None) -> DesiredState:
         """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
@@ -146,7 +151,8 @@ class Workspace:
         make = partial(make_plan, self.state.digest_key, self.config.owner, plans, stats, files.source)
         plan = await off_loop(make, sum(len(one.changes) + len(one.refused) for one in plans))
         if len(targets) == len(files.managed) and not ask.keys and self.pass_context.shard is None:
-            plan = replace(plan, unmanaged=unmanaged_targets(self.state, files))
+            places = [one.place for one in plans if one.place is not None]
+            plan = replace(plan, unmanaged=unmanaged_targets(self.state, files, places))
         if self.pass_context.writable and not ask.keys:
             with self.pass_context.remembering():
                 self._parking.keep(plan)

@@ -172,6 +172,21 @@ class TargetLedger:
         self._state.ledger.forget(self._key)
         return None
 
+    async def retire(self, gone: Iterable[Identity], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
+        """Forget the entries `gone`. The ledger in the store goes with the last entry; one that belongs to another target
+        by now stays. Returns why the store's ledger could not be changed. Raises StateDirError."""
+        self._state.ledger.record(self._key, {}, gone)
+        if self._keeper is None:
+            return None
+        keeper, patience = self._keeper, _patience(pace, clock, stop)
+        try:
+            found = read_ledger(await _patiently(lambda: self._read_again(keeper), patience), self._subject)
+            if found.is_whole and not self._rows():
+                await _patiently(lambda: keeper.remove_ledger(self._target.namespace), patience)
+        except StoreError as error:
+            return f"the ledger could not be removed from the store: {error}"
+        return await self.leave(pace, clock, stop) if found.is_whole and self._rows() else None
+
     async def _leave(self, keeper: LedgerKeeping, now: float, patience: RetryState, announced: Rows) -> None:
         """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
         `announced`."""

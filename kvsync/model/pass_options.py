@@ -14,7 +14,8 @@ class PassOptions:
     `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
     seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
     deferred entries (quarantined or contended) are tried too. `from_owner` is another owner whose entries are taken over. With
-    `releases`, ownership of everything that is ours is given up.
+    `releases`, ownership of everything that is ours is given up. Without `leaves_ledger`, a ledger that the store keeps is
+    read, and not written.
     """
 
     deep: bool = False
@@ -25,3 +26,4 @@ class PassOptions:
     retry: bool = False
     from_owner: str | None = None
     releases: bool = False
+    leaves_ledger: bool = True

@@ -403,6 +403,8 @@ class TargetPass:
         return await self._observer.ledger.give_up(kept, pace, self._context.clock, stop)
 
     async def _leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
+        if not self._ask.leaves_ledger:
+            return None
         error = await self._observer.ledger.leave(pace, self._context.clock, stop)
         if error is not None:
             self._memory.drop_memo()

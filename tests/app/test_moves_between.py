@@ -132,6 +132,15 @@ async def test_a_pass_of_the_old_target_alone_waits_for_the_new_one(
     assert outcomes(await apply("web")) == {"a": "applied", "b": "applied"}
 
 
+async def test_what_is_refused_is_reported_next_to_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts that a plan is applied in leave nothing out of its report."""
+    found = await moving(tmp_path, monkeypatch, policy="{adopt: never}")
+    found.state(LEFT.replace("stays: here", "stays: here, theirs: x"))
+    assert outcomes(await found.apply())["theirs"] == "refused"
+    found.state(LEFT.replace("stays: here", "stays: gone, theirs: x"))
+    assert outcomes(await found.apply()) == {"stays": "applied", "theirs": "refused"}
+
+
 async def test_two_targets_can_exchange_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are written first, and both old keys go then."""
     found = MemoryRepository(tmp_path, monkeypatch)

@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 
 @command(
     "transfer",
-    short_help="Take over the entries of another owner, for example after a change of owner.",
-    examples=("transfer --from-owner old-team --dry-run", "transfer --from-owner old-team --yes --target edge/web"),
-    exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
+    short_help="Take over entries after owner, store, namespace or key_format changed.",
+    examples=(
+        "transfer --from-owner old-team --dry-run",
+        "transfer --from-owner old-team --yes --target edge/web",
+        "transfer --from-key-format '{namespace}:{key}' --target edge --dry-run",
+        "transfer --from-store edge-old --yes",
+        "transfer --from-namespace shop-2025 --target edge/shop --yes",
+    ),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED, Exit.USAGE),
 )
-@click.option("--from-owner", metavar="OWNER", required=True, help="The owner whose entries are taken over.")
+@click.option("--from-owner", metavar="OWNER", help="The owner whose entries are taken over.")
+@click.option("--from-store", metavar="NAME", help="The store that holds the entries until now, or its former name.")
+@click.option("--from-namespace", metavar="NS", help="The namespace that holds the entries until now.")
+@click.option("--from-key-format", metavar="FORMAT", help="The key_format that the entries were written with.")
 @options.targets
 @options.keys
 @options.yes
@@ -29,15 +38,40 @@ if TYPE_CHECKING:
 @options.output("text", "json", "markdown")
 @options.full
 def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
-    """Mark the entries of another owner as owned by kvsync, where the files define them. No value changes: what differs from
-    the files is updated by the next apply, under the guards of its policy. Entries that no file defines stay with their owner.
+    """Take over entries that the files define, after the owner, the store, the namespace or the key_format changed.
 
-    A mark that the other owner made for another place or key (a copy) is not taken over. Stop the other kvsync first: it
-    reports the entries as taken from then on.
+    With --from-owner, the entries of another owner are marked as owned by kvsync where they are. No value changes: what differs
+    from the files is updated by the next apply. A mark that the other owner made for another place or key (a copy) is not taken
+    over. Stop the other kvsync first.
+
+    With the other options, what kvsync wrote at the former place is copied to the present one, as it is, read back, and only
+    then deleted there: readers never see a gap. A store of which only the name changed needs nothing. Entries that no file
+    defines, and entries of others, stay.
     """
+    from kvsync.app.relocation import FormerPlace
+
+    former = FormerPlace(*(chosen.pop(f"from_{one}") for one in ("store", "namespace", "key_format")))
+    is_moved = former != FormerPlace()
+    if is_moved is (chosen["from_owner"] is not None):
+        raise click.UsageError("use --from-owner, or one of --from-store, --from-namespace and --from-key-format")
+    if former.namespace is not None and len(chosen["targets"]) != 1:
+        raise click.UsageError(
+            "--from-namespace needs one --target STORE/NS, the namespace that the entries are in from now on"
+        )
+    if is_moved and chosen["keys"]:
+        raise click.UsageError("--key works with --from-owner only")
+    if is_moved:
+        return _relocate(settings, former, chosen)
     from kvsync.cli.take_over import TakeoverRequest, take_over
 
     return opening.run(take_over(settings, TakeoverRequest("transfer", _is_taken, **chosen)))
+
+
+def _relocate(settings: GlobalOptions, former: Any, chosen: dict[str, Any]) -> Exit:
+    from kvsync.cli.relocate import RelocationRequest, relocate
+
+    wanted = {name: chosen[name] for name in ("targets", "yes", "dry_run", "output", "full")}
+    return opening.run(relocate(settings, RelocationRequest(former, **wanted)))
 
 
 def _is_taken(change: Change) -> bool:

@@ -1,0 +1,190 @@
+"""Moving on: entries follow their target to another store, namespace or key format, without a gap and without a loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvsync.app import Report
+from kvsync.app.relocation import FormerPlace, Relocation
+from kvsync.errors import PermanentError, UsageError
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import Target
+from kvsync.model.plan import Plan
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
+from tests.support.stores import KINDS
+
+KINDS_OF_STORES = pytest.mark.parametrize("kind", KINDS)
+ENTRIES = {
+    "a": "one",
+    "secret": "{value: hidden, sensitive: true}",
+    "mortal": "{value: x, ttl: 7d}",
+    "seed": "{value: first, mode: create-only}",
+}
+NEW_FORMAT = ", key_format: 'v2.{key}'"
+WEB = Target("main", "web")
+PLAIN = FormerPlace(key_format="{key}")
+
+
+async def transferred(
+    found: MemoryRepository, former: FormerPlace, target: Target = WEB
+) -> tuple[Plan, Report, list[str]]:
+    """Transfer one target, as a command of its own: the plan, what became of it, and what was noted."""
+    async with found.open("transfer") as workspace:
+        relocation = Relocation(workspace, workspace.load(), former)
+        plan = await relocation.plan([target])
+        report = await workspace.apply(plan, command="transfer")
+        assert await relocation.finish() == []
+        return plan, report, relocation.notes
+
+
+async def reformatted(folder: Path, patch: pytest.MonkeyPatch, kind: str) -> MemoryRepository:
+    """A repository whose key format has just changed; `seed` has another value in the store by now."""
+    found = MemoryRepository(folder, patch, kind)
+    found.server.write("web", "theirs", b"x")
+    await found.settle(ENTRIES)
+    found.edit("seed", "grown")
+    found.clock.advance(KINDS[kind].capabilities.settle)
+    found.configure(options=NEW_FORMAT)
+    return found
+
+
+def held(found: MemoryRepository) -> dict[str, str]:
+    """What the namespace holds, by remote key."""
+    return {one.key: content.value.decode() for one, content in found.server.contents("web").items()}
+
+
+UNPROVEN = {"v2.a": "one", "v2.secret": "hidden", "v2.mortal": "x", "seed": "grown", "theirs": "x"}
+"""Where only a ledger says what is ours, an entry with other content than kvsync wrote is not proven ours, and stays."""
+NEW = {"v2.a": "one", "v2.secret": "hidden", "v2.mortal": "x", "v2.seed": "grown", "theirs": "x"}
+
+
+def lost(found: MemoryRepository) -> set[str]:
+    """Values that readers of either key would miss."""
+    return {"one", "hidden", "x", "grown"} - set(held(found).values())
+
+
+@KINDS_OF_STORES
+async def test_entries_follow_a_new_key_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """On every kind of store: each is copied as it is in the store, and its old key goes only when the copy is there. Nothing
+    is left of the old keys in the ledgers, entries of others stay, and the next plan is empty."""
+    found = await reformatted(tmp_path, monkeypatch, kind)
+    gaps: list[set[str]] = []
+    for _ in range(40):
+        found.server.before_change(lambda: gaps.append(lost(found)))
+    _, report, _ = await transferred(found, PLAIN)
+    found.server.heal()
+    moved = NEW if KINDS[kind].capabilities.marks is Marks.STORE else UNPROVEN
+    assert held(found) == moved
+    assert not any(gaps)
+    assert {name: kind for name, kind in outcomes(report).items() if kind != "applied"} == (
+        {} if moved is NEW else {"seed": "refused"}
+    )
+    found.clock.advance(KINDS[kind].capabilities.settle)
+    assert rows(await found.plan(writing="test")) == ([] if moved is NEW else [("create", "new", "seed")])
+
+
+@KINDS_OF_STORES
+async def test_a_transfer_stopped_at_any_write_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whichever write the store stops at, every value is there under one of its keys, and the next transfer finishes."""
+    for number in range(0, 8, 3):
+        (tmp_path / str(number)).mkdir()
+        found = MemoryRepository(tmp_path / str(number), monkeypatch, kind)
+        await found.settle({"a": "one", "b": "two"})
+        found.configure(options=NEW_FORMAT)
+        writes = 0
+
+        def interrupt() -> None:
+            nonlocal writes
+            writes += 1
+            if writes > number:  # noqa: B023 - called before the next round
+                raise PermanentError("the store is gone")
+
+        found.server.before_change(interrupt, times=99)
+        async with found.open("transfer") as workspace:
+            relocation = Relocation(workspace, workspace.load(), PLAIN)
+            await workspace.apply(await relocation.plan([Target("main", "web")]), command="transfer")
+        assert {"one", "two"} <= set(held(found).values())
+        found.server.heal()
+        found.clock.advance(KINDS[kind].capabilities.settle)
+        await transferred(found, PLAIN)
+        assert held(found) == {"v2.a": "one", "v2.b": "two"}
+        found.clock.advance(KINDS[kind].capabilities.settle)
+        assert rows(await found.plan(writing="test")) == []
+
+
+@KINDS_OF_STORES
+async def test_keys_that_stay_the_same_are_marked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Two formats can give an entry one remote key: it must not be deleted as the old one of the two."""
+    found = MemoryRepository(tmp_path, monkeypatch, kind)
+    found.configure(options=", key_format: 'web.{key}'")
+    await found.settle({"a": "one", "b": "two"})
+    found.configure(options=", key_format: '{namespace}.{key}'")
+    plan, report, _ = await transferred(found, FormerPlace(key_format="web.{key}"))
+    assert [(change.action.value, change.identity.key) for one in plan.targets for change in one.changes] == [
+        ("adopt", "a"),
+        ("adopt", "b"),
+    ]
+    assert is_clean(report)
+    assert held(found) == {"web.a": "one", "web.b": "two"}
+    found.clock.advance(KINDS[kind].capabilities.settle)
+    assert rows(await found.plan(writing="test")) == []
+    async with found.open(None) as workspace:
+        places = {str(target): one.place for target, one in workspace.state.places.all().items()}
+        assert workspace.state.ledger.all(places["main (key_format web.{key})/web"]) == {}
+
+
+async def test_entries_follow_to_another_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no file names stays, and is told; a namespace that the files still name is an error."""
+    found = MemoryRepository(tmp_path, monkeypatch)
+    await found.settle({"a": "one", "b": "two"})
+    former = FormerPlace(namespace="web")
+    text = "store: main\nnamespace: shop\nkeys: {a: one}\n"
+    found.state(text, "shop.yaml")
+    with pytest.raises(UsageError, match="the files still name it"):
+        await transferred(found, former, Target("main", "shop"))
+    (found.root / "state/web.yaml").unlink()
+    plan, report, _ = await transferred(found, former, Target("main", "shop"))
+    assert is_clean(report)
+    assert plan.targets[0].notes == (
+        "1 entry of main/web stay there, because no file names them; see kvsync list --orphans",
+    )
+    assert held(found) == {"b": "two"}
+    assert found.server.contents("shop").keys() == {("a", None)}
+
+
+async def test_what_the_target_holds_already_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an apply at the new place, the old entries only have to go; entries of others there keep theirs from going."""
+    found = MemoryRepository(tmp_path, monkeypatch)
+    await found.settle({"a": "one", "b": "two"})
+    found.edit("a", "drifted")
+    found.configure(options=NEW_FORMAT)
+    found.server.write("web", "v2.b", b"someone else's")
+    await found.apply()
+    _, report, _ = await transferred(found, PLAIN)
+    assert outcomes(report)["b"] == "skipped"
+    assert held(found) == {"v2.a": "one", "v2.b": "someone else's", "b": "two"}
+
+
+async def test_a_renamed_store_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State and marks are kept by place, so that only the name changes; a plan does not take the old name for orphans."""
+    found = MemoryRepository(tmp_path, monkeypatch)
+    await found.settle({"a": "one"})
+    text = (found.root / "kvsync.yaml").read_text()
+    (found.root / "kvsync.yaml").write_text(text.replace("  main:", "  other:"))
+    found.state("store: other\nnamespace: web\nkeys: {a: one}\n")
+    plan = await found.plan_all()
+    assert (rows(plan.targets[0]), plan.unmanaged) == ([], ())
+    async with found.open(None) as workspace:
+        relocation = Relocation(workspace, workspace.load(), FormerPlace(store="main"))
+        assert (await relocation.plan([Target("other", "web")])).targets == ()
+        assert relocation.notes == [
+            "main/web is now other/web: state and marks are kept by place, so nothing has to be moved"
+        ]
+        with pytest.raises(UsageError, match="nor the state directory knows this store"):
+            await Relocation(workspace, workspace.load(), FormerPlace(store="mian")).plan([Target("other", "web")])
