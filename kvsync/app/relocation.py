@@ -36,7 +36,7 @@ _EVERYTHING = Guard(max_delete_pct=100, max_update_pct=100, max_deletes=10**9)
 
 _SOURCE_POLICY = Policy(Prune.OWNED, Adopt.NEVER, guard=_EVERYTHING)
 _TARGET_POLICY = Policy(Prune.OFF, Adopt.IF_EQUAL, guard=_EVERYTHING)
-_ASK = PassOptions(deep=True, leaves_ledger=False)
+_ASK = PassOptions(deep=True, allow_protected=True, leaves_ledger=False)
 
 
 @dataclass(frozen=True, slots=True)

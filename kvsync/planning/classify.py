@@ -154,7 +154,7 @@ def _taken(entry: Entry, actual: Actual, owner: str) -> Verdict:
 
 def _transferred(entry: Entry, actual: Actual, mark: Mark, rules: Rules) -> Verdict:
     """Give an entry of the owner that is taken over our mark, and leave its content: what differs is then a change."""
-    if entry.mode is not Mode.ENFORCE:
+    if entry.mode is Mode.OBSERVE:
         return _looked_at(entry, actual)
     former = replace(rules.signer, owner=mark.owner)
     if not mark.is_recorded and former.proof(actual.identity, mark) is Proof.NONE:
