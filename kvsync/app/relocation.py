@@ -1,6 +1,6 @@
 """Moves what kvsync owns from a former place of a target to its present one: after a store, namespace or `key_format` changed.
 
-source   what is proven to be ours at the former place, and the files still name
+source   what is proven to be ours at the previous place, and the files still name
 target   copied from the source where it lacks them; marked where both names lead to the same remote key
 source   each old entry is deleted once its copy was read back and is ours
 """

@@ -140,7 +140,7 @@ async def test_keys_that_stay_the_same_are_marked_again(
 
 
 async def test_entries_follow_to_another_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no file names stays, and is told; a namespace that the files still name is an error."""
+    """What no file names stays, and is reported; a namespace that the files still name is an error."""
     found = MemoryRepository(tmp_path, monkeypatch)
     await found.settle({"a": "one", "b": "two"})
     former = FormerPlace(namespace="web")

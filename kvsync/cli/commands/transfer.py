@@ -44,7 +44,7 @@ def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
     from the files is updated by the next apply. A mark that the other owner made for another place or key (a copy) is not taken
     over. Stop the other kvsync first.
 
-    With the other options, what kvsync wrote at the former place is copied to the present one, as it is, read back, and only
+    With the other options, what kvsync wrote at the previous place is copied to the present one, as it is, read back, and only
     then deleted there: readers never see a gap. A store of which only the name changed needs nothing. Entries that no file
     defines, and entries of others, stay.
     """
