@@ -131,7 +131,7 @@ class Relocation:
             raise UsageError(f"{former}: neither kvsync.yaml nor the state directory knows this store; {hint}")
         if now is not None and before.place != now.place:
             raise UsageError(
-                f"{former} was {before.description}, and {target} is {now.description}; to copy from there, add the former"
+                f"{former} was {before.description}, and {target} is {now.description}; to copy from there, add the previous"
                 f" configuration of the store to kvsync.yaml, as {former.store}"
             )
         self.notes.append(f"{former} is now {target}: state and marks are kept by place, so nothing has to be moved")
