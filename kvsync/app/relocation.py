@@ -49,7 +49,7 @@ class FormerPlace:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _Relocated:
     """A target and where its entries come from. `moving` are the entries that move, as the target is to hold them; `same` are
     those of them whose remote key is the same on both sides; `refused` are entries that are not proven to be ours, and `left`
     counts those that no file names."""
@@ -67,7 +67,7 @@ class Relocation:
 
     def __init__(self, workspace: Workspace, loaded: DesiredState, former: FormerPlace) -> None:
         self._workspace, self._loaded, self._former = workspace, loaded, former
-        self._pairs: list[_Pair] = []
+        self._pairs: list[_Relocated] = []
         self.notes: list[str] = []
         """What was found that needs no change, as sentences."""
 
@@ -87,7 +87,7 @@ class Relocation:
         errors = [await self._retire(pair) for pair in self._pairs]
         return [error for error in errors if error is not None]
 
-    async def _pair(self, target: Target) -> _Pair | None:
+    async def _pair(self, target: Target) -> _Relocated | None:
         source = self._source(target)
         if source is None:
             return None
@@ -98,7 +98,7 @@ class Relocation:
         if here.key == there.key:
             self.notes.append(f"{source} and {target} are the same place ({here}); nothing has to be moved")
             return None
-        return _Pair(source, target)
+        return _Relocated(source, target)
 
     def _source(self, target: Target) -> Target | None:
         """The target that the entries come from, with its store opened. None where the state says that it is the same place."""
@@ -136,7 +136,7 @@ class Relocation:
             )
         self.notes.append(f"{former} is now {target}: state and marks are kept by place, so nothing has to be moved")
 
-    async def _filled(self, pair: _Pair) -> _Pair:
+    async def _filled(self, pair: _Relocated) -> _Relocated:
         """The pair with what moves: entries of ours at the source that the files name, and the target can still get."""
         empty = Desired(pair.source, {}, {}, digest="", policy=_SOURCE_POLICY)
         plans = await self._workspace.plan(TargetSelection((pair.source,), _ASK), _state({pair.source: empty}))
@@ -151,7 +151,9 @@ class Relocation:
         refused = tuple(one for one in plan.refused if one.identity in desired.entries)
         return replace(pair, moving=kept, same=same, refused=refused, left=len(plan.changes) - len(moving))
 
-    def _copies(self, pair: _Pair, changes: Iterable[Change], desired: Desired) -> Iterator[tuple[Identity, Entry]]:
+    def _copies(
+        self, pair: _Relocated, changes: Iterable[Change], desired: Desired
+    ) -> Iterator[tuple[Identity, Entry]]:
         normalise = self._workspace.stores[pair.target.store].normalise
         for change in changes:
             entry, before = desired.entries.get(change.identity), change.before
@@ -163,10 +165,10 @@ class Relocation:
                 replace(entry, content=content, fingerprint=fingerprint(content), after=(), after_all=False),
             )
 
-    async def _places(self, pair: _Pair) -> tuple[Place, Place]:
+    async def _places(self, pair: _Relocated) -> tuple[Place, Place]:
         return await self._workspace.find_place(pair.source), await self._workspace.find_place(pair.target)
 
-    def _same(self, pair: _Pair, names: Iterable[Identity], source: Place, target: Place) -> frozenset[Identity]:
+    def _same(self, pair: _Relocated, names: Iterable[Identity], source: Place, target: Place) -> frozenset[Identity]:
         """The entries whose remote key is the same on both sides: these must never be deleted."""
         if source.container != target.container:
             return frozenset()
@@ -174,7 +176,7 @@ class Relocation:
         before, now = pair.source.namespace, pair.target.namespace
         return frozenset(name for name in names if old(before, name) == new(now, name))
 
-    async def _held(self, pair: _Pair) -> frozenset[Identity]:
+    async def _held(self, pair: _Relocated) -> frozenset[Identity]:
         """The entries that the target has already, with another content than the source: there the files decide."""
         files = _state({pair.target: self._as_target(pair)})
         (plan,) = (await self._workspace.plan(TargetSelection((pair.target,), _ASK), files)).targets
@@ -182,12 +184,12 @@ class Relocation:
             raise UsageError(f"{pair.target}: {plan.error}")
         return frozenset(one.identity for one in plan.changes if one.action is Action.UPDATE) & pair.moving.keys()
 
-    def _as_target(self, pair: _Pair) -> Desired:
+    def _as_target(self, pair: _Relocated) -> Desired:
         desired = self._loaded.targets.get(pair.target)
         others = {} if desired is None else dict(desired.entries)
         return Desired(pair.target, {**others, **pair.moving}, {}, digest="", policy=_TARGET_POLICY)
 
-    def _files(self, pairs: Iterable[_Pair]) -> DesiredState:
+    def _files(self, pairs: Iterable[_Relocated]) -> DesiredState:
         """What sources and targets are to be after the transfer."""
         found: dict[Target, Desired] = {}
         for pair in pairs:
@@ -198,7 +200,7 @@ class Relocation:
             found[pair.source] = Desired(pair.source, {}, {}, digest="", policy=policy, moved=moved)
         return _state(found)
 
-    def _parts(self, pair: _Pair, plans: Mapping[Target, TargetPlan]) -> Iterator[TargetPlan]:
+    def _parts(self, pair: _Relocated, plans: Mapping[Target, TargetPlan]) -> Iterator[TargetPlan]:
         leaving = pair.moving.keys() - pair.same
         source = self._part(plans[pair.source], lambda one: one.identity in leaving and one.moved_to is not None)
         yield replace(source, refused=(*source.refused, *pair.refused))
@@ -212,7 +214,7 @@ class Relocation:
         cost = cost_of(replace(plan, changes=changes), self._workspace.stores[plan.target.store].capabilities)
         return replace(plan, digest=digest, changes=changes, cost=cost, reported=(), moved_from=None, orphans=0)
 
-    async def _retire(self, pair: _Pair) -> str | None:
+    async def _retire(self, pair: _Relocated) -> str | None:
         """Deleted entries are forgotten already. Those that stayed are, once the target knows them."""
         workspace = self._workspace
         try:
@@ -235,7 +237,7 @@ def _never() -> bool:
     return False
 
 
-def _arrives(pair: _Pair, change: Change) -> bool:
+def _arrives(pair: _Relocated, change: Change) -> bool:
     """True for a copy that is made, and for an entry that stays where it is under a new mark."""
     wanted = Action.ADOPT if change.identity in pair.same else Action.CREATE
     return change.identity in pair.moving and change.action is wanted
