@@ -16,7 +16,8 @@
 
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.context import ApplyOptions, PassContext
-from kvsync.reconcile.target_pass import TargetPass, empty_plan, target_report, withheld
+from kvsync.reconcile.reports import empty_plan, target_report, withheld
+from kvsync.reconcile.target_pass import TargetPass
 
 __all__ = [
     "ApplyOptions",

@@ -6,16 +6,21 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
-from kvsync.apply.ports import ArrivalCheck, DeletionPort
+from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
+from kvsync.apply.store_access import ApplierOptions
 from kvsync.errors import StateDirError
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Desired
 from kvsync.model.pass_limits import PassLimits
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget
 from kvsync.model.shard import Shard
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
+from kvsync.planning.verdict import Rules
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import Pace, RetryPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
 
@@ -47,6 +52,21 @@ class PassContext:
         key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
         return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), key, moved_from)
 
+    def rules(self, desired: Desired, ask: PassOptions, has: Capabilities, subject: PassTarget) -> Rules:
+        """What decides about the entries of a target in this pass, besides the entries themselves."""
+        policy, signer, key = desired.policy, subject.signer, self.state.digest_key
+        return Rules(
+            signer,
+            self.clock.now(),
+            key,
+            policy.prune,
+            ask.adopt or policy.adopt,
+            ask.allow_protected,
+            has.longest,
+            ask.from_owner,
+            ask.releases,
+        )
+
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""
         return nullcontext() if self.writing else suppress(StateDirError)
@@ -63,3 +83,16 @@ class ApplyOptions:
     progress: Callable[[int], None] = lambda _count: None
     deletions: DeletionPort | None = None
     arrived: ArrivalCheck | None = None
+
+    def applier_options(self, replan: Replan, time: TimePort, retry: RetryPolicy) -> ApplierOptions:
+        """The same for the applier of one target."""
+        return ApplierOptions(
+            replan=replan,
+            stop=self.stop,
+            time=time,
+            progress=self.progress,
+            retry=retry,
+            pace=self.pace,
+            deletions=self.deletions,
+            arrived=self.arrived,
+        )

@@ -1,0 +1,57 @@
+"""Plans and reports of targets in which nothing, or not everything, is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kvsync.apply.model import ApplyReport
+from kvsync.model.digest import target_digest
+from kvsync.model.entry import Outcome, OutcomeKind
+from kvsync.model.place import LocatedTarget
+from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.state import Memo
+
+
+def empty_plan(digest_key: bytes, located: LocatedTarget, type_: str) -> TargetPlan:
+    """A plan without changes."""
+    return TargetPlan(located.target, type_, target_digest(digest_key, *located, ()), place=located.place)
+
+
+def as_before(empty: TargetPlan, memo: Memo) -> TargetPlan:
+    """The plan of a target that has not changed since the clean pass that left `memo`."""
+    counts = memo.counts
+    return replace(
+        empty,
+        unchanged=counts["unchanged"],
+        foreign=counts["foreign"],
+        ignored=counts["ignored"],
+        expired=counts["expired"],
+        orphans=counts.get("orphans", 0),
+        next_moment=memo.next_moment,
+    )
+
+
+def applied_report(plan: TargetPlan, report: ApplyReport, error: str | None) -> TargetReport:
+    """The report of a target after its plan was applied: also of what the plan refused or only reported."""
+    return target_report(plan, report, report.outcomes + _unapplied(plan), error)
+
+
+def target_report(
+    plan: TargetPlan, report: ApplyReport, outcomes: tuple[Outcome, ...], error: str | None
+) -> TargetReport:
+    """The report of a target with these outcomes, and with the deletions that wait for the deletion budget."""
+    until = report.grant.budget.free_at if report.grant is not None and report.deletes_waiting else None
+    return TargetReport(plan, outcomes, error, report.deletes_waiting, until)
+
+
+def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:
+    """The report of a target whose plan was not applied."""
+    untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, error or reason) for one in plan.changes]
+    return TargetReport(plan, (*untried, *_unapplied(plan)), error)
+
+
+def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
+    """Outcomes of what a plan refuses or only reports."""
+    refused = [Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason) for one in plan.refused]
+    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "reported only") for one in plan.reported]
+    return (*refused, *reported)

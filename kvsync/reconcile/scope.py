@@ -1,0 +1,48 @@
+"""Which entries of a listing belong to a target, and which of them the policy ignores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Final
+
+from kvsync.model.entry import Desired, Snapshot
+from kvsync.planning.compare import judged_keys, key_matcher
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import NestedNamespaces
+from kvsync.util.background import in_background
+
+_FEW_COMPARISONS: Final = 1_000_000
+"""Characters of patterns times keys that are matched in the event loop, in a few milliseconds. More are matched in a thread."""
+
+
+def own_part(store: Store, snapshot: Snapshot, siblings: Collection[str]) -> Snapshot:
+    """The snapshot without entries of nested targets, whose namespaces are among `siblings`: only their own passes plan
+    them."""
+    if not siblings or not isinstance(store, NestedNamespaces):
+        return snapshot
+    nested_namespace, namespace = store.nested_namespace, snapshot.target.namespace
+    others = {key for key in snapshot.entries if nested_namespace(namespace, key, siblings) is not None}
+    if not others:
+        return snapshot
+    entries = {key: one for key, one in snapshot.entries.items() if key not in others}
+    settled = {key: one for key, one in snapshot.settled.items() if key in entries}
+    return replace(snapshot, entries=entries, settled=settled)
+
+
+async def ignored_keys(desired: Desired, snapshot: Snapshot) -> Callable[[str], bool]:
+    """The test for keys that the policy ignores.
+
+    State files can add patterns, so many of them are matched in a thread: they may cost their own target time, but must not
+    block the event loop.
+    """
+    globs = desired.policy.ignore
+    keys = list(judged_keys(desired, snapshot)) if globs else []
+    if sum(map(len, globs)) * (len(keys) + 1) < _FEW_COMPARISONS:
+        return key_matcher(globs)
+
+    def found() -> frozenset[str]:
+        is_ignored = key_matcher(globs)
+        return frozenset(key for key in keys if is_ignored(key))
+
+    return (await in_background(found)).__contains__

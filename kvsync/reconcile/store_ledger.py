@@ -1,0 +1,64 @@
+"""The ledger that a store keeps of a target, over one pass: announced before writes, and written or given up after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from kvsync.errors import StoreError
+from kvsync.ledger.found import LedgerNotOurs
+from kvsync.ledger.target_ledger import TargetLedger
+from kvsync.model.entry import Change, Identity
+from kvsync.model.plan import TargetPlan
+from kvsync.planning.ledger_only import is_ledger_only
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import ledger_keeper
+from kvsync.stores.pacing import Pace
+
+
+class StoreLedger:
+    """Does nothing for a store that keeps no ledger, except to give up the local one: with `gives_up`, kvsync forgets what it
+    knows of this place."""
+
+    def __init__(self, store: Store, ledger: TargetLedger, *, gives_up: bool) -> None:
+        self._store, self._ledger, self.gives_up = store, ledger, gives_up
+
+    def planned(self, plan: TargetPlan, now: float) -> TargetPlan:
+        """The plan with the cost of the ledger, and with the moment at which the ledger must be renewed."""
+        if ledger_keeper(self._store) is None:
+            return plan
+        is_due = bool(plan.changes) or self.is_due(now)
+        moments = (plan.next_moment, self._ledger.next_moment(now, is_due=is_due))
+        plan = replace(plan, next_moment=min((one for one in moments if one is not None), default=None))
+        if not is_due:
+            return plan
+        new = [change.identity for change in plan.changes if change.after is not None and self._is_new(change)]
+        return replace(plan, cost=plan.cost.plus(self._ledger.cost(new)))
+
+    def is_due(self, now: float) -> bool:
+        """True if the store's ledger is out of date or expires soon."""
+        return self._ledger.is_due(now)
+
+    async def announce(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> None:
+        """Write to the store's ledger which entries are about to be made. If that fails, entries are written all the same: the
+        state directory knows them, and the ledger is written again afterwards. Raises LedgerNotOurs, StateDirError."""
+        new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
+        try:
+            await self._ledger.announce(new, pace, self._store.context.clock, stop)
+        except LedgerNotOurs:
+            raise
+        except StoreError:
+            return
+
+    async def finish(self, kept: Collection[Identity] | None, pace: Pace, stop: Callable[[], bool]) -> str | None:
+        """Write the ledger if it is out of date (None), or give up all but `kept`; returns why that failed. Raises
+        StateDirError."""
+        clock = self._store.context.clock
+        if kept is None:
+            return await self._ledger.leave(pace, clock, stop)
+        return await self._ledger.give_up(kept, pace, clock, stop)
+
+    def _is_new(self, change: Change) -> bool:
+        """True if a change writes an entry that was not ours before."""
+        is_known = change.before is not None and change.before.mark is not None
+        return not is_known and not is_ledger_only(change, self._store.capabilities)
