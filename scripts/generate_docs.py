@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import public_api
 
-from kvsync.config import authors, fields, git, lease, limits, notify, policy, schemas, stores
+from kvsync.config import authors, fields, git, lease, limits, notify, policy, schemas, sops, stores
 from kvsync.desired import fields as tables
 from kvsync.logs import events_table
 from kvsync.model.capabilities import Capabilities
@@ -35,6 +35,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "git-credentials": git.CREDENTIAL_FIELDS,
     "git-verify": git.VERIFY_FIELDS,
     "schema": schemas.SCHEMA_FIELDS,
+    "sops": sops.SOPS_FIELDS,
     "limits": limits.LIMIT_FIELDS,
     "journal": limits.JOURNAL_FIELDS,
     "run": fields.RUN_FIELDS,

@@ -108,7 +108,7 @@ class Step:
     def run(self, folder: Path, programs: Path) -> Path:
         """Run it in `folder` and give the folder in which it ends."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KVSYNC_")}
-        environment["PATH"] = f"{programs}:{environment['PATH']}"
+        environment["PATH"] = f"{programs}:{Path(sys.executable).parent}:{environment['PATH']}"
         ends_in = programs / "ends-in"
         script = f"{self.command}\ncode=$?\npwd > '{ends_in}'\nexit $code"
         done = subprocess.run(

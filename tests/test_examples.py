@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def kvsync(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the real command in a folder."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("KVSYNC_")}
     environment |= {"PYTHONPATH": str(EXAMPLES.parent), "API_TOKEN": "known to CI"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # sops is there
+    environment["SOPS_AGE_KEY_FILE"] = str(EXAMPLES / "secrets" / "demo-key.txt")
     return run_command(arguments, folder, environment)
 
 

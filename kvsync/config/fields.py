@@ -14,6 +14,7 @@ from kvsync.config.model import ReloadMode
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.schemas import SCHEMA_FIELDS
+from kvsync.config.sops import SOPS_FIELDS
 from kvsync.config.stores import StoreTypes, stores
 from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone, url
 from kvsync.yaml import nodes
@@ -231,6 +232,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             default=(),
             help="JSON Schemas that the values of some keys must match.",
         ),
+        Field("sops", record(SOPS_FIELDS), help="How files that SOPS encrypted are read."),
         Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files, and for what stores answer."),
         Field("journal", record(JOURNAL_FIELDS), help="How much of the past the journal keeps."),
         Field(

@@ -19,6 +19,7 @@ from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, R
 from kvsync.config.policy import override
 from kvsync.config.revision import ConfigRevision
 from kvsync.config.schemas import schema_rule
+from kvsync.config.sops import sops_config
 from kvsync.config.stores import StoreTypes
 from kvsync.config.texts import ConfigTexts
 from kvsync.errors import InvalidInput
@@ -77,6 +78,7 @@ def load_config(
         environments=values["environments"],
         environment=in_force,
         variables=values["vars"],
+        sops=sops_config(values["sops"]),
         schemas=tuple(schema_rule(rule) for rule in values["schemas"]),
         overlay=None if overlay is None else overlay[0],
         policy=policy,

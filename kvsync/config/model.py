@@ -10,6 +10,7 @@ from typing import Any
 
 from kvsync.config.authority import Authority
 from kvsync.config.schemas import SchemaRule
+from kvsync.config.sops import SopsConfig
 from kvsync.errors import Origin
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.pass_limits import PassLimits
@@ -237,6 +238,7 @@ class Config:
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     schemas: tuple[SchemaRule, ...] = ()
+    sops: SopsConfig = field(default_factory=SopsConfig)
     overlay: Path | None = None
     policy: Policy = field(default_factory=Policy)
     run: RunConfig = field(default_factory=RunConfig)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from traceback import extract_tb
 from typing import Final
 
@@ -17,6 +17,7 @@ from kvsync.desired.compile import compile_document
 from kvsync.desired.documents import Document, Layer, documents_of, left_targets, named, read_document
 from kvsync.desired.model import CompiledFile, DocumentRows, Stores
 from kvsync.desired.reading_budget import ReadingBudget
+from kvsync.desired.sops import Decryptor
 from kvsync.desired.tree import Tree
 from kvsync.desired.value_checks import check_values
 from kvsync.desired.values import ValueContext
@@ -27,17 +28,21 @@ from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.parse import Parsed, ParseLimits, parse_all
 from kvsync.yaml.problems import TooManyProblemsError
 
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a state file may refer to, and what it may cost."""
+    """What a state file may refer to, and what it may cost. The files in `decrypted` were encrypted: all their values are
+    secrets."""
 
     tree: Tree
     environ: Lookup[str, str]
     limits: ReadLimits
     allowance: ReadingBudget
+    decryptor: Decryptor | None = None
+    decrypted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ class _SourceFile:
     def __init__(self, path: str, data: bytes, given: Given, authority: Authority) -> None:
         limits = given.limits
         self.problems = Problems(path, limits.problems)
-        self.around = ValueContext(given.tree, path, given.environ, given.allowance, authority)
+        self.around = ValueContext(given.tree, path, given.environ, given.allowance, authority, given.decryptor)
+        self.is_secret = path in given.decrypted
         self.parsed = parse_all(
             data,
             path,
@@ -75,9 +81,18 @@ class _SourceFile:
         else:
             self.documents = documents_of(wanted, self.problems)
 
+    def reported(self) -> Several[Problem]:
+        """The problems of the file. Those of a decrypted file repeat nothing of its text."""
+        found = self.problems.all()
+        return (
+            [replace(one, message=_QUOTED.sub('"…"', one.message), hint=None) for one in found]
+            if self.is_secret
+            else found
+        )
+
     def layer(self, node: Mapping) -> Layer:
         """One of the documents, with what belongs to the file."""
-        return Layer(node, self.problems, self.around)
+        return Layer(node, self.problems, self.around, self.is_secret)
 
 
 def compiled(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> CompiledFile:
@@ -114,7 +129,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     if all(source.parsed.complete for source in sources):
         with suppress(TooManyProblemsError):  # the documents before that count all the same
             documents.extend(read_document(layers, stores) for layers in layered)
-    problems = [problem for source in sources for problem in source.problems.all()]
+    problems = [problem for source in sources for problem in source.reported()]
     problems += _too_many_patterns(documents, given.limits.patterns)
     chunks: list[DocumentRows] = []
     for document in documents:
@@ -136,7 +151,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
         tuple(references.values()),
         variables,
         secrets,
-        bool(secrets or variables),
+        bool(secrets or variables or given.decrypted),
         warnings=tuple(warning for document in documents for warning in document.warnings),
     )
 

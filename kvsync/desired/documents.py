@@ -30,11 +30,12 @@ _FEW: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A document as it is written in one file."""
+    """A document as it is written in one file. All values of a `is_secret` file are secrets."""
 
     node: Mapping
     problems: Problems
     around: ValueContext
+    is_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def _require(layers: Several[Layer]) -> None:
 
 
 def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:
-    given = Inherited(document.defaults, document.variables, max(len(document.stores), 1))
+    given = Inherited(document.defaults, document.variables, max(len(document.stores), 1), layer.is_secret)
     reader = EntryReader(document.draft, given, layer.around, layer.problems)
     keys = lines.get("keys")
     if keys is not None:

@@ -33,11 +33,12 @@ _LIST_HINT: Final = "to store a list, write {json: […]}"
 @dataclass(frozen=True, slots=True)
 class Inherited:
     """What the entries of a document have in common: `defaults` for all, packed, the variables of templates, and the number of
-    stores that the document names."""
+    stores that the document names. With `is_secret`, all values are secrets."""
 
     defaults: Options
     variables: Variables
     stores: int = 1
+    is_secret: bool = False
 
 
 class EntryReader:
@@ -45,7 +46,7 @@ class EntryReader:
 
     def __init__(self, draft: RowBuilder, inherited: Inherited, around: ValueContext, problems: Problems) -> None:
         self._draft, self._around, self._problems = draft, around, problems
-        self._variables = inherited.variables
+        self._variables, self._is_secret = inherited.variables, inherited.is_secret
         self._expansion = Expansion(around, problems, inherited.stores)
         self._options = OptionsReader(inherited.defaults, self._expansion, problems)
         self._defaults = self._options.defaults
@@ -55,7 +56,7 @@ class EntryReader:
     def read(self, items: dict[str, tuple[Scalar, Node]], skip: frozenset[str] = frozenset()) -> None:
         """Read all entries but those in `skip`."""
         # The hot loop: most entries are plain text without options of their own.
-        number = self._number(self._defaults, json=False, secret=False)
+        number = self._number(self._defaults, json=False, secret=self._is_secret)
         add, sensitive = self._draft.rows.append, self._draft.table[number].sensitive
         if not sensitive:
             self._take_plain(items)
@@ -214,8 +215,8 @@ class EntryReader:
         if forms[0] in _INLINE:
             self._expansion.take_text(node, written_size(node.items[forms[0]][1]))
         value = self._read_form(forms[0], node.items[forms[0]][1], what)
-        if value is not None and value.secret and own.get("sensitive") is False:
-            message = at(what, "a value from the environment, or with a part from there, is always sensitive")
+        if value is not None and (value.secret or self._is_secret) and own.get("sensitive") is False:
+            message = at(what, "a value from the environment or an encrypted file is always sensitive")
             self._problems.add(message, node.items["sensitive"][0], "remove sensitive")
         return value, value is None
 
@@ -229,7 +230,7 @@ class EntryReader:
         self._append(key, label, value, said, place)
 
     def _append(self, key: str, label: str | None, value: Value, said: EntryOptions, place: Node) -> None:
-        number = self._number(said, json=value.json, secret=value.secret)
+        number = self._number(said, json=value.json, secret=value.secret or self._is_secret)
         if self._draft.table[number].sensitive and (secret := value.data.decode(errors="ignore")):
             self.secrets.append(secret)
         if value.node is not None:

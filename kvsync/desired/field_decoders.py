@@ -9,11 +9,13 @@ from typing import Any, Final, NamedTuple
 from kvsync.yaml.fields import (
     INVALID,
     Decoder,
+    Field,
     Problems,
     ScalarDecoder,
     Schema,
     at,
     duration,
+    fields_schema,
     found,
     list_of,
     one_of,
@@ -69,7 +71,7 @@ class PlacedDecoder(Decoder):
 class KeysDecoder(Decoder):
     """Gives the mapping of keys as it is: its entries are read one by one, by `kvsync.desired.entries`."""
 
-    member: Callable[[], Schema]
+    member: Callable[[], Schema] = dict
     expected: str = "a mapping of keys to values"
 
     def accepts(self, node: Node) -> bool:
@@ -92,17 +94,13 @@ class KeysDecoder(Decoder):
 class VariablesDecoder(KeysDecoder):
     """Gives the mapping of variables as it is: `kvsync.desired.templates` reads it."""
 
+    forms: tuple[Field, ...] = ()
     expected: str = "a mapping of variables to texts"
 
     def schema(self) -> Schema:
         """The forms of a variable as JSON Schema."""
-        env = {"type": "string", "pattern": f"^(?:{VARIABLE})$", "description": "Environment variable with the text."}
-        form: Schema = {
-            "type": "object",
-            "properties": {"env": env},
-            "required": ["env"],
-            "additionalProperties": False,
-        }
+        form = fields_schema(self.forms)
+        form |= {"minProperties": 1, "maxProperties": 1}
         names = {"pattern": f"^(?:{VARIABLE_NAME})$"}
         return {"type": "object", "propertyNames": names, "additionalProperties": {"anyOf": [SCALAR, form]}}
 

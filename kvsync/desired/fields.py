@@ -37,7 +37,7 @@ from kvsync.yaml.fields import (
     text,
 )
 
-VALUE_FORMS: Final = ("value", "template", "json", "file", "base64", "env")
+VALUE_FORMS: Final = ("value", "template", "json", "file", "base64", "env", "sops")
 
 
 def _field(name: str, decoder: Decoder, help: str, *, required: bool = False) -> Field:  # noqa: A002  # as in Field
@@ -56,6 +56,16 @@ OPTION_FIELDS: Final = (
 )
 """What may be said of an entry besides its value; `defaults` says it for all entries of a document."""
 
+SOPS_FIELDS: Final = (
+    _field("file", path(), "The encrypted file, relative to this file.", required=True),
+    _field(
+        "key",
+        one_of(list_of(text(), least=1), text()),
+        "The key in the file, such as db.password; a list for keys with dots: [db, a.b].",
+        required=True,
+    ),
+)
+
 FORM_FIELDS: Final = (
     _field("value", text(empty=True), "The value as text, exactly as written."),
     _field(
@@ -71,7 +81,13 @@ FORM_FIELDS: Final = (
         text(VARIABLE, "the name of an environment variable", private=True),
         "Environment variable with the value.",
     ),
+    _field("sops", record(SOPS_FIELDS), "Key of a file that SOPS encrypted; the entry is sensitive."),
 )
+
+VARIABLE_FORMS: Final = ("env", "sops")
+"""Forms that the value of a document's variable may have, besides text."""
+
+VARIABLE_FIELDS: Final = tuple(one for one in FORM_FIELDS if one.name in VARIABLE_FORMS)
 
 _AFTER_FIELD: Final = _field(
     "after",
@@ -117,7 +133,11 @@ DOCUMENT_FIELDS: Final = (
     _field("stores", list_of(text(), least=1), "Several stores with the same entries."),
     _field("namespace", text(r"[\s\S]{1,1000}", "text of at most 1,000 characters"), "The namespace in the store."),
     _field("defaults", record(OPTION_FIELDS), "Defaults for all entries of the document."),
-    _field("vars", VariablesDecoder(dict), "Variables for templates, over those of kvsync.yaml: text, or {env: NAME}."),
+    _field(
+        "vars",
+        VariablesDecoder(forms=VARIABLE_FIELDS),
+        "Variables for templates: text, {env: NAME} or {sops: …}.",
+    ),
     _field("policy", record(POLICY_FIELDS), "Settings that make the policy stricter for this target."),
     _field("keys", KeysDecoder(lambda: entry_schema()), "The entries. {} deletes all entries that kvsync owns."),
     _field("files", list_of(PlacedDecoder(record(FILES_FIELDS))), "One key for each file."),

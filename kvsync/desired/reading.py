@@ -29,6 +29,7 @@ from kvsync.desired.overlays import StateFile, pair_overlays, spellings
 from kvsync.desired.reading_budget import ReadingBudget, StepBudgets, TotalBudget
 from kvsync.desired.rest import FileState
 from kvsync.desired.schemas import SchemaFiles
+from kvsync.desired.sops import DecryptionError, Decryptor, is_encrypted_name
 from kvsync.desired.tree import Tree, is_text, link_parents
 from kvsync.desired.unmatched import unmatched_files
 from kvsync.desired.values import names_digest
@@ -88,6 +89,7 @@ class Reader:
         self._config, self._stores, self._cache, self._environ = config, stores, cache, environ
         self._given_facts, self._largest = _facts_digest(config, stores), _largest_value(stores)
         self._facts, self._schemas = self._given_facts, SchemaFiles(config.root, config.schemas)
+        self._decryptor = Decryptor(config.sops, environ)
         self._protected = protected_paths(config, environ)
         self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
@@ -96,6 +98,7 @@ class Reader:
         something was replaced meanwhile, so that it has to be read again."""
         reading, root = Reading(), root or self._config.root
         self._take_schemas(reading)
+        self._decryptor.begin()
         try:
             with Tree(root, self.rules(root)) as tree:
                 totals = _Totals(self._config.limits)
@@ -251,10 +254,28 @@ class Reader:
         key = _unit_key(self._facts, slot, contents)
         unit = self._known(slot, key, tree, allowance)
         if unit is None:
-            given = Given(tree, self._environ, self._config.limits, allowance)
-            unit = compiled(contents, given, self._stores)
+            unit = self._compiled(tree, contents, allowance)
             reading.fresh[slot] = (key, unit)
         reading.units[slot] = (key, unit)
+
+    def _compiled(self, tree: Tree, contents: Contents, allowance: ReadingBudget) -> CompiledFile:
+        """The unit of these files; those that are encrypted as a whole are decrypted first."""
+        encrypted = frozenset(name for name, _ in contents if is_encrypted_name(name))
+        given = Given(tree, self._environ, self._config.limits, allowance, self._decryptor, encrypted)
+        try:
+            texts = [(name, self._decrypted(name, data) if name in encrypted else data) for name, data in contents]
+        except DecryptionError as error:
+            return unread_unit(
+                [Head(name, data, has_more=False) for name, data in contents], error.problem, self._stores
+            )
+        return compiled(texts, given, self._stores)
+
+    def _decrypted(self, name: str, data: bytes) -> bytes:
+        """The text of a state file that is encrypted as a whole. Raises DecryptionError."""
+        try:
+            return self._decryptor.document(data, name)
+        except UnreadableError as error:
+            raise DecryptionError(_unreadable(name, error)) from None
 
     def _known(self, slot: str, key: bytes, tree: Tree, allowance: ReadingBudget) -> CompiledFile | None:
         """The unit as compiled before, when everything it came from is the same."""

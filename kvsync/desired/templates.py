@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from kvsync.desired.fields import VARIABLE_FORMS
 from kvsync.desired.values import Value, ValueContext, read_value
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping as MappingNode
 from kvsync.yaml.nodes import Node, Scalar
 from kvsync.yaml.problems import at, found, inside
 from kvsync.yaml.variables import VARIABLE_NAME, VariableError, expand, expanded_size, variables_in
-
-VARIABLE_FORMS: Final = ("env",)
-"""Forms that the value of a document's variable may have, besides text."""
 
 _FORMS: Final = ", ".join(f"{{{form}: …}}" for form in VARIABLE_FORMS)
 

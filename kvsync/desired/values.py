@@ -1,4 +1,4 @@
-"""Decoders for the forms of a value: text, JSON, a file, Base64, an environment variable."""
+"""Decoders for the forms of a value: text, JSON, a file, Base64, an environment variable, a key of an encrypted file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kvsync.desired.jail import TooMuchError, UnreadableError
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import Reference
 from kvsync.desired.reading_budget import ReadingBudget
+from kvsync.desired.sops import Decryptor
 from kvsync.desired.tree import Tree
 from kvsync.errors import Kind
 from kvsync.model.canonical import canonical_json
@@ -53,9 +54,16 @@ class ValueContext:
     """
 
     def __init__(
-        self, tree: Tree, path: str, environ: Environ[str, str], allowance: ReadingBudget, authority: Authority
+        self,
+        tree: Tree,
+        path: str,
+        environ: Environ[str, str],
+        allowance: ReadingBudget,
+        authority: Authority,
+        decryptor: Decryptor | None = None,
     ) -> None:
         self._tree, self._environ, self._allowance, self._authority = tree, environ, allowance, authority
+        self._decryptor = decryptor
         self._folder = path.rpartition("/")[0]
         self.references: dict[tuple[str, str, str, tuple[str, ...]], Reference] = {}
         self.variables: dict[str, str | None] = {}
@@ -67,6 +75,13 @@ class ValueContext:
         self._tree.check_allowed(place)
         self._allowance.take_values(self._tree.size(place))
         return self._read(place)
+
+    def decrypted(self, path: str, key: tuple[str, ...]) -> tuple[bytes, bool]:
+        """The value under a key of a file that SOPS encrypted, and whether it is JSON. Raises UnreadableError, DeniedError."""
+        data = self.file(path)
+        if self._decryptor is None:
+            raise UnreadableError("encrypted files are not read here")
+        return self._decryptor.value(data, path, key)
 
     def files(
         self, path: str, pattern: str, exclude: tuple[str, ...] = ()
@@ -211,9 +226,22 @@ def _env(name: str, node: Node, around: ValueContext, problems: Problems, what: 
     return Value(value.encode(errors="surrogateescape"), secret=True)
 
 
+def _sops(written: Any, node: Node, around: ValueContext, problems: Problems, what: str) -> Value | None:
+    path, key = written.get("file"), written.get("key")
+    if path is None or key is None or is_absolute(path, node, problems, what):
+        return None
+    try:
+        data, is_json = around.decrypted(path, tuple(key.split(".")) if isinstance(key, str) else key)
+    except UnreadableError as error:
+        note_unreadable(error, path, node, problems, what)
+        return None
+    return Value(data, json=is_json, secret=True)
+
+
 _READERS: Final[dict[str, Callable[[Any, Node, ValueContext, Problems, str], Value | None]]] = {
     "json": _json,
     "file": _file,
     "base64": _base64,
     "env": _env,
+    "sops": _sops,
 }

@@ -252,7 +252,7 @@ def test_wrong_state(tmp_path: Path, change: tuple[str, str]) -> None:
 def test_example_repositories(file: Path) -> None:
     """The example repositories are valid for the schemas."""
     assert accepts(config_schema(), file.read_text())
-    states = sorted((file.parent / "state").rglob("*.yaml"))
+    states = sorted(one for one in (file.parent / "state").rglob("*.yaml") if ".sops." not in one.name)
     assert states
     for state in states:
         assert accepts(state_schema(), state.read_text()), state

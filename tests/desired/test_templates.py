@@ -95,11 +95,11 @@ def test_wrong_templates_are_reported_with_their_place(repo: Repo, entry: str, e
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ("{a-: [x]}", "vars.a-: expected text or {env: …}, found a list"),
+        ("{a-: [x]}", "vars.a-: expected text or {env: …}, {sops: …}, found a list"),
         ("{1a: x}", "vars.1a: not a valid name for a variable"),
-        ("{a: {file: x}}", "vars.a: expected text or {env: …}, found a mapping"),
+        ("{a: {file: x}}", "vars.a: expected text or {env: …}, {sops: …}, found a mapping"),
         ("{a: {env: UNSET}}", "vars.a.env: the environment variable UNSET is not set"),
-        ("{a: null}", "vars.a: expected text or {env: …}, found null"),
+        ("{a: null}", "vars.a: expected text or {env: …}, {sops: …}, found null"),
         ("[a]", "vars: expected a mapping of variables to texts, found a list"),
     ],
 )

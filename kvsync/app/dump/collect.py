@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kvsync.app.dump.check import faults
+from kvsync.app.dump.encryption import Encryption
 from kvsync.app.dump.model import Dumped, LeftOut
 from kvsync.app.dump.names import UniqueNames, safe_name, variable_names
 from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry, write
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Actual, Identity, Target, identity_order
+from kvsync.planning.audit import is_text
 from kvsync.planning.compare import key_matcher
 from kvsync.reconcile.observer import Observer
 from kvsync.util.escaping import escape_text
@@ -28,6 +30,8 @@ _MOST_IN_A_FILE: Final = 4 * 1024 * 1024
 """Bytes of values after which another state file is begun: they are refused from 10 MiB on."""
 
 _UNSETTABLE: Final = "its value holds a NUL character, which no environment variable can; use --include-sensitive"
+_NOT_TEXT: Final = "its value is not text, which --sops cannot encrypt; use --include-sensitive"
+_References = Mapping[Identity, tuple[str, ...]]
 _HEAD: Final = "# Entries of {target}, exported by kvsync dump.\n"
 _SECRETS: Final = (
     "# Sensitive values are not in this file; set these variables for kvsync, and add them to authors.env in\n"
@@ -35,29 +39,38 @@ _SECRETS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What becomes of sensitive values: written in plain text with `is_included`, encrypted with `encryption`, else left to
+    environment variables."""
+
+    is_included: bool = False
+    encryption: Encryption | None = None
+
+
 async def dump(
-    workspace: Workspace, store: str, namespaces: Sequence[str], *, include_sensitive: bool = False
+    workspace: Workspace, store: str, namespaces: Sequence[str], secrets: Secrets = Secrets()
 ) -> list[Dumped]:
-    """What these namespaces of a store hold, as files. Raises StoreError."""
-    writer = _Dumper(workspace, include_sensitive)
+    """What these namespaces of a store hold, as files. Raises StoreError, and KvsyncError when nothing can be encrypted."""
+    writer = _Dumper(workspace, secrets)
     return [
         writer.dumped(target, await _read(workspace, target)) for target in (Target(store, one) for one in namespaces)
     ]
 
 
 def convert(
-    workspace: Workspace, held: Mapping[Target, Sequence[Actual]], *, include_sensitive: bool = False
+    workspace: Workspace, held: Mapping[Target, Sequence[Actual]], secrets: Secrets = Secrets()
 ) -> list[Dumped]:
     """The same for entries that come from elsewhere."""
-    writer = _Dumper(workspace, include_sensitive)
+    writer = _Dumper(workspace, secrets)
     return [writer.dumped(target, _ReadEntries(entries)) for target, entries in held.items()]
 
 
 class _Dumper:
     """Writes the entries of several targets to files whose names differ."""
 
-    def __init__(self, workspace: Workspace, include_sensitive: bool) -> None:
-        self._workspace, self._include_sensitive = workspace, include_sensitive
+    def __init__(self, workspace: Workspace, secrets: Secrets) -> None:
+        self._workspace, self._secrets = workspace, secrets
         self._names = UniqueNames({workspace.config.file.stem.casefold()})  # never over the configuration
 
     def dumped(self, target: Target, held: _ReadEntries) -> Dumped:
@@ -69,21 +82,28 @@ class _Dumper:
         kept = [_entry(one, owner, longest) for one in held.entries if one.identity not in skipped]
         workspace.redactor.register_values(*(entry.content.value for entry in kept if entry.sensitive))
         stem, left_out = self._names.free(safe_name(target.namespace)), dict[Identity, str]()
-        names = {} if self._include_sensitive else variable_names(kept, workspace.config.authority)
-        left_out |= {one.identity: _UNSETTABLE for one in kept if one.identity in names and b"\0" in one.content.value}
+        names = {} if self._secrets.is_included else variable_names(kept, workspace.config.authority)
+        left_out |= {one.identity: reason for one in kept if one.identity in names and (reason := self._unfit(one))}
         files = self._files(target, stem, kept, names, left_out)
         while faulty := faults(workspace, target, files, [one for one in kept if one.identity not in left_out], names):
             left_out |= faulty
             files = self._files(target, stem, kept, names, left_out)
         written = [one for one in kept if one.identity not in left_out]
+        hidden = {names[one.identity]: one for one in written if one.identity in names}
+        encryption = self._secrets.encryption
+        if encryption is not None and hidden:
+            name = f"{stem}-secrets.sops.json"
+            files = self._files(target, stem, kept, names, left_out, name)
+            files[name] = encryption.encrypted({name: one.content.value.decode() for name, one in hidden.items()})
         return Dumped(
             target,
             files,
             len(written),
-            {names[one.identity]: one.identity for one in written if one.identity in names},
+            {name: one.identity for name, one in hidden.items() if encryption is None},
             _listed((left_out | dict(held.unread)).items()),
             _listed(passed_over),
             tuple(one.identity for one in written if one.identity not in names and looks_secret(one)),
+            tuple(one.identity for one in hidden.values() if encryption is not None),
         )
 
     def _files(
@@ -93,9 +113,21 @@ class _Dumper:
         entries: Sequence[DumpEntry],
         names: Mapping[Identity, str],
         left_out: Mapping[Identity, str],
+        secrets_file: str | None = None,
     ) -> dict[str, bytes]:
+        """The files; with `secrets_file`, sensitive values are taken from there in place of the environment."""
         written = [one for one in entries if one.identity not in left_out]
-        return _files(target, stem, written, names, UniqueNames(set(self._names.taken)))
+        references = {
+            identity: ("env", name) if secrets_file is None else ("sops", f"./{secrets_file}", name)
+            for identity, name in names.items()
+        }
+        return _files(target, stem, written, references, UniqueNames(set(self._names.taken)))
+
+    def _unfit(self, entry: DumpEntry) -> str | None:
+        """Why a sensitive value cannot be referred to; None when it can."""
+        if self._secrets.encryption is not None and not is_text(entry.content.value):
+            return _NOT_TEXT
+        return _UNSETTABLE if b"\0" in entry.content.value else None
 
     def _passed_over(self, target: Target, actual: Actual) -> str | None:
         """Why an entry does not belong in these files; None when it does."""
@@ -156,11 +188,11 @@ def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
 
 
 def _files(
-    target: Target, stem: str, entries: Sequence[DumpEntry], variables: Mapping[Identity, str], names: UniqueNames
+    target: Target, stem: str, entries: Sequence[DumpEntry], references: _References, names: UniqueNames
 ) -> dict[str, bytes]:
     """The files by their names: `stem` for the first, and free ones for others."""
     files: dict[str, bytes] = {}
-    written = list(_referenced(f"{stem}-files", entries, variables, files))
+    written = list(_referenced(f"{stem}-files", entries, references, files))
     for number, part in enumerate(_parts(written), start=1):
         head = _HEAD.format(target=escape_text(str(target)))
         unset = [entry.reference[1] for entry in part if entry.reference and entry.reference[0] == "env"]
@@ -171,13 +203,13 @@ def _files(
 
 
 def _referenced(
-    folder: str, entries: Sequence[DumpEntry], variables: Mapping[Identity, str], files: dict[str, bytes]
+    folder: str, entries: Sequence[DumpEntry], references: _References, files: dict[str, bytes]
 ) -> Iterator[DumpEntry]:
     """The entries, with references for values that do not belong into a state file; large ones are put into `files`."""
     names = UniqueNames()
     for entry in entries:
-        if entry.identity in variables:
-            yield replace(entry, reference=("env", variables[entry.identity]))
+        if entry.identity in references:
+            yield replace(entry, reference=references[entry.identity])
         elif len(entry.content.value) > _LARGE:
             name = f"{folder}/{names.free(safe_name(entry.identity.key))}.bin"
             files[name] = entry.content.value

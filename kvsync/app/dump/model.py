@@ -20,7 +20,8 @@ class LeftOut:
 class Dumped:
     """What a namespace comes to. `files` are by relative path, `entries` counts what is in them, and `variables` hold the
     values of sensitive entries. `left_out` could not be written; entries of another owner, and those that the policy ignores,
-    were `passed_over`. `suspects` are written although they look like secrets."""
+    were `passed_over`. `suspects` are written although they look like secrets. The values of `encrypted`
+    are in a file that SOPS encrypted."""
 
     target: Target
     files: Mapping[str, bytes]
@@ -29,3 +30,4 @@ class Dumped:
     left_out: tuple[LeftOut, ...] = ()
     passed_over: tuple[LeftOut, ...] = ()
     suspects: tuple[Identity, ...] = ()
+    encrypted: tuple[Identity, ...] = ()

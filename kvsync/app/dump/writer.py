@@ -23,7 +23,7 @@ _ENORMOUS_NUMBER: Final = re.compile(rb"[0-9]{1000}")
 @dataclass(frozen=True, slots=True)
 class DumpEntry:
     """One entry to be written down, with the fingerprint of its content in the store. `reference` represents a value that must
-    not be, or does not fit, in the file: the form (`env` or `file`) and what it names."""
+    not be, or does not fit, in the file: the form (`env`, `file` or `sops`) and what it names."""
 
     identity: Identity
     content: Content
@@ -32,7 +32,7 @@ class DumpEntry:
     expires_at: float | None = None
     protected: bool = False
     sensitive: bool = False
-    reference: tuple[str, str] | None = None
+    reference: tuple[str, ...] | None = None
 
 
 def write(target: Target, entries: Iterable[DumpEntry]) -> str:
@@ -77,8 +77,8 @@ def _entry(entry: DumpEntry) -> Node:
 def _value(entry: DumpEntry) -> dict[str, Node]:
     """The form of the value, and the value."""
     if entry.reference is not None:
-        form, name = entry.reference
-        return {form: name}
+        form, *names = entry.reference
+        return {form: {"file": names[0], "key": names[1]} if form == "sops" else names[0]}
     if _is_json(entry.content):
         return {"json": Data(read_json(entry.content.value.decode()))}
     try:
@@ -103,7 +103,7 @@ def _options(entry: DumpEntry) -> dict[str, Node]:
         options["expires_at"] = Data(moment(entry.expires_at))
     if entry.protected:
         options["protected"] = "true"
-    if entry.sensitive and not (entry.reference and entry.reference[0] == "env"):
+    if entry.sensitive and not (entry.reference and entry.reference[0] in ("env", "sops")):
         options["sensitive"] = "true"
     return options
 

@@ -20,7 +20,7 @@ from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
-    from kvsync.app.dump import Dumped, LeftOut
+    from kvsync.app.dump import Dumped, LeftOut, Secrets
     from kvsync.model.entry import Identity
 
 SCHEMA = "kvsync.dump/1"
@@ -32,6 +32,7 @@ SCHEMA = "kvsync.dump/1"
     examples=(
         "dump local/web --to state",
         "dump local --to state --force",
+        "dump local/web --to state --sops age1…",
         "dump settings --kvset export.json --to state",
         "dump edge/web --wrangler bulk.json --to state",
     ),
@@ -43,6 +44,9 @@ SCHEMA = "kvsync.dump/1"
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--include-sensitive", is_flag=True, help="Also write sensitive values, in plain text.")
+@click.option(
+    "--sops", "recipient", metavar="RECIPIENT", help="Encrypt sensitive values for this age, SSH or PGP key, with SOPS."
+)
 @click.option("--kvset", metavar="FILE", help="Convert an export of the az CLI (profile appconfig/kvset) instead.")
 @click.option("--wrangler", metavar="FILE", help="Convert a file for wrangler kv bulk put instead.")
 @options.output("text", "json")
@@ -53,12 +57,14 @@ def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Ex
     What cannot be written is listed with the reason, and makes the exit code 3: keys that do not fit key_format, and entries
     that validate would refuse. Entries of another owner, and those that match policy.ignore, are listed too.
 
-    Sensitive values are not written. Their entries refer to environment variables, which the output lists. Other values that
-    look like secrets are named.
+    Sensitive values are not written. Their entries refer to environment variables, which the output lists. With --sops, they
+    are encrypted into a file next to the state file instead. Other values that look like secrets are named.
     """
     request = _DumpRequest(target, Path(folder), **chosen)
     if request.kvset is not None and request.wrangler is not None:
         raise UsageError("--kvset and --wrangler cannot be combined; use one of them")
+    if request.recipient is not None and request.include_sensitive:
+        raise UsageError("--sops and --include-sensitive cannot be combined; use one of them")
     return opening.run(_dump(settings, request))
 
 
@@ -69,6 +75,7 @@ class _DumpRequest(NamedTuple):
     folder: Path
     force: bool
     include_sensitive: bool
+    recipient: str | None
     kvset: str | None
     wrangler: str | None
     output: str
@@ -105,8 +112,15 @@ async def _read(workspace: Workspace, request: _DumpRequest, store: str, namespa
 
     with progress("reading"):
         names = await workspace.stores[store].namespaces() if namespace is None else [namespace]
-        dumped = await read(workspace, store, names, include_sensitive=request.include_sensitive)
+        dumped = await read(workspace, store, names, _secrets(workspace, request))
         return _Found(dumped, await strays(workspace, store, names, is_all=namespace is None))
+
+
+def _secrets(workspace: Workspace, request: _DumpRequest) -> Secrets:
+    from kvsync.app.dump import Encryption, Secrets
+
+    encryption = None if request.recipient is None else Encryption(request.recipient, workspace.config.sops)
+    return Secrets(request.include_sensitive, encryption)
 
 
 def _convert(workspace: Workspace, request: _DumpRequest, store: str, namespace: str | None) -> _Found:
@@ -122,7 +136,7 @@ def _convert(workspace: Workspace, request: _DumpRequest, store: str, namespace:
         say(f"{len(found.outside_namespace):,} keys of {file} belong to other namespaces")
     left_out = () if request.kvset and namespace else found.outside_namespace
     outside_namespace = [LeftOut(Identity(key), "its key does not fit key_format") for key in left_out]
-    return _Found(convert(workspace, found.entries, include_sensitive=request.include_sensitive), outside_namespace)
+    return _Found(convert(workspace, found.entries, _secrets(workspace, request)), outside_namespace)
 
 
 def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:
@@ -145,7 +159,7 @@ def _lines(request: _DumpRequest, store: str, found: _Found) -> Iterator[str]:
     from kvsync.rendering.words import count
 
     for one in found.dumped:
-        yield from (f"wrote {request.folder / file}" for file in one.files if file.endswith(".yaml"))
+        yield from (f"wrote {request.folder / file}" for file in one.files if file.endswith((".yaml", ".sops.json")))
         yield from _report(one)
     if found.outside_namespace:
         yield f"{store}: {count(len(found.outside_namespace), 'key')} in no namespace, not written:"
@@ -165,6 +179,9 @@ def _report(dumped: Dumped) -> Iterator[str]:
             yield from map(_left_out_line, entries)
     if dumped.variables:
         yield f"{dumped.target}: sensitive values were not written; {_how_to_give(list(dumped.variables))}"
+    if dumped.encrypted:
+        number = count(len(dumped.encrypted), "sensitive value was", "sensitive values were")
+        yield f"{dumped.target}: {number} encrypted with SOPS"
     if dumped.suspects:
         some = ", ".join(map(name, dumped.suspects))
         number = count(len(dumped.suspects), "value looks like a secret", "values look like secrets")
@@ -200,6 +217,7 @@ def _target_document(folder: Path, dumped: Dumped) -> dict[str, Any]:
         "left_out": list(map(_left_out_document, dumped.left_out)),
         "passed_over": list(map(_left_out_document, dumped.passed_over)),
         "variables": {variable: _identity_document(identity) for variable, identity in dumped.variables.items()},
+        "encrypted": list(map(_identity_document, dumped.encrypted)),
         "suspects": list(map(_identity_document, dumped.suspects)),
     }
 
