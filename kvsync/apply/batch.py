@@ -14,28 +14,24 @@ send       one call of `Store.write`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kvsync.apply.model import PendingStep
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
-from kvsync.apply.read_back import describe, has_landed, is_held, is_same_change, is_untouched, loses_content
+from kvsync.apply.read_back import describe, has_landed, is_held, is_untouched, loses_content
+from kvsync.apply.replanning import MOVED, Replanner, landed
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError, UnexpectedError
-from kvsync.model.entry import Actual, Change, Identity, OutcomeKind, Refusal
+from kvsync.model.entry import Actual, OutcomeKind
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.pacing import Stopped
 from kvsync.stores.partial import PartialRead
 
-MOST_TRIES = 5
-"""How often one entry is written against a version that has just moved, before it is left to the other writer."""
-
-_MOVED = "another writer changed it after the plan was made ({what}); run plan again"
 _OVERTAKEN = "another writer changed it right after kvsync wrote it ({what}); run plan again"
-_RESTLESS = f"another writer changed it {MOST_TRIES + 1} times while it was being applied"
 _UNSEEN = "the store confirmed the write, but reading it back shows the entry as it was before; the next run checks it"
 _LOST = "the response of the store was lost, so the entry may or may not have been written; the next run checks it"
 
@@ -49,6 +45,7 @@ class BatchSender:
     def __init__(self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner) -> None:
         self._access, self._recorder, self._signer = access, recorder, signer
         self._capabilities = access.capabilities
+        self._replanner = Replanner(access, recorder)
 
     async def run(self, works: list[PendingStep]) -> None:
         """Send until every work has its outcome or someone asks to stop. Raises StateDirError."""
@@ -127,7 +124,7 @@ class BatchSender:
                 moved.append(work)
             elif found is not None and work.previous is not None:
                 work.previous = replace(work.previous, content=found.content)
-        again = await self._replan_each(moved, fresh)
+        again = await self._replanner.replan_each(moved, fresh)
         gone = {work.index for work in moved}
         return [work for work in part if work.index not in gone], again
 
@@ -193,7 +190,7 @@ class BatchSender:
             if result.status is WriteStatus.UNKNOWN or (_is_conflict(result) and work.lost)
         ]
         moved = [work for work, result in unread if _is_conflict(result) and not work.lost]
-        again = [[work] for work in moved if await self._replan(work)]
+        again = [[work] for work in moved if await self._replanner.replan(work)]
         if unknown:
             again += await self._recover(unknown, TransientError("the store did not report the result"))
         return again
@@ -240,11 +237,11 @@ class BatchSender:
         for work in works:
             found = fresh.get(work.identity)
             if has_landed(work, found, self._capabilities):
-                endings.append(_landed(work, found))
+                endings.append(landed(work, found))
             elif is_untouched(work.change.before, found, self._capabilities):
                 again.append(work)
             else:
-                what = _MOVED.format(what=describe(found))
+                what = MOVED.format(what=describe(found))
                 endings.append(StepResult(work, OutcomeKind.CONFLICT, what, is_unknown=True))
         self._recorder.close(endings)
         if not again:
@@ -257,64 +254,6 @@ class BatchSender:
             return halves(works)
         self._recorder.close([StepResult(works[0], OutcomeKind.FAILED, str(error), quarantine=True)])
         return []
-
-    async def _replan_each(self, works: list[PendingStep], fresh: Mapping[Identity, Actual]) -> SplitSteps:
-        again: SplitSteps = []
-        for work in works:
-            found = fresh.get(work.identity)
-            if has_landed(work, found, self._capabilities):
-                self._recorder.close([_landed(work, found)])
-            elif await self._replan(work):
-                again.append([work])
-        return again
-
-    async def _replan(self, work: PendingStep) -> bool:
-        """Judge one moved entry again; True when it comes to the same change, now against the version that is there."""
-        work.tries += 1
-        if work.tries > MOST_TRIES:
-            self._recorder.close([StepResult(work, OutcomeKind.CONFLICT, _RESTLESS)])
-            return False
-        if work.fixed is not None:
-            self._recorder.close(
-                [StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what="it differs from what was read"))]
-            )
-            return False
-        try:
-            verdict = await self._access.replan(work.identity, work.approved)
-        except TransientError as error:
-            self._recorder.close([StepResult(work, OutcomeKind.FAILED, str(error))])
-            return False
-        if isinstance(verdict, Change) and is_same_change(work.approved, verdict):
-            work.renew(verdict)
-            return True
-        is_ours, found = await self._is_landed(work) if verdict is None else (False, None)
-        self._recorder.close([_landed(work, found) if is_ours else _overtaken(work, verdict)])
-        return False
-
-    async def _is_landed(self, work: PendingStep) -> tuple[bool, Actual | None]:
-        """Whether an entry that is as desired is what this work sent: something on the way may have sent it twice, and given
-        the answer to the second. Then what is there comes with it."""
-        if work.sent is None:
-            return False, None
-        try:
-            found = (await self._access.read([work.identity])).get(work.identity)
-        except TransientError:
-            return False, None
-        return has_landed(work, found, self._capabilities), found
-
-
-def _landed(work: PendingStep, found: Actual | None) -> StepResult:
-    """The result of a write that is known by what a read found: as with every read, it may be late."""
-    work.lost = True
-    return StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None)
-
-
-def _overtaken(work: PendingStep, verdict: Change | Refusal | None) -> StepResult:
-    if verdict is None:
-        return StepResult(work, OutcomeKind.UNCHANGED)
-    if isinstance(verdict, Refusal):
-        return StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what=verdict.reason))
-    return StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what=describe(verdict.before)))
 
 
 def _is_conflict(result: WriteResult) -> bool:

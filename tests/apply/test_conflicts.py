@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kvsync.apply.batch import MOST_TRIES
+from kvsync.apply.replanning import MOST_TRIES
 from kvsync.model.entry import Content, OutcomeKind
 from kvsync.stores.memory.backend import RemoteKey
 from tests.apply.harness import ApplyHarness, entry, kinds, only, writes_of
