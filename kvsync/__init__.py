@@ -34,28 +34,14 @@ if TYPE_CHECKING:
     )
     from kvsync.model.canonical import fingerprint
     from kvsync.model.capabilities import Capabilities, Lifetimes, Marks, SizeUnit
-    from kvsync.model.entry import (
-        Action,
-        Actual,
-        Change,
-        Class,
-        Content,
-        Entry,
-        Identity,
-        Mark,
-        Mode,
-        Outcome,
-        OutcomeKind,
-        Refusal,
-        Snapshot,
-        Target,
-        snapshot_of,
-    )
+    from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
+    from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Mode, Target
     from kvsync.model.health import DoctorCheck, Traffic
     from kvsync.model.key_format import KeyFormat
     from kvsync.model.pass_options import PassOptions
     from kvsync.model.place import KeyScope, Place, origin_of
     from kvsync.model.plan import Cost, Plan, Stats, TargetPlan, TargetReport
+    from kvsync.model.snapshot import Snapshot, snapshot_of
     from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text
     from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
     from kvsync.stores.extensions import (
@@ -166,14 +152,14 @@ _NAMES = {
     ),
     "kvsync.model.canonical": "fingerprint",
     "kvsync.model.capabilities": "Capabilities Lifetimes Marks SizeUnit",
-    "kvsync.model.entry": (
-        "Action Actual Change Class Content Entry Identity Mark Mode Outcome OutcomeKind Refusal Snapshot Target snapshot_of"
-    ),
+    "kvsync.model.change": "Action Change Class Outcome OutcomeKind Refusal",
+    "kvsync.model.entry": "Actual Content Entry Identity Mark Mode Target",
     "kvsync.model.health": "DoctorCheck Traffic",
     "kvsync.model.key_format": "KeyFormat",
     "kvsync.model.pass_options": "PassOptions",
     "kvsync.model.place": "KeyScope Place origin_of",
     "kvsync.model.plan": "Cost Plan Stats TargetPlan TargetReport",
+    "kvsync.model.snapshot": "Snapshot snapshot_of",
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (

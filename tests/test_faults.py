@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.app import TargetSelection
-from kvsync.model.entry import Action
+from kvsync.model.change import Action
 from kvsync.model.pass_options import PassOptions
 from tests.support.command import Repository
 from tests.support.memory_repository import MemoryRepository, is_clean

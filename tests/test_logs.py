@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import kvsync
 from kvsync.logs import EVENTS, LEVELS, Log, background, configure, events_table, get_logger, in_background
 from kvsync.logs.handler import LogHandler
-from kvsync.model.entry import OutcomeKind
+from kvsync.model.change import OutcomeKind
 from kvsync.util.redaction import Redactor
 from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvsync.model.entry import Change
+from kvsync.model.change import Change
 from kvsync.model.plan import TargetPlan, TargetReport
 
 

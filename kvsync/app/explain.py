@@ -11,21 +11,9 @@ from kvsync.apply.read_back import shown_etag
 from kvsync.desired import DesiredState
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import (
-    DRIFT_CLASSES,
-    Action,
-    Actual,
-    Applied,
-    Change,
-    Class,
-    Desired,
-    Entry,
-    Identity,
-    Mode,
-    Refusal,
-    Target,
-    identity_order,
-)
+from kvsync.model.change import DRIFT_CLASSES, Action, Change, Class, Refusal
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Actual, Applied, Entry, Identity, Mode, Target, identity_order
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import Policy, Prune

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from kvsync.config.model import NoticeKind
-from kvsync.model.entry import Action, Class, OutcomeKind
+from kvsync.model.change import Action, Class, OutcomeKind
 from kvsync.yaml.fields import Schema
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from kvsync.desired import DesiredState
 from kvsync.errors import UsageError
+from kvsync.model.change import OutcomeKind
 from kvsync.model.digest import SHORTEST_HASH
-from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetReport
 

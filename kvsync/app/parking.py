@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from kvsync.app.model import is_hash_of
+from kvsync.model.change import OutcomeKind
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.entry import Target
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
 from kvsync.planning.permit import Circumstances, hold_of
 from kvsync.state import ParkedRecord, StateDir

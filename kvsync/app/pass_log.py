@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kvsync.logs import get_logger
-from kvsync.model.entry import Change, Identity, Outcome, OutcomeKind, Target
+from kvsync.model.change import Change, Outcome, OutcomeKind
+from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted
 
 if TYPE_CHECKING:

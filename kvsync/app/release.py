@@ -10,7 +10,9 @@ from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState
 from kvsync.desired.target_places import TargetPlaces
 from kvsync.errors import UsageError
-from kvsync.model.entry import Change, Desired, Identity, Target
+from kvsync.model.change import Change
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Identity, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetPlan
 from kvsync.model.policy import Adopt, Policy, Prune

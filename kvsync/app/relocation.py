@@ -17,8 +17,10 @@ from kvsync.desired import DesiredState, WatchSet
 from kvsync.errors import StoreError, UsageError
 from kvsync.ledger.target_ledger import TargetLedger
 from kvsync.model.canonical import fingerprint
+from kvsync.model.change import Action, Change, Refusal
+from kvsync.model.desired import Desired, Move
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import Action, Change, Desired, Entry, Identity, Mode, Move, Refusal, Target
+from kvsync.model.entry import Entry, Identity, Mode, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan, TargetPlan, make_plan

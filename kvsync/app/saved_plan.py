@@ -12,7 +12,8 @@ from kvsync.errors import InvalidInput, NotApproved, Problem
 if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.desired import DesiredState
-    from kvsync.model.entry import Identity, Outcome, Target
+    from kvsync.model.change import Outcome
+    from kvsync.model.entry import Identity, Target
     from kvsync.model.plan import Plan, TargetPlan, TargetReport
     from kvsync.rendering.saved_plan import PlanSelection, SavedPlan
 
@@ -105,7 +106,7 @@ def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> SelectedPlan:
 
 def _without_waiting(selection: PlanSelection, fresh: TargetPlan | None) -> PlanSelection:
     """The selection without what is written after an entry that went stale and is not as desired: that is skipped."""
-    from kvsync.model.entry import Outcome, OutcomeKind
+    from kvsync.model.change import Outcome, OutcomeKind
     from kvsync.planning.order import waiting_changes, why_waiting
     from kvsync.rendering.saved_plan import PlanSelection
 
@@ -132,7 +133,7 @@ def exactly(chosen: SelectedPlan, fresh: Plan, file: str) -> SelectedPlan:
 
 def _stale(chosen: SelectedPlan, fresh: Plan) -> Iterator[str]:
     """What was saved, is still to be done, and would be done differently."""
-    from kvsync.model.entry import Action
+    from kvsync.model.change import Action
 
     done = {one.target: _settled(one) for one in fresh.targets}
     for target, outcomes in chosen.stale.items():
@@ -144,7 +145,7 @@ def _stale(chosen: SelectedPlan, fresh: Plan) -> Iterator[str]:
 
 def _unseen(chosen: SelectedPlan, fresh: Plan) -> Iterator[str]:
     """What is to be done, and was not saved; of what was saved and differs the other function tells."""
-    from kvsync.model.entry import Action
+    from kvsync.model.change import Action
 
     told = {(target, one.identity) for target, outcomes in chosen.stale.items() for one in outcomes}
     told |= {(one.target, change.identity) for one in chosen.plan.targets for change in one.changes}

@@ -21,8 +21,9 @@ from kvsync.desired.discovery import split
 from kvsync.desired.rest import FileRest
 from kvsync.errors import Kind, KvsyncError, Problem, StoreError, UsageError
 from kvsync.git.revision import revision
+from kvsync.model.desired import Desired
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import Desired, Identity, Target
+from kvsync.model.entry import Identity, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan

@@ -24,7 +24,8 @@ from kvsync.apply.replanning import MOVED, Replanner, landed
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError, UnexpectedError
-from kvsync.model.entry import Actual, OutcomeKind
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Actual
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import WriteResult, WriteStatus

@@ -17,7 +17,8 @@ from kvsync.apply.store_access import ApplierOptions, StopCondition, StoreAccess
 from kvsync.apply.writes import calls_of
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Change, Identity, OutcomeKind
+from kvsync.model.change import Change, OutcomeKind
+from kvsync.model.entry import Actual, Identity
 from kvsync.model.place import LocatedTarget
 from kvsync.planning.marks import MarkSigner
 from kvsync.state.deletions import DeletionGrant

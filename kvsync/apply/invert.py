@@ -24,7 +24,8 @@ from kvsync.apply.model import ApplyReport, Step
 from kvsync.apply.read_back import describe, fingerprint_of, is_untouched
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Action, Actual, Change, Content, Entry, Identity, Mark, Outcome, OutcomeKind
+from kvsync.model.change import Action, Change, Outcome, OutcomeKind
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.state.records import ChangeRecord
 from kvsync.stores.base import Precondition, Write
 from kvsync.stores.partial import PartialRead

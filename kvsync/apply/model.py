@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvsync.errors import StoreError
-from kvsync.model.entry import Action, Change, Identity, Outcome
+from kvsync.model.change import Action, Change, Outcome
+from kvsync.model.entry import Identity
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Write
 

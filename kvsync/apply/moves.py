@@ -11,7 +11,8 @@ from kvsync.apply.read_back import fingerprint_of
 from kvsync.apply.store_access import StoreAccess
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Marks
-from kvsync.model.entry import Actual, Identity, OutcomeKind, Target
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.pacing import Stopped
 

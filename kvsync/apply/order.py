@@ -8,7 +8,8 @@ from graphlib import TopologicalSorter
 
 from kvsync.apply.model import PendingStep
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
-from kvsync.model.entry import Identity, OutcomeKind
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Identity
 
 _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 

@@ -10,7 +10,8 @@ from kvsync.apply.ports import RunPort
 from kvsync.apply.read_back import kept_etag, shown_etag
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Marks
-from kvsync.model.entry import ENDED, Action, Applied, Class, Identity, Outcome, OutcomeKind
+from kvsync.model.change import Action, Class, Outcome, OutcomeKind
+from kvsync.model.entry import ENDED, Applied, Identity
 from kvsync.model.place import LocatedTarget
 from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store

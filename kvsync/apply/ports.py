@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from kvsync.errors import StoreError
-from kvsync.model.entry import Change, Identity, Refusal, Target
+from kvsync.model.change import Change, Refusal
+from kvsync.model.entry import Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.deletions import DeletionGrant
 from kvsync.state.records import Intent, Settled

@@ -5,7 +5,8 @@ from __future__ import annotations
 from kvsync.apply.model import PendingStep
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.model.entry import Actual, Change
+from kvsync.model.change import Change
+from kvsync.model.entry import Actual
 from kvsync.stores.base import Store, Write
 from kvsync.stores.extensions import version_hints
 

@@ -9,7 +9,8 @@ from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.read_back import describe, has_landed, is_same_change
 from kvsync.apply.store_access import StoreAccess
 from kvsync.errors import TransientError
-from kvsync.model.entry import Actual, Change, Identity, OutcomeKind, Refusal
+from kvsync.model.change import Change, OutcomeKind, Refusal
+from kvsync.model.entry import Actual, Identity
 
 MOST_TRIES = 5
 """How often one entry is planned again because it changed, before it is left to the other writer."""

@@ -8,7 +8,8 @@ from random import Random
 
 from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
 from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
-from kvsync.model.entry import Actual, Change, Identity, Refusal, Target
+from kvsync.model.change import Change, Refusal
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
 from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
 from kvsync.stores.partial import PartialRead

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from kvsync.apply.model import PendingStep
 from kvsync.model.capabilities import Capabilities, Lifetimes
-from kvsync.model.entry import Action, Actual, Change, Entry, Mark
+from kvsync.model.change import Action, Change
+from kvsync.model.entry import Actual, Entry, Mark
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Write

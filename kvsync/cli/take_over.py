@@ -12,7 +12,7 @@ from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import say
 
 if TYPE_CHECKING:
-    from kvsync.model.entry import Change, Refusal
+    from kvsync.model.change import Change, Refusal
     from kvsync.model.plan import Plan, TargetPlan
 
 _MOST_SHOWN: Final = 20
@@ -76,7 +76,7 @@ def _part(plan: TargetPlan, is_wanted: Callable[[Change], bool], key: bytes) -> 
 
 def _left(plan: Plan) -> Iterator[str]:
     """What stays without our mark, and why, entry by entry."""
-    from kvsync.model.entry import Class
+    from kvsync.model.change import Class
     from kvsync.rendering.words import count
 
     about = {

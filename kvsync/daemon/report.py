@@ -16,7 +16,8 @@ from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, StatusSt
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
-from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state.passes import DaemonRecord
 from kvsync.util.clock import Clock

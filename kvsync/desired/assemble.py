@@ -10,7 +10,8 @@ from kvsync.desired.model import DocumentRows
 from kvsync.desired.order import order_problems
 from kvsync.desired.views import EntriesView, SettledView, TargetRows
 from kvsync.errors import Kind, Origin, Problem
-from kvsync.model.entry import Desired, Identity, Target, brief
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Identity, Target, brief
 from kvsync.model.policy import Policy, Prune
 from kvsync.util.escaping import clip_name
 

@@ -21,7 +21,8 @@ import msgspec
 from kvsync.desired.model import CompiledFile, DocumentRows, Reference
 from kvsync.desired.rows import Rows
 from kvsync.errors import Origin, Problem
-from kvsync.model.entry import Move, Target
+from kvsync.model.desired import Move
+from kvsync.model.entry import Target
 from kvsync.model.policy import Policy
 from kvsync.util.sqlite import closed_on_error, connect, transaction
 

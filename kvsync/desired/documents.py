@@ -18,7 +18,8 @@ from kvsync.desired.rows import RowBuilder
 from kvsync.desired.templates import Variables, read_variables
 from kvsync.desired.values import ValueContext
 from kvsync.errors import Kind, Origin, Problem
-from kvsync.model.entry import Move, Target
+from kvsync.model.desired import Move
+from kvsync.model.entry import Target
 from kvsync.model.policy import Policy
 from kvsync.yaml.fields import Problems, decode
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence

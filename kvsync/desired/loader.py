@@ -31,7 +31,8 @@ from kvsync.desired.resting import RestingFiles
 from kvsync.desired.target_places import TargetPlaces
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
-from kvsync.model.entry import Desired, Identity, Target
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Identity, Target
 from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
 from kvsync.stores.extensions import NamespaceIds, NestedNamespaces
 from kvsync.util.gc_pause import gc_paused

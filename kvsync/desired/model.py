@@ -12,7 +12,8 @@ from kvsync.desired.rows import Rows
 from kvsync.desired.schemas import Schemas
 from kvsync.errors import Origin, Problem
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Content, Desired, Entry, Identity, Move, Target
+from kvsync.model.desired import Desired, Move
+from kvsync.model.entry import Content, Entry, Identity, Target
 from kvsync.model.place import Place
 from kvsync.model.policy import Policy
 from kvsync.planning.namespaces import OtherNamespaces

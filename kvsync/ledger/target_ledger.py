@@ -22,9 +22,10 @@ from kvsync.ledger.document import LedgerDamaged, LedgerDocument, LedgerRefused,
 from kvsync.ledger.found import FoundLedger, LedgerNotOurs, read_ledger
 from kvsync.ledger.merge import Describes, Rows, left_as_is, merge
 from kvsync.logs import get_logger
-from kvsync.model.entry import Actual, Applied, Entry, Identity, Mark, Snapshot
+from kvsync.model.entry import Actual, Applied, Entry, Identity, Mark
 from kvsync.model.health import DoctorCheck
 from kvsync.model.plan import Cost
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store

@@ -16,7 +16,8 @@ import json
 from collections.abc import Iterable
 from hashlib import sha256
 
-from kvsync.model.entry import Action, Actual, Change, Entry, Identity, Refusal, Target
+from kvsync.model.change import Action, Change, Refusal
+from kvsync.model.entry import Actual, Entry, Identity, Target
 from kvsync.model.place import Place
 
 SHORTEST_HASH = 12

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kvsync.errors import Problem
+from kvsync.model.change import DRIFT_CLASSES, Action, Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.digest import plan_digest
-from kvsync.model.entry import DRIFT_CLASSES, Action, Change, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.entry import Target
 from kvsync.model.place import Place
 
 MOST_PROBLEMS: Final = 10

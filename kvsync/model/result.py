@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from kvsync.errors import PassOverdue, PlaceChanged, StoreError, TransientError
-from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted, outcome_counts, problem_texts
 
 FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})

@@ -27,7 +27,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
-from kvsync.model.entry import Action, Actual, Applied, Change, Class, Entry, Mark, Mode, Refusal
+from kvsync.model.change import Action, Change, Class, Refusal
+from kvsync.model.entry import Actual, Applied, Entry, Mark, Mode
 from kvsync.model.policy import Adopt
 from kvsync.planning.difference import differences, is_as_applied, lifetime
 from kvsync.planning.marks import Proof

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 
-from kvsync.model.entry import Desired, Identity, Snapshot, identity_order
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Identity, identity_order
 from kvsync.model.policy import Prune
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Action, Change
+from kvsync.model.change import Action, Change
 from kvsync.model.plan import Cost, TargetPlan
 from kvsync.planning.ledger_only import is_ledger_only
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from kvsync.model.entry import Action
+from kvsync.model.change import Action
 from kvsync.model.plan import TargetPlan
 from kvsync.rendering.words import count, moment
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kvsync.model.canonical import canonical_json_text
-from kvsync.model.entry import Actual, Applied, Class, Entry, Mark
+from kvsync.model.change import Class
+from kvsync.model.entry import Actual, Applied, Entry, Mark
 from kvsync.planning.verdict import Rules
 
 CLOCK_SLACK = 60

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from kvsync.model.entry import Action, Change, Entry, Identity, Mode
+from kvsync.model.change import Action, Change
+from kvsync.model.entry import Entry, Identity, Mode
 from kvsync.model.policy import Guard
 
 

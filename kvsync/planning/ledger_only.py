@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.model.entry import Change
+from kvsync.model.change import Change
 
 
 def is_ledger_only(change: Change, capabilities: Capabilities) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
 
-from kvsync.model.entry import Change, Identity, Refusal, identity_order
+from kvsync.model.change import Change, Refusal
+from kvsync.model.entry import Identity, identity_order
 
 
 def waiting_changes(changes: Sequence[Change], unfinished: Collection[Identity]) -> dict[Identity, Identity]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kvsync.model.entry import Actual, Applied, Change, Identity
+from kvsync.model.change import Change
+from kvsync.model.entry import Actual, Applied, Identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from kvsync.model.capabilities import Capabilities
+from kvsync.model.change import DRIFT_CLASSES, Change, Refusal
+from kvsync.model.desired import Desired
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import (
-    DRIFT_CLASSES,
-    Actual,
-    Applied,
-    Change,
-    Desired,
-    Entry,
-    Identity,
-    Mode,
-    Refusal,
-    Snapshot,
-)
+from kvsync.model.entry import Actual, Applied, Entry, Identity, Mode
 from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import DriftAction, Policy
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning import guard
 from kvsync.planning.classify import classify
 from kvsync.planning.compare import Comparison, key_matcher

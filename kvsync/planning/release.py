@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import Action, Actual, Applied, Change, Class, Entry, Identity, Refusal
+from kvsync.model.change import Action, Change, Class, Refusal
+from kvsync.model.entry import Actual, Applied, Entry, Identity
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.ownership import Claim, claim_of
 

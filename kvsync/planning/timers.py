@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kvsync.model.capabilities import Capabilities, Lifetimes
-from kvsync.model.entry import Action, Change, Class, Desired, Entry, Identity
+from kvsync.model.change import Action, Change, Class
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Entry, Identity
 from kvsync.model.policy import Policy
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.verdict import Idle, Verdict

@@ -10,7 +10,8 @@ not ours          not known      foreign    nothing, unless prune: scope
 
 from __future__ import annotations
 
-from kvsync.model.entry import Action, Actual, Applied, Change, Class, Mark, Refusal
+from kvsync.model.change import Action, Change, Class, Refusal
+from kvsync.model.entry import Actual, Applied, Mark
 from kvsync.model.policy import Prune
 from kvsync.planning.difference import is_as_applied
 from kvsync.planning.ownership import Claim, claim_of

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvsync.errors import Origin
-from kvsync.model.entry import Action, Change, Class, Identity, Refusal, Target
+from kvsync.model.change import Action, Change, Class, Refusal
+from kvsync.model.entry import Identity, Target
 from kvsync.model.policy import Adopt, Prune
 from kvsync.planning.marks import MarkSigner
 

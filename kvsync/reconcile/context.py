@@ -10,7 +10,7 @@ from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.errors import StateDirError
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Desired
+from kvsync.model.desired import Desired
 from kvsync.model.pass_limits import PassLimits
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget

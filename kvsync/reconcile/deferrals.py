@@ -10,8 +10,10 @@ from collections.abc import Mapping
 
 from kvsync.apply.model import ApplyReport
 from kvsync.logs import get_logger
+from kvsync.model.change import DRIFT_CLASSES, Action, Change, OutcomeKind
+from kvsync.model.desired import Desired
 from kvsync.model.digest import entry_digest, write_digest
-from kvsync.model.entry import DRIFT_CLASSES, Action, Change, Desired, Identity, OutcomeKind
+from kvsync.model.entry import Identity
 from kvsync.model.plan import TargetPlan
 from kvsync.reconcile.context import PassContext
 from kvsync.state import UndoneEntry

@@ -11,8 +11,10 @@ from kvsync.apply.read_back import kept_etag, shown_etag
 from kvsync.ledger.target_ledger import TargetLedger
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Lifetimes, Marks
-from kvsync.model.entry import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, snapshot_of
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Actual, Applied, Entry, Identity, Mode
 from kvsync.model.policy import Prune
+from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.compare import Comparison
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.pass_target import PassTarget

@@ -10,16 +10,11 @@ from itertools import zip_longest
 from kvsync.apply.model import ApplyReport
 from kvsync.config.model import StoreConfig
 from kvsync.model.capabilities import Lifetimes, Marks
-from kvsync.model.entry import (
-    Action,
-    Actual,
-    Applied,
-    Change,
-    Desired,
-    Identity,
-    Snapshot,
-)
+from kvsync.model.change import Action, Change
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Actual, Applied, Identity
 from kvsync.model.plan import TargetPlan
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget

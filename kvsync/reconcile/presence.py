@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kvsync.model.entry import Actual, Applied, Desired, Identity, Mode
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Actual, Applied, Identity, Mode
 from kvsync.planning.ownership import Claim, claim_of
 from kvsync.planning.verdict import Rules
 from kvsync.reconcile.observer import Observer

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kvsync.model.entry import ENDED, Actual, Applied, Class, Identity, Mark, OutcomeKind
+from kvsync.model.change import Class, OutcomeKind
+from kvsync.model.entry import ENDED, Actual, Applied, Identity, Mark
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, StateDir
 from kvsync.stores.partial import PartialRead

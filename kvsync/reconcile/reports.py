@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kvsync.apply.model import ApplyReport
+from kvsync.model.change import Outcome, OutcomeKind
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import Outcome, OutcomeKind
 from kvsync.model.place import LocatedTarget
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.state import Memo

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
-from kvsync.model.entry import Desired, Snapshot
+from kvsync.model.desired import Desired
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.compare import judged_keys, key_matcher
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import NestedNamespaces

@@ -8,7 +8,8 @@ from dataclasses import replace
 from kvsync.errors import StoreError
 from kvsync.ledger.found import LedgerNotOurs
 from kvsync.ledger.target_ledger import TargetLedger
-from kvsync.model.entry import Change, Identity
+from kvsync.model.change import Change
+from kvsync.model.entry import Identity
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.stores.base import Store

@@ -12,22 +12,14 @@ from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
 from kvsync.logs import get_logger
 from kvsync.model.capabilities import Marks
+from kvsync.model.change import Action, Change, Outcome, OutcomeKind, Refusal
+from kvsync.model.desired import Desired
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import (
-    Action,
-    Actual,
-    Change,
-    Desired,
-    Identity,
-    Outcome,
-    OutcomeKind,
-    Refusal,
-    Snapshot,
-    Target,
-)
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.compare import Comparison, compare
 from kvsync.planning.cost import cost_of
 from kvsync.planning.plan_inputs import PlanInputs

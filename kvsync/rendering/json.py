@@ -12,7 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from kvsync.errors import Origin
-from kvsync.model.entry import Actual, Change, Entry, Identity, Outcome, Refusal, Target
+from kvsync.model.change import Change, Outcome, Refusal
+from kvsync.model.entry import Actual, Entry, Identity, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
 from kvsync.rendering.words import moment

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from kvsync.model.entry import Change, Outcome, OutcomeKind, Refusal
+from kvsync.model.change import Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, outcome_counts, summary
 from kvsync.rendering.difference import Line
 from kvsync.rendering.values import DisplayLimits, detail_of

@@ -15,7 +15,8 @@ from hmac import compare_digest
 from typing import Any, NamedTuple, TypeVar
 
 from kvsync.errors import InvalidInput, Origin, Problem
-from kvsync.model.entry import Action, Change, Identity, Outcome, OutcomeKind, Target
+from kvsync.model.change import Action, Change, Outcome, OutcomeKind
+from kvsync.model.entry import Identity, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan, TargetPlan
 from kvsync.rendering.json import SCHEMA, Document, Seal, change_document, plan_document, to_text

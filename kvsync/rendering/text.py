@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
-from kvsync.model.entry import Action, Change, Class, Outcome, OutcomeKind, Refusal
+from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, outcome_counts, summary
 from kvsync.rendering.difference import Line
 from kvsync.rendering.style import Paint, Style

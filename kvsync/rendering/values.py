@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kvsync.model.canonical import fingerprint, is_json_type
-from kvsync.model.entry import Action, Actual, Change, Content
+from kvsync.model.change import Action, Change
+from kvsync.model.entry import Actual, Content
 from kvsync.model.exact_json import read_json
 from kvsync.rendering.difference import Line, bounded, json_difference, one_sided, text_difference
 from kvsync.rendering.words import count, duration, moment, name

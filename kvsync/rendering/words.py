@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from kvsync.model.change import Action
 from kvsync.model.digest import SHORTEST_HASH
-from kvsync.model.entry import Action, Identity
+from kvsync.model.entry import Identity
 from kvsync.model.plan import Cost, Plan, Summary
 from kvsync.util.escaping import clip, escape_name, escape_text
 

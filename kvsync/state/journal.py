@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kvsync.errors import UsageError
-from kvsync.model.entry import Action, Actual, Applied, Class, Identity, OutcomeKind, Target
+from kvsync.model.change import Action, Class, OutcomeKind
+from kvsync.model.entry import Actual, Applied, Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_of
 from kvsync.state.context import Context

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kvsync.model.entry import Action, Actual, Applied, Class, Identity, Outcome, OutcomeKind, Target, sealed
+from kvsync.model.change import Action, Class, Outcome, OutcomeKind
+from kvsync.model.entry import Actual, Applied, Identity, Target, sealed
 
 
 @dataclass(frozen=True, slots=True)

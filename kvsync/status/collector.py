@@ -16,7 +16,8 @@ from typing import Final, Protocol
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.errors import StateDirError
-from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Target
 from kvsync.model.plan import TargetReport
 from kvsync.model.result import PassResult, Trigger
 from kvsync.rendering.words import name

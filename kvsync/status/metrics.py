@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from kvsync.model.entry import DRIFT_CLASSES
+from kvsync.model.change import DRIFT_CLASSES
 from kvsync.status.snapshot import StatusSnapshot, StoreView, TargetView
 from kvsync.util.escaping import escape_label
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-from kvsync.model.entry import DRIFT_CLASSES, Action, Change, OutcomeKind, Refusal
+from kvsync.model.change import DRIFT_CLASSES, Action, Change, OutcomeKind, Refusal
 from kvsync.model.plan import TargetReport
 from kvsync.rendering.difference import Line
 from kvsync.rendering.values import DisplayLimits, detail_of

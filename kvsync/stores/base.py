@@ -38,9 +38,10 @@ from typing import ClassVar
 from kvsync.config.model import Credential, StoreConfig
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.model.place import KeyScope, Place, origin_of
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol, runtime_checkable
 
-from kvsync.model.entry import Identity, Snapshot
+from kvsync.model.entry import Identity
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store
 

@@ -9,9 +9,10 @@ from typing import cast
 from kvsync.errors import KvsyncError, LostAnswer, StoreError, TransientError, UnexpectedError
 from kvsync.http.failures import cleaned
 from kvsync.logs import get_logger
-from kvsync.model.entry import Actual, Identity, Snapshot
+from kvsync.model.entry import Actual, Identity
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores import extensions
 from kvsync.stores.base import Write, WriteResult

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from kvsync.model.entry import Actual, Identity, Snapshot
+from kvsync.model.entry import Actual, Identity
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores import extensions
 from kvsync.stores.base import Store, Write, WriteResult

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
+from kvsync.model.entry import Actual, Content, Entry, Identity
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
 from kvsync.stores.extensions import EXTENSIONS

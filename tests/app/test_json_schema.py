@@ -20,7 +20,8 @@ from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.desired.values import ValueContext
 from kvsync.errors import InvalidInput
-from kvsync.model.entry import Action, Actual, Class, Identity, Mark, OutcomeKind, Refusal
+from kvsync.model.change import Action, Class, OutcomeKind, Refusal
+from kvsync.model.entry import Actual, Identity, Mark
 from kvsync.rendering.json import plan_document, report_document
 from kvsync.rendering.saved_plan import save
 from kvsync.stores.base import StoreContext

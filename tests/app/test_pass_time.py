@@ -10,7 +10,8 @@ import pytest
 from kvsync.app import TargetSelection
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
-from kvsync.model.entry import Snapshot, Target
+from kvsync.model.entry import Target
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.memory.store import MemoryStore
 from tests.support.memory_repository import MemoryRepository

@@ -13,7 +13,8 @@ from kvsync.apply.model import ApplyReport
 from kvsync.apply.ports import RunPort
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import Action, Applied, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.change import Action, Change, Outcome, OutcomeKind, Refusal
+from kvsync.model.entry import Applied, Content, Entry, Identity, Target
 from kvsync.model.policy import Adopt
 from kvsync.planning.classify import classify
 from kvsync.planning.undesired import classify_undesired

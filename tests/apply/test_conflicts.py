@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from kvsync.apply.replanning import MOST_TRIES
-from kvsync.model.entry import Content, OutcomeKind
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Content
 from kvsync.stores.memory.backend import RemoteKey
 from tests.apply.harness import ApplyHarness, entry, kinds, only, writes_of
 

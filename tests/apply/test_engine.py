@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from kvsync.errors import AuthError, PermanentError, TransientError
-from kvsync.model.entry import Identity, OutcomeKind
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Identity
 from kvsync.stores.base import Write, WriteResult
 from kvsync.stores.pacing import DOWN_AFTER, RetryPolicy
 from tests.apply.harness import ApplyHarness, after, entry, kinds, writes_of

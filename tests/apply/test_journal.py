@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kvsync.errors import StateDirError
-from kvsync.model.entry import Action, Identity, OutcomeKind
+from kvsync.model.change import Action, OutcomeKind
+from kvsync.model.entry import Identity
 from kvsync.model.place import LocatedTarget
 from kvsync.state import StateDir
 from kvsync.state.records import Intent, Settled
@@ -42,7 +43,8 @@ from kvsync.apply.engine import Applier
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
 from kvsync.planning.marks import MarkSigner
-from kvsync.model.entry import Action, Change, Class, Content, Entry, Identity, Target
+from kvsync.model.change import Action, Change, Class
+from kvsync.model.entry import Content, Entry, Identity, Target
 from kvsync.util.clock import Clock
 from kvsync.state import StateDir
 from kvsync.testing import MemoryServer, memory_store

@@ -7,7 +7,8 @@ import pytest
 
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Marks
-from kvsync.model.entry import Action, Change, Identity, Mark, Mode
+from kvsync.model.change import Action, Change
+from kvsync.model.entry import Identity, Mark, Mode
 from kvsync.stores.base import WriteStatus
 from tests.apply.harness import ApplyHarness, entry, kinds, writes_of
 

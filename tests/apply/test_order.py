@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvsync.model.entry import OutcomeKind
+from kvsync.model.change import OutcomeKind
 from kvsync.stores.base import WriteStatus
 from tests.apply.harness import ApplyHarness, entry, kinds, writes_of
 

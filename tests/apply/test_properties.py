@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvsync.errors import BatchRefused, LostAnswer, TransientError
-from kvsync.model.entry import Actual, Change, Identity
+from kvsync.model.change import Change
+from kvsync.model.entry import Actual, Identity
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from tests.apply.harness import ApplyHarness, entry
 

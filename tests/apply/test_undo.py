@@ -10,7 +10,8 @@ from kvsync.apply.invert import undo
 from kvsync.apply.model import ApplyReport
 from kvsync.errors import LostAnswer
 from kvsync.model.capabilities import Lifetimes, Marks
-from kvsync.model.entry import Action, Content, Identity
+from kvsync.model.change import Action
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from kvsync.stores.memory.backend import RemoteKey
 from tests.apply.harness import OWNER, ApplyHarness, entry, kinds, writes_of

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from kvsync.apply.model import PendingStep, Step
 from kvsync.apply.writes import calls_of, halves, write_for
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Action, Actual, Change, Class, Content, Identity, Mark
+from kvsync.model.change import Action, Change, Class
+from kvsync.model.entry import Actual, Content, Identity, Mark
 from kvsync.stores.base import Precondition
 from tests.apply.harness import OWNER, TARGET, entry
 from tests.support.places import signer_of

@@ -18,7 +18,8 @@ from kvsync.desired import DesiredState
 from kvsync.desired.cache import Cache
 from kvsync.desired.model import Stores
 from kvsync.desired.reading import Reader
-from kvsync.model.entry import Desired, Identity, Target
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Identity, Target
 from kvsync.stores.memory.store import MemoryStore
 from tests.desired.conftest import CONFIG, WEB, Repo
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kvsync.errors import Origin
-from kvsync.model.entry import Identity, Move, Target
+from kvsync.model.desired import Move
+from kvsync.model.entry import Identity, Target
 from kvsync.model.policy import DriftAction, Prune
 from kvsync.stores.memory.store import MemoryStore
 from tests.desired.conftest import CONFIG, WEB, Repo

@@ -15,8 +15,9 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
 from kvsync.ledger import document as ledger
 from kvsync.model.canonical import canonical_json, fingerprint
-from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
+from kvsync.model.entry import Actual, Content, Entry, Identity
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.rendering import json as json_
 from kvsync.rendering import markdown, text

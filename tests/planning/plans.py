@@ -8,21 +8,9 @@ from dataclasses import replace
 
 from kvsync.errors import Origin
 from kvsync.model.canonical import fingerprint
+from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import (
-    Action,
-    Actual,
-    Change,
-    Class,
-    Content,
-    Entry,
-    Identity,
-    Mark,
-    Outcome,
-    OutcomeKind,
-    Refusal,
-    Target,
-)
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 

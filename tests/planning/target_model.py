@@ -13,22 +13,12 @@ from hypothesis import strategies as st
 from kvsync.errors import Origin
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import (
-    Action,
-    Actual,
-    Applied,
-    Change,
-    Content,
-    Desired,
-    Entry,
-    Identity,
-    Mark,
-    Mode,
-    Target,
-    snapshot_of,
-)
+from kvsync.model.change import Action, Change
+from kvsync.model.desired import Desired
+from kvsync.model.entry import Actual, Applied, Content, Entry, Identity, Mark, Mode, Target
 from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import Adopt, Guard, Policy, Prune
+from kvsync.model.snapshot import snapshot_of
 from kvsync.planning.compare import compare
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import plan_target

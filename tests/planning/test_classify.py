@@ -7,21 +7,8 @@ from dataclasses import replace
 import pytest
 
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import (
-    ENDED,
-    Action,
-    Actual,
-    Applied,
-    Change,
-    Class,
-    Content,
-    Entry,
-    Identity,
-    Mark,
-    Mode,
-    Refusal,
-    sealed,
-)
+from kvsync.model.change import Action, Change, Class, Refusal
+from kvsync.model.entry import ENDED, Actual, Applied, Content, Entry, Identity, Mark, Mode, sealed
 from kvsync.model.policy import Adopt, Prune
 from kvsync.planning.classify import classify
 from kvsync.planning.difference import CLOCK_SLACK

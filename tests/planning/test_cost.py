@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Action, Change, Content, Identity
+from kvsync.model.change import Action, Change
+from kvsync.model.entry import Content, Identity
 from kvsync.model.plan import Cost
 from kvsync.planning.cost import cost_of
 from tests.planning.plans import change, stored, target_plan, wanted

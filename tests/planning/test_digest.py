@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import Origin
+from kvsync.model.change import Action, Change, Class, Refusal
 from kvsync.model.digest import entry_digest, plan_digest, target_digest, write_digest
-from kvsync.model.entry import Action, Change, Class, Entry, Identity, Mode, Refusal, Target
+from kvsync.model.entry import Entry, Identity, Mode, Target
 from tests.planning.plans import TARGET, change, plan, stored, target_plan, wanted
 
 UPDATE = change(stored("a", "old"), wanted("a", "new"))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.model.entry import Action, Change, Identity, Mode
+from kvsync.model.change import Action, Change
+from kvsync.model.entry import Identity, Mode
 from kvsync.model.policy import Guard
 from kvsync.planning.guard import check
 from tests.planning.plans import change, stored, wanted

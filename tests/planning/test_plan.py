@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kvsync.errors import Origin, Problem
-from kvsync.model.entry import Action, Class, Identity, OutcomeKind, Refusal, Target
+from kvsync.model.change import Action, Class, OutcomeKind, Refusal
+from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import Summary, is_quiet, notices, outcome_counts, pending, summary
 from tests.planning.plans import change, outcome, plan, report, stored, target_plan, wanted
 

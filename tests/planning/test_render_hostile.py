@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from kvsync.errors import InvalidInput, Kind, Origin, Problem
-from kvsync.model.entry import Action, Class, Content, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.change import Action, Class, Outcome, OutcomeKind, Refusal
+from kvsync.model.entry import Content, Identity, Target
 from kvsync.model.plan import Plan, TargetReport, make_plan
 from kvsync.rendering import findings, markdown, text
 from kvsync.rendering import json as json_

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from kvsync.errors import Origin, Problem
-from kvsync.model.entry import Action, Class, Identity, Mark, OutcomeKind, Refusal, Target
+from kvsync.model.change import Action, Class, OutcomeKind, Refusal
+from kvsync.model.entry import Identity, Mark, Target
 from kvsync.model.plan import Cost, Stats
 from kvsync.rendering.json import plan_document, render_plan, render_report, report_document
 from tests.planning.plans import (

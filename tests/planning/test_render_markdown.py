@@ -8,7 +8,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from kvsync.errors import Problem
-from kvsync.model.entry import Action, Class, Identity, Refusal, Target
+from kvsync.model.change import Action, Class, Refusal
+from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import Cost
 from kvsync.rendering.markdown import MARKER, MAX_LENGTH, render_plan
 from tests.planning.plans import change, plan, plan_of, stored, target_plan, wanted

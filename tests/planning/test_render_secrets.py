@@ -9,7 +9,8 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.model.entry import Action, Change, Class, Content, Mark, OutcomeKind
+from kvsync.model.change import Action, Change, Class, OutcomeKind
+from kvsync.model.entry import Content, Mark
 from kvsync.model.plan import Plan, TargetPlan
 from kvsync.rendering import json as as_json
 from kvsync.rendering import markdown, text

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import Origin, Problem
-from kvsync.model.entry import Action, Change, Class, Content, Identity, OutcomeKind, Refusal, Target
+from kvsync.model.change import Action, Change, Class, OutcomeKind, Refusal
+from kvsync.model.entry import Content, Identity, Target
 from kvsync.model.plan import Cost
 from kvsync.rendering.style import Style
 from kvsync.rendering.text import render_plan, render_report

@@ -12,7 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kvsync.errors import InvalidInput, Problem
-from kvsync.model.entry import Action, Change, Class, Identity, Mark, OutcomeKind, Refusal, Target
+from kvsync.model.change import Action, Change, Class, OutcomeKind, Refusal
+from kvsync.model.entry import Identity, Mark, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan
 from kvsync.rendering.json import render_plan

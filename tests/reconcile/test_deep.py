@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.model.entry import Identity, Snapshot
+from kvsync.model.entry import Identity
 from kvsync.model.pass_options import PassOptions
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from tests.support.memory_repository import MemoryRepository, is_clean, rows
 from tests.support.stores import BucketStore

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from kvsync.app import Report, TargetSelection
 from kvsync.model.capabilities import Marks
-from kvsync.model.entry import Change, Refusal
+from kvsync.model.change import Change, Refusal
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
 from kvsync.stores.memory.backend import RemoteKey, StoredEntry

@@ -8,18 +8,8 @@ import sys
 from pathlib import Path
 
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import (
-    Action,
-    Actual,
-    Applied,
-    Class,
-    Content,
-    Identity,
-    Mark,
-    Outcome,
-    OutcomeKind,
-    Target,
-)
+from kvsync.model.change import Action, Class, Outcome, OutcomeKind
+from kvsync.model.entry import Actual, Applied, Content, Identity, Mark, Target
 from kvsync.state import Intent, Settled, StateDir
 from tests.support.places import key_of, located
 

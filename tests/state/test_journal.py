@@ -11,18 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import StateDirError, UsageError
-from kvsync.model.entry import (
-    Action,
-    Actual,
-    Applied,
-    Class,
-    Content,
-    Identity,
-    Mark,
-    Outcome,
-    OutcomeKind,
-    Target,
-)
+from kvsync.model.change import Action, Class, Outcome, OutcomeKind
+from kvsync.model.entry import Actual, Applied, Content, Identity, Mark, Target
 from kvsync.planning.sealing import SealingKeys
 from kvsync.state import Intent, RunStatus, Settled, StateDir
 from kvsync.state.before import before_of, before_text

@@ -7,16 +7,8 @@ from pathlib import Path
 import pytest
 
 from kvsync.errors import StateDirError
-from kvsync.model.entry import (
-    Action,
-    Actual,
-    Class,
-    Content,
-    Identity,
-    Mark,
-    Outcome,
-    OutcomeKind,
-)
+from kvsync.model.change import Action, Class, Outcome, OutcomeKind
+from kvsync.model.entry import Actual, Content, Identity, Mark
 from kvsync.state import Intent, Memo, Settled, StateDir
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, print_of, run, update
 

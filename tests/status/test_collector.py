@@ -14,7 +14,8 @@ import pytest
 
 from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.errors import Problem
-from kvsync.model.entry import Action, Change, Class, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
+from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir

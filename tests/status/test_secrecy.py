@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import Origin, Problem
-from kvsync.model.entry import Action, Class, Identity, Refusal, Target
+from kvsync.model.change import Action, Class, Refusal
+from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir

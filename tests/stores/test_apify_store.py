@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.model.entry import Content, Entry, Identity, Mark, Target
+from kvsync.model.snapshot import Snapshot
 from kvsync.stores.apify.api import LEDGER_KEY, Targets
 from kvsync.stores.apify.content import kept_type, sent_type
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from azure.appconfiguration import FeatureFlagConfigurationSetting
 
-from kvsync.model.entry import OutcomeKind
+from kvsync.model.change import OutcomeKind
 from tests.cli.runner import run_command
 from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import Service

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from kvsync.config.model import StoreConfig
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import Actual, Content, Identity, Mark, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Identity, Mark, Target
+from kvsync.model.snapshot import Snapshot
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from kvsync.stores.sqlite.store import SqliteStore
 from kvsync.testing import FakeClock

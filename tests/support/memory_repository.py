@@ -14,7 +14,8 @@ import pytest
 from kvsync.app import Report, TargetSelection, Workspace, open_workspace
 from kvsync.app.undo import UndoChoice, UndoOperation, chosen_runs
 from kvsync.model.capabilities import Lifetimes
-from kvsync.model.entry import Identity, OutcomeKind
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Identity
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetPlan
 from kvsync.stores.memory.backend import RemoteKey

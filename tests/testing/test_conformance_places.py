@@ -9,8 +9,9 @@ from typing import ClassVar
 import pytest
 
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Identity, Mark, Snapshot, Target, snapshot_of
+from kvsync.model.entry import Actual, Identity, Mark, Target
 from kvsync.model.place import KeyScope, Place
+from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
 from kvsync.stores.extensions import locate

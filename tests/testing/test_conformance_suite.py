@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.model.entry import Actual, Content, Identity, Snapshot, snapshot_of
+from kvsync.model.entry import Actual, Content, Identity
+from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteResult
 from kvsync.stores.memory.store import MemoryStore

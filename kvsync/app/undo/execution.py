@@ -17,8 +17,9 @@ from kvsync.desired import DesiredState
 from kvsync.errors import KvsyncError, StoreError
 from kvsync.ledger.target_ledger import TargetLedger
 from kvsync.logs import get_logger
+from kvsync.model.change import Change, Outcome, OutcomeKind
 from kvsync.model.digest import entry_digest
-from kvsync.model.entry import Change, Entry, Identity, Outcome, OutcomeKind, Target
+from kvsync.model.entry import Entry, Identity, Target
 from kvsync.model.plan import TargetPlan, TargetReport, outcome_counts
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import target_report

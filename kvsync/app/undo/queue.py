@@ -9,7 +9,8 @@ from typing import Any, Final
 from kvsync.app import Report, Workspace
 from kvsync.app.undo.operation import UndoOperation
 from kvsync.errors import KvsyncError, LockHeld
-from kvsync.model.entry import Action, Identity, Outcome, OutcomeKind
+from kvsync.model.change import Action, Outcome, OutcomeKind
+from kvsync.model.entry import Identity
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
 from kvsync.state import UndoRequest
 

@@ -10,8 +10,9 @@ from kvsync.app.undo.records import newer_run
 from kvsync.apply.invert import InvertedRun, undo_changes
 from kvsync.errors import PermanentError, StoreError
 from kvsync.model.capabilities import Capabilities
+from kvsync.model.change import Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import Change, Class, Content, Outcome, OutcomeKind, Refusal, Target, identity_order
+from kvsync.model.entry import Content, Target, identity_order
 from kvsync.model.place import LocatedTarget
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.cost import cost_of

@@ -10,7 +10,7 @@ from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from kvsync.model.entry import Change
+    from kvsync.model.change import Change
 
 
 @command(
@@ -38,6 +38,6 @@ def adopt(settings: GlobalOptions, **chosen: Any) -> Exit:
 
 
 def _is_adoption(change: Change) -> bool:
-    from kvsync.model.entry import Action
+    from kvsync.model.change import Action
 
     return change.action is Action.ADOPT

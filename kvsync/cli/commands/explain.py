@@ -89,7 +89,7 @@ def _lines(one: EntryExplanation, owner: str) -> Iterator[str]:
 
 
 def _action(one: EntryExplanation) -> str:
-    from kvsync.model.entry import Refusal
+    from kvsync.model.change import Refusal
 
     if one.verdict is None:
         return "none"
@@ -212,7 +212,7 @@ def _is_secret(one: EntryExplanation) -> bool:
 
 
 def _status(one: EntryExplanation) -> str:
-    from kvsync.model.entry import Refusal
+    from kvsync.model.change import Refusal
 
     if one.verdict is None:
         return "idle"

@@ -12,7 +12,7 @@ from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from kvsync.model.entry import Change
+    from kvsync.model.change import Change
 
 
 @command(
@@ -75,6 +75,6 @@ def _relocate(settings: GlobalOptions, former: Any, chosen: dict[str, Any]) -> E
 
 
 def _is_taken(change: Change) -> bool:
-    from kvsync.model.entry import Class
+    from kvsync.model.change import Class
 
     return change.cause is Class.TAKEN

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.model.entry import Class, Target
+from kvsync.model.change import Class
+from kvsync.model.entry import Target
 from kvsync.state import DriftPoint
 
 COLUMNS: Final = 240

@@ -13,9 +13,10 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Entry, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, looks_like_id, root_of
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole

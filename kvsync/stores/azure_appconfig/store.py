@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
 from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
-from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Entry, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.azure_appconfig.api import (
     KEY_PATTERN,

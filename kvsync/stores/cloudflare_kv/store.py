@@ -14,9 +14,10 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError, TransientError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Entry, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing

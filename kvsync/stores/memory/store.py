@@ -16,10 +16,11 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import BatchRefused
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, StoreContext, Write, WriteResult
 from kvsync.stores.limits import check_batch, check_entry

@@ -10,10 +10,11 @@ from typing import TypeVar
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Identity, Snapshot, Target
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry

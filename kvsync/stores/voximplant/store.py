@@ -15,9 +15,10 @@ from kvsync.errors import TransientError
 from kvsync.http.moments import moment_from
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Marks, SizeUnit
-from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
+from kvsync.model.entry import Actual, Content, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.chunked_ledger import LONGEST_KEY, RESERVED

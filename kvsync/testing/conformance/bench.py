@@ -8,7 +8,8 @@ from typing import Any
 
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
+from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteResult, WriteStatus
 from kvsync.testing.clock import FakeClock

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from kvsync.app import open_workspace
 from kvsync.app.dump import dump, strays
-from kvsync.model.entry import Action, Identity
+from kvsync.model.change import Action
+from kvsync.model.entry import Identity
 from tests.stores import azure_service, cloudflare_service
 
 FEW = settings(

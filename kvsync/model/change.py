@@ -1,0 +1,123 @@
+"""Changes, refusals and outcomes: what a plan does to entries, and what became of it. A `repr` never shows a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kvsync.errors import Origin
+from kvsync.model.entry import Actual, Entry, Identity, Target
+
+
+class Action(StrEnum):
+    """What a change does to the store."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    RENEW = "renew"
+    ADOPT = "adopt"
+    RELEASE = "release"
+    DELETE = "delete"
+
+
+class Class(StrEnum):
+    """Why an entry is what it is, seen three ways: desired, actual, last applied."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    REMOVED = "removed"
+    DRIFTED = "drifted"
+    MISSING = "missing"
+    CONFLICT = "conflict"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    FOREIGN = "foreign"
+    UNOWNED = "unowned"
+    TAKEN = "taken"
+    PROTECTED = "protected"
+    LOCKED = "locked"
+
+
+DRIFT_CLASSES = frozenset({Class.DRIFTED, Class.MISSING, Class.CONFLICT})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to do to one entry: what, why, and both sides, so that applying can insist on the version seen.
+
+    `reasons` name what differs: value, content_type, tags, metadata, ttl, expires_at, mark. A delete that is half of a
+    move carries `moved_to`, the identity that must be verified to be there first: in `moved_to_target`, where that is another
+    target.
+    """
+
+    action: Action
+    cause: Class
+    identity: Identity
+    reasons: tuple[str, ...] = ()
+    before: Actual | None = None
+    after: Entry | None = None
+    origin: Origin | None = None
+    moved_to: Identity | None = None
+    moved_to_target: Target | None = None
+
+    @property
+    def new_name(self) -> str:
+        """What a moved entry is called afterwards, for people; empty for one that is not moved."""
+        if self.moved_to is None:
+            return ""
+        return f"{self.moved_to}" if self.moved_to_target is None else f"{self.moved_to_target}: {self.moved_to}"
+
+    @property
+    def sensitive(self) -> bool:
+        """True when neither side's value may be shown or kept."""
+        marked = self.before is not None and self.before.mark is not None and self.before.mark.sensitive
+        return marked or (self.after is not None and self.after.sensitive)
+
+    @property
+    def written_after(self) -> tuple[str, ...]:
+        """The keys that must be written before; a renewal, which changes nothing that is read, waits for none."""
+        return self.after.after if self.after is not None and self.action is not Action.RENEW else ()
+
+    @property
+    def is_last(self) -> bool:
+        """True when it is written after everything else of its target."""
+        return self.after is not None and self.after.after_all and self.action is not Action.RENEW
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A difference that kvsync will not act on, and why. `action` is what it would have done, `reasons` name what differs, as
+    those of a `Change`; `deferred` is
+    the change that kvsync tries later, because the entry is quarantined or contended, or waits for another entry."""
+
+    identity: Identity
+    cause: Class
+    action: Action
+    reason: str
+    origin: Origin | None = None
+    deferred: Change | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class OutcomeKind(StrEnum):
+    """What became of one change."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    CONFLICT = "conflict"
+    STALE = "stale"
+    REFUSED = "refused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    NOT_ATTEMPTED = "not-attempted"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one change; `etag` is the version that our write made."""
+
+    identity: Identity
+    action: Action
+    kind: OutcomeKind
+    error: str | None = None
+    etag: str | None = None

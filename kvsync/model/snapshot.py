@@ -1,0 +1,52 @@
+"""What a store holds of one namespace at one moment. A `repr` never shows a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kvsync.model.entry import Actual, Identity, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a store holds of one namespace at one moment.
+
+    `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the fingerprints
+    of those entries of which there is nothing else to know: they bear a valid mark of our owner, do not expire, are neither
+    locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, represents
+    this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never causes a delete. `ledger` is
+    what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of them as there is;
+    `ledger_expires_at` is when the store will end that too, if it does.
+    """
+
+    target: Target
+    entries: Mapping[Identity, Actual]
+    settled: Mapping[Identity, bytes]
+    complete: bool = True
+    problems: tuple[str, ...] = ()
+    token: str | None = None
+    ledger: bytes | None = field(default=None, repr=False)
+    ledger_expires_at: float | None = None
+
+
+class SettledTest(Protocol):
+    """Tells which entries a snapshot may show as settled; `kvsync.planning.marks.MarkSigner` does."""
+
+    def is_settled(self, entry: Actual) -> bool:
+        """True when there is nothing to know of an entry but its fingerprint."""
+        ...
+
+
+def snapshot_of(
+    target: Target, entries: Iterable[Actual], signer: SettledTest, *, token: str | None = None
+) -> Snapshot:
+    """Build a snapshot, with its settled view, from entries that are all at hand."""
+    by_identity = {entry.identity: entry for entry in entries}
+    settled = {
+        identity: entry.fingerprint
+        for identity, entry in by_identity.items()
+        if entry.fingerprint is not None and signer.is_settled(entry)
+    }
+    return Snapshot(target, by_identity, settled, token=token)
