@@ -115,11 +115,12 @@ class NotApproved(KvsyncError):
 
 
 class StateDirError(KvsyncError):
-    """The state directory cannot be used: not writable, full, or its database is damaged."""
+    """The state cannot be used: its directory is not writable, full or damaged, or its database is out of reach."""
 
     def __init__(self, state_dir: str, reason: str) -> None:
         self.state_dir, self.reason = state_dir, reason
-        super().__init__(f"state directory {state_dir}: {reason}")
+        kind = "state in" if "://" in state_dir else "state directory"
+        super().__init__(f"{kind} {state_dir}: {reason}")
 
 
 class StateDirLost(StateDirError):

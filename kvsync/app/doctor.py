@@ -13,7 +13,8 @@ from typing import Final
 
 from kvsync.app.leadership import keeper_of, unshared_ledgers
 from kvsync.app.model import Working
-from kvsync.app.open import open_state, open_workspace
+from kvsync.app.open import open_workspace
+from kvsync.app.state_access import open_state
 from kvsync.app.workspace import Workspace
 from kvsync.config.credentials import describe, resolve
 from kvsync.config.model import ChannelConfig, Credential
@@ -124,7 +125,7 @@ def _broken_state_dir(file: Path, environment: str | None) -> Finding | None:
 
 
 def _state_dir(workspace: Workspace) -> Finding:
-    path = workspace.state.path
+    path = workspace.state.name
     try:
         writer = workspace.state.writer()
     except StateDirError as error:

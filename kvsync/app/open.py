@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvsync.app.configuration import read_config
+from kvsync.app.state_access import StateAccess
 from kvsync.app.workspace import Workspace, prune_journal
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Config, Credential
@@ -61,7 +62,7 @@ async def open_workspace(
     config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
-        state, writable = _open_state(config, redactor, clock, must_write=writing is not None)
+        state, writable = _open_state(config, redactor, environ, clock, must_write=writing is not None)
         stack.enter_context(state)
         if writing is not None:
             stack.enter_context(state.lock(writing))
@@ -113,14 +114,16 @@ def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) 
     return tuple(_secret(config, redactor, environ, one).encode() for one in config.owner_keys)
 
 
-def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
-    opened = partial(StateDir.open, config.state_dir, config_root=config.root, clock=clock, redact=redactor.redact)
+def _open_state(
+    config: Config, redactor: Redactor, environ: Mapping[str, str], clock: Clock, *, must_write: bool
+) -> tuple[StateDir, bool]:
+    access = StateAccess(config, redactor, environ)
     try:
-        return opened(writable=True), True
+        return access.open(writable=True, clock=clock), True
     except StateDirError:
         if must_write:
             raise
-    return opened(writable=False), False
+    return access.open(writable=False, clock=clock), False
 
 
 def _open_stores(
@@ -149,15 +152,6 @@ def _open_stores(
     if problems:
         raise InvalidInput(problems)
     return stores
-
-
-@contextmanager
-def open_state(file: Path, environment: str | None, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
-    """The configuration and its state directory, without stores and files. Raises InvalidInput, StateDirError."""
-    config = read_config(file, environment=environment, environ=os.environ)
-    opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
-    with opening as opened:
-        yield replace(config, state_dir=opened.path), opened
 
 
 def _store_clock(clock: Clock) -> Clock:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kvsync.app.open import open_state
+from kvsync.app.state_access import open_state
 from kvsync.config.model import Config
 from kvsync.model.entry import Identity, Target
 from kvsync.rendering.words import moment

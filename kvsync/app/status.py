@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kvsync.app.open import open_state
+from kvsync.app.state_access import open_state
 from kvsync.config.model import Config
 from kvsync.git import Status, read_status
 from kvsync.rendering.words import moment

@@ -22,6 +22,7 @@ PURPOSES = {
     "Plan and apply": ("plan", "apply", "drift", "run"),
     "Import existing entries": ("dump", "adopt", "transfer", "release"),
     "Control the daemon": ("status", "approve", "pause", "resume"),
+    "Share the state": ("state",),
     "Inspect and undo": ("list", "history", "undo", "explain", "stores"),
     "Test locally": ("emulate",),
 }

@@ -184,6 +184,34 @@ RUN_FIELDS: Final = (
 )
 
 
+DEFAULT_STATE_FILES: Final = ("state/**/*.yaml",)
+
+POSTGRESQL_FIELDS: Final = (
+    Field(
+        "dsn",
+        credential(),
+        required=True,
+        help="Connection string: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full.",
+    ),
+)
+"""Everything that `state.postgresql` may hold."""
+
+STATE_FIELDS: Final = (
+    Field(
+        "files",
+        one_of(list_of(_state_glob(), least=1), _state_glob()),
+        default=DEFAULT_STATE_FILES,
+        help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml).",
+    ),
+    Field(
+        "postgresql",
+        record(POSTGRESQL_FIELDS),
+        help="Database that keeps journal, ledger, approvals and pauses for all replicas; state_dir keeps caches only.",
+    ),
+)
+"""Everything that `state` may hold as a mapping."""
+
+
 def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
     """Everything that `kvsync.yaml` may hold. `store_types` are those that its stores may be of."""
     return (
@@ -201,9 +229,10 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         ),
         Field(
             "state",
-            one_of(list_of(_state_glob(), least=1), _state_glob()),
-            default=("state/**/*.yaml",),
-            help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml).",
+            one_of(list_of(_state_glob(), least=1), _state_glob(), record(STATE_FIELDS)),
+            default=DEFAULT_STATE_FILES,
+            help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml); "
+            "or a mapping of files and postgresql, where a database keeps the state.",
         ),
         Field(
             "source",

@@ -72,7 +72,8 @@ def load_config(
         file=file,
         root=file.parent,
         owner=values["owner"],
-        state=(values["state"],) if isinstance(values["state"], str) else values["state"],
+        state=_state_files(values["state"]),
+        database=_database(values["state"]),
         state_dir=_state_dir(file.parent, values["state_dir"], environ),
         stores={name: store.configured(name, policy) for name, store in values["stores"].items()},
         environments=values["environments"],
@@ -92,6 +93,16 @@ def load_config(
         authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
         digest=joined_digest([text_digest(text) for text in data]),
     )
+
+
+def _state_files(written: str | tuple[str, ...] | Mapping[str, Any]) -> tuple[str, ...]:
+    files = written["files"] if isinstance(written, Mapping) else written
+    return (files,) if isinstance(files, str) else files
+
+
+def _database(written: str | tuple[str, ...] | Mapping[str, Any]) -> Credential | None:
+    postgresql = written["postgresql"] if isinstance(written, Mapping) else None
+    return None if postgresql is None else postgresql["dsn"]
 
 
 def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Credential, ...]:

@@ -225,8 +225,9 @@ class JournalLimits:
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
-    digests. `authority` decides what state files may do. `variables` are the `vars:` of the file and of its `overlay`, which is
-    None when the environment in force has none. `digest` identifies the texts that it was read from."""
+    digests. `authority` decides what state files may do. `database` is the connection string of the PostgreSQL database that
+    keeps the state; None: `state_dir` does. `variables` are the `vars:` of the file and of its `overlay`, which is None when
+    the environment in force has none. `digest` identifies the texts that it was read from."""
 
     file: Path
     root: Path
@@ -249,4 +250,5 @@ class Config:
     pass_limits: PassLimits = field(default_factory=PassLimits)
     journal: JournalLimits = field(default_factory=JournalLimits)
     authority: Authority = field(default_factory=Authority)
+    database: Credential | None = None
     digest: bytes = field(default=b"", compare=False)

@@ -6,7 +6,7 @@ those in which the two differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -63,6 +63,14 @@ class Database(Protocol):
 
     def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
         """Add a row to a numbered table, inside a transaction; returns its number."""
+        ...
+
+    def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:
+        """All of a table, so many rows at a time."""
+        ...
+
+    def number_after(self, statements: Statements, table: StateTable) -> None:
+        """Number new rows of a table after those that were copied into it with their numbers."""
         ...
 
     def size(self) -> int:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kvsync.errors import StateDirError
 from kvsync.model.entry import sealed
@@ -43,6 +43,9 @@ from kvsync.state.undo_requests import UndoRequests
 from kvsync.state.undone import Undone
 from kvsync.util.clock import Clock
 
+if TYPE_CHECKING:
+    from kvsync.state.postgres_database import PostgresAddress
+
 _DIGESTS = b"kvsync digests of plans"
 
 
@@ -54,7 +57,7 @@ class StateDir:
         self, path: Path, home: Home, database: Database, timeline: SteadyTime, redact: Callable[[str], str]
     ) -> None:
         self.path = self.asked = path
-        self._home, self._database = home, database
+        self._home, self.database = home, database
         self._owner_keys: tuple[bytes, ...] = ()
         context = Context(database, lambda: self.key, self.sealing_keys, timeline.clock, redact, timeline)
         self.ledger = Ledger(context)
@@ -101,7 +104,7 @@ class StateDir:
     def open_postgres(
         cls,
         path: Path,
-        dsn: str,
+        address: PostgresAddress,
         *,
         writable: bool,
         config_root: Path | None = None,
@@ -109,13 +112,13 @@ class StateDir:
         redact: Callable[[str], str] = str,
     ) -> Self:
         """Open the state that PostgreSQL keeps, and the directory for caches only. Raises StateDirUntrusted, StateDirError."""
-        from kvsync.state.postgres_database import PostgresAddress, PostgresDatabase  # an extra
+        from kvsync.state.postgres_database import PostgresDatabase  # an extra
         from kvsync.state.postgres_home import PostgresHome
 
         asked = path.absolute()
         with speaking_of(asked):
             path = find(asked, config_root, _make if writable else None)
-        database = PostgresDatabase(PostgresAddress.of(dsn), read_only=not writable)
+        database = PostgresDatabase(address, read_only=not writable)
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
         opened = cls(path, PostgresHome(database), database, timeline, redact)
         opened.asked = asked
@@ -133,6 +136,11 @@ class StateDir:
         with suppress(StateDirError):
             _make(self.path)
         return self._home.key()
+
+    def take_key(self, key: bytes) -> None:
+        """Use the key of another state, from which everything is copied. Raises StateDirError."""
+        self._home.take_key(key)
+        self.__dict__.pop("key", None)
 
     def seal(self, fingerprint: bytes) -> str:
         """A sensitive fingerprint as it may be shown: in hex, of use only to those who have the key. Raises StateDirError."""
@@ -183,7 +191,7 @@ class StateDir:
 
     def close(self) -> None:
         """Release the files. Idempotent."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self

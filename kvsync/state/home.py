@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kvsync.state import lock
-from kvsync.state.keys import load_key
+from kvsync.state.keys import FILE_NAME, load_key
 from kvsync.state.sqlite_database import speaking_of
 from kvsync.util.private_files import write_private
 
@@ -24,6 +24,10 @@ class Home(Protocol):
 
     def key(self) -> bytes:
         """The secret key, made on first use."""
+        ...
+
+    def take_key(self, key: bytes) -> None:
+        """Use this key from now on, in place of any other."""
         ...
 
     def hold(self, command: str) -> AbstractContextManager[None]:
@@ -53,6 +57,11 @@ class DirectoryHome:
     def key(self) -> bytes:
         """The directory's key; one for this process alone where none can be kept. Raises StateDirError."""
         return load_key(self._path)
+
+    def take_key(self, key: bytes) -> None:
+        """Write the key of another state here. Raises StateDirError."""
+        with speaking_of(self._path):
+            write_private(self._path / FILE_NAME, key)
 
     def hold(self, command: str) -> AbstractContextManager[None]:
         """Hold the directory's lock while inside. Raises LockHeld when another process does, StateDirError."""

@@ -53,9 +53,9 @@ class PostgresAddress:
     name: str
 
     @classmethod
-    def of(cls, dsn: str) -> PostgresAddress:
-        """The address that a connection string (URI or `name=value` pairs) gives. Raises StateDirError for one that cannot be
-        read."""
+    def of(cls, dsn: str, register: Callable[[str], object] = str) -> PostgresAddress:
+        """The address that a connection string (URI or `name=value` pairs) gives; `register` is called with the password, which
+        must appear nowhere. Raises StateDirError for one that cannot be read."""
         try:
             parts = conninfo_to_dict(dsn)
         except psycopg.Error:
@@ -63,6 +63,8 @@ class PostgresAddress:
                 "postgresql",
                 "the connection string cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
             ) from None
+        if parts.get("password"):
+            register(str(parts["password"]))
         host, port = parts.get("host") or parts.get("hostaddr") or "localhost", parts.get("port") or "5432"
         host = f"[{host}]" if ":" in str(host) else host
         name = f"postgresql://{host}:{port}/{parts.get('dbname') or parts.get('user') or ''}"
@@ -132,6 +134,23 @@ class PostgresDatabase:
         (number,) = statements.execute(f"{table.insert(columns)} RETURNING {table.key[0]}", row).fetchone()
         return int(number)
 
+    def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:
+        """All of a table, so many rows at a time. Raises StateDirError."""
+        with self._lock, self._speaking():
+            connection = self._open()
+            with self._begun(), connection.cursor(name="kvsync_pages") as cursor:
+                cursor.execute(table.select())
+                while page := cursor.fetchmany(rows):
+                    self._watchdog.feed()
+                    yield page
+
+    def number_after(self, statements: Statements, table: StateTable) -> None:
+        """Number new rows of a table after those that were copied into it with their numbers. Raises StateDirError."""
+        if table.numbered:
+            column = table.key[0]
+            last = f"(SELECT coalesce(max({column}), 0) + 1 FROM {table.name})"  # noqa: S608 - constants
+            statements.execute(f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column}'), {last}, false)")
+
     def size(self) -> int:
         """The bytes that the journal takes, about. Raises StateDirError."""
         return int(self.one(_SIZE)[0] or 0)
@@ -179,11 +198,15 @@ class PostgresDatabase:
             return self._connection
         if self._failure is not None and self._monotonic() < self._failed_at + REST_SECONDS:
             raise self._failure
-        self._connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
-        self._check_server(self._connection)
-        self.connected(_PostgresStatements(self._connection))
-        self._failure = None
-        return self._connection
+        connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
+        try:
+            self._check_server(connection)
+            self.connected(_PostgresStatements(connection))
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._failure = connection, None
+        return connection
 
     def _check_server(self, connection: psycopg.Connection[Any]) -> None:
         if connection.info.server_version < _OLDEST_SERVER:
@@ -291,5 +314,7 @@ _PASSWORD = re.compile(r"password=\S+")
 
 def _words(error: psycopg.Error) -> str:
     """What the server or the driver says, in one line."""
-    text = " ".join(_PASSWORD.sub("password=***", str(error)).split())
-    return text[:_TOO_LONG] or type(error).__name__
+    text = " ".join(_PASSWORD.sub("password=***", str(error)).split()).removeprefix("connection failed: ")
+    said = text[:_TOO_LONG] or type(error).__name__
+    is_unreachable = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    return f"{said}; check that the database runs and can be reached from here" if is_unreachable else said

@@ -30,6 +30,11 @@ class PostgresHome:
         (key,) = self._database.one("SELECT sealing_key FROM kvsync_state")
         return bytes(key)
 
+    def take_key(self, key: bytes) -> None:
+        """Use the key of another state. Raises StateDirError."""
+        with self._database.transaction() as statements:
+            statements.execute("UPDATE kvsync_state SET sealing_key = ?", (key,))
+
     @contextmanager
     def hold(self, command: str) -> Iterator[None]:
         """Exclude nobody."""

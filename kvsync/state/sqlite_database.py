@@ -120,6 +120,16 @@ class SqliteDatabase:
         (number,) = statements.execute("SELECT last_insert_rowid()").fetchone()
         return int(number)
 
+    def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:
+        """All of a table, so many rows at a time. Raises StateDirError."""
+        with self._lock, speaking_of(self._state_dir):
+            cursor = self._connection.execute(table.select())
+            while page := cursor.fetchmany(rows):
+                yield page
+
+    def number_after(self, statements: Statements, table: StateTable) -> None:
+        """Nothing to do: numbers that were inserted count."""
+
     def close(self) -> None:
         """Release the file. Idempotent."""
         with self._lock, suppress(sqlite3.Error):  # nothing is left to be written

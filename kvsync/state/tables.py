@@ -49,6 +49,10 @@ class StateTable:
         marks = ", ".join("?" * len(names))
         return f"INSERT INTO {self.name} ({', '.join(map(quoted, names))}) VALUES ({marks})"  # noqa: S608 - constants
 
+    def select(self) -> str:
+        """A statement that reads all rows, in the order of the columns."""
+        return f"SELECT {', '.join(map(quoted, self.names))} FROM {self.name}"  # noqa: S608 - constants
+
     def upsert(self) -> str:
         """A statement that adds a whole row, or replaces the one with the same key."""
         rest = [quoted(name) for name in self.names if name not in self.key]

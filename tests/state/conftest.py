@@ -38,12 +38,12 @@ def open_state(request: pytest.FixtureRequest, path: Path) -> Opener:
 def _in_postgresql(cluster: Cluster, path: Path) -> Opener:
     from kvsync.state.postgres_database import PostgresAddress, upgrade
 
-    made: dict[Path, str] = {}
+    made: dict[Path, PostgresAddress] = {}
 
     def opener(of: Path = path, **options: Any) -> StateDir:
         if of not in made:
-            made[of] = cluster.new_database(f"state_{next(_NUMBERS)}")
-            upgrade(PostgresAddress.of(made[of]), create=True)
+            made[of] = PostgresAddress.of(cluster.new_database(f"state_{next(_NUMBERS)}"))
+            upgrade(made[of], create=True)
         return StateDir.open_postgres(of, made[of], **({"writable": True} | options))
 
     return opener

@@ -1,0 +1,109 @@
+"""Opens the state of a configuration: its directory, or the database that keeps it for all replicas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kvsync.app.configuration import read_config
+from kvsync.config.credentials import resolve
+from kvsync.config.model import Config
+from kvsync.errors import StateDirError, UsageError
+from kvsync.state import StateDir
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import REDACTOR, Redactor
+
+if TYPE_CHECKING:
+    from kvsync.state.postgres_database import PostgresAddress
+
+_EXTRA: Final = "the package psycopg is missing; install kvsync[postgresql]"
+
+
+@dataclass(frozen=True, slots=True)
+class StateAccess:
+    """What it takes to open the state of a configuration."""
+
+    config: Config
+    redactor: Redactor = REDACTOR
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def open(self, *, writable: bool, clock: Clock | None = None) -> StateDir:
+        """The state, wherever it is kept. Raises StateDirError, AuthError."""
+        if self.config.database is None:
+            return self.open_directory(writable=writable, clock=clock)
+        return StateDir.open_postgres(
+            self.config.state_dir,
+            self.address(),
+            writable=writable,
+            config_root=self.config.root,
+            clock=clock,
+            redact=self.redactor.redact,
+        )
+
+    def open_directory(self, *, writable: bool, clock: Clock | None = None) -> StateDir:
+        """The state directory, even where a database keeps the state. Raises StateDirError."""
+        config, redact = self.config, self.redactor.redact
+        return StateDir.open(config.state_dir, writable=writable, config_root=config.root, clock=clock, redact=redact)
+
+    def address(self) -> PostgresAddress:
+        """Where the database is. Raises UsageError when none is configured, StateDirError, AuthError."""
+        if self.config.database is None:
+            raise UsageError(f"{self.config.file}: no database is configured; set state.postgresql.dsn")
+        try:
+            from kvsync.state.postgres_database import PostgresAddress
+        except ModuleNotFoundError:
+            raise StateDirError("postgresql", _EXTRA) from None
+        dsn = resolve(self.config.database, self.config.root, self.environ, self.redactor)
+        return PostgresAddress.of(dsn, self.redactor.register)
+
+
+@contextmanager
+def open_state(file: Path, environment: str | None, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
+    """The configuration and its state, without stores and files. Raises InvalidInput, StateDirError, AuthError."""
+    config = read_config(file, environment=environment, environ=os.environ)
+    with StateAccess(config).open(writable=writable) as opened:
+        yield replace(config, state_dir=opened.path), opened
+
+
+def init_database(file: Path, environment: str | None) -> tuple[str, int | None]:
+    """Make the tables where there are none. Returns what the database is called, and the schema version that it had. Raises
+    InvalidInput, UsageError, StateDirError, AuthError."""
+    return _brought_up_to_date(file, environment, create=True)
+
+
+def upgrade_database(file: Path, environment: str | None) -> tuple[str, int | None]:
+    """Bring the schema up to date, as `init_database`."""
+    return _brought_up_to_date(file, environment, create=False)
+
+
+def _brought_up_to_date(file: Path, environment: str | None, *, create: bool) -> tuple[str, int | None]:
+    address = StateAccess(read_config(file, environment=environment, environ=os.environ)).address()
+    from kvsync.state.postgres_database import upgrade
+
+    return address.name, upgrade(address, create=create)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What was copied, or would be: from where to where, and rows by table."""
+
+    source: str
+    target: str
+    rows: Mapping[str, int]
+
+
+def copy_state(file: Path, environment: str | None, *, to_database: bool, dry_run: bool) -> CopyReport:
+    """Copy everything but caches between the state directory and the database. The side that is written must be empty, and no
+    process may write to either meanwhile. Raises InvalidInput, UsageError, LockHeld, StateDirError, AuthError."""
+    from kvsync.state.copying import copy
+
+    access = StateAccess(read_config(file, environment=environment, environ=os.environ))
+    access.address()
+    with access.open_directory(writable=True) as directory, access.open(writable=True) as database:
+        source, target = (directory, database) if to_database else (database, directory)
+        with directory.lock("kvsync state copy"):
+            return CopyReport(source.name, target.name, copy(source, target, dry_run=dry_run))

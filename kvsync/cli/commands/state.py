@@ -1,0 +1,64 @@
+"""The command `kvsync state`."""
+
+from __future__ import annotations
+
+import click
+
+from kvsync.cli import options
+from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.exit_codes import Exit
+from kvsync.cli.output import answer_document, answer_lines
+
+_ACTIONS = ("init", "upgrade", "copy")
+_ENDS = ("database", "directory")
+
+
+@command(
+    "state",
+    short_help="Set up, upgrade, or copy the state that PostgreSQL keeps.",
+    examples=("state init", "state copy --to database --dry-run", "state copy --to directory"),
+    exits=(Exit.DONE, Exit.ERROR, Exit.LOCKED),
+)
+@click.argument("action", type=click.Choice(_ACTIONS))
+@click.option("--to", type=click.Choice(_ENDS), help="For copy: where to. The other one is copied from.")
+@options.dry_run
+@options.output("text", "json")
+def state(settings: GlobalOptions, action: str, to: str | None, dry_run: bool, output: str) -> Exit:
+    """Manage the database of `state.postgresql`, which keeps journal, ledger, approvals, and pauses for all replicas.
+
+    init creates the tables; running it again does nothing. upgrade brings them up to date after a new version of kvsync. copy
+    moves in from the state directory, or back: everything but caches, into an empty state. Stop every kvsync that uses either
+    side first.
+    """
+    if (action == "copy") != (to is not None):
+        raise click.UsageError("use --to database or --to directory with copy, and only there")
+    if dry_run and action != "copy":
+        raise click.UsageError("--dry-run is for copy")
+    if to is not None:
+        return _copy(settings, to, dry_run, output)
+    return _bring_up_to_date(settings, action, output)
+
+
+def _bring_up_to_date(settings: GlobalOptions, action: str, output: str) -> Exit:
+    from kvsync.app.state_access import init_database, upgrade_database
+
+    change = init_database if action == "init" else upgrade_database
+    name, found = change(settings.config, settings.environment)
+    if output == "json":
+        answer_document({"state": name, "created": found is None, "schema_before": found})
+    else:
+        answer_lines(f"{name}: {'tables created' if found is None else f'schema {found} is up to date now'}")
+    return Exit.DONE
+
+
+def _copy(settings: GlobalOptions, to: str, dry_run: bool, output: str) -> Exit:
+    from kvsync.app.state_access import copy_state
+
+    report = copy_state(settings.config, settings.environment, to_database=to == "database", dry_run=dry_run)
+    if output == "json":
+        names = {"from": report.source, "to": report.target, "dry_run": dry_run}
+        answer_document(names | {"rows": dict(report.rows)})
+        return Exit.DONE
+    rows = ", ".join(f"{count} {table}" for table, count in report.rows.items() if count) or "nothing"
+    answer_lines(f"{'would copy' if dry_run else 'copied'} from {report.source} to {report.target}: {rows}")
+    return Exit.DONE

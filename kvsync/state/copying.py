@@ -1,0 +1,45 @@
+"""Copies the state from one engine to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from kvsync.errors import StateDirError
+from kvsync.state.directory import StateDir
+from kvsync.state.tables import DAEMON, MEMO, TABLES, StateTable
+
+_LEFT_OUT: Final = frozenset({MEMO.name, DAEMON.name})
+"""What only the process that wrote it, or the next pass, can use."""
+
+_AT_ONCE: Final = 2_000
+"""Rows that are in memory at a time."""
+
+
+def copy(source: StateDir, target: StateDir, *, dry_run: bool) -> Mapping[str, int]:
+    """Copy all tables and the key in one transaction; returns the rows by table. With `dry_run` only count them. Raises
+    StateDirError when the target holds anything, because two histories cannot be merged."""
+    counts = {table.name: _count(source, table) for table in _copied()}
+    for table in _copied():
+        if _count(target, table):
+            raise StateDirError(
+                target.name, f"cannot copy into it, because it is not empty ({table.name}); use a new one"
+            )
+    if dry_run:
+        return counts
+    with target.database.transaction(durable=True) as statements:
+        for table in _copied():
+            for rows in source.database.pages(table, _AT_ONCE):
+                statements.executemany(table.insert(), rows)
+            target.database.number_after(statements, table)
+        target.take_key(source.key)
+    return counts
+
+
+def _copied() -> list[StateTable]:
+    return [table for table in TABLES if table.name not in _LEFT_OUT]
+
+
+def _count(state: StateDir, table: StateTable) -> int:
+    (count,) = state.database.one(f"SELECT count(*) FROM {table.name}")  # noqa: S608 - constants
+    return int(count)
