@@ -127,6 +127,34 @@ class StateDirLost(StateDirError):
     """The state directory is not the one that was opened: what is written to it would be lost, and nothing keeps others out."""
 
 
+class ClaimLost(StateDirError):
+    """Another replica has taken the target of this pass, or may take it: nothing was recorded, and nothing may be written."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            "", f"{target}: this replica does not hold the claim of the target any more; nothing was written"
+        )
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class StateRolledBack(StateDirError):
+    """The database lost transactions that were committed, as after a failover: every claim is taken anew."""
+
+    def __init__(self, name: str) -> None:
+        lost = "the database has forgotten committed transactions (a failover?)"
+        super().__init__(name, f"{lost}; this replica stops writing until every earlier lease has ended")
+
+
+class ClaimHeld(KvsyncError):
+    """Another replica, or another command, holds a target that is to be written to."""
+
+    def __init__(self, target: str, replica: str) -> None:
+        self.target, self.replica = target, replica
+        super().__init__(f"{target}: {replica} holds this target; stop it, or let it do the work")
+
+
 class StateDirUntrusted(StateDirError):
     """The state directory may have been written by others, so nothing in it is believed."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
+from kvsync.app.fleet import CommandShare, command_lease, fleet_of
 from kvsync.app.leadership import leading, leading_now
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.app.workspace import Workspace
@@ -15,6 +17,8 @@ from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox
 from kvsync.errors import SourceError
 from kvsync.leader.elector import Elector
+from kvsync.leader.fleet import Fleet
+from kvsync.model.result import Trigger
 from kvsync.tracing.export import exporting
 
 if TYPE_CHECKING:
@@ -41,6 +45,15 @@ async def opened_daemon(
     # An observer takes no part in the election, because it could not lead.
     async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
         yield WiredDaemon(workspace, reconciler, elector, inbox, observe=observe)
+
+
+def _join_fleet(workspace: Workspace, reconciler: WorkspaceReconciler) -> Fleet | None:
+    """This daemon's part among those that share its state; None where it has its own."""
+    if workspace.state.claims is None:
+        return None
+    fleet = fleet_of(workspace.state.claims, workspace.clock, workspace.pass_context.fence)
+    reconciler.share, fleet.is_busy = fleet, reconciler.is_busy
+    return fleet
 
 
 class WiredDaemon:
@@ -74,7 +87,7 @@ class WiredDaemon:
     async def run_once(self, *, deep: bool) -> OnceResult:
         """Make one pass over all targets. Raises LeaseHeld, KvsyncError."""
         workspace = self._workspace
-        async with leading_now(self._elector):
+        async with leading_now(self._elector), self._claiming():
             return await run_once(
                 self._reconciler,
                 workspace.state.passes,
@@ -82,6 +95,17 @@ class WiredDaemon:
                 DaemonOptions(observe=self._observe, clock=workspace.clock, leadership=self._elector),
                 deep=deep,
             )
+
+    @asynccontextmanager
+    async def _claiming(self) -> AsyncIterator[None]:
+        """Inside, a single pass works on every target that no other replica holds."""
+        claims = self._workspace.state.claims
+        if claims is None:
+            yield
+            return
+        self._reconciler.share = CommandShare(claims)
+        async with command_lease(claims, self._workspace.clock, self._workspace.pass_context.fence):
+            yield
 
     async def run(self) -> bool:
         """Run until a signal stops it. Returns whether every batch in flight was finished. Raises KvsyncError."""
@@ -98,6 +122,7 @@ class WiredDaemon:
             await serving.reload(run)
             await notifier.reload(run)
 
+        fleet = _join_fleet(workspace, self._reconciler)
         loop = Daemon(
             self._reconciler,
             workspace.state.passes,
@@ -111,10 +136,12 @@ class WiredDaemon:
                 clock=workspace.clock,
                 observers=[serving.collector, notifier],
                 on_reload=reload,
-                leadership=self._elector,
+                leadership=fleet or self._elector,
                 inbox=self._inbox,
             ),
         )
+        if fleet is not None:
+            fleet.changed = partial(loop.trigger, Trigger.FILES)
         told = notifier.telling(settings)
         with in_background():
             async with aclosing(self._reconciler), serving.serving(loop.trigger, settings), told:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvsync.app.configuration import read_config
+from kvsync.app.fleet import command_lease, joined
 from kvsync.app.state_access import StateAccess
 from kvsync.app.workspace import Workspace, prune_journal
 from kvsync.config.credentials import resolve
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from kvsync.git import Checkout
 
 _log = get_logger()
+
+
+DAEMON = "run"
+"""What the daemon opens a workspace for."""
 
 
 @asynccontextmanager
@@ -64,12 +69,17 @@ async def open_workspace(
     async with AsyncExitStack() as stack:
         state, writable = _open_state(config, redactor, environ, clock, must_write=writing is not None)
         stack.enter_context(state)
+        fence = Fence()
         if writing is not None:
             stack.enter_context(state.lock(writing))
+            if state.is_shared:
+                claims = joined(state, config.owner)
+                if writing != DAEMON:
+                    await stack.enter_async_context(command_lease(claims, clock, fence))
             for killed in state.journal.close_interrupted():
                 _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
             prune_journal(state, config)
-        pass_context = PassContext(config.owner, state, clock, writable, writing is not None, Fence(), shard)
+        pass_context = PassContext(config.owner, state, clock, writable, writing is not None, fence, shard)
         workspace = assemble(config, pass_context, redactor, environ)
         stack.push_async_callback(workspace.aclose)
         yield workspace

@@ -13,6 +13,7 @@ from typing import TypeVar
 from kvsync.app import TargetSelection, Workspace, assemble
 from kvsync.app.config_watch import ConfigNews, ConfigWatch
 from kvsync.app.configuration import read_config
+from kvsync.app.fleet import Share
 from kvsync.app.pass_log import SourceLog, log_drift, log_report
 from kvsync.app.undo.execution import UndoExecution
 from kvsync.config.model import Config, ReloadMode, RunConfig
@@ -65,6 +66,13 @@ class WorkspaceReconciler:
         self._config_watch: ConfigWatch | None = None
         self._config_news = ConfigNews()
         self._broken: Problem | None = None
+        self._in_flight: Counter[Target] = Counter()
+        self.share: Share | None = None
+        """The share of the targets that this process works on; None: all."""
+
+    def is_busy(self, target: Target) -> bool:
+        """True while a pass of the target is in flight."""
+        return self._in_flight[target] > 0
 
     def follow_files(self) -> None:
         """Use files only once they have rested, and notice another configuration, from now on: for a daemon, which may look
@@ -80,16 +88,29 @@ class WorkspaceReconciler:
 
     def _loaded(self, files: DesiredState) -> LoadedTargets:
         config, waits = self._workspace.config, (files.rests_in, self._config_news.rests_in)
+        owns = self._owned(files)
         return LoadedTargets(
-            targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
-            held=files.held,
+            targets={
+                target: desired.digest
+                for target, desired in files.targets.items()
+                if target not in files.held and owns(target)
+            },
+            held={target: problems for target, problems in files.held.items() if owns(target)},
             hold_all=files.hold_all,
             problems=files.problems,
             watch=tuple({config.root, *map(Path, files.watch.directories)}),
             absent=self._workspace.checkout is not None and self._workspace.checkout.root is None,
             look_again=max((one for one in waits if one is not None), default=None),
             own=own_files(config),
+            elsewhere=frozenset(target for target in {*files.targets, *files.held} if not owns(target)),
         )
+
+    def _owned(self, files: DesiredState) -> Callable[[Target], bool]:
+        """Which targets this process works on."""
+        if self.share is None:
+            return lambda _target: True
+        self.share.wants({*files.targets, *files.held})
+        return self.share.owns
 
     @property
     def fetch_every(self) -> float | None:
@@ -228,9 +249,14 @@ class WorkspaceReconciler:
                     await self._read()
         workspace = self._workspace
         self._users[workspace] += 1
+        self._in_flight[request.target] += 1
+        began = workspace.clock.monotonic()
         try:
             return await self._traced(workspace, request, stop)
         finally:
+            self._in_flight[request.target] -= 1
+            if self.share is not None:
+                self.share.spent(request.target, workspace.clock.monotonic() - began)
             self._users[workspace] -= 1
             await self._release(workspace)
 

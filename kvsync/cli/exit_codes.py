@@ -9,7 +9,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, StateDirUntrusted, UsageError
+from kvsync.errors import ClaimHeld, InvalidInput, LeaseHeld, LockHeld, NotApproved, StateDirUntrusted, UsageError
 
 if TYPE_CHECKING:
     from kvsync.app.daemon import OnceResult
@@ -64,6 +64,7 @@ def of_error(error: BaseException) -> Exit:
         (StateDirUntrusted, Exit.INVALID),
         (LockHeld, Exit.LOCKED),
         (LeaseHeld, Exit.LOCKED),
+        (ClaimHeld, Exit.LOCKED),
         (NotApproved, Exit.REFUSED),
         (KeyboardInterrupt, Exit.INTERRUPTED),
     )

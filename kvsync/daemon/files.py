@@ -82,12 +82,14 @@ class Files:
         before, known = self.loaded, self.targets
         self.loaded = loaded
         self.targets = frozenset(loaded.targets.keys() | loaded.held.keys()) | (
-            known if loaded.hold_all else frozenset()
+            known - loaded.elsewhere if loaded.hold_all else frozenset()
         )
         changed = frozenset(target for target in self.targets if _state_of(target, loaded) != _state_of(target, before))
-        if not self._first and (changed or self.targets != known):
+        stays = known - loaded.elsewhere  # another replica taking a target over is no change of the files
+        comes = self.targets - before.elsewhere
+        if not self._first and (changed & comes or comes != stays):
             self._moved()
-            _log_targets(known, self.targets)
+            _log_targets(stays, comes)
         _log_problems(before.problems, loaded.problems)
         return changed
 

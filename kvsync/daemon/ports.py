@@ -27,6 +27,7 @@ class LoadedTargets:
     problems of all files. `watch` are the absolute directories in which a change may mean something. `absent` says that there
     are not files yet: the repository that they come from could not be fetched so far. `look_again` is not None while a file may
     still be being written: look again in so many seconds. Changes of the `own` paths, which kvsync itself makes, mean nothing.
+    `elsewhere` are the targets that other replicas work on.
     """
 
     targets: Mapping[Target, str]
@@ -37,6 +38,7 @@ class LoadedTargets:
     absent: bool = False
     look_again: float | None = None
     own: tuple[Path, ...] = ()
+    elsewhere: frozenset[Target] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,13 @@ _ALL: Final = (
     Event("lease.standby", "info", ("lease", "identity", "leader"), "Another replica is the leader; this one only plans."),
     Event("lease.lost", "warning", ("lease", "identity", "reason", "seconds"), "This replica lost the lease; it only plans."),
     Event("lease.released", "info", ("lease", "identity"), "This replica released the lease on shutdown."),
+    Event("fleet.joined", "info", ("replica",), "This replica joined the fleet that shares the state."),
+    Event("fleet.taken", "info", ("replica", "targets", "held"), "This replica took targets that no living replica held."),
+    Event("fleet.shed", "info", ("replica", "targets", "held"), "This replica gives up targets; others have less to do."),
+    Event("fleet.lost", "warning", ("replica", "reason"), "The lease of this replica ended; others take its targets."),
+    Event("fleet.left", "info", ("replica",), "This replica left the fleet; others take its targets at once."),
+    Event("fleet.error", "error", ("replica", "error", "writes", "exception"), "The shared state does not answer."),
+    Event("fleet.available", "info", ("replica",), "The shared state answers again."),
     Event("lease.error", "error", ("lease", "error", "leads", "exception"), "The lease could not be read; kvsync retries."),
     Event("store.unavailable", "error", ("store", "error", "retry_in"), "A store is unreachable, or refuses the credential."),
     Event(

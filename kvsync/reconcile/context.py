@@ -11,6 +11,7 @@ from kvsync.apply.store_access import ApplierOptions
 from kvsync.errors import StateDirError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.desired import Desired
+from kvsync.model.entry import Target
 from kvsync.model.pass_limits import PassLimits
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget
@@ -20,6 +21,7 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.verdict import Rules
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
+from kvsync.state.claims import bind_pass
 from kvsync.stores.pacing import Pace, RetryPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
@@ -46,6 +48,7 @@ class PassContext:
     def pass_target(self, located: LocatedTarget) -> PassTarget:
         """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when
         an owner key cannot be read."""
+        self.claim(located.target)
         places, owner_keys = self.state.places, self.owner_keys()
         self.state.use_owner_keys(owner_keys)
         moved_from = places.moved_from(located)
@@ -66,6 +69,12 @@ class PassContext:
             ask.from_owner,
             ask.releases,
         )
+
+    def claim(self, target: Target) -> None:
+        """Let this task write to the state for a pass of this target. Raises ClaimHeld, ClaimLost, StateDirError."""
+        if self.writing and self.state.claims is not None:
+            self.state.claims.ensure(target)
+            bind_pass(target)
 
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""

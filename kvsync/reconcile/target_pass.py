@@ -229,6 +229,7 @@ class TargetPass:
 
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
+        self._context.claim(self.target)
         with self._time.counted():
             return await self._apply(plan, applying)
 

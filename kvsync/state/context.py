@@ -15,7 +15,8 @@ from kvsync.util.clock import Clock
 class Context:
     """`key` gives the directory's secret key, read when it is first needed; `sealing_keys` the keys that fingerprints are
     sealed with in the ledger of a place. `redact` goes over every text that a store may have worded, before it is kept. The
-    `timeline` keeps the moments that waits depend on."""
+    `timeline` keeps the moments that waits depend on. `replica` is what this process is called where several share the state,
+    else None."""
 
     database: Database
     key: Callable[[], bytes]
@@ -23,6 +24,7 @@ class Context:
     clock: Clock
     redact: Callable[[str], str]
     timeline: SteadyTime
+    replica: Callable[[], str | None] = lambda: None
 
     def redacted(self, text: str | None) -> str | None:
         """`redact` for a text that may be absent."""

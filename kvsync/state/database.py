@@ -6,7 +6,7 @@ those in which the two differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -44,6 +44,9 @@ class Statements(Protocol):
 
 class Database(Protocol):
     """A connection with transactions; safe to use from several threads, one at a time. Every method raises StateDirError."""
+
+    begun: Callable[[Statements], None]
+    """Called at the start of every transaction; it refuses by raising."""
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows."""

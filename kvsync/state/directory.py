@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from kvsync.errors import StateDirError
 from kvsync.model.entry import sealed
 from kvsync.planning.sealing import SealingKeys, sealing_keys
+from kvsync.state.claims import Replica, TargetClaims, replicas_of
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database
@@ -59,7 +60,10 @@ class StateDir:
         self.path = self.asked = path
         self._home, self.database = home, database
         self._owner_keys: tuple[bytes, ...] = ()
-        context = Context(database, lambda: self.key, self.sealing_keys, timeline.clock, redact, timeline)
+        self.claims: TargetClaims | None = None
+        context = Context(
+            database, lambda: self.key, self.sealing_keys, timeline.clock, redact, timeline, self._replica
+        )
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
         self.quarantine = Quarantine(context)
@@ -113,16 +117,34 @@ class StateDir:
     ) -> Self:
         """Open the state that PostgreSQL keeps, and the directory for caches only. Raises StateDirUntrusted, StateDirError."""
         from kvsync.state.postgres_database import PostgresDatabase  # an extra
-        from kvsync.state.postgres_home import PostgresHome
+        from kvsync.state.postgres_home import DatabaseTime, PostgresHome
 
         asked = path.absolute()
         with speaking_of(asked):
             path = find(asked, config_root, _make if writable else None)
         database = PostgresDatabase(address, read_only=not writable)
-        timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
-        opened = cls(path, PostgresHome(database), database, timeline, redact)
+        opened = cls(path, PostgresHome(database), database, DatabaseTime(database, clock or Clock()), redact)
         opened.asked = asked
         return opened
+
+    @property
+    def is_shared(self) -> bool:
+        """True when other machines use this state as well, so that targets must be claimed."""
+        return self._home.is_shared
+
+    def join(self, me: Replica) -> TargetClaims:
+        """Be one of the replicas that share this state: from now on, passes record nothing without the claim of their
+        target."""
+        self.claims = claims = TargetClaims(self.database, me)
+        self.database.begun = claims.check
+        return claims
+
+    def replicas(self) -> list[Replica]:
+        """The replicas that share this state and live; none where it is not shared. Raises StateDirError."""
+        return replicas_of(self.database) if self.is_shared else []
+
+    def _replica(self) -> str | None:
+        return None if self.claims is None else self.claims.me.id
 
     @property
     def name(self) -> str:

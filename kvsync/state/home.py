@@ -22,6 +22,11 @@ class Home(Protocol):
         """What to call it, without secrets."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """True when several machines use it at the same time."""
+        ...
+
     def key(self) -> bytes:
         """The secret key, made on first use."""
         ...
@@ -53,6 +58,11 @@ class DirectoryHome:
     def name(self) -> str:
         """The path."""
         return str(self._path)
+
+    @property
+    def is_shared(self) -> bool:
+        """False."""
+        return False
 
     def key(self) -> bytes:
         """The directory's key; one for this process alone where none can be kept. Raises StateDirError."""

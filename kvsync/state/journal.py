@@ -94,7 +94,10 @@ FROM changes WHERE seq >= ? AND seq < ?
 """The bytes that the changes of a run take, about."""
 
 
-_BEGUN = ("id", "command", "source", "environment", "triggers", "started_at", "status")
+_BEGUN = ("id", "command", "source", "environment", "triggers", "started_at", "status", "replica")
+
+_DEAD = " AND (replica IS NULL OR replica NOT IN (SELECT id FROM replicas WHERE expires_at > clock_timestamp()))"
+"""Where replicas share the state: only the runs of those that ended without a word."""
 
 
 class Journal:
@@ -111,7 +114,7 @@ class Journal:
         now = self._context.clock.now()
         with self._database.transaction() as connection:
             run_id = self._free_id(now)
-            row = (run_id, *_cause_row(cause), now, RunStatus.RUNNING)
+            row = (run_id, *_cause_row(cause), now, RunStatus.RUNNING, self._context.replica())
             seq = self._database.inserted(connection, RUNS, _BEGUN, row)
         return Run(run_id, seq, self._context, self._ledger)
 
@@ -138,12 +141,15 @@ class Journal:
 
     def close_interrupted(self) -> list[RunRecord]:
         """Mark the runs that were killed as interrupted, and return them as they were. Call it with the lock held, before the
-        first run is begun: only then is every unfinished run a killed one. Raises StateDirError."""
-        killed = self.unfinished()
+        first run is begun: only then is every unfinished run a killed one. Where replicas share the state, runs of living
+        ones are left alone. Raises StateDirError."""
+        dead = _DEAD if self._context.replica() is not None else ""
+        sql = f"{_RUNS} WHERE status = ?{dead} ORDER BY seq DESC"
+        killed = [_run(row) for row in self._database.query(sql, (RunStatus.RUNNING,))]
         if killed:
             with self._database.transaction() as connection:
-                statuses = (RunStatus.INTERRUPTED, RunStatus.RUNNING)
-                connection.execute("UPDATE runs SET status = ? WHERE status = ?", statuses)
+                rows = [(RunStatus.INTERRUPTED, one.id) for one in killed]
+                connection.executemany("UPDATE runs SET status = ? WHERE id = ?", rows)
         return killed
 
     def changes(self, run_id: str) -> list[ChangeRecord]:

@@ -41,6 +41,6 @@ class Notices:
 
     def keep(self, channels: Collection[str]) -> None:
         """Forget all channels but these. Raises StateDirError."""
-        marks = ", ".join("?" * len(channels))
+        marks = ", ".join("?" * len(channels)) or "''"  # an empty list is an error to PostgreSQL
         with self._database.transaction() as connection:
             connection.execute(f"DELETE FROM notices WHERE channel NOT IN ({marks})", tuple(channels))  # noqa: S608 - marks

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import counts_of, counts_text, target_row
 from kvsync.state.tables import DAEMON
+
+_DAY = 86400.0
 
 HISTORY_POINTS = 20_000
 """How many points of drift are kept, over all targets."""
@@ -21,6 +24,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (store, namespace) DO UPDATE SET
     attempted_at = excluded.attempted_at, error = excluded.error, drift = excluded.drift,
     changes = excluded.changes, next_at = excluded.next_at, succeeded_at = coalesce(excluded.succeeded_at, passes.succeeded_at)
+"""
+_UNCLAIMED_FOR = 600.0
+"""Seconds without a pass after which a target that nobody claims is forgotten, where replicas share the state."""
+
+_DROP_UNCLAIMED = """
+DELETE FROM passes WHERE attempted_at < ? AND NOT EXISTS (
+    SELECT 1 FROM claims WHERE claims.store = passes.store AND claims.namespace = passes.namespace
+)
 """
 _COLUMNS = "store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at"
 _DAEMON = 'pid, started_at, updated_at, mode, version, ready, "window", lease'
@@ -81,6 +92,12 @@ class PassHistory:
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database
 
+    @property
+    def _slot(self) -> int:
+        """The row of this daemon: the only one, unless replicas share the state."""
+        replica = self._context.replica()
+        return 1 if replica is None else int.from_bytes(blake2b(replica.encode(), digest_size=6).digest(), "big")
+
     def record(
         self,
         target: Target,
@@ -108,6 +125,10 @@ class PassHistory:
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget all targets but these: no file names the others any more. Raises StateDirError."""
+        if self._context.replica() is not None:
+            with self._database.transaction() as connection:
+                connection.execute(_DROP_UNCLAIMED, (self._context.clock.now() - _UNCLAIMED_FOR,))
+            return
         kept = set(targets)
         gone = [target_row(record.target) for record in self.all() if record.target not in kept]
         if gone:
@@ -126,7 +147,7 @@ class PassHistory:
 
     def daemon(self) -> DaemonRecord | None:
         """The daemon that runs, or ran last. Raises StateDirError."""
-        row = self._database.one(f"SELECT {_DAEMON} FROM daemon")  # noqa: S608 - constants
+        row = self._database.one(f"SELECT {_DAEMON} FROM daemon ORDER BY updated_at DESC LIMIT 1")  # noqa: S608 - constants
         if row is None:
             return None
         pid, started_at, updated_at, mode, version, ready, window, lease = row
@@ -136,7 +157,7 @@ class PassHistory:
     def set_daemon(self, daemon: DaemonRecord) -> None:
         """Note what the daemon is at. Raises StateDirError."""
         row = (
-            1,
+            self._slot,
             daemon.pid,
             daemon.started_at,
             daemon.updated_at,
@@ -152,7 +173,9 @@ class PassHistory:
     def clear_daemon(self) -> None:
         """Note that the daemon has left. Raises StateDirError."""
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM daemon")
+            connection.execute(
+                "DELETE FROM daemon WHERE one = ? OR updated_at < ?", (self._slot, self._context.clock.now() - _DAY)
+            )
 
     def check(self) -> None:
         """Raise StateDirLost when the state directory was removed or replaced since it was opened."""

@@ -9,6 +9,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from kvsync.state.postgres_database import PostgresDatabase
+from kvsync.state.steady_time import SteadyTime
+from kvsync.util.clock import Clock
+
+_WRITER: Final = """
+SELECT pid FROM daemon WHERE EXISTS (SELECT 1 FROM replicas WHERE expires_at > clock_timestamp())
+ORDER BY updated_at DESC LIMIT 1
+"""
 
 CHANNEL: Final = "kvsync"
 """What replicas listen to."""
@@ -24,6 +31,11 @@ class PostgresHome:
     def name(self) -> str:
         """Host, port and database."""
         return self._database.address.name
+
+    @property
+    def is_shared(self) -> bool:
+        """True."""
+        return True
 
     def key(self) -> bytes:
         """The key that `kvsync state init` made, the same for all. Raises StateDirError."""
@@ -41,11 +53,20 @@ class PostgresHome:
         yield
 
     def writer(self) -> int | None:
-        """The process on this machine that runs as a daemon, 0 for one elsewhere; None when none does. Raises StateDirError."""
-        row = self._database.one("SELECT pid FROM daemon")
+        """The process of the replica that reported last; None when no replica lives. Raises StateDirError."""
+        row = self._database.one(_WRITER)
         return None if row is None else int(row[0])
 
     def wake(self) -> None:
         """Notify all replicas. Raises StateDirError."""
         with self._database.transaction() as statements:
             statements.execute("SELECT pg_notify(?, ?)", (CHANNEL, f"{socket.gethostname()}:{os.getpid()}"))
+
+
+class DatabaseTime(SteadyTime):
+    """The timeline of a shared state: the database's clock, which is the same for all replicas."""
+
+    def __init__(self, database: PostgresDatabase, clock: Clock) -> None:
+        self.clock = clock
+        (now,) = database.one("SELECT extract(epoch FROM clock_timestamp())::double precision")
+        self._offset = float(now) - clock.monotonic()

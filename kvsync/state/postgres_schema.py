@@ -33,7 +33,16 @@ BASELINE: Final = (
     "CREATE UNIQUE INDEX kvsync_state_once ON kvsync_state ((true))",
     *(_create(table) for table in TABLES),
     "CREATE UNIQUE INDEX runs_by_id ON runs (id)",
+    "CREATE INDEX runs_by_status ON runs (status)",
+    "CREATE INDEX runs_by_end ON runs (finished_at)",
     "CREATE UNIQUE INDEX pauses_once ON pauses (store, (namespace IS NULL), coalesce(namespace, ''))",
+    "CREATE TABLE replicas (id text PRIMARY KEY, host text NOT NULL, pid bigint NOT NULL, version text NOT NULL,"
+    " owner text NOT NULL, started_at timestamptz NOT NULL, seen_at timestamptz NOT NULL, expires_at timestamptz NOT NULL,"
+    " load double precision NOT NULL, draining bigint NOT NULL, revision text)",
+    'CREATE TABLE claims (store text COLLATE "C" NOT NULL, namespace text COLLATE "C" NOT NULL, replica text NOT NULL,'
+    " fence bigint NOT NULL, cost double precision NOT NULL, claimed_at timestamptz NOT NULL, PRIMARY KEY (store, namespace))",
+    "CREATE INDEX claims_by_replica ON claims (replica)",
+    "CREATE SEQUENCE fences",
     "CREATE INDEX changes_by_place ON changes (place)",
 )
 """What `kvsync state init` runs, before it adds the one row of `kvsync_state`."""

@@ -172,5 +172,8 @@ CREATE INDEX runs_by_end ON runs (finished_at)
 """
 """What stays undone, what is still to be undone, and what a run was for. The indexes keep a pass cheap next to many runs."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO)
+_REPLICA: Final = "ALTER TABLE runs ADD COLUMN replica TEXT"
+"""Which of several replicas began a run; NULL where only one can."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO, _REPLICA)
 SCHEMA_VERSION: Final = len(STEPS)

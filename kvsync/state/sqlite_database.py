@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class SqliteDatabase:
         self._connection, self._state_dir, self._file = connection, state_dir, file
         self._inode = file.stat().st_ino if file else 0
         self._lock = threading.RLock()
+        self.begun: Callable[[Statements], None] = lambda _statements: None
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows. Raises StateDirError."""

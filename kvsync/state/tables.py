@@ -87,7 +87,7 @@ LEDGER: Final = _table(
 LEDGER_SEEN: Final = _table("ledger_seen", "place", "place text", "taken_in bytes?", "left_there bytes?")
 RUNS: Final = _table(
     *("runs", "seq", "seq integer", "id text", "command text", "source text?", "started_at real", "finished_at real?"),
-    *("status text", "summary text?", "environment text?", "triggers text?"),
+    *("status text", "summary text?", "environment text?", "triggers text?", "replica text?"),
     numbered=True,
 )
 CHANGES: Final = _table(

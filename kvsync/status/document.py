@@ -17,6 +17,7 @@ from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.rendering.problems import problem_document
 from kvsync.rendering.words import moment
 from kvsync.state import DaemonRecord, PlaceRecord, StateDir
+from kvsync.state.claims import Replica
 from kvsync.status.snapshot import PendingPlan, ProcessView, RunView, StatusSnapshot, StoreView, TargetView
 
 SCHEMA: Final = "kvsync.status/1"
@@ -31,6 +32,7 @@ def status_document(state: StateDir, now: float) -> Document:
         "schema": SCHEMA,
         "daemon": _daemon(daemon, writer) if daemon else None,
         "writer": writer,
+        "replicas": [_replica(one) for one in state.replicas()],
         "targets": _targets(state),
         "parked": _parked(state),
         "paused": [
@@ -80,6 +82,20 @@ def snapshot_document(document: Document, board: StatusSnapshot) -> Document:
         "runs": [_run(run) for run in board.runs],
         "hooks": dict(board.hooks),
         "triggers": dict(board.triggers),
+    }
+
+
+def _replica(replica: Replica) -> Document:
+    return {
+        "id": replica.id,
+        "host": replica.host,
+        "pid": replica.pid,
+        "version": replica.version,
+        "targets": replica.targets,
+        "load": round(replica.load, 3),
+        "revision": replica.revision,
+        "started_at": _moment(replica.started_at),
+        "seen_at": _moment(replica.seen_at),
     }
 
 

@@ -58,7 +58,10 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _daemon_line(document: dict[str, Any]) -> str:
-    daemon = document["daemon"]
+    replicas, daemon = document["replicas"], document["daemon"]
+    if replicas:
+        each = ", ".join(f"{one['host']} process {one['pid']} with {one['targets']} targets" for one in replicas)
+        return f"{len(replicas)} {'replica' if len(replicas) == 1 else 'replicas'}: {each}"
     if daemon is None or not daemon["running"]:
         writer = document["writer"]
         return (

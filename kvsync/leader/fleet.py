@@ -1,0 +1,215 @@
+"""One replica of a fleet: renews its lease, and takes or gives up targets so that all replicas have about as much to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from kvsync.errors import KvsyncError, StateRolledBack
+from kvsync.leader.balance import Division, to_shed, to_take
+from kvsync.logs import get_logger
+from kvsync.model.entry import Target
+from kvsync.state import LeaseRecord
+from kvsync.state.claims import Holding, Replica, TargetClaims
+from kvsync.util.background import in_background
+from kvsync.util.clock import Clock
+
+_SPREAD: Final = 0.2
+"""The part of a pause that is left to chance, so that replicas do not all ask at the same moment."""
+
+_SMOOTH: Final = 0.3
+"""The weight of the newest pass in the cost of a target."""
+
+_LEAST_COST: Final = 0.1
+"""Seconds that every pass counts at least: what takes milliseconds would move targets by chance."""
+
+_OVERDUE: Final = 2
+"""Steps after which a target that nobody takes is taken whatever the load."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetTiming:
+    """Seconds: how long a lease runs, how often it is renewed, and how long before its end this replica stops writing."""
+
+    lease: float = 10.0
+    beat: float = 2.0
+    margin: float = 2.0
+
+
+class Fleet:
+    """This replica's part. It may write only while `seconds_left` says so, and only to targets that it `owns`."""
+
+    def __init__(self, claims: TargetClaims, timing: FleetTiming, clock: Clock, rng: Random) -> None:
+        self._claims, self._timing, self._clock, self._rng = claims, timing, clock, rng
+        self.changed: Callable[[], None] = lambda: None
+        """Called when this replica holds other targets than before."""
+        self.is_busy: Callable[[Target], bool] = lambda _target: False
+        """Whether a pass of the target is in flight: then its claim is kept."""
+        self.revision: str | None = None
+        self._wanted: frozenset[Target] = frozenset()
+        self._costs: dict[Target, float] = {}
+        self._leaving: set[Target] = set()
+        self._free_for: dict[Target, int] = {}
+        self._until = 0.0
+        self._not_before = 0.0
+        self._led_at = clock.now()
+        self._is_registered = self._is_failing = False
+        self._alive: tuple[Replica, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What this replica is called."""
+        return self._claims.me.id
+
+    @property
+    def lease(self) -> LeaseRecord:
+        """How things stand, for people."""
+        return LeaseRecord("fleet", self.identity, None, self.may_write())
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """The replicas that were alive at the last step."""
+        return self._alive
+
+    def may_write(self) -> bool:
+        """True while the lease of this replica runs."""
+        return self.seconds_left() > 0
+
+    def seconds_left(self) -> float:
+        """How long a write that goes out now may be in flight; 0 when it must not go out. For a `Fence`."""
+        return max(0.0, self._until - self._clock.monotonic())
+
+    def led_since(self) -> float:
+        """When the newest claim was taken (epoch seconds): what was written before may have been overwritten since."""
+        return self._led_at if self.may_write() else self._clock.now()
+
+    def wants(self, targets: Iterable[Target]) -> None:
+        """The targets that the files name, and the configuration allows this replica to hold."""
+        self._wanted = frozenset(targets)
+
+    def owns(self, target: Target) -> bool:
+        """True when this replica holds the target, and goes on holding it."""
+        return target in self._claims.held and target not in self._leaving
+
+    def spent(self, target: Target, seconds: float) -> None:
+        """A pass of a target took so long."""
+        cost = _LEAST_COST + seconds
+        before = self._costs.get(target, cost)
+        self._costs[target] = before + _SMOOTH * (cost - before)
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Take part until cancelled; `on_change` is called when this replica may or may not write any more."""
+        could_write = False
+        while True:
+            held = self._own()
+            try:
+                await self.turn()
+            except KvsyncError as error:
+                self._failed(str(error))
+            except Exception:  # noqa: BLE001 - whatever it is, the lease ends, and then nothing is written
+                self._failed("unexpected", exc_info=True)
+            if could_write != self.may_write():
+                could_write = not could_write
+                on_change()
+            if held != self._own():
+                self.changed()
+            await self._clock.sleep(self._timing.beat * (1 - self._rng.uniform(0, _SPREAD)))
+
+    async def turn(self) -> None:
+        """Renew the lease, then take or give up targets. Raises StateDirError."""
+        asked_at = self._clock.monotonic()
+        if asked_at < self._not_before:
+            return
+        try:
+            is_renewed = await in_background(self._renew)
+        except StateRolledBack:
+            self._until, self._not_before, self._is_registered = 0.0, asked_at + self._timing.lease, False
+            raise
+        if not is_renewed:
+            _log.warning("fleet.lost", replica=self.identity, reason="the lease was not renewed in time")
+            return
+        self._until = asked_at + self._timing.lease - self._timing.margin
+        self._recovered()
+        await self._balance()
+
+    async def release(self) -> None:
+        """Give everything up, so that others take it at once. Raises nothing: what cannot be given up ends with the lease."""
+        self._until = 0.0
+        with suppress(KvsyncError, TimeoutError):
+            async with asyncio.timeout(self._timing.margin):
+                await in_background(self._claims.leave)
+                _log.info("fleet.left", replica=self.identity)
+
+    def _renew(self) -> bool:
+        if not self._is_registered:
+            self._claims.register(self._timing.lease)
+            self._is_registered = True
+            _log.info("fleet.joined", replica=self.identity)
+            return True
+        load = sum(self._costs.get(target, _LEAST_COST) for target in self._claims.held)
+        renewed = self._claims.beat(self._timing.lease, load, is_draining=False, revision=self.revision)
+        if not renewed:
+            self._is_registered = False
+        return renewed
+
+    async def _balance(self) -> None:
+        self._alive, holders = await in_background(self._look)
+        await self._let_go(holders)
+        division = self._division(holders)
+        taken = await in_background(lambda: self._claims.take(self._chosen(division), self._costs))
+        if taken:
+            self._led_at = self._clock.now()
+            _log.info("fleet.taken", replica=self.identity, targets=len(taken), held=len(self._claims.held))
+        shed = to_shed(division)
+        if shed:
+            self._leaving.update(shed)
+            _log.info("fleet.shed", replica=self.identity, targets=len(shed), held=len(self._claims.held))
+
+    def _look(self) -> tuple[tuple[Replica, ...], dict[Target, Holding]]:
+        self._claims.set_costs({target: self._costs[target] for target in self._claims.held if target in self._costs})
+        return tuple(self._claims.replicas()), self._claims.holders()
+
+    async def _let_go(self, holders: Collection[Target]) -> None:
+        """Give up what was announced a step ago and has no pass in flight, and what no file names any more."""
+        unwanted = {target for target in self._claims.held if target not in self._wanted}
+        over = sorted(target for target in self._leaving | unwanted if target in holders and not self.is_busy(target))
+        if over:
+            await in_background(lambda: self._claims.give_up(over))
+        self._leaving = {target for target in self._leaving if target in self._claims.held}
+
+    def _division(self, holders: dict[Target, Holding]) -> Division:
+        known = {target: holding.cost for target, holding in holders.items()}
+        costs = {target: self._costs.get(target, known.get(target, _LEAST_COST)) for target in self._wanted}
+        mine = {target for target in self._claims.held if target not in self._leaving and target in costs}
+        alive = {target for target, holding in holders.items() if holding.is_alive}
+        free = {target for target in costs if target not in alive and target not in self._claims.held}
+        self._free_for = {target: self._free_for.get(target, 0) + 1 for target in free}
+        loads = {one.id: 0.0 for one in self._alive if one.id != self.identity and not one.is_draining}
+        for target, holding in holders.items():
+            if holding.replica in loads:
+                loads[holding.replica] += costs.get(target, 0.0)
+        return Division(costs, mine, free, tuple(loads.values()))
+
+    def _chosen(self, division: Division) -> list[Target]:
+        overdue = [target for target, steps in self._free_for.items() if steps > _OVERDUE]
+        return list(dict.fromkeys([*to_take(division, self.identity), *overdue]))
+
+    def _own(self) -> frozenset[Target]:
+        return frozenset(target for target in self._claims.held if target not in self._leaving)
+
+    def _failed(self, error: str, *, exc_info: bool = False) -> None:
+        """Say it once until the next answer."""
+        if not self._is_failing:
+            _log.error("fleet.error", replica=self.identity, error=error, writes=self.may_write(), exc_info=exc_info)
+        self._is_failing = True
+
+    def _recovered(self) -> None:
+        if self._is_failing:
+            _log.info("fleet.available", replica=self.identity)
+        self._is_failing = False
