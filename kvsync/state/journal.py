@@ -144,8 +144,8 @@ class Journal:
         first run is begun: only then is every unfinished run a killed one. Where replicas share the state, runs of living
         ones are left alone. Raises StateDirError."""
         dead = _DEAD if self._context.replica() is not None else ""
-        sql = f"{_RUNS} WHERE status = ?{dead} ORDER BY seq DESC"
-        killed = [_run(row) for row in self._database.query(sql, (RunStatus.RUNNING,))]
+        sql = f"{RUN_ROWS} WHERE status = ?{dead} ORDER BY seq DESC"
+        killed = [run_record(row) for row in self._database.query(sql, (RunStatus.RUNNING,))]
         if killed:
             with self._database.transaction() as connection:
                 rows = [(RunStatus.INTERRUPTED, one.id) for one in killed]

@@ -68,5 +68,7 @@ class DatabaseTime(SteadyTime):
 
     def __init__(self, database: PostgresDatabase, clock: Clock) -> None:
         self.clock = clock
-        (now,) = database.one("SELECT extract(epoch FROM clock_timestamp())::double precision")
+        now = clock.now()
+        if type(clock) is Clock:  # one that the caller gave is not corrected
+            (now,) = database.one("SELECT extract(epoch FROM clock_timestamp())::double precision")
         self._offset = float(now) - clock.monotonic()
