@@ -140,7 +140,7 @@ class ClaimLost(StateDirError):
 
 
 class StateRolledBack(StateDirError):
-    """The database lost transactions that were committed, as after a failover: every claim is taken anew."""
+    """The database lost transactions that were committed, as after a failover: every claim is dropped."""
 
     def __init__(self, name: str) -> None:
         lost = "the database has forgotten committed transactions (a failover?)"

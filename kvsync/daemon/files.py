@@ -85,7 +85,7 @@ class Files:
             known - loaded.elsewhere if loaded.hold_all else frozenset()
         )
         changed = frozenset(target for target in self.targets if _state_of(target, loaded) != _state_of(target, before))
-        stays = known - loaded.elsewhere  # another replica taking a target over is no change of the files
+        stays = known - loaded.elsewhere  # that another replica takes a target over does not change the files
         comes = self.targets - before.elsewhere
         if not self._first and (changed & comes or comes != stays):
             self._moved()

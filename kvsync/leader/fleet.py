@@ -98,7 +98,7 @@ class Fleet:
         return target in self._claims.held and target not in self._leaving
 
     def spent(self, target: Target, seconds: float) -> None:
-        """A pass of a target took so long."""
+        """Note how many seconds a pass of a target took."""
         cost = _LEAST_COST + seconds
         before = self._costs.get(target, cost)
         self._costs[target] = before + _SMOOTH * (cost - before)
