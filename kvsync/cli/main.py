@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from kvsync.errors import UsageError
 PURPOSES = {
     "Get started": ("init", "validate", "doctor", "schema", "completion"),
     "Plan and apply": ("plan", "apply", "drift", "run"),
-    "Import existing entries": ("dump", "adopt", "transfer", "release"),
+    "Import existing entries": ("import", "dump", "adopt", "transfer", "release"),
     "Control the daemon": ("status", "approve", "pause", "resume"),
     "Share the state": ("state",),
     "Inspect and undo": ("list", "history", "undo", "explain", "stores"),
@@ -42,7 +43,8 @@ class Commands(click.Group):
         """The command of this name."""
         if name not in _COMMANDS:
             return None
-        found: click.Command = getattr(import_module(f"kvsync.cli.commands.{name}"), name)
+        member = f"{name}_" if iskeyword(name) else name
+        found: click.Command = getattr(import_module(f"kvsync.cli.commands.{member}"), member)
         return found
 
     def resolve_command(

@@ -123,6 +123,7 @@ SCENARIO: Final[tuple[Step | Change, ...]] = (
     ("run-observing", "run --once --observe --log-format json", 0),
     ("dump", "dump local/web --to dumped", 0),
     ("dump-again", "dump local/web --to dumped", 1),
+    ("import-known", "import local --dry-run", 0),
     Change(lambda repo: repo.write("state/web.yaml", NEWER + "  foreign: theirs\n")),
     ("plan-foreign", "plan", 0),
     ("adopt-json", "adopt --yes -o json", 0),

@@ -81,7 +81,7 @@ def init(_settings: GlobalOptions, directory: str) -> Exit:
     _insist_on_room(files)
     for file, text in files.items():
         _write(file, text)
-    _ignore(folder / ".gitignore")
+    ignore_state_dir(folder / ".gitignore")
     go = [] if directory == "." else [f"  cd {directory}"]
     answer_lines(f"Wrote {', '.join(map(str, files))}.", "", "Next:", *go, "  kvsync plan", "  kvsync apply")
     return Exit.DONE
@@ -119,7 +119,7 @@ def _write(file: Path, text: str) -> None:
         raise KvsyncError(f"{file}: cannot write the file: {error.strerror}") from None
 
 
-def _ignore(file: Path) -> None:
+def ignore_state_dir(file: Path) -> None:
     """Keep kvsync's own folder out of Git, next to whatever is ignored already."""
     try:
         ignored = file.read_text(encoding="utf-8") if file.exists() else ""

@@ -1,0 +1,96 @@
+"""Finds out what a store holds before anything is configured for it: its keys, and the key formats that they fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from kvsync.model.key_format import KeyFormat
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.extensions import KeyListing
+from kvsync.stores.registry import open_store
+
+if TYPE_CHECKING:
+    from kvsync.app import Workspace
+    from kvsync.stores.base import Store
+
+PLAIN: Final = "{key}"
+_DIVIDERS: Final = (":", "/", ".", "__")
+_MOST_NAMESPACES: Final = 50
+"""Maximum number of namespaces that is taken for a division on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatCandidate:
+    """A key format, how many keys fit it, and how many of them each namespace has. The plain format has none: all keys are in
+    one namespace, whose name is free."""
+
+    key_format: str
+    fits: int
+    namespaces: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a store holds. `namespaces` are those that the server has, and `candidates` is empty then: keys are used as they
+    are. Otherwise `keys` counts all keys, and the candidates say how these can be divided, the recommended one first."""
+
+    namespaces: tuple[str, ...] = ()
+    keys: int = 0
+    candidates: tuple[FormatCandidate, ...] = ()
+
+
+async def survey(workspace: Workspace, name: str) -> Survey:
+    """Look at a store. Raises StoreError."""
+    store = workspace.stores[name]
+    default = store.place(name).scope.template
+    if not isinstance(store, KeyListing) and not KeyFormat(default).holds_namespace:
+        return Survey(tuple(await store.namespaces()))
+    keys = await _keys(store, name)
+    templates = dict.fromkeys((default, *(f"{{namespace}}{divider}{{key}}" for divider in _DIVIDERS), PLAIN))
+    usable = [template for template in templates if _is_usable(store, template)]
+    found = [_candidate(template, keys) for template in usable]
+    return Survey(keys=len(keys), candidates=tuple(sorted(found, key=lambda one: _rank(one, len(keys)))))
+
+
+def _rank(candidate: FormatCandidate, keys: int) -> tuple[bool, bool, int]:
+    """What leaves nothing out comes first, and of that what divides the keys."""
+    is_division = 0 < len(candidate.namespaces) <= _MOST_NAMESPACES
+    return candidate.fits < keys, not is_division, -candidate.fits
+
+
+async def _keys(store: Store, name: str) -> Sequence[str]:
+    if isinstance(store, KeyListing):
+        return sorted(await store.remote_keys())
+    raw = open_store(replace(store.config, key_format=PLAIN), replace(store.context, read_only=True, cache_dir=None))
+    try:
+        snapshot = await raw.observe(name, MarkSigner(raw.context.owner, raw.place(name)))
+    finally:
+        await raw.aclose()
+    assert snapshot is not None  # no token was given
+    return sorted({identity.key for identity in snapshot.entries})
+
+
+def _is_usable(store: Store, template: str) -> bool:
+    """False for a format that the store type does not take."""
+    try:
+        open_store(replace(store.config, key_format=template), replace(store.context, read_only=True, cache_dir=None))
+    except ValueError:
+        return False
+    return True
+
+
+def _candidate(template: str, keys: Sequence[str]) -> FormatCandidate:
+    if template == PLAIN:
+        return FormatCandidate(template, len(keys))
+    homes = Counter(_homes(KeyFormat(template), keys))
+    return FormatCandidate(template, homes.total(), dict(sorted(homes.items())))
+
+
+def _homes(keys: KeyFormat, found: Sequence[str]) -> Iterator[str]:
+    for key in found:
+        home = keys.namespace_of(key)
+        if home is not None and keys.decode(home, key) is not None:
+            yield home

@@ -1,0 +1,53 @@
+"""The command `kvsync import`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kvsync.cli import open as opening
+from kvsync.cli import options
+from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.exit_codes import Exit
+
+
+@command(
+    "import",
+    short_help="Start with a store that holds entries: configuration, files, ownership.",
+    examples=(
+        "import settings --type azure-appconfig --set connection_string=env:AZURE_APPCONFIG_CONNECTION_STRING",
+        "import edge --dry-run",
+        "import edge --namespace web --namespace shop --yes",
+        "import settings --key-format '{namespace}/{key}' --yes -o json",
+    ),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PENDING, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED, Exit.USAGE),
+)
+@click.argument("store")
+@click.option("--type", "kind", metavar="TYPE", help="Type of a store that is not in kvsync.yaml yet (kvsync stores).")
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Option of the new store; env:NAME refers to a secret.",
+)
+@click.option("--owner", metavar="ID", help="Owner for a new kvsync.yaml; by default the name of its folder.")
+@click.option(
+    "--key-format", metavar="FORMAT", help="The key_format of the new store; by default the one that fits best."
+)
+@click.option("--namespace", "namespaces", metavar="NS", multiple=True, help="Import this namespace; repeatable (all).")
+@click.option("--to", "folder", metavar="DIR", default="state", help="Folder for the state files (state).")
+@options.yes
+@options.dry_run
+@options.output("text", "json")
+def import_(global_options: GlobalOptions, store: str, **chosen: Any) -> Exit:
+    """Look at what STORE holds, choose namespaces and key_format, write kvsync.yaml and state files, take ownership of the
+    entries, and check that the plan is empty afterwards. No value in the store changes.
+
+    On a terminal, each choice is proposed and asked for; the options answer in advance. With --dry-run nothing is written.
+    Existing files are never overwritten. What cannot be imported is listed with the reason, and makes the exit code 3.
+    """
+    from kvsync.cli.importing import ImportRequest, run_import
+
+    return opening.run(run_import(global_options, ImportRequest(store, **chosen)))
