@@ -9,16 +9,14 @@ from kvsync.model.capabilities import Capabilities, SizeUnit
 from kvsync.model.entry import Entry
 
 UNUSABLE_KEYS = frozenset({"", ".", ".."})
-"""Remote keys that no store is asked for: HTTP clients collapse them, and `DELETE …/values/..` deletes a whole namespace."""
+"""Remote keys that kvsync never requests: HTTP clients collapse them, and `DELETE …/values/..` deletes a whole namespace."""
 
 LABEL_HINT = 'set key_format: "{label}/{key}" for this store'
 
 
 def audit(entry: Entry, capabilities: Capabilities, remote_key: str, *, label_in_key: bool = False) -> Sequence[str]:
-    """Every reason why a store cannot hold `entry`, as sentences with the limit and the actual size; empty when it can.
-
-    `label_in_key` says that the key format carries the label, so that the store need not know labels.
-    """
+    """Every reason why a store cannot hold `entry`, as sentences with the limit and the actual size; empty if it can.
+    `label_in_key` says that the key format contains the label, so that the store need not support labels."""
     return [
         *_key_problems(entry, capabilities, remote_key, label_in_key),
         *_attribute_problems(entry, capabilities),
@@ -76,7 +74,7 @@ def _size_problems(entry: Entry, limits: Capabilities, remote_key: str) -> Itera
 
 
 def length_of(value: bytes, unit: SizeUnit) -> int:
-    """How long a value is; what is not UTF-8 text has a character for each byte that is none."""
+    """The length of a value. A byte that is not part of valid UTF-8 counts as one character."""
     return len(value) if unit is SizeUnit.BYTES else len(value.decode(errors="replace"))
 
 

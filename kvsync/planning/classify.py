@@ -38,7 +38,7 @@ from kvsync.planning.verdict import Idle, Rules, Verdict, permitted
 
 
 def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rules) -> Verdict:
-    """Judge one desired entry. `actual` must carry a fingerprint."""
+    """Classify one desired entry. `actual` must have a fingerprint."""
     if _has_ended(entry, actual, rules.now):
         return _ended(entry, actual, last, rules)
     if actual is None:
@@ -57,7 +57,7 @@ def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: R
 
 
 def _has_ended(entry: Entry, actual: Actual | None, now: float) -> bool:
-    """True when the declared end has come: the moment itself, or the end of a TTL that is not to be renewed."""
+    """True if the declared end has come: the moment itself, or the end of a TTL that is not renewed."""
     if entry.expires_at is not None:
         return entry.expires_at <= now
     if entry.ttl is None or entry.renewal_margin() > 0 or actual is None:
@@ -90,13 +90,13 @@ def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
 
 
 def _was_to_end(entry: Entry, last: Applied) -> bool:
-    """True when the entry that ended is the one that the files still ask for, and they ask for no renewal."""
+    """True if the files still ask for the entry that ended, without renewal."""
     is_mortal = entry.ttl is not None and entry.renewal_margin() == 0
     return is_mortal and entry.ttl == last.mark.ttl and last.matches(entry.fingerprint)
 
 
 def _lost(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -> Verdict:
-    """An entry that we wrote, found without our mark: whoever writes these stores usually replaces the mark with the value."""
+    """An entry that kvsync wrote, found without its mark: other writers usually replace the mark together with the value."""
     if entry.mode is not Mode.ENFORCE:
         return _looked_at(entry, actual)
     reasons = differences(entry, actual)
@@ -154,7 +154,8 @@ def _taken(entry: Entry, actual: Actual, owner: str) -> Verdict:
 
 
 def _transferred(entry: Entry, actual: Actual, mark: Mark, rules: Rules) -> Verdict:
-    """Give an entry of the owner that is taken over our mark, and leave its content: what differs is then a change."""
+    """Write our mark to an entry of the owner that is taken over, and keep its content. If the content differs, the next plan
+    changes it."""
     if entry.mode is Mode.OBSERVE:
         return _looked_at(entry, actual)
     former = replace(rules.signer, owner=mark.owner)
@@ -175,7 +176,7 @@ def _transferred(entry: Entry, actual: Actual, mark: Mark, rules: Rules) -> Verd
 
 
 def _looked_at(entry: Entry, actual: Actual) -> Verdict:
-    """An entry kvsync only creates is done once it exists; one it only observes is compared and never written."""
+    """An entry of mode `create-only` is done once it exists; one of mode `observe` is compared and never written."""
     reasons = differences(entry, actual)
     if entry.mode is Mode.CREATE_ONLY or not reasons:
         return Idle.UNCHANGED
@@ -205,8 +206,8 @@ def _owned(entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules
 
 
 def _cause(entry: Entry, actual: Actual, mark: Mark, last: Applied | None) -> Class:
-    """Why content that is ours differs. The ledger, not the mark alone, says what was applied last: a restored old revision
-    comes with its mark."""
+    """Why the content of an owned entry differs. The ledger, not the mark alone, says what was applied last: a restored old
+    revision comes with its mark."""
     if last is not None and not last.has_ended and last.matches(entry.fingerprint):
         return Class.DRIFTED
     if is_as_applied(actual, mark, last):

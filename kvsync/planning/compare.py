@@ -17,10 +17,8 @@ from kvsync.planning.marks import MarkSigner
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What `compare` found: the identities to look at closely, in order, and counts of all the others.
-
-    `owned` counts the entries in the store that bear a mark of ours, whether they differ or not.
-    """
+    """Result of `compare`: the identities to examine closely, in order, and counts of all others. `owned` counts the entries in
+    the store that have a mark of ours, whether they differ or not."""
 
     differing: tuple[Identity, ...]
     unchanged: int
@@ -36,11 +34,9 @@ def compare(
     recorded: Callable[[], Collection[Identity]] = frozenset,
     ignored: Callable[[str], bool] | None = None,
 ) -> Comparison:
-    """Compare the cheap views of both sides; see `kvsync.planning.classify` for what comes next.
-
-    `recorded` gives the identities that the ledger knows; it is asked only where the store has entries that are neither
-    desired nor marked. `ignored` tells the keys that the policy ignores, where that was found out before.
-    """
+    """Compare the fingerprints of both sides; see `kvsync.planning.classify` for the next step. `recorded` returns the
+    identities in the ledger; it is called only if the store has entries that are neither desired nor marked. `ignored` tests
+    for keys that the policy ignores, if that was computed before."""
     ignored = ignored or key_matcher(desired.policy.ignore)
     settled = snapshot.settled
     differing = [identity for identity, digest in desired.settled.items() if settled.get(identity) != digest]
@@ -63,7 +59,7 @@ def compare(
 
 
 def judged_keys(desired: Desired, snapshot: Snapshot) -> Iterator[str]:
-    """The keys that `compare` looks up among those that the policy ignores."""
+    """The keys that `compare` tests against the patterns that the policy ignores."""
     settled = snapshot.settled
     yield from (
         identity.key for identity in desired.entries if settled.get(identity) != desired.settled.get(identity, b"")
@@ -72,7 +68,7 @@ def judged_keys(desired: Desired, snapshot: Snapshot) -> Iterator[str]:
 
 
 class _Extra:
-    """Walks the entries of the store that are not desired, and counts them on the way."""
+    """Walks the undesired entries of the store and counts them."""
 
     def __init__(
         self,
@@ -87,7 +83,7 @@ class _Extra:
         self.owned = self.foreign = self.ignored = 0
 
     def candidates(self) -> Iterator[Identity]:
-        """Yield what may have to be deleted: entries of ours, and what a policy or an `absent` line points at."""
+        """Yield the entries that may have to be deleted: ours, and those that a policy or an `absent` line names."""
         unmarked: list[Identity] = []
         for identity in self._snapshot.entries.keys() - self._desired.entries.keys():
             if self._is_ignored(identity[0]):
@@ -100,7 +96,7 @@ class _Extra:
         yield from self._unmarked(unmarked)
 
     def _unmarked(self, unmarked: list[Identity]) -> Iterator[Identity]:
-        """Those of the unmarked entries that a policy, an `absent` line or the ledger knows; the others are foreign."""
+        """The unmarked entries that a policy, an `absent` line or the ledger names; all others are foreign."""
         if self._desired.policy.prune is Prune.SCOPE:
             yield from unmarked
             return
@@ -120,7 +116,7 @@ def _is_ours(snapshot: Snapshot, identity: Identity, signer: MarkSigner) -> bool
 
 
 def key_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
-    """One test for several globs over whole keys; `*` also crosses `/`. No globs match nothing. Compiled once for each list."""
+    """One test for several globs over whole keys; `*` also crosses `/`. No globs match nothing. Compiled once per list."""
     return _key_matcher(tuple(globs))
 
 

@@ -13,9 +13,10 @@ from kvsync.planning.ledger_only import is_ledger_only
 def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
     """Requests, bytes sent, and seconds at the declared rate (0 without one) to apply the changes of a target.
 
-    Counted: the writes in batches, deletes apart; reads of previous values for the journal; where there is no compare-and-set,
-    a look before and after each write; no write of what only the ledger notes; and the look at the destination before the
-    old half of a move is deleted."""
+    Counted are the writes in batches, with deletes in batches of their own; reads of previous values for the journal; without
+    compare-and-set, a read before and after each write; and the read of the new entry before the old half of a move is deleted.
+    Changes in the ledger alone cost nothing.
+    """
     written = [change for change in plan.changes if not is_ledger_only(change, capabilities)]
     deletes = [change for change in written if change.action is Action.DELETE]
     others = [change for change in written if change.action is not Action.DELETE]
@@ -43,7 +44,7 @@ def _reads(changes: Sequence[Change], written: Sequence[Change], capabilities: C
 
 
 def _is_unread(change: Change) -> bool:
-    """True when the journal wants a previous value that the listing did not carry."""
+    """True if the journal needs a previous value that the listing did not have."""
     return change.before is not None and change.before.content is None and not change.sensitive
 
 

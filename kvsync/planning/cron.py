@@ -93,7 +93,7 @@ class Cron:
         return Cron(text, numbers)
 
     def after(self, moment: float, zone: tzinfo) -> float | None:
-        """Return the first moment (epoch seconds) after `moment` at which it fires; None when there is none in 50 years."""
+        """Return the first moment (epoch seconds) after `moment` at which it fires; None if there is none in 50 years."""
         if zone is UTC or not self._follows_the_clock:
             # While the clock shows an hour again, cronsim begins with times of the first pass.
             times = CronSim(self.numbers, datetime.fromtimestamp(moment, zone))
@@ -107,10 +107,10 @@ class Cron:
         return minute.startswith("*") or hour.startswith("*")
 
     def _shown_after(self, moment: float, zone: tzinfo, fold: int) -> float | None:
-        """Return the first moment after `moment` at which the clock shows a time that matches, for the `fold`-th time.
+        """Return the first moment after `moment` at which the clock shows a matching time for the `fold`-th time.
 
-        cronsim walks over times without a zone. In a zone whose clock changes at midnight or by half an hour (Havana, Lord
-        Howe), it misses times on the day of a change.
+        cronsim computes times without a zone. In a zone whose clock changes at midnight or by half an hour (Havana, Lord Howe),
+        it misses times on the day of a change.
         """
         soon = datetime.fromtimestamp(moment + _LARGEST_CHANGE, zone).replace(tzinfo=None)
         # When the clock is about to go back, it will show earlier times than now.

@@ -1,7 +1,7 @@
 """Limit on deletes over all targets: how many are allowed now, and the message for those that wait. Pure.
 
-Every delete that kvsync sends counts, whatever asks for it: a key that left the files, `absent`, the old name of a move, the
-end of a lifetime that the store does not keep itself, and `undo`. Otherwise a state file could choose one that does not count.
+Every delete counts, whatever its reason: a key that left the files, `absent`, the old name of a move, the end of a lifetime
+that the store does not enforce itself, and `undo`. Otherwise a state file could choose a reason that does not count.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from kvsync.model.plan import TargetPlan
 from kvsync.rendering.words import count, moment
 
 WINDOW = 3600.0
-"""Seconds in which deletes are counted."""
+"""Seconds over which deletes are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionBudget:
-    """How many entries may be deleted now: `limit` in an hour, `used` in the last one; `free_at` (epoch seconds) is when more
-    may be deleted, None when that is not known to come."""
+    """The deletion budget: `limit` entries per hour, of which `used` were deleted in the last hour; `free_at` (epoch seconds)
+    is when more may be deleted, None if that is not known."""
 
     limit: int
     used: int = 0
@@ -32,13 +32,13 @@ class DeletionBudget:
         return max(0, self.limit - self.used)
 
     def why(self) -> str:
-        """Why a delete waits, for people."""
+        """The reason why a delete waits, for messages."""
         until = "" if self.free_at is None else f"; the next one is allowed at {moment(self.free_at)}"
         return f"run.max_deletes_per_hour is {self.limit:,}{until}"
 
 
 def with_waiting(plans: Iterable[TargetPlan], budget: DeletionBudget) -> tuple[TargetPlan, ...]:
-    """The plans, with what waits of each when they are applied in this order. Targets that are parked delete nothing."""
+    """The plans, each with the number of deletes that wait if they are applied in this order. Parked targets delete nothing."""
     left, marked = budget.left, []
     for plan in plans:
         is_held = bool(plan.parked) and not plan.approved

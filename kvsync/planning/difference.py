@@ -8,11 +8,11 @@ from kvsync.model.entry import Actual, Applied, Entry, Mark
 from kvsync.planning.verdict import Rules
 
 CLOCK_SLACK = 60
-"""Seconds by which a lifetime may be longer than declared before it counts as someone's change."""
+"""Seconds by which a lifetime may be longer than declared before it counts as another writer's change."""
 
 
 def differences(entry: Entry, actual: Actual) -> tuple[str, ...]:
-    """The names of the parts of the content that differ, none when it is the same."""
+    """The names of the parts of the content that differ; none if it is equal."""
     if actual.fingerprint == entry.fingerprint:
         return ()
     if actual.content is None:
@@ -34,7 +34,7 @@ def _same_value(entry: Entry, value: bytes) -> bool:
 def lifetime(
     entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules: Rules
 ) -> tuple[Class, tuple[str, ...]]:
-    """Judge the lifetime of an entry whose content is as desired: (class, reasons), with no reasons when it is fine."""
+    """Compare the lifetime of an entry whose content is as desired: class and reasons; no reasons if it is right."""
     now = rules.now
     if entry.expires_at is not None:
         return _moment(entry.expires_at, actual, last, rules)
@@ -51,7 +51,7 @@ def lifetime(
 
 
 def _moment(expires_at: float, actual: Actual, last: Applied | None, rules: Rules) -> tuple[Class, tuple[str, ...]]:
-    """Judge a declared end. One that is further away than the store keeps anything is come up to by renewals."""
+    """Compare a declared end. If it is later than the store keeps anything, the entry is renewed until then."""
     if _same_moment(actual.expires_at, expires_at):
         return Class.CHANGED, ()
     moved_by_others = last is not None and _same_moment(last.expires_at, expires_at)
@@ -69,7 +69,7 @@ def _same_moment(left: float | None, right: float | None) -> bool:
 
 
 def is_as_applied(actual: Actual, mark: Mark, last: Applied | None) -> bool:
-    """True when the entry is as we left it: by the ledger's version, or by what mark or ledger say of the content."""
+    """True if the entry is as kvsync left it: by the version in the ledger, or by the fingerprint in mark or ledger."""
     if last is not None and last.etag is not None and last.etag == actual.etag:
         return True
     return actual.fingerprint is not None and mark.matches(actual.fingerprint)

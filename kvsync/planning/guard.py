@@ -1,6 +1,6 @@
 """Guard: reasons why a plan must be approved before it is applied.
 
-A plan that is too big is far more often a mistake (an empty checkout, a wrong folder, a broken listing) than intended.
+A plan that is too large is far more often a mistake (an empty checkout, a wrong folder, an incomplete listing) than intended.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def check(
     complete: bool,
     problems: Sequence[str],
 ) -> tuple[str, ...]:
-    """The reasons to park a target, as sentences with numbers; none when it may be applied.
+    """The reasons to park a target, as sentences with numbers; none if it may be applied.
 
-    `owned` counts the entries we own in the store, `desired` are those that the files ask for. `complete` says whether the
-    store was listed whole, and `problems` why not. The delete that is half of a move does not count while its content lives on
-    under the new name. Of several that are moved to one name only one lives on, so that the others count. What moves to another
-    target counts; a target that only such moves empty is not taken for one that was emptied by mistake.
+    `owned` is the number of entries in the store that are ours, `desired` that of the entries in the files. `complete` says
+    whether the whole store was listed, `problems` why not. The delete of a move does not count as long as its content exists
+    under the new name. If several keys are moved to one name, only one content remains, so the others count. Moves to another
+    target count as well; but a target that is emptied only by such moves is not treated as emptied by mistake.
     """
     removed = [change for change in changes if change.action is Action.DELETE]
     deletes = len(removed) - len(_moved(removed, changes, desired))
@@ -43,7 +43,7 @@ def check(
 
 
 def _moved(removed: Sequence[Change], changes: Sequence[Change], desired: Mapping[Identity, Entry]) -> set[Identity]:
-    """The new names under which the content of a removed entry lives on."""
+    """The new names under which the content of a removed entry remains."""
     moves = [
         (change, change.moved_to) for change in removed if change.moved_to is not None and not change.moved_to_target
     ]
@@ -52,8 +52,8 @@ def _moved(removed: Sequence[Change], changes: Sequence[Change], desired: Mappin
 
 
 def _lives_on(removed: Change, write: Change | None, entry: Entry | None) -> bool:
-    """True when the new name is created with the content that the old one has, or holds it already. Another content ends the
-    old one, and a new name that held something else loses that."""
+    """True if the new name has, or is created with, the content of the old one. Another content replaces the old one, and a new
+    name that held something else loses that."""
     before = removed.before
     if entry is None or before is None or (write is not None and write.action is Action.UPDATE):
         return False

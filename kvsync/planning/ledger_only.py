@@ -7,8 +7,8 @@ from kvsync.model.change import Change
 
 
 def is_ledger_only(change: Change, capabilities: Capabilities) -> bool:
-    """True when the entry is as it must be, and only the ledger has to say so: an equal one is adopted, or given another
-    lifetime that nobody but kvsync knows of."""
+    """True if the entry is already as desired and only the ledger must be updated: an equal entry is adopted, or gets another
+    lifetime that only kvsync records."""
     before, after = change.before, change.after
     if capabilities.marks is not Marks.LEDGER or before is None or after is None:
         return False

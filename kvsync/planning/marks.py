@@ -26,23 +26,24 @@ SEAL_CHARACTERS: Final = 22
 """Characters of a seal as text."""
 
 _FILLED, _FILLED_CHARACTERS = b"\0\0", 24
-"""What makes a seal long enough that the text of many together is that of each, without padding; characters of each then."""
+"""Padding that makes the length of a seal a multiple of three, so that many seals can be encoded as one text; and the length of
+each with it."""
 
 _TTL_DIGITS: Final = 12
-"""More than any store allows, and within what a state directory can keep."""
+"""More than any store allows, and small enough for the state directory."""
 
 _PLAIN: Final = f"{None}:0:"
-"""TTL and flags of a mark that has neither, as they are sealed."""
+"""TTL and flags of a mark that has neither, in the form in which they are sealed."""
 
 
 def seal_to_text(seal: bytes) -> str:
-    """A seal as stores of text keep it: URL-safe Base64 without padding."""
+    """A seal in the form that stores of text keep: URL-safe Base64 without padding."""
     return urlsafe_b64encode(seal).decode().rstrip("=")
 
 
 def seal_from_text(text: object) -> bytes | None:
-    """The seal in a text that was found next to an entry. None where there is no text, as earlier versions wrote marks; for
-    anything that is not a seal empty, which verifies nowhere."""
+    """The seal in a text that was found next to an entry. None without a text, as earlier versions wrote marks; for anything
+    that is not a seal empty bytes, which are never valid."""
     if text is None:
         return None
     try:
@@ -52,7 +53,7 @@ def seal_from_text(text: object) -> bytes | None:
 
 
 def ttl_from(found: Any) -> int | None:
-    """The lifetime, in seconds, in what was found next to an entry, as a number or as text. None for what kvsync never
+    """The lifetime in seconds that was found next to an entry, as a number or as text. None for a value that kvsync never
     writes."""
     if isinstance(found, str):
         return int(found) if len(found) <= _TTL_DIGITS and found.isdecimal() else None
@@ -61,11 +62,11 @@ def ttl_from(found: Any) -> int | None:
 
 
 class Proof(StrEnum):
-    """What a mark with our owner's name proves.
+    """What a mark of our owner proves.
 
-    `valid`: we wrote it for this place, key and label. `renewable`: the same, but it was made under an older owner key.
-    `weak`: it has no seal (an earlier version wrote it), or one that anyone could make although there is an owner key.
-    `none`: it was made for another place, key or label, or changed since: a copy, or a forgery.
+    `valid`: kvsync wrote it for this place, key and label. `renewable`: the same, but with an older owner key. `weak`: it has
+    no seal (an earlier version wrote it), or one that anyone could make although there is an owner key. `none`: it was made for
+    another place, key or label, or changed since: a copy or a forgery.
     """
 
     VALID = "valid"
@@ -76,8 +77,8 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True)
 class MarkSigner:
-    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; none: plain
-    digests."""
+    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; without keys,
+    seals are plain digests."""
 
     owner: str
     place: Place
@@ -87,17 +88,17 @@ class MarkSigner:
         return f"MarkSigner({self.owner!r}, {self.place.key}, {len(self.keys)} keys)"
 
     def mark_of(self, entry: Entry) -> Mark:
-        """The signed mark that an entry is written with."""
+        """The signed mark to write with an entry."""
         return self.signed(
             entry.identity, Mark(self.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
         )
 
     def signed(self, identity: Identity, mark: Mark) -> Mark:
-        """The same mark of our owner with the seal for this place and identity."""
+        """The mark with the seal for this place and identity."""
         return replace(mark, seal=self._seal(identity, mark, self.keys[0] if self.keys else None))
 
     def proof(self, identity: Identity, mark: Mark) -> Proof:
-        """What a mark that was found at `identity` proves. Marks of other owners prove nothing of ours."""
+        """What a mark that was found at `identity` proves. Marks of other owners prove nothing."""
         if mark.owner != self.owner:
             return Proof.NONE
         if mark.seal is None:
@@ -110,26 +111,26 @@ class MarkSigner:
         return Proof.NONE
 
     def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
-        """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the
-        mark first."""
+        """True if `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the mark
+        first."""
         return seal == self._sealed(identity, _PLAIN, fingerprint, self.keys[0] if self.keys else None)
 
     def plain_seal_texts(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[str]:
-        """The seals of such marks for many entries, in order and as `seal_to_text` gives them. Takes less than half the time
-        that it takes one by one."""
+        """The seals of such marks for many entries, in order and as `seal_to_text` returns them. Takes less than half the time
+        of separate calls."""
         seals = [seal + _FILLED for seal in self._plain_seals(identities, fingerprints)]
         text = urlsafe_b64encode(b"".join(seals)).decode()
         return [text[start : start + SEAL_CHARACTERS] for start in range(0, len(text), _FILLED_CHARACTERS)]
 
     def claims(self, entry: Actual) -> bool:
-        """True when the entry bears a mark of ours that was made for it, as far as kvsync can verify it."""
+        """True if the entry has a mark of ours that was made for it, as far as kvsync can verify that."""
         mark = entry.mark
         if mark is None or mark.owner != self.owner:
             return False
         return mark.is_recorded or self.proof(entry.identity, mark) is not Proof.NONE
 
     def is_settled(self, entry: Actual) -> bool:
-        """True when there is nothing to know of an entry but its fingerprint: it is as we left it, under a valid mark."""
+        """True if the fingerprint says everything about an entry: it is as kvsync left it, with a valid mark."""
         mark = entry.mark
         return (
             mark is not None
@@ -146,7 +147,7 @@ class MarkSigner:
 
     @cached_property
     def _head(self) -> str:
-        """What the seals of all marks of this owner at this place begin with."""
+        """The beginning of the seals of all marks of this owner at this place."""
         return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:"
 
     def _plain_seals(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[bytes]:

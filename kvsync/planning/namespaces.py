@@ -1,4 +1,4 @@
-"""Namespaces of a store from the point of view of one of its targets."""
+"""The other namespaces of a store, as one of its targets sees them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kvsync.model.entry import Target
 
 
 class OtherNamespaces(Collection[str]):
-    """All namespaces of a store but one. A view: thousands of targets share one set of names."""
+    """All namespaces of a store except one. A view: thousands of targets share one set of names."""
 
     def __init__(self, namespaces: frozenset[str], own: str) -> None:
         self._namespaces, self._own = namespaces, own

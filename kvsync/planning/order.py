@@ -1,4 +1,4 @@
-"""Changes that must wait, because an entry that they are written after cannot be written."""
+"""Changes that must wait because an entry that has to be written before them cannot be written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kvsync.model.entry import Identity, identity_order
 
 
 def waiting_changes(changes: Sequence[Change], unfinished: Collection[Identity]) -> dict[Identity, Identity]:
-    """The changes that are written after what is `unfinished`, or after each other: identity to what it waits for."""
+    """The changes that must be written after `unfinished` entries, or after each other: identity to what it waits for."""
     waiting: dict[Identity, Identity] = {}
     if not unfinished:
         return waiting
@@ -33,7 +33,7 @@ def waiting_changes(changes: Sequence[Change], unfinished: Collection[Identity])
 def split_waiting(
     changes: tuple[Change, ...], refused: tuple[Refusal, ...]
 ) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
-    """The changes that may be applied, and the refusals with those of the changes that wait for a refused entry."""
+    """The changes that may be applied, and the refusals, including changes that wait for a refused entry."""
     waiting = waiting_changes(changes, [refusal.identity for refusal in refused])
     if not waiting:
         return changes, refused
@@ -43,7 +43,7 @@ def split_waiting(
 
 
 def why_waiting(change: Change, other: Identity) -> str:
-    """Why a change is not applied while another entry of its target is not as desired."""
+    """The reason why a change is not applied while another entry of its target is not as desired."""
     after = "everything else of its target" if change.is_last else str(other)
     return f"it is written after {after}, and {other} cannot be written yet"
 

@@ -24,7 +24,7 @@ from kvsync.planning.marks import MarkSigner, Proof
 
 
 class Claim(StrEnum):
-    """Whose an entry is, as far as it can be proven. The module's table says what follows."""
+    """Whose an entry is, as far as it can be proven. The table of the module says what follows."""
 
     OWNED = "owned"
     WEAK = "weak"
@@ -36,7 +36,7 @@ class Claim(StrEnum):
 
 
 def claim_of(actual: Actual, last: Applied | None, signer: MarkSigner, now: float) -> Claim:
-    """Whose the entry is. `last` is what the ledger of this place says of it, `now` is in seconds since the epoch."""
+    """Whose the entry is. `last` is its row in the ledger of this place, `now` is in seconds since the epoch."""
     mark = actual.mark
     if mark is None:
         return Claim.LOST if _is_known(actual, last, now) else Claim.NOBODY
@@ -53,25 +53,27 @@ def claim_of(actual: Actual, last: Applied | None, signer: MarkSigner, now: floa
 
 
 def must_be_renewed(actual: Actual, mark: Mark, signer: MarkSigner) -> bool:
-    """True when a mark of ours is to be written again: it has no seal, or one that another key made."""
+    """True if a mark of ours must be written again: it has no seal, or one made with another key."""
     return not mark.is_recorded and signer.proof(actual.identity, mark) is not Proof.VALID
 
 
 def _recorded(actual: Actual, last: Applied | None) -> Claim:
-    """The ledger's word alone. What was out of sight for a while is only ours if it is what we wrote."""
+    """The claim that the ledger alone supports. An entry that was not visible for a while is ours only if it has the content
+    that kvsync wrote."""
     if _is_as_applied(actual, last):
         return Claim.OWNED
     return Claim.NOBODY if last is None or last.unseen_since is not None else Claim.RECORDED
 
 
 def _unknown(signer: MarkSigner) -> Claim:
-    """An entry that the ledger does not know, with a mark that anyone could have made or copied. With an owner key it counts
-    as a copy; without one it may be ours from an earlier version, so it is not passed over in silence."""
+    """An entry that is not in the ledger, with a mark that anyone could have made or copied. With an owner key it counts as a
+    copy; without one it may be ours from an earlier version, so it is reported."""
     return Claim.COPIED if signer.keys else Claim.WEAK
 
 
 def _is_known(actual: Actual, last: Applied | None, now: float) -> bool:
-    """True when the ledger says that we wrote what is here. Of what ended, or was out of sight, the content must be ours."""
+    """True if kvsync wrote this content according to the ledger. The ledger must have the same content for an entry that ended
+    or was not visible."""
     if last is None or last.has_ended:
         return False
     is_over = last.expires_at is not None and last.expires_at <= now

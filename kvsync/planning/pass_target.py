@@ -11,8 +11,8 @@ from kvsync.planning.marks import MarkSigner
 
 @dataclass(frozen=True, slots=True)
 class PassTarget:
-    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept
-    by, `moved_from` describes the place that the same names led to before, if that was another one."""
+    """The target of a pass with its place. `signer` makes and verifies marks there; `key` identifies the place in the state
+    directory; `moved_from` describes the place that the same names led to before, if it was another one."""
 
     located: LocatedTarget
     signer: MarkSigner

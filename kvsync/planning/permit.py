@@ -1,6 +1,6 @@
-"""May this target be applied now? The one place that decides it, for commands and the daemon alike.
+"""May this target be applied now? The only place that decides it, for commands and the daemon.
 
-The fence of a store is asked again right before each request; `run.max_deletes_per_hour` limits how much of a permitted plan
+The fence of a store is checked again right before each request; `run.max_deletes_per_hour` limits how much of a permitted plan
 is applied, see `deletion_limit`.
 """
 
@@ -24,8 +24,8 @@ class Hold(StrEnum):
 class Circumstances:
     """What decides whether a target may be applied.
 
-    `observes`: the process only plans. `is_paused`: someone paused the target or its store. `is_parked`: the plan waits for an
-    approval that it does not have. `is_denied`: a maintenance window denies applying. `leads`: no other replica leads.
+    `observes`: the process only plans. `is_paused`: the target or its store is paused. `is_parked`: the plan waits for an
+    approval. `is_denied`: a maintenance window denies applying. `leads`: no other replica leads.
     """
 
     observes: bool = False
@@ -36,8 +36,8 @@ class Circumstances:
 
 
 def hold_of(now: Circumstances) -> Hold | None:
-    """Return why a target may not be applied now, None when it may. Where there are several reasons, it is the one that
-    takes a person to end."""
+    """Return why a target may not be applied now, None if it may. Of several reasons, it is the one that an operator must act
+    on."""
     holds = (
         (Hold.OBSERVE, now.observes),
         (Hold.PAUSED, now.is_paused),

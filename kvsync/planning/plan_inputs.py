@@ -1,4 +1,4 @@
-"""Inputs of a plan besides the two sides: what was applied, what must wait, and what was requested."""
+"""Inputs of a plan besides desired and actual entries: what was applied, what must wait, and what was requested."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from kvsync.model.entry import Actual, Applied, Identity
 
 @dataclass(frozen=True, slots=True)
 class PlanInputs:
-    """What is known of the differing entries beyond the two views.
+    """What is known about the differing entries.
 
-    `actual` and `applied` hold those of the differing identities that exist; `undesired_since` says since when an entry is no
-    longer wanted, `settling` until when the store may show what was there before our last write (both in epoch seconds),
-    and `overwritten` what that may be, None for nothing;
-    `blocked` gives the reason why a change must wait, or None; `grace` is the least time, in seconds, that an entry must have
-    been undesired before it is deleted; `keys` are globs to look at (none: all).
+    `actual` and `applied` hold those that exist. `undesired_since` is when an entry left the files, `settling` until when the
+    store may return what was there before our last write (both in epoch seconds), and `overwritten` what that may be (None:
+    nothing). `blocked` returns the reason why a change must wait, or None. `grace` is how long, in seconds, an entry must have
+    been undesired before it is deleted. `keys` are the globs to look at (none: all).
     """
 
     actual: Mapping[Identity, Actual] = field(default_factory=dict)
@@ -30,7 +29,7 @@ class PlanInputs:
     keys: tuple[str, ...] = ()
 
     def shifted(self, seconds: float) -> PlanInputs:
-        """The same, with the moments that this machine's clock gave so much later."""
+        """The same, with the moments of this machine's clock moved by so many seconds."""
         return replace(
             self,
             undesired_since={identity: moment + seconds for identity, moment in self.undesired_since.items()},

@@ -36,7 +36,7 @@ def plan_target(
     rules: Rules,
     capabilities: Capabilities,
 ) -> TargetPlan:
-    """Make the plan of one target. Everything it depends on is in the arguments."""
+    """Make the plan of one target. It depends on the arguments only."""
     wanted = key_matcher(facts.keys) if facts.keys else lambda _key: True
     judged = [
         (identity, judge(identity, desired, facts, rules)) for identity in comparison.differing if wanted(identity.key)
@@ -68,7 +68,7 @@ def plan_target(
 
 
 def judge(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules) -> Verdict:
-    """Judge one identity, wherever it exists."""
+    """Classify one identity, whether it is desired, in the store, or both."""
     entry, actual = desired.entries.get(identity), facts.actual.get(identity)
     last = facts.applied.get(identity)
     if rules.releases:
@@ -88,7 +88,7 @@ def judge(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules)
 
 
 def _move_checked(verdict: Verdict, desired: Desired, facts: PlanInputs, rules: Rules) -> Verdict:
-    """Refuse to delete the old name of a move when the new one exists, is not ours, and its mode keeps it that way."""
+    """Refuse to delete the old name of a move if the new one exists, is not ours, and has a mode that leaves it so."""
     is_here = isinstance(verdict, Change) and verdict.moved_to_target is None
     new_name = verdict.moved_to if isinstance(verdict, Change) and is_here else None
     found = facts.actual.get(new_name) if new_name is not None else None
@@ -103,7 +103,7 @@ def _move_checked(verdict: Verdict, desired: Desired, facts: PlanInputs, rules: 
 
 
 def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
-    """True when what we wrote last is what the files still ask, so that a late listing is not a reason to write it again."""
+    """True if kvsync last wrote what the files still ask for, so that a late listing is not a reason to write it again."""
     if entry is None or last is None:
         return entry is None and last is None
     mark = last.mark
@@ -112,12 +112,12 @@ def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
 
 
 def shows_the_past(facts: PlanInputs) -> bool:
-    """True when the store still shows some of what we have overwritten."""
+    """True if the store may still show content that kvsync has overwritten."""
     return any(_is_past(facts.actual.get(identity), befores) for identity, befores in facts.overwritten.items())
 
 
 def _is_past(actual: Actual | None, overwritten: Iterable[Actual | None]) -> bool:
-    """True when what the store shows is what we have overwritten, and so may be nothing but late."""
+    """True if the store shows content that kvsync has overwritten, so that it may only be late."""
     return any(_is_same(before, actual) for before in overwritten)
 
 
@@ -161,7 +161,7 @@ def _blocked(verdict: Verdict, blocked: Callable[[Change], str | None]) -> Verdi
 
 @dataclass(frozen=True, slots=True)
 class _Sorter:
-    """Splits changes into those to apply and those only to report."""
+    """Separates changes to apply from changes to report."""
 
     policy: Policy
     facts: PlanInputs
@@ -187,7 +187,7 @@ class _Sorter:
 
 
 def drift_action(change: Change, policy: Policy) -> DriftAction | None:
-    """What the policy says of this change as drift; None when it is not drift."""
+    """What the policy says about this change as drift; None if it is not drift."""
     if change.cause not in DRIFT_CLASSES:
         return None
     action: DriftAction = getattr(policy.drift, change.cause.value)

@@ -1,4 +1,4 @@
-"""Judges what giving up ownership does with an entry: its mark is removed, and everything else of it stays."""
+"""Planning of a release: the mark of an entry is removed, and everything else stays."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _WEAK = "its mark was made by an earlier version of kvsync, and it is not in the
 
 
 def judge_release(actual: Actual, last: Applied | None, signer: MarkSigner, now: float) -> Change | Refusal | None:
-    """Judge one entry of the store; None for one that bears no mark of ours. `last` is what the ledger of this place says of
-    it, `now` is in seconds since the epoch."""
+    """Plan the release of one entry; None if it has no mark of ours. `last` is its row in the ledger of this place, `now` is in
+    seconds since the epoch."""
     claim, identity = claim_of(actual, last, signer, now), actual.identity
     if claim is Claim.WEAK:
         return Refusal(identity, Class.UNOWNED, Action.RELEASE, _WEAK)

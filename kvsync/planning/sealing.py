@@ -1,7 +1,7 @@
 """Sealing of sensitive fingerprints with a key, so that nobody can guess the values.
 
-Every state directory has a key of its own. Where there are owner keys, all machines of the owner derive the same key from
-them for each place, and seal the ledger with that: each can compare what another one wrote.
+Every state directory has a key. With owner keys, all machines of the owner derive the same key from them for each place and
+seal the ledger with it, so that each can compare what another one wrote.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _DERIVED: Final = b"kvsync ledger seal of place "
 
 @dataclass(frozen=True)
 class SealingKeys:
-    """The keys that the ledger of one place is sealed with. `own` gives the key of the state directory, which is read if it
-    is needed; `shared` are those derived from the owner keys: the first seals, all of them can be compared with."""
+    """The keys that seal the ledger of one place. `own` returns the key of the state directory, which is read only when it is
+    needed. `shared` are the keys derived from the owner keys: the first one seals, all of them can be compared with."""
 
     own: Callable[[], bytes]
     shared: tuple[bytes, ...] = ()
@@ -38,23 +38,23 @@ class SealingKeys:
         return name_of(self.current)
 
     def key(self, name: str) -> bytes:
-        """The key of this name; where it is not held here, what is in its place, under which nothing matches."""
+        """The key with this name; if it is not available here, a placeholder that matches nothing."""
         if name in self._shared:
             return self._shared[name]
         return self.own() if name == self.own_name else NOT_HELD + name.encode("utf-8", "surrogatepass")
 
     def sealed(self, mark: Mark) -> Mark:
-        """The mark as a ledger may keep it: that of a sensitive entry with its fingerprint sealed."""
+        """The mark in the form in which a ledger may keep it: that of a sensitive entry with a sealed fingerprint."""
         if not mark.sensitive or mark.key is not None:
             return mark
         return replace(mark, fingerprint=sealed(mark.fingerprint, self.current), key=self.current)
 
     def is_for_all(self, name: str | None) -> bool:
-        """True when every machine of the owner can compare what is sealed with the key of this name."""
+        """True if every machine of the owner can compare fingerprints that are sealed with the key of this name."""
         return bool(self.shared) and name == self.current_name
 
     def is_held(self, name: str | None) -> bool:
-        """True when what is sealed with the key of this name can be compared here."""
+        """True if fingerprints that are sealed with the key of this name can be compared here."""
         return name in self._shared or name == self.own_name
 
     @cached_property
@@ -74,7 +74,7 @@ def sealing_keys(own: Callable[[], bytes], owner_keys: Sequence[bytes], place: s
 
 
 def name_of(key: bytes) -> str:
-    """The name that a key has in ledgers, which tells nothing of the key."""
+    """The name of a key in ledgers, which reveals nothing about the key."""
     if key.startswith(NOT_HELD):
         return key[len(NOT_HELD) :].decode("utf-8", "surrogatepass")
     return hmac.digest(key, _NAME, "sha256").hex()[:_NAME_DIGITS]

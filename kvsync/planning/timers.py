@@ -20,7 +20,7 @@ def next_moment(
     now: float,
     capabilities: Capabilities,
 ) -> float | None:
-    """The next such moment (epoch seconds) after `now`, as if the changes were applied now; None when there is none."""
+    """The next such moment (epoch seconds) after `now`, as if the changes were applied now; None if there is none."""
     moments = (
         moment
         for identity, verdict in judged
@@ -31,8 +31,8 @@ def next_moment(
 
 
 def grace_end(change: Change, policy: Policy, facts: PlanInputs) -> float | None:
-    """The moment before which a removal waits, infinite while nobody has noted since when it is undesired; None when the
-    change is not a removal or there is no grace."""
+    """The moment until which a removal waits; infinite until it is recorded when the entry became undesired; None if the change
+    is not a removal or there is no grace."""
     grace = max(policy.guard.grace, facts.grace)
     if grace <= 0 or change.action is not Action.DELETE or change.cause is Class.EXPIRED:
         return None
@@ -58,7 +58,7 @@ def _moments(
 def _end_of_life(
     entry: Entry, verdict: Verdict, facts: PlanInputs, now: float, capabilities: Capabilities
 ) -> Iterator[float]:
-    """Yield when kvsync must act on a lifetime: to renew it, or to end it where the store does not do so itself."""
+    """Yield when kvsync must act on a lifetime: to renew it, or to delete the entry if the store does not."""
     margin = entry.renewal_margin()
     if entry.expires_at is not None and capabilities.longest is not None:
         yield from _on_the_way(
@@ -73,7 +73,7 @@ def _end_of_life(
 
 
 def _end(entry: Entry, verdict: Verdict, facts: PlanInputs, latest: float) -> float:
-    """When an entry ends as it is; one that is about to be written, at the latest moment."""
+    """When an entry ends if nothing is done; an entry that is about to be written, at the latest possible moment."""
     actual = facts.actual.get(entry.identity)
     is_kept = actual is not None and not isinstance(verdict, Change)
     return actual.expires_at if is_kept and actual is not None and actual.expires_at is not None else latest

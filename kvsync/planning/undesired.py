@@ -36,7 +36,7 @@ _NOT_COMPARABLE = (
 
 
 def classify_undesired(actual: Actual, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
-    """Judge one entry of the store that the files do not ask for."""
+    """Classify one entry of the store that the files do not ask for."""
     claim = claim_of(actual, last, rules.signer, rules.now)
     if claim is Claim.OWNED and actual.mark is not None:
         return _removed(actual, actual.mark, last, removal, rules)

@@ -1,4 +1,4 @@
-"""What classifying an entry can come to, what it depends on, and which changes locks and protection refuse."""
+"""Results of classifying an entry, the rules that decide, and the refusal of changes to locked and protected entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kvsync.planning.marks import MarkSigner
 
 
 class Idle(StrEnum):
-    """Why nothing is to be done with an entry."""
+    """Why there is nothing to do for an entry."""
 
     UNCHANGED = "unchanged"
     FOREIGN = "foreign"
@@ -27,10 +27,12 @@ Verdict = Change | Refusal | Idle
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a verdict depends on besides the entry itself. `signer` tells which marks are ours. `now` is in seconds since
-    the epoch, `longest` the seconds after which the store ends whatever it holds, None where entries may stay. `from_owner` is
-    another owner whose desired entries are taken over, as they are. With `releases`, ownership of all that is ours is given
-    up. `digest_key` is what plans are hashed with."""
+    """What a verdict depends on besides the entry itself.
+
+    `signer` verifies marks. `now` is in seconds since the epoch. `longest` is the number of seconds after which the store ends
+    every entry, None if entries may stay. Desired entries of `from_owner` are taken over as they are. With `releases`,
+    ownership of all our entries is given up. Plans are hashed with `digest_key`.
+    """
 
     signer: MarkSigner
     now: float
@@ -50,7 +52,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Why an undesired key must go even with `prune: off`, or where it went."""
+    """Why an undesired key must be deleted even with `prune: off`, or where it was moved."""
 
     origin: Origin | None = None
     moved_to: Identity | None = None
@@ -58,7 +60,7 @@ class Removal:
 
 
 def permitted(change: Change, rules: Rules) -> Verdict:
-    """The change itself, or the refusal when the entry is locked or protected."""
+    """The change itself, or a refusal if the entry is locked or protected."""
     before = change.before
     if before is not None and before.locked:
         reason = f"it is locked in the store{_what_differs(change)}; unlock it there"
