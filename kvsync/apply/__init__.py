@@ -1,9 +1,9 @@
 """Applies the changes of one target and returns one outcome per change.
 
-    changes ──> calls of a size the store takes ──> several at once, as fast as the store bears ──> outcomes
-                                                     read again, record the intent, send, look into what is unclear
+    changes ──> calls of a size that the store accepts ──> several at once, as fast as the store allows ──> outcomes
+                                                     read again, record the intent, send, resolve unclear results
 
-`engine` orders and spreads, `batch` takes one call to its outcomes, `outcomes` keeps the journal and the report, `moves` holds
-back deletes until the new key was read, `invert` makes the steps of an undo. Nothing is sent that the journal does not hold,
-and nothing is sent without the version it was planned against.
+`engine` orders and distributes the changes, `batch` sends one call, `outcomes` writes the journal and the report, `moves` holds
+deletes back until the new key was read, `invert` makes the steps of an undo. Nothing is sent before its intent is in the
+journal, and nothing without the version that it was planned against.
 """

@@ -1,15 +1,15 @@
 """Sends one write call to the store and turns its result into outcomes.
 
-prepare    read again what must be known before writing; what moved since the plan is planned again, alone
+prepare    read what must be known before writing; entries that changed since the plan are planned again, alone
 intend     commit the intent to the journal
-note       what only the ledger has to say                                           -> applied
+note       changes of the ledger alone                                               -> applied
 send       one call of `Store.write`
-  done         (read back where the store cannot compare and set)                    -> applied
-  conflict     plan that entry again: the same change goes on, at most 5 times       -> else conflict
-  unknown      read back: ours is there -> applied; nothing happened -> send again   -> else conflict
+  done         (read back if the store has no compare-and-set)                       -> applied
+  conflict     plan that entry again: the same change is sent, at most 5 times       -> else conflict
+  unknown      read back: written -> applied; unchanged -> send again                -> else conflict
   rejected     -> failed, quarantined;   locked -> refused
   refused call -> two halves, until the bad entry is alone                           -> failed, quarantined
-  no answer    -> wait and send again; lost answer -> as unknown
+  no response  -> wait and send again; lost response -> as unknown
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _UNSEEN = "the store confirmed the write, but reading it back shows the entry as
 _LOST = "the response of the store was lost, so the entry may or may not have been written; the next run checks it"
 
 SplitSteps = list[list[PendingStep]]
-"""Calls that are still to be sent."""
+"""Calls that must still be sent."""
 
 
 class BatchSender:
-    """Takes the works of one call to their outcomes."""
+    """Sends the steps of one call until each has its outcome."""
 
     def __init__(self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner) -> None:
         self._access, self._recorder, self._signer = access, recorder, signer
@@ -49,7 +49,7 @@ class BatchSender:
         self._replanner = Replanner(access, recorder)
 
     async def run(self, works: list[PendingStep]) -> None:
-        """Send until every work has its outcome or someone asks to stop. Raises StateDirError."""
+        """Send until every step has its outcome or kvsync is asked to stop. Raises StateDirError."""
         parts = [works]
         while parts:
             part = parts.pop()
@@ -64,7 +64,7 @@ class BatchSender:
                 self._close_open(part, OutcomeKind.FAILED, str(error))
 
     def _abandon(self, parts: SplitSteps) -> None:
-        """Leave what has not been sent for the next run, and say so in the journal where it holds an intent."""
+        """Leave unsent steps for the next run, and close their intents in the journal."""
         works = [work for part in parts for work in part if work.recorded]
         reason = self._access.halt.reason
         self._close_open([work for work in works if work.lost], OutcomeKind.FAILED, f"{_LOST}; {reason}")
@@ -80,7 +80,7 @@ class BatchSender:
         )
 
     async def _attempt(self, part: list[PendingStep]) -> SplitSteps:
-        """Send one part once; returns what is to be sent again."""
+        """Send one part once; returns the parts that must be sent again."""
         ready, again = await self._prepare(part)
         if not ready:
             return again
@@ -107,7 +107,8 @@ class BatchSender:
         return again + await self._judge(ready, results)
 
     async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], SplitSteps]:
-        """Read what must be known before writing: (what may be sent, what is to be sent again on its own)."""
+        """Read what must be known before writing: the steps that can be sent, and those that must be sent again on their
+        own."""
         unread = [work for work in part if self._must_read(work)]
         if not unread:
             return part, []
@@ -130,26 +131,27 @@ class BatchSender:
         return [work for work in part if work.index not in gone], again
 
     def _close_unread(self, works: Sequence[PendingStep], partial: PartialRead) -> None:
-        """Close what cannot be read, so that what it holds is not known: nothing else waits for it."""
+        """Close steps whose entry cannot be read, because its content is unknown. Other steps do not wait for them."""
         for work in works:
             if (why := partial.failed.get(work.identity)) is not None:
                 self._close_open([work], OutcomeKind.FAILED, f"it could not be read: {why}")
 
     def _note(self, works: list[PendingStep]) -> list[PendingStep]:
-        """Close what only the ledger has to know of; returns what must be sent."""
+        """Close steps that change the ledger only; returns the steps that must be sent."""
         noted = [work for work in works if work.fixed is None and is_ledger_only(work.change, self._capabilities)]
         self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
         return [work for work in works if self._recorder.is_open(work)]
 
     def _must_read(self, work: PendingStep) -> bool:
-        """A store that cannot compare is asked right before every write; any other only for a value that would be lost."""
+        """Without compare-and-set, every entry is read right before it is written; otherwise only a content that would be
+        lost."""
         if not self._capabilities.compare_and_set:
             return True
         has_content = work.previous is None or work.previous.content is not None
         return not has_content and not work.change.sensitive and loses_content(work)
 
     async def _judge(self, works: list[PendingStep], results: Sequence[WriteResult]) -> SplitSteps:
-        """Sort the answers of one call: what is known is committed first, before anything else is asked of the store."""
+        """Sort the results of one call. Known ones are committed first, before anything else is asked of the store."""
         known: list[StepResult] = []
         unread: list[tuple[PendingStep, WriteResult]] = []
         for work, result in zip(works, results, strict=True):
@@ -164,7 +166,7 @@ class BatchSender:
         return await self._look_into(unread)
 
     def _ending(self, work: PendingStep, result: WriteResult) -> StepResult | None:
-        """How a work ended, None when the store must be read to know."""
+        """How a step ended, None if the store must be read to know."""
         match result.status:
             case WriteStatus.DONE if not self._reads_back:
                 return StepResult(work, OutcomeKind.APPLIED, etag=result.etag)
@@ -197,7 +199,7 @@ class BatchSender:
         return again
 
     async def _read_back(self, done: list[tuple[PendingStep, WriteResult]]) -> None:
-        """Make sure that what was written is what is there, where nothing else tells."""
+        """Read entries back after a write, if nothing else confirms that they were written."""
         try:
             fresh = await self._access.read([work.identity for work, _ in done])
         except PartialRead as partial:  # the store said that those are written; the next pass looks again
@@ -221,7 +223,7 @@ class BatchSender:
         return StepResult(work, OutcomeKind.CONFLICT, what, etag=result.etag, is_done=True)
 
     async def _recover(self, works: list[PendingStep], error: TransientError) -> SplitSteps:
-        """Find out what became of writes whose answer never came; returns those that did not happen, in smaller calls."""
+        """Find out what became of writes whose response was lost; returns those that did not happen, in smaller calls."""
         for work in works:
             work.lost = True
         try:

@@ -1,4 +1,4 @@
-"""Apply engine for one target: creates and updates first, then deletes, then what is written after everything else."""
+"""Apply engine for one target: creates and updates first, then deletes, then the entries that must be written last."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kvsync.util.clock import Clock
 
 
 class Applier:
-    """Applies to one target of one store, and writes the journal of one run."""
+    """Applies changes to one target of one store, and writes the journal of one run."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Applier:
         self._pace = options.pace or Pace.of(store.capabilities, options.concurrency)
 
     async def run(self, changes: Sequence[Change]) -> ApplyReport:
-        """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError when the journal fails:
-        nothing was sent then that it does not hold."""
+        """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError if the journal fails: then
+        nothing was sent whose intent is not recorded."""
         return await self.run_steps([Step(change) for change in changes])
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
-        """As `run`, for steps that may carry a write of their own."""
+        """The same for steps that may have a write of their own."""
         recorder = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
         halt = self._halt()
         works = [PendingStep(index, step) for index, step in enumerate(steps)]
@@ -74,7 +74,7 @@ class Applier:
     async def _delete(
         self, deletes: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition
     ) -> DeletionGrant | None:
-        """Send as many deletes as are granted; the others are left for later."""
+        """Send as many deletes as are granted; the others wait."""
         if self._options.deletions is None or not deletes:
             await self._send(deletes, recorder, halt)
             return None
@@ -88,12 +88,12 @@ class Applier:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the store can do."""
+        """The capabilities of the store."""
         return self._store.capabilities
 
     async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries as they are now, with the patience of a write. Raises StoreError; asked to stop while the store makes
-        it wait, it gives up with TransientError."""
+        """Read entries, with the retries of a write. Raises StoreError; if kvsync is asked to stop while the store makes it
+        wait, TransientError."""
         try:
             return await self._access(self._halt()).read(identities)
         except Stopped:

@@ -31,7 +31,7 @@ from kvsync.stores.base import Precondition, Write
 from kvsync.stores.partial import PartialRead
 
 _PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, None)
-"""Outcomes after which a change may have reached the store: a failed one whose answer was lost, and one that was cut off."""
+"""Outcomes after which a change may have reached the store: a failed one whose response was lost, and an interrupted one."""
 
 _KEEPS_CONTENT = frozenset({Action.RENEW, Action.ADOPT, Action.RELEASE})
 
@@ -40,15 +40,15 @@ _INVERSE = {Action.CREATE: Action.DELETE, Action.DELETE: Action.CREATE}
 
 @dataclass(frozen=True, slots=True)
 class InvertedRun:
-    """What taking a run back comes to: steps to apply, newest first, and the outcomes of what cannot or need not be."""
+    """Result of inverting a run: steps to apply, newest first, and the outcomes of changes that cannot or need not be
+    undone."""
 
     steps: tuple[Step, ...]
     outcomes: tuple[Outcome, ...]
 
 
 async def undo(applier: Applier, records: Sequence[ChangeRecord], now: float) -> ApplyReport:
-    """Take back what `records` say was done to the applier's target. Raises StoreError when the store cannot be read,
-    StateDirError."""
+    """Undo what `records` did to the applier's target. Raises StoreError if the store cannot be read, StateDirError."""
     fresh, unread = await _read(applier, [record.identity for record in records])
     undoing = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now, unread)
     report = await applier.run_steps(undoing.steps)
@@ -59,7 +59,7 @@ async def undo(applier: Applier, records: Sequence[ChangeRecord], now: float) ->
 async def _read(
     applier: Applier, identities: Sequence[Identity]
 ) -> tuple[Mapping[Identity, Actual], Mapping[Identity, str]]:
-    """These entries, and why others cannot be read. Raises StoreError."""
+    """The entries, and why others cannot be read. Raises StoreError."""
     try:
         return await applier.read(identities), {}
     except PartialRead as partial:
@@ -74,9 +74,9 @@ def undo_changes(
     now: float,
     unread: Mapping[Identity, str] = MappingProxyType({}),
 ) -> InvertedRun:
-    """Build the inverse of one target's changes, oldest first, from the journal and fresh reads, with content, of their
-    entries. `now` is in seconds since the epoch, `unread` says why some cannot be read. Changes that never reached the store
-    are left out."""
+    """Build the inverse of one target's changes, oldest first, from the journal and from fresh reads, with content, of their
+    entries. `now` is in seconds since the epoch; `unread` says why some entries cannot be read. Changes that never reached the
+    store are left out."""
     steps: list[Step] = []
     outcomes: list[Outcome] = []
     for chain in _chains(records):
@@ -105,7 +105,7 @@ def _chains(records: Sequence[ChangeRecord]) -> list[list[ChangeRecord]]:
 
 
 def _written(chain: Sequence[ChangeRecord], found: Actual | None, capabilities: Capabilities) -> ChangeRecord | None:
-    """The changes of one entry as one, without the last ones that never reached the store; None when none did."""
+    """The changes of one entry as one, without the last ones that never reached the store; None if none did."""
     kept = list(chain)
     while kept and kept[-1].outcome is not OutcomeKind.APPLIED and not _reached(kept[-1], found, capabilities):
         kept.pop()
@@ -119,12 +119,12 @@ def _written(chain: Sequence[ChangeRecord], found: Actual | None, capabilities: 
 
 
 def _reached(record: ChangeRecord, found: Actual | None, capabilities: Capabilities) -> bool:
-    """True when a change whose outcome is not known turns out to have been written."""
+    """True if a change whose outcome is unknown was written after all."""
     return _is_as_written(record, found) and not _is_as_before(record, found, capabilities)
 
 
 def _guarded(record: ChangeRecord, found: Actual | None, owner: str) -> Actual | None:
-    """What was read, known to be sensitive where the store has no mark that says so: the journal must not keep it."""
+    """What was read, marked as sensitive if the store has no mark that says so: the journal must not keep it."""
     if found is None or not record.withheld or found.mark is not None:
         return found
     return replace(found, mark=Mark(owner, fingerprint_of(found) or b"", sensitive=True))
@@ -160,7 +160,7 @@ def _restore(record: ChangeRecord, before: Actual, found: Actual | None, now: fl
 
 
 def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None) -> Content | None:
-    """What the entry held before: from the journal, or from the store when the change left the content alone."""
+    """The previous content: from the journal, or from the store if the change left the content alone."""
     if before.content is not None:
         return before.content
     if found is None or found.content is None:
@@ -170,14 +170,14 @@ def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None
 
 
 def _restored_mark(mark: Mark | None, digest: bytes) -> Mark | None:
-    """The previous mark; one that the journal holds sealed is opened by the content it represents."""
+    """The previous mark. If the journal holds it sealed, it is restored from the content that it was made of."""
     if mark is None or mark.key is None:
         return mark
     return replace(mark, fingerprint=digest if mark.matches(digest) else mark.fingerprint, key=None)
 
 
 def _is_as_written(record: ChangeRecord, found: Actual | None) -> bool:
-    """True when the entry still is at the version that the run left."""
+    """True if the entry is still at the version that the run left."""
     if record.after is None or found is None:
         return record.after is None and found is None
     if record.etag is not None and found.etag is not None:
@@ -187,7 +187,7 @@ def _is_as_written(record: ChangeRecord, found: Actual | None) -> bool:
 
 
 def _is_as_before(record: ChangeRecord, found: Actual | None, capabilities: Capabilities) -> bool:
-    """True when the entry is what it was before the run: untouched, or brought back to it."""
+    """True if the entry is what it was before the run: untouched, or already restored."""
     before = record.before
     if before is None or before.fingerprint is None:
         is_known = before is None or before.etag is not None

@@ -13,8 +13,8 @@ from kvsync.stores.base import Write
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to send. With `write` None it is built from the change at the moment it is sent; a given `write` goes out
-    as it is, and is never planned again when the entry moved (that is how `undo` restores what no file asks for)."""
+    """One change to send. Without `write` it is built from the change when it is sent; a given `write` is sent as it is, and
+    never planned again if the entry has changed: so `undo` restores what no file asks for."""
 
     change: Change
     write: Write | None = None
@@ -22,7 +22,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class RefusedChange:
-    """A change that the store refuses for what it is, against the version that was there: not to be tried again at once."""
+    """A change that the store rejected for its content, against the version that was there; it is not tried again at once."""
 
     change: Change
     error: str
@@ -30,10 +30,10 @@ class RefusedChange:
 
 @dataclass(frozen=True, slots=True)
 class ApplyReport:
-    """What became of the changes: one outcome each, in their order.
+    """Result of applying: one outcome for each change, in their order.
 
-    `store_error` is why the store as a whole was given up; the changes not yet sent are `not-attempted` then. So are the
-    `deletes_waiting`, those that the `grant` did not cover; there is none without deletes.
+    `store_error` is why the store as a whole was given up; the unsent changes are `not-attempted` then. So are the
+    `deletes_waiting`, which the `grant` did not cover; it is None without deletes.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -44,12 +44,12 @@ class ApplyReport:
 
 
 class PendingStep:
-    """One step on its way to an outcome.
+    """One step until its outcome.
 
-    `approved` is the change a person or a policy let pass, `change` the same one against the version seen last, `previous`
-    what is there before, with its content once it was read. `fixed` is the write when it is not built from the change, `sent`
-    the write as it went out. `lost` says that an answer was lost, so that finding our own write in the store is not a surprise,
-    `recorded` that the journal holds the intent, `tries` how often the entry moved.
+    `approved` is the change that a person or a policy approved, `change` the same change against the version seen last,
+    `previous` the entry before it, with its content once that was read. `fixed` is the write if it is not built from the
+    change, `sent` the write as it was sent. `lost` says that a response was lost, so that our own write may be in the store;
+    `recorded` that the journal has the intent; `tries` how often the entry changed in the meantime.
     """
 
     __slots__ = ("approved", "change", "fixed", "index", "lost", "previous", "recorded", "sent", "tries")
@@ -64,17 +64,17 @@ class PendingStep:
         self.tries = 0
 
     def renew(self, change: Change) -> None:
-        """Go on with the same change against the version that is there now."""
+        """Continue with the same change against the current version."""
         self.change = change
         if not self.recorded:
             self.previous = change.before
 
     @property
     def identity(self) -> Identity:
-        """The entry this is about."""
+        """The entry that is changed."""
         return self.change.identity
 
     @property
     def is_delete(self) -> bool:
-        """True when nothing may be left."""
+        """True if no value may be kept."""
         return self.change.action is Action.DELETE

@@ -20,7 +20,7 @@ _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 
 
 class MoveGuard:
-    """Decides which deletes may go. `written` are the works of the same run that put entries in place."""
+    """Decides which deletes can be sent. `written` are the steps of the same run that write entries."""
 
     def __init__(
         self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner, written: Sequence[PendingStep]
@@ -29,7 +29,7 @@ class MoveGuard:
         self._written = {work.identity: work for work in written}
 
     async def ready(self, deletes: Sequence[PendingStep]) -> list[PendingStep]:
-        """Those that are not half of a move, or whose other half is there; the others end as `skipped`."""
+        """The deletes that are not half of a move, or whose new entry exists; the others end as `skipped`."""
         halves = [work for work in deletes if work.change.moved_to is not None]
         if not halves:
             return list(deletes)
@@ -54,13 +54,13 @@ class MoveGuard:
         return [work for work in deletes if work.index not in reasons]
 
     async def _reasons(self, halves: Sequence[PendingStep]) -> dict[int, str]:
-        """Why the new name cannot be relied on, by index of the work; those that are in place are left out."""
+        """Why the new name cannot be relied on, by index of the step; steps whose new entry exists are left out."""
         elsewhere = [work for work in halves if work.change.moved_to_target is not None]
         here = [work for work in halves if work.change.moved_to_target is None]
         return await self._reasons_elsewhere(elsewhere) | (await self._reasons_here(here) if here else {})
 
     async def _reasons_elsewhere(self, halves: Sequence[PendingStep]) -> dict[int, str]:
-        """The same, for names in other targets."""
+        """The same for names in other targets."""
         by_target: defaultdict[Target, dict[int, Identity]] = defaultdict(dict)
         for work in halves:
             if work.change.moved_to_target is not None and work.change.moved_to is not None:
@@ -72,7 +72,7 @@ class MoveGuard:
         return reasons
 
     async def _reasons_here(self, halves: Sequence[PendingStep]) -> dict[int, str]:
-        """The same, for names in the target itself."""
+        """The same for names in the target itself."""
         new_names = {work.change.moved_to for work in halves}
         fresh = await self._access.read([identity for identity in new_names if identity is not None])
         reasons = {}
@@ -97,7 +97,7 @@ class MoveGuard:
         return self._owned_by_others(found)
 
     def _owned_by_others(self, found: Actual | None) -> str | None:
-        """Why an entry under the new name does not count, None when it is ours, or when no mark can tell."""
+        """Why an entry under the new name does not count; None if it is ours, or if the store has no marks."""
         if found is None or self._access.capabilities.marks is not Marks.STORE:
             return None
         if found.mark is None:

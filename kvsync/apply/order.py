@@ -15,7 +15,7 @@ _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 
 
 class WriteOrder:
-    """The works of one run: `deletes`, the writes before them in `stages`, and those that come `last`."""
+    """The steps of one run: `deletes`, the writes before them in `stages`, and the `last` writes."""
 
     def __init__(self, works: Sequence[PendingStep], recorder: OutcomeRecorder) -> None:
         self._recorder = recorder
@@ -25,8 +25,8 @@ class WriteOrder:
         self._by_key: defaultdict[str, list[PendingStep]] = defaultdict(list)
 
     def stages(self) -> Iterator[list[PendingStep]]:
-        """The writes in stages: those of one may be sent once all before it have their outcome. What waits for a write that
-        failed ends as `skipped`."""
+        """The writes in stages: those of a stage can be sent once all before it have their outcome. Steps that wait for a
+        failed write end as `skipped`."""
         if not any(work.approved.written_after for work in self._written):
             yield self._written
             return
@@ -42,7 +42,7 @@ class WriteOrder:
             sorter.done(*keys)
 
     def ready_last(self) -> list[PendingStep]:
-        """The last writes, unless something else of the run did not succeed: then they end as `skipped`."""
+        """The last writes, unless something else of the run failed: then they end as `skipped`."""
         failed = self._unfinished((*self._written, *self.deletes))
         return self._without(self.last, dict.fromkeys((work.index for work in self.last), failed) if failed else {})
 

@@ -20,8 +20,8 @@ from kvsync.util.redaction import REDACTOR
 
 
 class StepResult(NamedTuple):
-    """How one work ended: `etag` is the version our write made. `is_done` says that the store confirmed the write, although
-    reading it back showed something else; `is_unknown` that it may have been written or not."""
+    """How one step ended. `etag` is the version that our write made. `is_done` says that the store confirmed the write,
+    although reading it back showed something else; `is_unknown` that it may or may not have been written."""
 
     work: PendingStep
     kind: OutcomeKind
@@ -33,7 +33,7 @@ class StepResult(NamedTuple):
 
 
 class OutcomeRecorder:
-    """Keeps the outcomes of one run on one target, and its journal."""
+    """The outcomes of one run on one target, and its journal."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class OutcomeRecorder:
         self._reached: set[int] = set()
 
     def intend(self, works: Iterable[PendingStep]) -> None:
-        """Commit what is about to be written. Raises StateDirError: then nothing of it may be sent."""
+        """Commit what is about to be written. Raises StateDirError: then none of it may be sent."""
         fresh = [work for work in works if not work.recorded]
         if not fresh:
             return
@@ -61,7 +61,7 @@ class OutcomeRecorder:
             work.recorded = True
 
     def close(self, endings: Sequence[StepResult]) -> None:
-        """Commit how these ended. Raises StateDirError."""
+        """Commit how steps ended. Raises StateDirError."""
         if not endings:
             return
         settled = []
@@ -86,19 +86,19 @@ class OutcomeRecorder:
         self._progress(len(endings))
 
     def is_open(self, work: PendingStep) -> bool:
-        """True while nothing is known of how this work ended."""
+        """True until the outcome of this step is known."""
         return self._outcomes[work.index] is None
 
     def outcome(self, work: PendingStep) -> Outcome | None:
-        """How this work ended, None while it has not."""
+        """How this step ended, None until it has."""
         return self._outcomes[work.index]
 
     def may_be_written(self, work: PendingStep) -> bool:
-        """True when this work has reached the store, or may have: also where something else was there afterwards."""
+        """True if this step has reached the store, or may have, even if something else was there afterwards."""
         return work.index in self._reached
 
     def report(self, store_error: StoreError | None, reason: str) -> ApplyReport:
-        """One outcome for each step, in order; what was never sent is `not-attempted` for this reason."""
+        """One outcome for each step, in order; unsent steps are `not-attempted` for this reason."""
         outcomes = tuple(
             outcome or _not_attempted(step.change.identity, step, reason)
             for step, outcome in zip(self._steps, self._outcomes, strict=True)
@@ -122,8 +122,8 @@ class OutcomeRecorder:
         return Settled(outcome, Applied(sent.mark, etag, sent.expires_at, unseen_since))
 
     def _gone(self, work: PendingStep, outcome: Outcome, *, is_certain: bool) -> Settled:
-        """An entry that is not there any more. Where only the ledger knows what is ours it is kept in mind, unless the
-        store confirmed the delete: a read may be late, and what becomes visible again must not be foreign then."""
+        """The ledger row of an entry that no longer exists. If only the ledger knows what is ours, the row is kept unless the
+        store confirmed the delete: a read may be late, and an entry that becomes visible again must not be foreign."""
         before = work.change.before
         if is_certain or not self._by_ledger or before is None or before.mark is None:
             return Settled(outcome, gone=True)
@@ -135,7 +135,7 @@ def _not_attempted(identity: Identity, step: Step, reason: str) -> Outcome:
 
 
 def _intent(work: PendingStep) -> Intent:
-    """The intent of a work; of a sensitive one the journal keeps no value, whatever it is given."""
+    """The intent of a step. The journal keeps no value of a sensitive entry."""
     change = work.change
     return Intent(
         change.identity,
@@ -149,20 +149,20 @@ def _intent(work: PendingStep) -> Intent:
 
 
 _MAY_REACH: Final = (OutcomeKind.APPLIED, OutcomeKind.FAILED)
-"""Outcomes of works that the store was asked for."""
+"""Outcomes of steps that were sent to the store."""
 
 _GONE: Final = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
-"""Outcomes after which a deleted entry is not there."""
+"""Outcomes after which a deleted entry does not exist."""
 
 
 def _was_ours(work: PendingStep) -> bool:
-    """True when the entry was ours before this write, so that what is there instead is drift."""
+    """True if the entry was ours before this write, so that something else in its place is drift."""
     before = work.change.before
     return before is not None and before.mark is not None
 
 
 def _ended(work: PendingStep) -> Applied | None:
-    """What the ledger keeps of an entry whose life is over, so that its end is not taken for a loss."""
+    """The ledger row of an entry whose life is over, so that its end does not count as a loss."""
     before = work.change.before
     if before is None or before.mark is None:
         return None

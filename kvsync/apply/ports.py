@@ -13,12 +13,11 @@ from kvsync.state.deletions import DeletionGrant
 from kvsync.state.records import Intent, Settled
 
 Replan = Callable[[Identity, Change], Awaitable[Change | Refusal | None]]
-"""Observe one entry and judge it again, given the change that was approved. None: there is nothing to do, the entry is as
-desired. Raises StoreError."""
+"""Observe one entry and plan it again, given the approved change. None: the entry is as desired. Raises StoreError."""
 
 
 ArrivalCheck = Callable[[Target, Sequence[Identity]], Awaitable[Mapping[Identity, str]]]
-"""Tell why entries of another target cannot be relied on, as `is not there yet`; those that are in place are left out. Raises
+"""Say why entries of another target cannot be relied on, such as `is not there yet`; entries that can are left out. Raises
 StoreError."""
 
 
@@ -26,10 +25,10 @@ class DeletionPort(Protocol):
     """Counts deletes before they are sent. Both methods raise StateDirError: then nothing more may be deleted."""
 
     def take(self, wanted: int) -> DeletionGrant:
-        """Ask for so many deletes; fewer may be granted."""
+        """Request a number of deletes; fewer may be granted."""
 
     def settle(self, grant: DeletionGrant, used: int) -> None:
-        """Report how many of a grant may have reached the store."""
+        """Report how many of the granted deletes may have reached the store."""
 
 
 class TimePort(Protocol):
@@ -41,15 +40,14 @@ class TimePort(Protocol):
 
     @property
     def error(self) -> StoreError:
-        """Why what is left waits."""
+        """Why the unsent steps wait."""
 
 
 class RunPort(Protocol):
-    """The journal of one run. Both methods return once their records are committed, and raise StateDirError when they
-    cannot be."""
+    """The journal of one run. Both methods return once their records are committed, and raise StateDirError if that fails."""
 
     def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
-        """Record what is about to be written, with what is there before."""
+        """Record what is about to be written, and what is there before."""
 
     def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
-        """Record what became of it."""
+        """Record the outcomes."""

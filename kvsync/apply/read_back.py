@@ -11,11 +11,11 @@ from kvsync.stores.base import Store, Write
 from kvsync.stores.extensions import version_hints
 
 _SLACK = 10
-"""Seconds by which a store may round, or report late, the end of a lifetime."""
+"""Seconds by which a store may round the end of a lifetime, or report it late."""
 
 
 def is_untouched(before: Actual | None, fresh: Actual | None, capabilities: Capabilities) -> bool:
-    """True when the store still holds the version that the change was planned against."""
+    """True if the store still holds the version that the change was planned against."""
     if before is None or fresh is None:
         return before is fresh
     if before.etag is not None and fresh.etag is not None:
@@ -28,19 +28,19 @@ def is_untouched(before: Actual | None, fresh: Actual | None, capabilities: Capa
 
 
 def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities) -> str | None:
-    """The etag of an entry as it may be shown. Where a store has no versions it is made of the content, and would tell someone
-    who guesses at a sensitive value that the guess is right."""
+    """The etag of an entry as it may be shown. Without versions in the store it is made of the content, and could confirm a
+    guess at a sensitive value."""
     return None if sensitive and not capabilities.compare_and_set else etag
 
 
 def kept_etag(etag: str | None, *, sensitive: bool, store: Store) -> str | None:
-    """The etag of an entry as the ledger may keep it: of a sensitive one, what a listing shows of it."""
+    """The etag of an entry as the ledger may keep it: for a sensitive entry, only the part that a listing shows."""
     is_told = etag is None or not sensitive or store.capabilities.compare_and_set
     return etag if is_told or etag is None else version_hints(store).redacted_etag(etag)
 
 
 def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> bool:
-    """True when the store holds the content that `write` asked for, under the mark it gave."""
+    """True if the store holds the content of `write`, with its mark."""
     if write.content is None or fresh is None:
         return write.content is None and fresh is None
     if capabilities.marks is Marks.STORE and write.mark != fresh.mark:
@@ -49,7 +49,7 @@ def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> b
 
 
 def has_landed(work: PendingStep, fresh: Actual | None, capabilities: Capabilities) -> bool:
-    """True when what the store holds can only be what `work` sent, though its answer was lost."""
+    """True if the store can only hold this because of `work`, although its response was lost."""
     if work.sent is None or not is_held(work.sent, fresh, capabilities):
         return False
     if fresh is None or (fresh.etag is None and capabilities.lifetimes is Lifetimes.EMULATED):
@@ -60,8 +60,8 @@ def has_landed(work: PendingStep, fresh: Actual | None, capabilities: Capabiliti
 
 
 def is_same_change(approved: Change, again: Change) -> bool:
-    """True when planning again came to what was approved: the same action for the same cause, from the same content, to the
-    same entry."""
+    """True if the new plan is the approved one: the same action for the same cause, from the same content, to the same
+    entry."""
     if (approved.action, approved.cause) != (again.action, again.cause):
         return False
     if (approved.before is None) is not (again.before is None):
@@ -76,7 +76,7 @@ def is_same_change(approved: Change, again: Change) -> bool:
 
 
 def describe(actual: Actual | None) -> str:
-    """What is there now, for people; never a value, nor its size, which may be a secret's."""
+    """The current state, for messages; never a value, nor its size, which may reveal a secret."""
     if actual is None:
         return "it no longer exists"
     whose = f"with the mark of owner {actual.mark.owner!r}" if actual.mark is not None else "without a mark"
@@ -84,21 +84,21 @@ def describe(actual: Actual | None) -> str:
 
 
 def fingerprint_of(actual: Actual) -> bytes | None:
-    """The fingerprint of an entry, from its content where the store gave none."""
+    """The fingerprint of an entry, computed from its content if the store returned none."""
     if actual.fingerprint is not None or actual.content is None:
         return actual.fingerprint
     return fingerprint(actual.content)
 
 
 def size_of(actual: Actual) -> int | None:
-    """The size of an entry's value in bytes, None when not known."""
+    """The size of an entry's value in bytes, None if unknown."""
     if actual.size is not None or actual.content is None:
         return actual.size
     return len(actual.content.value)
 
 
 def loses_content(work: PendingStep) -> bool:
-    """True when carrying out this change leaves no copy of the content that is there now."""
+    """True if this change would destroy the only copy of the current content."""
     before, after = work.change.before, work.change.after
     if before is None:
         return False

@@ -64,8 +64,8 @@ class Replanner:
         return False
 
     async def _is_landed(self, work: PendingStep) -> tuple[bool, Actual | None]:
-        """Whether an entry that is as desired is what this work sent: something on the way may have sent it twice, and given
-        the answer to the second. Then what is there comes with it."""
+        """Whether kvsync itself wrote an entry that is as desired, and the entry: a proxy may have sent the request twice, and
+        returned the response to the second one."""
         if work.sent is None:
             return False, None
         try:
@@ -76,7 +76,7 @@ class Replanner:
 
 
 def landed(work: PendingStep, found: Actual | None) -> StepResult:
-    """The result of a write that is known by what a read found: as with every read, it may be late."""
+    """The result of a write that a read has confirmed. Like every read, it may be late."""
     work.lost = True
     return StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None)
 

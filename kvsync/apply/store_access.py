@@ -21,11 +21,10 @@ from kvsync.util.write_fence import Fence
 class ApplierOptions:
     """How to apply.
 
-    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` gets how many more changes
-    have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
-    and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
-    `time` is what is left of the pass.
-    `arrived` looks at the other targets that entries move to.
+    `replan` observes one entry and plans it again; `stop` is called between calls; `progress` receives how many more changes
+    have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); appliers of the same store
+    share a `pace` with that bound and what was learned about the store. `deletions` grants deletes (None: all). `time` is what
+    is left of the pass. `arrived` looks at the other targets that entries move to.
     """
 
     replan: Replan
@@ -41,8 +40,8 @@ class ApplierOptions:
 
 
 class StopCondition:
-    """Why nothing more is sent: someone asked to stop, another replica leads, the store is given up, the journal failed, or the
-    pass took too long."""
+    """Why nothing more is sent: kvsync was asked to stop, another replica leads, the store was given up, the journal failed, or
+    the pass took too long."""
 
     def __init__(self, stop: Callable[[], bool], fence: Fence, time: TimePort | None = None) -> None:
         self._stop, self._fence, self._time = stop, fence, time
@@ -51,7 +50,7 @@ class StopCondition:
 
     @property
     def reason(self) -> str:
-        """For people."""
+        """The reason, for messages."""
         if self.store_error is not None:
             return str(self.store_error)
         if not self._fence.is_open:
@@ -61,18 +60,18 @@ class StopCondition:
         return "kvsync was stopped before it was written"
 
     def __call__(self) -> bool:
-        """True when nothing more may be sent."""
+        """True if nothing more may be sent."""
         is_ended = self.is_broken or self.store_error is not None or not self._fence.is_open
         return is_ended or self.overdue is not None or self._stop()
 
     @property
     def overdue(self) -> StoreError | None:
-        """Why a pass that took too long ends; None while it has not."""
+        """The error of a pass that took too long; None otherwise."""
         return self._time.error if self._time is not None and self._time.is_over else None
 
 
 class StoreAccess:
-    """One call's way to the store. Every call has its own patience; the pace is shared."""
+    """Sends one call. Each call has its own retries; the pace is shared."""
 
     def __init__(
         self,
@@ -90,13 +89,13 @@ class StoreAccess:
         self.patience = RetryState(options.retry, pace, clock, options.rng, halt)
 
     async def ready(self) -> None:
-        """Wait while the store has told another call to. Raises Stopped when nothing more may be sent."""
+        """Wait if the store asked another call to wait. Raises Stopped if nothing more may be sent."""
         if self.halt():
             raise Stopped
         await self.patience.hold()
 
     async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """Send once. Raises StoreError, and Stopped when nothing was sent because nothing more may be."""
+        """Send once. Raises StoreError, and Stopped if nothing was sent because nothing more may be."""
         if self.halt():
             raise Stopped
         try:
@@ -109,7 +108,7 @@ class StoreAccess:
         return results
 
     async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries as they are now, as many at a time as the store takes. Raises StoreError, PartialRead, Stopped."""
+        """Read entries, in calls as large as the store accepts. Raises StoreError, PartialRead, Stopped."""
         size = max(1, self.capabilities.read_batch)
         found: dict[Identity, Actual] = {}
         failed: dict[Identity, str] = {}
@@ -135,7 +134,7 @@ class StoreAccess:
                 return found  # no success of the call: reads that pass make no failing write worth more attempts
 
     async def replan(self, identity: Identity, change: Change) -> Change | Refusal | None:
-        """Observe one entry and judge it again. Raises StoreError, Stopped."""
+        """Observe one entry and plan it again. Raises StoreError, Stopped."""
         while True:
             try:
                 return await self._replan(identity, change)
@@ -145,8 +144,8 @@ class StoreAccess:
                 await self.patience.wait(error)
 
     async def missing(self, target: Target, identities: Sequence[Identity]) -> Mapping[Identity, str]:
-        """Why entries of another target cannot be relied on; those that are in place are left out. Never raises StoreError: its
-        text is the reason then."""
+        """Why entries of another target cannot be relied on; entries that can are left out. Never raises StoreError: then its
+        text is the reason."""
         if self._arrived is None:
             return dict.fromkeys(identities, "cannot be looked at")
         try:
@@ -155,7 +154,7 @@ class StoreAccess:
             return dict.fromkeys(identities, f"could not be read ({error})")
 
     def report(self, error: StoreError) -> None:
-        """Tell everybody else who applies to this store that it is of no use, when it is."""
+        """Stop all other calls to this store if the error is about the store as a whole."""
         if isinstance(error, TransientError):
             hopeless = self._pace.is_down or self.patience.is_rest(error)
         else:

@@ -14,11 +14,11 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Write
 
 _OVERHEAD = 256
-"""Bytes that an entry costs on the wire besides what it holds: field names, our mark, quotes."""
+"""Bytes that an entry takes in a request besides its content: field names, our mark, quotes."""
 
 
 def write_for(change: Change, signer: MarkSigner, now: float, capabilities: Capabilities) -> Write:
-    """The write that brings about `change`, on the condition of the version it was planned against."""
+    """The write for `change`, with the version that it was planned against as its precondition."""
     before, after = change.before, change.after
     precondition = Precondition.ABSENT if before is None else Precondition.UNCHANGED
     etag = before.etag if before is not None else None
@@ -36,13 +36,13 @@ def write_for(change: Change, signer: MarkSigner, now: float, capabilities: Capa
 
 
 def _keeps_all_but_lifetime(before: Actual, mark: Mark) -> bool:
-    """A sealed mark comes from the ledger: then the store has none that could differ."""
+    """Whether a mark must be written. A sealed mark comes from the ledger: then the store keeps no marks."""
     was = before.mark
     return before.fingerprint == mark.fingerprint and was is not None and (was == mark or was.key is not None)
 
 
 def expiry_of(entry: Entry, now: float, capabilities: Capabilities) -> float | None:
-    """The moment an entry written at `now` must end, as far as the store can hold it; None when it must stay."""
+    """When an entry written at `now` must end, as far as the store supports it; None if it must stay."""
     latest = None if capabilities.longest is None else now + capabilities.longest
     if entry.expires_at is not None:
         return entry.expires_at if latest is None else min(entry.expires_at, latest)
@@ -50,7 +50,7 @@ def expiry_of(entry: Entry, now: float, capabilities: Capabilities) -> float | N
 
 
 def calls_of(works: Iterable[PendingStep], capabilities: Capabilities) -> deque[list[PendingStep]]:
-    """Cut works into calls as large as the store takes, by number and by bytes."""
+    """Split steps into calls as large as the store accepts, by number and by bytes."""
     calls: deque[list[PendingStep]] = deque()
     size = 0
     limit = capabilities.max_batch_bytes
@@ -66,13 +66,13 @@ def calls_of(works: Iterable[PendingStep], capabilities: Capabilities) -> deque[
 
 
 def halves(works: list[PendingStep]) -> list[list[PendingStep]]:
-    """Cut a call in two, or leave a call of one as it is."""
+    """Split a call in two; a call of one stays as it is."""
     middle = len(works) // 2
     return [works[:middle], works[middle:]] if middle else [works]
 
 
 def _weight(work: PendingStep) -> int:
-    """Bytes on the wire, at most: values may travel as base64, four for three."""
+    """Bytes in the request, at most: values may be sent as base64, four bytes for three."""
     size = len(work.identity.key.encode(errors="replace")) + _OVERHEAD
     content = work.fixed.content if work.fixed is not None else work.change.after and work.change.after.content
     if not content or work.is_delete:

@@ -27,7 +27,7 @@ from kvsync.planning.sealing import SealingKeys, name_of
 
 SCHEMA: Final = "kvsync.ledger/2"
 _WITHOUT_PLACE: Final = "kvsync.ledger/1"
-"""As earlier versions wrote it: without a place, and never signed."""
+"""Format of earlier versions: without a place, and never signed."""
 
 _SENSITIVE, _PROTECTED, _ENDED = 1, 2, 4
 
@@ -42,22 +42,22 @@ _TYPES: Final = (
     int | None,
     int | float | None,
 )
-"""Of the members of a row."""
+"""The number of members of a row."""
 
 
 _MOST: Final = 10**12
 """Seconds of a lifetime, or of a moment since 1970."""
 
 _MOST_REVISIONS: Final = 2**62
-"""Within what a state directory can keep."""
+"""Small enough for the state directory."""
 
 
 class LedgerDamaged(ValueError):
-    """What is there is no whole ledger: it counts as lost."""
+    """The document is damaged or incomplete: the ledger counts as lost."""
 
 
 class LedgerRefused(ValueError):
-    """The ledger that is there is not ours to read or to replace."""
+    """The ledger may be neither read nor replaced."""
 
 
 class LedgerRow(NamedTuple):
@@ -74,7 +74,7 @@ class LedgerRow(NamedTuple):
 
     @classmethod
     def of(cls, applied: Applied) -> LedgerRow:
-        """The row of what was applied. The mark of a sensitive entry must be sealed."""
+        """The row for what was applied. The mark of a sensitive entry must be sealed."""
         mark = applied.mark
         assert mark.key is not None or not mark.sensitive, (
             "a plain fingerprint of a sensitive value must not leave kvsync"
@@ -84,14 +84,15 @@ class LedgerRow(NamedTuple):
         return cls(mark.fingerprint, mark.ttl, mark.sensitive, mark.protected, *moments)
 
     def applied(self, owner: str, keys: SealingKeys) -> Applied:
-        """What the row says was applied. One that was sealed with a key that is not held here matches nothing."""
+        """What was applied according to the row. A fingerprint that is sealed with a key that is not available here matches
+        nothing."""
         key = keys.key(self.seal) if self.seal is not None else None
         flags = (self.ttl, self.sensitive, self.protected)
         mark = Mark(owner, self.fingerprint, *flags, key, is_recorded=True)
         return Applied(mark, self.etag, self.expires_at, self.unseen_since)
 
     def is_same(self, other: LedgerRow | None) -> bool:
-        """True when both say the same, as far as they are comparable: fingerprints under different seals cannot be compared."""
+        """True if both rows say the same, as far as they can be compared: fingerprints under different seals cannot."""
         if other is None or self == other:
             return other is not None
         is_blind = self.seal is not None and other.seal is not None and self.seal != other.seal
@@ -100,9 +101,11 @@ class LedgerRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerDocument:
-    """The ledger of one owner in one namespace. `revision` counts how often it was written; 0 where an earlier version wrote
-    it. `is_current` is False for one that is to be written again although it says the same: an earlier version wrote it, or
-    it is signed with an older owner key."""
+    """The ledger of one owner in one namespace.
+
+    `revision` counts its writes; 0 if an earlier version wrote it. `is_current` is False if it must be written again although
+    its content is right: an earlier version wrote it, or it is signed with an older owner key.
+    """
 
     owner: str
     rows: Mapping[Identity, LedgerRow]
@@ -111,7 +114,7 @@ class LedgerDocument:
 
 
 def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
-    """The one text of a ledger, signed for its place."""
+    """The canonical text of a ledger, signed for its place."""
     seals = sorted({row.seal for row in document.rows.values() if row.seal is not None})
     numbers = {seal: number for number, seal in enumerate(seals)}
     rows = sorted(document.rows.items(), key=lambda item: identity_order(item[0]))
@@ -123,8 +126,8 @@ def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
 
 
 def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
-    """Read a ledger back. Raises LedgerDamaged when it is not whole, not signed by an owner key although there is one, or
-    was made for another place; LedgerRefused when it is another owner's, or a newer kvsync has written it."""
+    """Read a ledger. Raises LedgerDamaged if it is incomplete, was made for another place, or is not signed although there is
+    an owner key; LedgerRefused if it belongs to another owner, or a newer kvsync wrote it."""
     try:
         body = json.loads(text)
         _check_schema(body["schema"])
@@ -158,8 +161,7 @@ def _count(revision: object) -> int:
 
 
 def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -> bool:
-    """Raise LedgerDamaged unless the document is what kvsync wrote for this place. True when it would be written the same
-    today."""
+    """Raise LedgerDamaged unless kvsync wrote the document for this place. True if it would be written the same today."""
     try:
         digests = [_digest(body, key) for key in signer.keys] or [_digest(body, None)]
     except (

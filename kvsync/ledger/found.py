@@ -12,13 +12,13 @@ from kvsync.planning.pass_target import PassTarget
 
 
 class LedgerNotOurs(PermanentError):
-    """The store's ledger may neither be read nor replaced: another owner's, or a newer kvsync's."""
+    """The store's ledger may be neither read nor replaced: it belongs to another owner, or a newer kvsync wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLedger:
-    """The store's ledger at one moment: its bytes (None: not there), the rows in it, how often it was written, why it counts
-    as lost, if it does, and whether it would be written the same today."""
+    """The store's ledger at one moment: its bytes (None: missing), its rows, its revision, why it counts as lost (None: it does
+    not), and whether it would be written the same today."""
 
     text: bytes | None
     rows: Rows
@@ -28,25 +28,25 @@ class FoundLedger:
 
     @property
     def is_whole(self) -> bool:
-        """True when it can be relied on."""
+        """True if it can be relied on."""
         return self.text is not None and self.lost is None
 
     def unless_older(self, known: Iterable[FoundLedger]) -> FoundLedger:
-        """This ledger; one that is older than a `known` one has come back from a copy or a late read, and counts as lost:
-        it must make nothing ours again that was deleted since, and nothing foreign that was written since."""
+        """This ledger. If it is older than a `known` one, it came back from a copy or a late read and counts as lost: it must
+        not make entries ours that were deleted since, nor foreign that were written since."""
         newest = max((one.revision for one in known), default=0)
         if not self.is_whole or self.revision >= newest:
             return self
         return replace(self, lost=f"it is an older one (revision {self.revision}; this machine has seen {newest})")
 
     def why_lost(self, known: Iterable[FoundLedger]) -> str | None:
-        """Why it counts as lost, None when it does not, or there never was one."""
+        """Why it counts as lost; None if it does not, or never existed."""
         is_gone = self.text is None and any(one.rows for one in known)
         return "it no longer exists" if is_gone else self.lost
 
 
 def read_ledger(text: bytes | None, subject: PassTarget) -> FoundLedger:
-    """Read what was found in the store of a target. Raises LedgerNotOurs."""
+    """Read the ledger that was found in the store of a target. Raises LedgerNotOurs."""
     if text is None:
         return FoundLedger(None, {})
     try:

@@ -26,14 +26,14 @@ from kvsync.planning.sealing import SealingKeys
 Rows = Mapping[Identity, LedgerRow]
 
 Describes = Callable[[Identity, LedgerRow], bool]
-"""Says whether a row describes the entry that is there."""
+"""Says whether a row describes the existing entry."""
 
 
 def merge(
     ours: Rows, known: Sequence[Rows], theirs: Rows, describes: Describes, keys: SealingKeys
 ) -> dict[Identity, LedgerRow]:
-    """The rows that count. `known` is what this machine knows of the store's ledger, `theirs` that ledger as it is now,
-    `keys` the keys that this machine holds."""
+    """The merged rows. `known` is what this machine knows of the store's ledger, `theirs` that ledger as it is now, `keys` the
+    keys that this machine holds."""
     merged: dict[Identity, LedgerRow] = {}
     for identity in ours.keys() | theirs.keys():
         our, their = ours.get(identity), theirs.get(identity)
@@ -65,8 +65,8 @@ def _row(
 
 
 def left_as_is(rows: Rows, document: Rows, keys: SealingKeys) -> dict[Identity, LedgerRow]:
-    """The rows as they are to be written: as they are in the document where that says the same under a seal that is not a
-    worse, so that two machines whose keys differ do not overwrite it by turns."""
+    """The rows to write. A row stays as it is in the document if that says the same under a seal that is at least as good, so
+    that two machines with different keys do not overwrite it in turns."""
     return {identity: _kept(row, document.get(identity), keys) for identity, row in rows.items()}
 
 
@@ -77,7 +77,7 @@ def _kept(row: LedgerRow, there: LedgerRow | None, keys: SealingKeys) -> LedgerR
 
 
 def _is_better(their: LedgerRow, our: LedgerRow, keys: SealingKeys) -> bool:
-    """True when the seal of their row can be compared by more machines, or here at all."""
+    """True if more machines can compare the seal of their row, or if this one can."""
     if keys.is_for_all(their.seal) or keys.is_for_all(our.seal):
         return not keys.is_for_all(our.seal)
     return our.seal is not None and keys.is_held(their.seal) and not keys.is_held(our.seal)

@@ -42,7 +42,7 @@ _ROW_BYTES: Final = 60
 
 
 class TargetLedger:
-    """The ledger of one target. `writing` says that the state directory may take in what the store's ledger says."""
+    """The ledger of one target. With `writing`, the state directory takes over what the store's ledger says."""
 
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
         self._store, self._target, self._state = store, subject.target, state
@@ -65,7 +65,7 @@ class TargetLedger:
         return self._state.ledger.all(self._key) if self._overlay is None else self._overlay
 
     def take_in(self, snapshot: Snapshot) -> None:
-        """Let the store's ledger, where it keeps one, say what was applied. Raises LedgerNotOurs, StateDirError."""
+        """Take in the store's ledger, if it keeps one. Raises LedgerNotOurs, StateDirError."""
         if self._keeper is None or (snapshot.ledger is None and not snapshot.complete):
             return
         self._expires_at = snapshot.ledger_expires_at
@@ -78,7 +78,7 @@ class TargetLedger:
             self._merge(self._found, known, snapshot)
 
     def _merge(self, found: FoundLedger, known: Sequence[FoundLedger], snapshot: Snapshot) -> None:
-        """Make what the store's ledger says, and what only we know, what this pass goes by."""
+        """Merge the store's ledger with local knowledge, for this pass."""
         ours = self._rows()
         if known and found.revision > known[-1].revision:
             known = known[-1:]  # whoever wrote it has read what we left
@@ -97,7 +97,7 @@ class TargetLedger:
         return row.applied(self._signer.owner, self._keys)
 
     def is_due(self, now: float) -> bool:
-        """True when the store's ledger does not say what ours does, or ends before long."""
+        """True if the store's ledger differs from ours or expires soon."""
         if self._keeper is None:
             return False
         ours, found = self._rows(), self._last()
@@ -106,8 +106,8 @@ class TargetLedger:
         return not found.is_current or left_as_is(ours, found.rows, self._keys) != found.rows or self._is_ending(now)
 
     def next_moment(self, now: float, *, is_due: bool) -> float | None:
-        """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
-        says that it is about to be written."""
+        """When the store's ledger must be written again although nothing changes (epoch seconds); None: never. `is_due` says
+        that it is about to be written."""
         can = self._store.capabilities
         if self._keeper is None or not can.always_expires or can.max_ttl is None:
             return None
@@ -116,7 +116,7 @@ class TargetLedger:
         return self._renew_at
 
     def cost(self, new: Iterable[Identity]) -> Cost:
-        """What it costs to leave the ledger in the store once the entries `new` are in it too."""
+        """The cost of writing the ledger to the store once the entries `new` are in it."""
         if self._keeper is None:
             return Cost()
         names = list(new)
@@ -130,9 +130,9 @@ class TargetLedger:
         return Cost(times * (1 + writes), times * size, seconds)
 
     async def announce(self, entries: Iterable[Entry], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
-        """Say in the store's ledger which entries are about to be made: if this machine is killed before it can say that
-        they are, the next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError
-        where it cannot be said."""
+        """Write to the store's ledger which entries are about to be made: if this machine is killed before it can record them,
+        the next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError if it cannot be
+        written."""
         if self._keeper is None:
             return
         now = clock.now()
@@ -145,8 +145,8 @@ class TargetLedger:
         return LedgerRow.of(Applied(self._keys.sealed(mark), unseen_since=now))
 
     async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
-        """Write the store's ledger, when it is due; returns why that could not be done. What could not be left is known to the
-        state directory, and left by the next pass. Raises StateDirError."""
+        """Write the store's ledger if it is due; returns why that failed. The state directory keeps what could not be written,
+        and the next pass writes it. Raises StateDirError."""
         if self._keeper is None or not self.is_due(clock.now()):
             return None
         try:
@@ -158,7 +158,7 @@ class TargetLedger:
     async def give_up(
         self, kept: Collection[Identity], pace: Pace, clock: Clock, stop: Callable[[], bool]
     ) -> str | None:
-        """Forget everything but the entries `kept`, in the state directory and in the store; returns why the store's ledger
+        """Forget everything except the entries `kept`, in the state directory and in the store; returns why the store's ledger
         could not be changed. Raises StateDirError."""
         if kept:
             self._state.ledger.record(self._key, {}, [name for name in self.all() if name not in kept])
@@ -174,8 +174,8 @@ class TargetLedger:
         return None
 
     async def retire(self, gone: Iterable[Identity], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
-        """Forget the entries `gone`. The ledger in the store goes with the last entry; one that belongs to another target
-        by now stays. Returns why the store's ledger could not be changed. Raises StateDirError."""
+        """Forget the entries `gone`. The ledger in the store is removed with the last entry; a ledger that belongs to another
+        target by now stays. Returns why the store's ledger could not be changed. Raises StateDirError."""
         self._state.ledger.record(self._key, {}, gone)
         if self._keeper is None:
             return None
@@ -189,8 +189,7 @@ class TargetLedger:
         return await self.leave(pace, clock, stop) if found.is_whole and self._rows() else None
 
     async def _leave(self, keeper: LedgerKeeping, now: float, patience: RetryState, announced: Rows) -> None:
-        """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
-        `announced`."""
+        """Write the merged ledger: ours, what other machines have written in the meantime, and the `announced` rows."""
         known = [self._last(), *self._known()]
         text = await _patiently(lambda: self._read_again(keeper), patience)
         found = read_ledger(text, self._subject).unless_older(known)
@@ -213,18 +212,18 @@ class TargetLedger:
         _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))
 
     def _rows(self) -> dict[Identity, LedgerRow]:
-        """Our ledger, as it would stand in the store's."""
+        """Our ledger as it would be written to the store."""
         ours = self.all().items()
         return {identity: LedgerRow.of(one) for identity, one in ours if one.mark.owner == self._signer.owner}
 
     def _last(self) -> FoundLedger:
-        """The store's ledger as this pass, or an earlier one, has seen it."""
+        """The store's ledger as this pass, or an earlier one, saw it."""
         if self._found is None:
             self._found = (self._known() or [FoundLedger(None, {})])[-1]
         return self._found
 
     def _known(self) -> list[FoundLedger]:
-        """What this machine knows of the store's ledger; nothing of one that an earlier owner of this directory left."""
+        """What this machine knows of the store's ledger, without what an earlier owner of this state directory left."""
         with suppress(LedgerNotOurs):
             return [read_ledger(text, self._subject) for text in self._state.ledger.seen(self._key)]
         return []
@@ -254,13 +253,13 @@ class TargetLedger:
 
     @property
     def _renew_at(self) -> float | None:
-        """When less than a third of the longest life is left of the store's ledger."""
+        """When a third of the longest lifetime is left of the store's ledger."""
         longest = self._store.capabilities.max_ttl
         return None if self._expires_at is None or longest is None else self._expires_at - longest / 3
 
 
 async def examine(store: LedgerKeeping, targets: Iterable[PassTarget]) -> DoctorCheck:
-    """What `doctor` says of the ledgers that a store keeps: whether each is whole, and ours. Raises StoreError."""
+    """The checks of `doctor` on the ledgers in a store: whether each is complete, and ours. Raises StoreError."""
     wrong: list[str] = []
     entries = 0
     for subject in targets:
@@ -282,7 +281,7 @@ def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> RetryState:
 
 
 async def _patiently(call: Callable[[], Awaitable[_Result]], patience: RetryState) -> _Result:
-    """The answer, after as many attempts as patience has. Both calls may be repeated: a ledger is read and written whole."""
+    """The result of a call that is retried. Both calls can be repeated: a ledger is read and written whole."""
     while True:
         try:
             return await call()

@@ -29,10 +29,13 @@ from kvsync.util.write_fence import Fence
 
 @dataclass(frozen=True, slots=True)
 class PassContext:
-    """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds
-    its lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all.
-    `owner_keys` sign marks and ledgers (the first) and verify them (all); they are read for each pass, so that a rotated
-    one counts. `places` says where targets lead, `limits` how long a pass may take."""
+    """What all passes of one process share.
+
+    `writable`: the state directory may be written; `writing`: this process holds its lock and may write to stores, while the
+    `fence` is open. `shard` is its share of the targets, None: all. `owner_keys` sign marks and ledgers (the first) and verify
+    them (all); they are read for each pass, so that a rotated key is used at once. `places` resolves targets, `limits` bounds
+    the time of a pass.
+    """
 
     owner: str
     state: StateDir
@@ -46,7 +49,7 @@ class PassContext:
     limits: PassLimits = field(default_factory=PassLimits)
 
     def pass_target(self, located: LocatedTarget) -> PassTarget:
-        """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when
+        """A target at the place where it was found; a writing process records the place. Raises StateDirError, and AuthError if
         an owner key cannot be read."""
         self.claim(located.target)
         places, owner_keys = self.state.places, self.owner_keys()
@@ -56,7 +59,7 @@ class PassContext:
         return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), key, moved_from)
 
     def rules(self, desired: Desired, ask: PassOptions, has: Capabilities, subject: PassTarget) -> Rules:
-        """What decides about the entries of a target in this pass, besides the entries themselves."""
+        """The rules of this pass for the entries of a target."""
         policy, signer, key = desired.policy, subject.signer, self.state.digest_key
         return Rules(
             signer,
@@ -77,14 +80,14 @@ class PassContext:
             bind_pass(target)
 
     def remembering(self) -> AbstractContextManager[None]:
-        """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""
+        """A context in which state is written. A command that only reads ignores errors, such as a full disk."""
         return nullcontext() if self.writing else suppress(StateDirError)
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress, what grants deletes,
-    and what looks at the other targets that entries move to."""
+    """How to apply: the journal's run, the pace of the store, when to stop, who receives progress, what grants deletes, and
+    what looks at the other targets that entries move to."""
 
     run: Run
     pace: Pace
@@ -94,7 +97,7 @@ class ApplyOptions:
     arrived: ArrivalCheck | None = None
 
     def applier_options(self, replan: Replan, time: TimePort, retry: RetryPolicy) -> ApplierOptions:
-        """The same for the applier of one target."""
+        """The options for the applier of one target."""
         return ApplierOptions(
             replan=replan,
             stop=self.stop,

@@ -1,6 +1,5 @@
-"""Deferred entries of a target: quarantined ones, which the store refused, contended ones, which another writer keeps changing
-back, and undone ones. A change of the entry in the files or an operator ends the deferral.
-"""
+"""Deferred entries of a target: quarantined (rejected by the store), contended (another writer keeps changing them back) and
+undone ones. A change of the entry in the files, or an operator, ends the deferral."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ _log = get_logger()
 
 
 class Deferrals:
-    """The deferred entries of one target, as of the moment its pass began. `key` is what knowledge of its place is kept by.
-    With `retry` none of them waits."""
+    """The deferred entries of one target, as of the beginning of its pass. `key` identifies its place in the state directory.
+    With `retry`, none of them waits."""
 
     def __init__(self, desired: Desired, pass_context: PassContext, key: str, *, retry: bool) -> None:
         self._desired, self._target, self._key, self._retry = desired, desired.target, key, retry
@@ -38,7 +37,7 @@ class Deferrals:
         self._planned: set[Identity] = set()  # the refused writes that the plan asks for again
 
     def reason(self, change: Change) -> str | None:
-        """Why a change must wait, with the command that ends the wait; None when it need not."""
+        """Why a change must wait, with the command that ends the wait; None if it need not."""
         undone = self._taken_back.get(change.identity)
         if undone is not None and change.action is not Action.RENEW:
             how = self._how_to_retry(change.identity).replace("retry now", "apply it again")
@@ -55,20 +54,20 @@ class Deferrals:
         return None
 
     def next_moment(self) -> float | None:
-        """When the first wait ends, None when nothing waits."""
+        """When the first wait ends, None if nothing waits."""
         refused = (self._refused[identity] for identity in self._planned)
         healed = (known for identity, known in self._healed.items() if self._is_current(identity))
         ends = [one.until for one in refused if one.waits(self._now)]
         return min([*ends, *(one.until for one in healed if one.waits(self._now))], default=None)
 
     def drop_outdated(self) -> None:
-        """Release what the plan of this pass no longer asks for. Raises StateDirError."""
+        """Drop deferrals of changes that this plan no longer contains. Raises StateDirError."""
         self._quarantine.clear(self._key, self._refused.keys() - self._planned)
         self._contended.forget(self._key, [one for one in self._healed if not self._is_current(one)])
         self._undone.forget(self._key, self._let_go)
 
     def keep(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
-        """Remember what the store refused, and how often drift was healed. Raises StateDirError."""
+        """Record what the store rejected, and how often drift was healed. Raises StateDirError."""
         for refused in report.quarantined:
             identity, digest = refused.change.identity, write_digest(refused.change)
             held = self._quarantine.put(self._key, identity, digest, refused.error, now)
@@ -88,12 +87,12 @@ class Deferrals:
         return known is not None and known.waits(self._now) and self._is_current(change.identity)
 
     def _is_current(self, identity: Identity) -> bool:
-        """True when the heals of an entry were counted for what the files ask of it now."""
+        """True if the counted heals of an entry are for its present desired state."""
         digest = entry_digest(self._desired.entries.get(identity))
         return self._contended.matches(self._healed[identity], digest)
 
     def _still_asks(self, identity: Identity, known: UndoneEntry) -> bool:
-        """True when the files ask of an undone entry what they asked when it was undone."""
+        """True if the files still ask the same of an undone entry as when it was undone."""
         return self._undone.matches(known, entry_digest(self._desired.entries.get(identity)))
 
     def _how_to_retry(self, identity: Identity) -> str:

@@ -27,7 +27,7 @@ from kvsync.util.concurrency import gather_or_cancel
 
 
 class Observer:
-    """Observes one target, with our marks on the entries wherever they are kept."""
+    """Observes one target, and adds marks from the ledger if the store has none."""
 
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool = False) -> None:
         self.subject, self.target = subject, subject.target
@@ -35,12 +35,12 @@ class Observer:
         self._store, self._signer, self._hints = store, subject.signer, version_hints(store)
         self.read_entries: Mapping[Identity, Actual] = {}
         self.unread: dict[Identity, str] = {}
-        """Why entries could not be read while others of the target were."""
+        """Why some entries could not be read while others could."""
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
     async def observe(self, token: str | None, *, deep: bool) -> Snapshot | None:
-        """The target's snapshot, None when `token` still represents its state. Raises StoreError."""
+        """The target's snapshot, None if `token` still represents its state. Raises StoreError."""
         reads = deep and not self._store.capabilities.values_in_listing
         known = await self._observe_deep() if reads else None
         snapshot = known or await self._store.observe(self.target.namespace, self._signer, token)
@@ -55,8 +55,8 @@ class Observer:
         return snapshot
 
     async def _observe_deep(self) -> Snapshot | None:
-        """The store's own view of every byte. None where it has none, or where that lacks an entry of ours which a listing
-        shows: then neither is to be taken for the whole."""
+        """The store's own deep listing. None if it has none, or if the listing lacks an entry of ours that an ordinary one
+        shows: then neither is complete."""
         deep = await observe_deep(self._store, self.target.namespace, self._signer)
         if deep is None:
             return None
@@ -71,8 +71,8 @@ class Observer:
     async def read_differing(
         self, desired: Desired, snapshot: Snapshot, comparison: Comparison, doubtful: Collection[Identity] = ()
     ) -> dict[Identity, Actual]:
-        """The differing entries that exist, with the values that judging or showing them takes. Of the `doubtful` ones the
-        listing is known to be late, so they are read. Raises StoreError."""
+        """The differing entries that exist, with the values that classifying or showing them needs. The listing of `doubtful`
+        ones is known to be late, so they are read. Raises StoreError."""
         look = partial(self._listed, desired, snapshot, comparison, set(doubtful))
         held, wanted = await off_loop(look, len(comparison.differing))
         fresh = await self.read_some([*wanted, *doubtful])
@@ -86,7 +86,7 @@ class Observer:
     def _listed(
         self, desired: Desired, snapshot: Snapshot, comparison: Comparison, unsure: Collection[Identity]
     ) -> tuple[dict[Identity, Actual], list[Identity]]:
-        """The differing entries as they are listed, and those that must be read."""
+        """The differing entries as listed, and those that must be read."""
         held = {
             identity: snapshot.entries[identity]
             for identity in comparison.differing
@@ -96,21 +96,21 @@ class Observer:
         return held, [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
 
     def shown(self, actual: Actual, entry: Entry | None) -> Actual:
-        """An entry as plans may show it."""
+        """An entry in the form in which plans may show it."""
         sensitive = (actual.mark is not None and actual.mark.sensitive) or (entry is not None and entry.sensitive)
         return replace(actual, etag=shown_etag(actual.etag, sensitive=sensitive, capabilities=self._store.capabilities))
 
     def kept_etag(self, actual: Actual, *, sensitive: bool) -> str | None:
-        """The etag of an entry as the ledger may keep it."""
+        """The etag of an entry in the form in which the ledger may keep it."""
         return kept_etag(actual.etag, sensitive=sensitive, store=self._store)
 
     async def look_again(self, identity: Identity) -> Actual | None:
-        """One entry as it is now. Raises StoreError."""
+        """Read one entry. Raises StoreError."""
         return (await self.read([identity])).get(identity)
 
     async def read_some(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
-        """Entries as they are now, with content; absent ones are left out. Those that cannot be read while others are, are left
-        out too, and noted in `unread` with the reason. Raises StoreError."""
+        """Read entries with content; missing ones are left out. So are entries that cannot be read while others can: `unread`
+        has their reasons. Raises StoreError."""
         try:
             found: Mapping[Identity, Actual] = await self._read(identities)
         except PartialRead as partial:
@@ -119,7 +119,7 @@ class Observer:
         return self._completed(found, self._recorded(identities))
 
     async def read(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
-        """Entries as they are now, with content; absent ones are left out. Raises StoreError, PartialRead."""
+        """Read entries with content; missing ones are left out. Raises StoreError, PartialRead."""
         return self._completed(await self._read(identities), self._recorded(identities))
 
     def _must_read(self, identity: Identity, actual: Actual, desired: Desired) -> bool:
@@ -134,8 +134,8 @@ class Observer:
         return actual.fingerprint != entry.fingerprint and entry.mode is not Mode.CREATE_ONLY
 
     def _unsealed(self, held: Mapping[Identity, Actual], desired: Desired) -> dict[Identity, Actual]:
-        """Those of the entries whose version is the one we left, with a fingerprint that our ledger only holds sealed: it is
-        the desired one, or it stays unknown."""
+        """Fingerprints of entries at the version that kvsync left, of which the ledger has only a sealed fingerprint: equal to
+        the desired one, or unknown."""
         blind = [
             identity
             for identity, actual in held.items()
@@ -149,7 +149,7 @@ class Observer:
         return found
 
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
-        """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
+        """The snapshot with every value read, and with fingerprints computed from the values."""
         entries = await self.read_some(list(snapshot.entries))
         unread = {identity: snapshot.entries[identity] for identity in self.unread}
         deep = snapshot_of(self.target, (entries | unread).values(), self._signer)
@@ -157,11 +157,11 @@ class Observer:
         return replace(deep, complete=snapshot.complete and not problems, problems=snapshot.problems + problems)
 
     def _recorded(self, identities: Iterable[Identity]) -> Mapping[Identity, Applied]:
-        """What the ledger knows of entries whose marks are only there."""
+        """The ledger rows of entries whose marks exist only there."""
         return self.ledger.get(identities) if self._by_ledger else {}
 
     def _completed(self, fresh: Mapping[Identity, Actual], known: Mapping[Identity, Applied]) -> dict[Identity, Actual]:
-        """What was read, with the fingerprint of its true content and, where the ledger has them, our marks."""
+        """Read entries with the fingerprint of their content and, if the ledger has them, our marks."""
         read = {
             identity: replace(actual, fingerprint=fingerprint(actual.content)) if actual.content is not None else actual
             for identity, actual in fresh.items()
@@ -171,15 +171,15 @@ class Observer:
         return {identity: self._marked(actual, known.get(identity)) for identity, actual in read.items()}
 
     def _with_marks(self, snapshot: Snapshot) -> Snapshot:
-        """A snapshot of a store that has no room for marks, with those the ledger keeps for it."""
+        """The snapshot of a store without marks, with the marks from the ledger."""
         applied = self.ledger.all()
         entries = [self._known(actual, applied.get(identity)) for identity, actual in snapshot.entries.items()]
         marked = snapshot_of(snapshot.target, entries, self._signer, token=snapshot.token)
         return replace(marked, complete=snapshot.complete, problems=snapshot.problems)
 
     def _known(self, actual: Actual, known: Applied | None) -> Actual:
-        """A listed entry with our mark. Where the listing has no fingerprint, an entry at the version that we left is what
-        we left there, and bears that version, which may tell more than the listing does."""
+        """A listed entry with our mark. If the listing has no fingerprint, an entry at the version that kvsync left has the
+        content and the full etag that kvsync left."""
         marked = self._marked(actual, known)
         if known is None or marked.mark is None or actual.fingerprint is not None:
             return marked
@@ -190,8 +190,8 @@ class Observer:
         return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
 
     def _marked(self, actual: Actual, known: Applied | None) -> Actual:
-        """An entry with our mark, and with the end of its life where that too is only known to the ledger. What was out of
-        sight and has other content now was made by another program."""
+        """An entry with our mark, and with its end if only the ledger has that. An entry that was not visible for a while and
+        has other content now was made by another program."""
         if known is None or self._is_over(known):
             return replace(actual, mark=None)
         is_seen = known.unseen_since is None or actual.fingerprint is None
@@ -201,13 +201,13 @@ class Observer:
         return replace(actual, mark=known.mark, expires_at=expires_at)
 
     def _is_over(self, known: Applied) -> bool:
-        """True when what we wrote here has ended: whatever is there now, someone else has made."""
+        """True if the entry that kvsync wrote here has ended: what exists now was made by another program."""
         if known.has_ended or known.expires_at is None or self._keeps_lifetimes:
             return known.has_ended
         return known.expires_at + CLOCK_SLACK < self._store.context.clock.now()
 
     async def _read(self, identities: Iterable[Identity]) -> dict[Identity, Actual]:
-        """Read entries, as many a request as the store allows; absent ones are left out. Raises StoreError, PartialRead."""
+        """Read entries, in calls as large as the store allows; missing ones are left out. Raises StoreError, PartialRead."""
         wanted = list(identities)
         size = max(self._store.capabilities.read_batch, 1)
         chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
@@ -231,5 +231,5 @@ class Observer:
 
 
 def _is_expected(applied: Applied) -> bool:
-    """True for an entry that a whole view of the store must show, as far as the ledger knows."""
+    """True for an entry that a complete listing must contain, according to the ledger."""
     return not applied.has_ended and applied.unseen_since is None

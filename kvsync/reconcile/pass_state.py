@@ -26,16 +26,16 @@ from kvsync.stores.base import Store
 from kvsync.util.pieces import pieces
 
 UNSEEN_SECONDS = 90 * 86400.0
-"""How long the ledger of a store without room for marks keeps an entry in mind that is neither desired nor listed."""
+"""How long the ledger of a store without marks keeps an entry that is neither desired nor listed."""
 
 _AT_ONCE = 2_000
-"""Entries that the ledger learns while all others wait for the state directory."""
+"""Entries that are added to the ledger in one transaction, while all others wait for the state directory."""
 
 _COUNTS = ("unchanged", "foreign", "ignored", "expired", "orphans")
 
 
 class PassState:
-    """The memory of one target, as of the moment its pass began."""
+    """The state of one target, as of the beginning of its pass."""
 
     def __init__(
         self, desired: Desired, pass_context: PassContext, store: Store, subject: PassTarget, *, retry: bool = False
@@ -54,9 +54,8 @@ class PassState:
         return memo
 
     def settling(self, now: float) -> dict[Identity, float]:
-        """What was written so short a time ago that a listing may not show it yet, and until when that may be. Nothing, once a
-        clean pass has seen all that was written; and nothing of an earlier term as leader, since when another replica may have
-        written."""
+        """Entries that were written so recently that a listing may not show it yet, and until when that may be. None once a
+        clean pass has seen all writes, and none of an earlier term as leader: another replica may have written since."""
         window = self._capabilities.settle
         if window <= 0 or self._state.memo.get(self._key, self._desired.digest, self._config) is not None:
             return {}
@@ -66,35 +65,35 @@ class PassState:
         return {identity: moment + window for identity, moment in written.items() if moment <= recent}
 
     def overwritten(self, identities: Collection[Identity], now: float) -> Mapping[Identity, Sequence[Actual | None]]:
-        """What a late listing may show of entries that are settling: all that was overwritten in that time."""
+        """What a late listing may show of settling entries: everything that was overwritten in that time."""
         if not identities:
             return {}
         since = now - self._capabilities.settle
         return self._state.journal.overwritten_since(self._subject.located, identities, since)
 
     def undesired_since(self) -> dict[Identity, float]:
-        """Since when entries are no longer desired."""
+        """When entries became undesired."""
         return self._state.removals.since(self._key)
 
     def blocked(self, change: Change) -> str | None:
-        """Why a change must wait: the store refused it, or another writer keeps changing the entry back."""
+        """Why a change must wait: the store rejected it, or another writer keeps changing the entry back."""
         return self._deferrals.reason(change)
 
     def next_moment(self, plan: TargetPlan) -> float | None:
-        """When the target needs a pass although nothing changes, waits included."""
+        """When the target needs a pass although nothing changes, including the ends of waits."""
         moments = (plan.next_moment, self._deferrals.next_moment())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def keep_removals(self, plan: TargetPlan, now: float, *, has_grace: bool) -> None:
-        """Remember since when what this plan would delete is no longer desired, and forget what is wanted again: a grace that
-        began earlier is not the one that counts."""
+        """Record when the entries that this plan would delete became undesired, and drop those that are desired again: an
+        earlier grace period does not count."""
         changes = (*plan.changes, *plan.reported) if has_grace else ()
         going = [change.identity for change in changes if change.action is Action.DELETE]
         self._state.removals.update(self._key, going, now)
 
     def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
-        """Remember a clean pass, so that the next one can ask the store whether anything changed at all; not one that is only
-        clean because the listing is late, or that leaves the store's ledger to be written."""
+        """Record a clean pass, so that the next one can ask the store whether anything changed. A pass is not recorded if it is
+        clean only because the listing is late, or if the store's ledger must still be written."""
         if plan.changes or plan.refused or plan.reported or plan.parked or is_unsure or snapshot.token is None:
             return
         counts = {name: getattr(plan, name) for name in _COUNTS}
@@ -102,15 +101,15 @@ class PassState:
         self._state.memo.put(self._key, self._desired.digest, self._config, memo)
 
     def drop_memo(self) -> None:
-        """Forget the clean pass, before the store is written."""
+        """Drop the record of the last clean pass, before the store is written."""
         self._state.memo.drop(self._key)
 
     def backfill_ledger(
         self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]
     ) -> None:
-        """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
-        then on its loss is known for what it is. What neither files nor store have any more will be new. Entries are no longer
-        deferred for what the files do not ask any more."""
+        """Add entries to the ledger that are ours and as desired but not in it, as after a fresh checkout, so that their loss
+        is noticed from now on. Entries that neither files nor store have are dropped, and so are deferrals of changes that are
+        no longer planned."""
         if not snapshot.complete:
             return
         self._deferrals.drop_outdated()
@@ -131,8 +130,8 @@ class PassState:
     def _forget(
         self, unseen: Mapping[Identity, Applied], *, by_ledger: bool
     ) -> tuple[dict[Identity, Applied], list[Identity]]:
-        """What to keep in mind of entries that neither files nor store have, and which of them to forget. Where only the ledger
-        knows what is ours, a listing that is stale for a moment must not make it foreign."""
+        """Ledger rows to keep of entries that neither files nor store have, and rows to drop. If only the ledger knows what is
+        ours, a stale listing must not make an entry foreign."""
         if not by_ledger:
             return {}, list(unseen)
         now = self._store_clock.now()
@@ -143,15 +142,14 @@ class PassState:
         return {identity: replace(last, unseen_since=now) for identity, last in fresh.items()}, gone
 
     def _is_over(self, last: Applied, now: float) -> bool:
-        """True when an entry that is out of sight cannot come back as ours: kvsync or the store ended it, or it is too long
-        ago."""
+        """True if an invisible entry cannot come back as ours: kvsync or the store ended it, or it is too long ago."""
         is_native = self._capabilities.lifetimes is Lifetimes.NATIVE
         if is_native and last.expires_at is not None and last.expires_at + CLOCK_SLACK < now:
             return True
         return last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
 
     def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
-        """What the marks next to the entries say that the ledger does not."""
+        """What the marks in the store say that the ledger does not."""
         for identity in self._desired.entries:
             actual = snapshot.entries.get(identity)
             if (
@@ -168,8 +166,8 @@ class PassState:
     def _read(
         self, snapshot: Snapshot, observer: Observer, known: Mapping[Identity, Applied]
     ) -> Iterable[tuple[Identity, Applied]]:
-        """What the ledger learns where only it knows what is ours: of what had to be read and turned out to be ours all the
-        same, so that the next pass need not read it, and of what is to be sealed with another key."""
+        """What a ledger that alone knows what is ours learns: entries that had to be read and are still ours, so that the next
+        pass need not read them, and entries that must be sealed with another key."""
         yield from self._sealed(known)
         for identity in observer.read_entries.keys() | _unseen(known):
             actual = observer.read_entries.get(identity) or snapshot.entries.get(identity)
@@ -185,7 +183,7 @@ class PassState:
                 yield identity, replace(last, unseen_since=None)
 
     def _sealed(self, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
-        """Sensitive entries whose fingerprint not all machines of the owner can compare yet, although there is an owner key."""
+        """Sensitive entries whose fingerprint not all machines of the owner can compare, although there is an owner key."""
         keys = self._state.sealing_keys(self._key)
         for identity, last in known.items() if keys.shared else ():
             entry = self._desired.entries.get(identity)
@@ -195,23 +193,22 @@ class PassState:
                 yield identity, replace(last, mark=replace(last.mark, fingerprint=entry.fingerprint, key=None))
 
     def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
-        """Remember what the store refused, and how often drift was healed."""
+        """Record what the store rejected, and how often drift was healed."""
         self._deferrals.keep(plan, report, now)
 
 
 def _digest(signer: MarkSigner, store: StoreConfig) -> str:
-    """Represents what makes the same files and the same token mean something else: another owner, key, place or form of
-    keys."""
+    """A digest of what gives the same files and the same token another meaning: owner, key, place and key format."""
     keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
     what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
     return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _unseen(known: Mapping[Identity, Applied]) -> set[Identity]:
-    """Those of the entries that were out of sight in an earlier pass."""
+    """The entries that were not visible in an earlier pass."""
     return {identity for identity, last in known.items() if last.unseen_since is not None}
 
 
 def _is_news(actual: Actual, known: Applied | None) -> bool:
-    """True when the ledger does not know the entry as it is: it is another version, or content that another machine applied."""
+    """True if the ledger does not have the entry as it is: it is another version, or content that another machine applied."""
     return known is None or known.etag != actual.etag or not known.matches(actual.fingerprint or b"")

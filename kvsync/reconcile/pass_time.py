@@ -12,8 +12,7 @@ from kvsync.util.clock import Clock
 
 
 class PassTime:
-    """Counts the time in which a pass plans and applies. What passes between the two, such as a person's answer to a prompt,
-    does not count."""
+    """Counts the time in which a pass plans and applies. Time between the two, such as waiting for a prompt, does not count."""
 
     def __init__(self, target: Target, seconds: float, clock: Clock) -> None:
         self._target, self._most, self._clock = target, seconds, clock
@@ -28,13 +27,13 @@ class PassTime:
 
     @property
     def error(self) -> PassOverdue:
-        """Why what is left waits."""
+        """The error of a pass whose time is over."""
         limit = f"limits.pass_time, {self._most:g} s"
         return PassOverdue(f"{self._target}: the pass took longer than it may ({limit}); the next pass continues")
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count the time inside."""
+        """Count the time inside the context."""
         self._since = self._clock.monotonic()
         try:
             yield
@@ -44,7 +43,7 @@ class PassTime:
 
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
-        """Count the time inside, and end it once there is none left. Raises PassOverdue."""
+        """Count the time inside the context, and cancel it once none is left. Raises PassOverdue."""
         with self.counted():
             try:
                 async with asyncio.timeout(max(self._most - self._spent, 0)) as limit:

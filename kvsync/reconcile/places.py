@@ -16,18 +16,18 @@ from kvsync.stores.extensions import NestedNamespaces, locate
 from kvsync.util.concurrency import gather_by_group
 
 PATIENCE: Final = 10.0
-"""Seconds that a pass waits, at most, to learn where the other targets of the same store type lead."""
+"""Seconds that a pass waits, at most, for the places of the other targets of the same store type."""
 
 TRIES_PER_STORE: Final = 8
 """Targets of one store that are located at the same time."""
 
 
 class PlaceResolver:
-    """Locates targets, and remembers for this process where they led last.
+    """Locates targets, and keeps for this process where they led last.
 
-    Stores of different types never meet, so a pass only waits for the targets of its own type, once for each, and no longer
-    than `PATIENCE`. A target that could not be located then is located by its own passes. Until that succeeds, a second line
-    of defence holds: marks and ledgers are bound to places.
+    Stores of different types never share a place, so a pass waits for the targets of its own type only, once for each, and at
+    most `PATIENCE`. A target that could not be located by then is located by its own passes. Until that succeeds, a second
+    check protects it: marks and ledgers are bound to places.
     """
 
     def __init__(self, stores: Mapping[str, Store]) -> None:
@@ -39,7 +39,7 @@ class PlaceResolver:
         self._overlaps: dict[Target, Overlap] | None = None
 
     def manage(self, targets: Iterable[Target]) -> None:
-        """The targets there are now: those that no file names any more do not count."""
+        """Set the targets that exist now; those that no file names any more do not count."""
         managed = frozenset(targets)
         if managed == self._managed:
             return
@@ -55,9 +55,9 @@ class PlaceResolver:
         return self._keep(target, await locate(self._stores[target.store], target.namespace))
 
     async def confirm(self, located: LocatedTarget) -> Place:
-        """Where a target leads right before it is written to, made first where it may be. Raises PlaceChanged when that is
-        another place than was planned, or one that another target has as well: two names of a namespace that was not there
-        yet are one place as soon as it is made. Raises StoreError."""
+        """Locate a target right before writes, and create its namespace if that is missing and allowed. Raises PlaceChanged if
+        it leads to another place than was planned, or to one that another target has too: two names of a missing namespace
+        become one place when it is created. Raises StoreError."""
         target, planned = located
         place = await locate(self._stores[target.store], target.namespace, writing=True)
         self._keep(target, place)
@@ -71,11 +71,11 @@ class PlaceResolver:
         return place
 
     def text(self, overlap: Overlap) -> str:
-        """What is wrong with two targets that meet, with the lines that configure their stores."""
+        """The message about two targets that share a place, with the lines that configure their stores."""
         return overlap_text(overlap, {target: self._stores[target.store].config.origin for target in overlap[:2]})
 
     async def overlap_of(self, target: Target) -> Overlap | None:
-        """The other target that meets this one in its place, if one does."""
+        """The other target that shares its place with this one, None without one."""
         await self._locate_others(self._stores[target.store].config.type)
         return self._overlap(target)
 

@@ -62,8 +62,8 @@ def _gone(record: ChangeRecord, last: Applied | None, now: float) -> Applied | N
 
 
 def _applied(record: ChangeRecord, found: Actual, observer: Observer) -> Applied | None:
-    """The entry as it was found. The lifetime that was asked for is not in the journal: where it is of importance, the plan
-    will find it changed and write it again."""
+    """The entry as it was found. The journal does not have the lifetime that was asked for: if it is wrong, the plan changes
+    it."""
     if found.fingerprint is None:
         return None
     ttl = found.mark.ttl if found.mark is not None else None
@@ -73,5 +73,5 @@ def _applied(record: ChangeRecord, found: Actual, observer: Observer) -> Applied
 
 
 def _intended(record: ChangeRecord, fingerprint: bytes, observer: Observer) -> Applied:
-    """The entry as it was to be written."""
+    """The entry as it should have been written."""
     return Applied(Mark(observer.subject.signer.owner, fingerprint, None, record.withheld, key=record.key))

@@ -44,9 +44,10 @@ _SETTLED: Final = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 
 
 class TargetPass:
-    """One pass over one target: `plan`, then perhaps `apply`. `failure` is why the store as a whole was given up, if it was.
+    """One pass over one target: `plan`, then perhaps `apply`.
 
-    `siblings` are the other namespaces of the store that are managed: what lies in one of them is not this target's.
+    `failure` is why the store as a whole was given up, if it was. `siblings` are the other managed namespaces of the store:
+    entries of a nested one do not belong to this target.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class TargetPass:
         self._enter(place)
 
     def _enter(self, place: Place) -> None:
-        """Work at this place: what is known of it, and the marks that count there."""
+        """Set the place of this pass, with the marks that count there and what is known about it."""
         self._subject = subject = self._context.pass_target(LocatedTarget(self._desired.target, place))
         self._rules = self._context.rules(self._desired, self._ask, self._store.capabilities, subject)
         self._observer = Observer(self._store, subject, self._context.state, writing=self._context.writing)
@@ -89,8 +90,8 @@ class TargetPass:
         return self._observer
 
     async def held(self, key: str) -> dict[Identity, Actual]:
-        """Return what the store holds under a key, with content except for what cannot be read: the observer's `unread` says
-        why. Takes the listing that `plan` made, and lists the target only where there is none. Raises StoreError."""
+        """Return what the store holds under a key, with content except for entries that cannot be read: the observer's `unread`
+        says why. Uses the listing that `plan` made; without one, lists the target. Raises StoreError."""
         if self._snapshot is None:
             snapshot = await self._observer.observe(None, deep=False)
             assert snapshot is not None  # no token was given
@@ -109,9 +110,8 @@ class TargetPass:
         return await why_missing(self._desired, self._observer, self._rules, identities)
 
     async def plan(self) -> TargetPlan:
-        """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Where files have
-        problems, what is desired is what they last asked without, and nothing but its renewals is planned. Raises
-        StateDirError."""
+        """Observe, compare, read what differs, and classify. If the store cannot be observed, the plan has an `error`. If files
+        have problems, the plan is made of their last good state and contains renewals only. Raises StateDirError."""
         problems = self._desired.problems
         if problems and not self._desired.entries:
             return replace(self._empty(), problems=problems)
@@ -126,7 +126,7 @@ class TargetPass:
         return self._only_renewals(plan) if problems else plan
 
     def _only_renewals(self, plan: TargetPlan) -> TargetPlan:
-        """What may be done while files have problems: a state is not kept when its lifetimes run out."""
+        """The part of a plan that is applied while files have problems: entries must not expire in the meantime."""
         renewals = tuple(change for change in plan.changes if change.action is Action.RENEW)
         kept = replace(
             self._empty(),
@@ -160,7 +160,7 @@ class TargetPass:
         return compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys, ignored)
 
     def _concluded(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
-        """The plan, remembered, and with what the store's ledger takes."""
+        """Conclude the plan: record it, and add what the store's ledger costs."""
         plan = self._judged(snapshot, comparison)
         moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
         if (moment, moved_from) != (plan.next_moment, None):
@@ -169,7 +169,7 @@ class TargetPass:
         return self._ledger.planned(plan, self._rules.now)
 
     def _judged(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
-        """The plan by the store's time, with its next moment by this machine's."""
+        """The plan by the store's time, with its next moment by this machine's time."""
         ahead = self._ahead()
         rules, facts = self._rules, self._facts
         if ahead:
@@ -178,13 +178,13 @@ class TargetPass:
         return plan if plan.next_moment is None else replace(plan, next_moment=plan.next_moment - ahead)
 
     def _ahead(self) -> float:
-        """Seconds that the store's clock is ahead of this machine's; 0 unless the latter is wrong."""
+        """Seconds by which the store's clock is ahead of this machine's; 0 unless that one is wrong."""
         clock = self._store.context.clock
         found = clock.now() - clock.local()
         return found if abs(found) > 1 else 0.0
 
     async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> PlanInputs:
-        """Look closer at what differs, and remember what was last applied of it."""
+        """Read what differs, and what was last applied of it."""
         entries, differing = self._desired.entries, comparison.differing
         applied = await off_loop(partial(self._observer.ledger.get, differing), len(differing))
         settling = self._memory.settling(self._rules.now)
@@ -207,7 +207,7 @@ class TargetPass:
         )
 
     def _blocked(self, change: Change) -> str | None:
-        """Why a change must wait: its entry cannot be read, or what the memory knows."""
+        """Why a change must wait: its entry cannot be read, or it is deferred."""
         unread = self._observer.unread.get(change.identity)
         return self._memory.blocked(change) if unread is None else f"it could not be read: {unread}"
 
@@ -255,7 +255,7 @@ class TargetPass:
         return applied_report(plan, report, error)
 
     async def _locate_again(self) -> None:
-        """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
+        """Check right before the first write that the names still lead to the planned place. Raises StoreError."""
         planned = self._subject.located.place
         place = await self._context.places.confirm(self._subject.located)
         if place.key != planned.key or place.is_resolved is not planned.is_resolved:
@@ -284,7 +284,7 @@ class TargetPass:
         return error
 
     async def _replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:
-        """Observe one entry and judge it again."""
+        """Observe one entry and classify it again."""
         fresh = await self._observer.look_again(identity)
         entry = self._desired.entries.get(identity)
         actual = {} if fresh is None else {identity: self._observer.shown(fresh, entry)}
@@ -298,6 +298,6 @@ class TargetPass:
 
 
 def _unreleased(plan: TargetPlan, outcomes: Sequence[Outcome]) -> set[Identity]:
-    """The entries that a release had to leave as they are."""
+    """The entries that a release could not change."""
     left = {one.identity for one in outcomes if one.kind not in _SETTLED}
     return left.union(one.identity for one in plan.refused)
