@@ -25,20 +25,30 @@ install: $(VENV)/.compiled  ## set up .venv with kvsync in it (.venv/bin/kvsync)
 demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=once: one pass, then exit)
 	@$(BIN)/python scripts/demo.py $(DEMO)
 
-test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, bandit, tests
+test: style  ## everything that needs no fresh machine: ruff, mypy --strict, bandit, tests
+	@$(MAKE) --no-print-directory -j 2 analysis tests
+
+# mypy keeps one processor busy, so that others can begin with the tests.
+.PHONY: style analysis tests
+style: $(VENV)/.dev $(VENV)/.compiled
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+analysis: $(VENV)/.dev $(VENV)/.compiled
+	$(BIN)/mypy
+	$(BIN)/bandit --quiet -c pyproject.toml -r kvsync
+
+tests: $(VENV)/.dev $(VENV)/.compiled
 	$(IN_MEMORY) $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## install kvsync in a fresh environment, boot it under systemd, build its image (all of it: as root, on Debian)
+test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## install kvsync in a fresh environment, boot it, build its image, try more examples (all of it: as root, on Debian)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+	$(IN_MEMORY) $(BIN)/python -m pytest -n auto -m 'hypothesis and not system' --hypothesis-profile full $(PYTEST_ARGS)
 
 tools:  ## install what some tests need besides Python packages: a browser, promtool, what boots systems (as root, on Debian)
 	@scripts/system_tools.sh
 
-lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff, mypy --strict and bandit
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/bandit --quiet -c pyproject.toml -r kvsync
+lint: style analysis  ## ruff, mypy --strict and bandit
 
 format: $(VENV)/.dev  ## let ruff lay out the code
 	$(BIN)/ruff check --fix .

@@ -11,8 +11,9 @@ from hypothesis import settings
 from kvsync.util.redaction import REDACTOR
 
 # How long an example takes says how busy the machine is, nothing about kvsync.
-settings.register_profile("kvsync", deadline=None)
-settings.load_profile("kvsync")
+settings.register_profile("full", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.load_profile("quick")  # --hypothesis-profile full on the command line wins (make test-system)
 
 
 @pytest.fixture(autouse=True)

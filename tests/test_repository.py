@@ -38,7 +38,7 @@ def test_hooks_run_the_linters() -> None:
     """The pre-commit hooks are the commands of `make lint`, in order, on the whole repository."""
     (local,) = loaded(ROOT / ".pre-commit-config.yaml")["repos"]
     assert local["repo"] == "local"
-    assert [hook["entry"] for hook in local["hooks"]] == recipe("lint")
+    assert [hook["entry"] for hook in local["hooks"]] == [*recipe("style"), *recipe("analysis")]
     assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in local["hooks"])
 
 

@@ -14,6 +14,7 @@ from kvsync.model.change import Change
 from kvsync.model.entry import Actual, Identity
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from tests.apply.harness import ApplyHarness, entry
+from tests.support.examples import examples
 
 KEYS = "abcdef"
 FOREIGN = b"foreign"
@@ -158,7 +159,7 @@ async def converge(harness: ApplyHarness) -> None:
         assert content.value.startswith(FOREIGN) or (wished is not None and content == wished.content)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(capabilities=stores, first=wishes, then=wishes, script=st.lists(events, max_size=25))
 def test_whatever_happens_on_the_way(
     capabilities: Mapping[str, Any], first: dict[str, str], then: dict[str, str], script: list[Any]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kvsync.config.model import Window
 from kvsync.daemon.windows import is_denied, next_change
+from tests.support.examples import examples
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR = 3600
@@ -86,7 +87,7 @@ moments = st.integers(int(at("2025-01-01")), int(at("2030-01-01")))
 
 
 @pytest.mark.system
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(given=st.lists(windows, max_size=3), now=moments, share=st.floats(0, 0.999))
 def test_nothing_changes_before_the_next_change(given: list[Window], now: int, share: float) -> None:
     """Between now and the next change the answer stays, and at the next change it is the other one."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kvsync.errors import Origin
 from kvsync.model.entry import Identity, Mode, Target
 from tests.desired.conftest import CONFIG, WEB, Repo
+from tests.support.examples import examples
 
 DAY = 86400
 
@@ -19,7 +20,7 @@ def test_scalars_are_kept_as_written(repo: Repo) -> None:
     assert repo.values() == {"a": "1.10", "b": "no", "c": "0755", "d": "12:30", "e": "", "f": "null", "g": "1"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_characters="\x7f\x85\u2028\u2029")))
 def test_any_single_quoted_text_is_the_value(repo: Repo, value: str) -> None:
     """Between single quotes every character is itself."""

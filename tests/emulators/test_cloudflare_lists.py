@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.emulators.conftest import kv_emulator
 from tests.emulators.kv_api import KvApi, error, ok
+from tests.support.examples import examples
 
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6).filter(lambda key: key not in (".", ".."))
 
@@ -32,7 +33,7 @@ def test_25_000_keys(kv: KvApi) -> None:
     assert kv.control("GET", "stats")["requests"] == len(pages) == 25
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keys=st.sets(KEYS, min_size=1, max_size=40), prefix=st.text("ab/é", max_size=2))
 def test_the_order_is_that_of_bytes(kv: KvApi, keys: set[str], prefix: str) -> None:
     """Keys come in the order of their UTF-8 bytes, over pages of any size, with a prefix or without."""

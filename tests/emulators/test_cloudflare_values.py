@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.emulators.conftest import kv_emulator
 from tests.emulators.kv_api import AWKWARD, KvApi, error, ok
+from tests.support.examples import examples
 
 NOON = 1_766_577_600  # 2025-12-24T12:00:00Z
 
@@ -57,7 +58,7 @@ def test_multipart(kv: KvApi) -> None:
         assert kv.pages()[0]["result"] == [{"name": "k"} | ({"metadata": metadata} if metadata is not None else {})]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.binary(max_size=200))
 def test_any_bytes_survive_a_form(kv: KvApi, value: bytes) -> None:
     """What is uploaded as a file part comes back byte by byte."""

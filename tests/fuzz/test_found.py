@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.mutation import inputs
 from tests.fuzz.targets import TARGETS
+from tests.support.examples import examples
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*/*"))
 
@@ -29,7 +30,7 @@ def test_inputs_to_begin_with(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_input(name: str, data: st.DataObject) -> None:
     """Whatever stands in a file, a store or a request: it is read, or refused by an error of kvsync's own."""
     TARGETS[name].read(data.draw(inputs(TARGETS[name])))

@@ -175,6 +175,12 @@ def many_mistakes(root: Path) -> None:
     bad(root, "keys:\n" + "".join(f"  k{number}: {{valeu: 1}}\n" for number in range(50_000)))
 
 
+def other_suffix(root: Path) -> None:
+    """The overlay of the configuration under its other suffix."""
+    (root / "kvsync.prod.yaml").rename(root / "kvsync.prod.yml")
+    linked("../kvsync.prod.yml")(root)
+
+
 def bomb(root: Path) -> None:
     levels = "".join(f"  l{n}: &l{n} {{json: [{', '.join([f'*l{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
     bad(root, "keys:\n  l0: &l0 {json: [1]}\n" + levels)
@@ -214,7 +220,7 @@ def hostile() -> dict[str, Hostile]:
         "configuration": Hostile(value("../kvsync.yaml"), never),
         "overlay": Hostile(linked("../kvsync.prod.yaml"), never),
         "backup of the configuration": Hostile(value("../kvsync.yaml.bak"), never),
-        "overlay with another suffix": Hostile(linked("../kvsync.prod.yml"), never),
+        "overlay with another suffix": Hostile(other_suffix, never),
         "swap file of an editor": Hostile(value("../.kvsync.yaml.swp"), never),
         "overlay as a state file": Hostile(
             state_file(lambda path: path.symlink_to("../kvsync.prod.yaml")), never, holds_all=True
@@ -244,7 +250,7 @@ def lay_out(root: Path) -> None:
     """The folder with the good target, and what must not be read around and in it."""
     (root / "state").mkdir(parents=True)
     (root / "kvsync.yaml").write_text(f"# {CANARY}\n{CONFIG}")
-    for name in ("kvsync.prod.yaml", "kvsync.prod.yml", "kvsync.yaml.bak", ".kvsync.yaml.swp"):
+    for name in ("kvsync.prod.yaml", "kvsync.yaml.bak", ".kvsync.yaml.swp"):
         (root / name).write_text(f"# {CANARY}\n")
     (root / "state" / "good.yaml").write_text(GOOD)
     (root / "vox.json").write_text(f'{{"private_key": "{CANARY}"}}')

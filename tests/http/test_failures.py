@@ -13,6 +13,7 @@ from kvsync.errors import StoreError
 from kvsync.http.failures import cleaned, failure, server_message
 from kvsync.http.model import Credentials, ErrorText, Request, Response
 from kvsync.util.redaction import REDACTOR
+from tests.support.examples import examples
 from tests.support.hostile_text import HOSTILE, is_harmless
 
 SECRET = "c4nary-Value/with+31 characters"
@@ -60,7 +61,7 @@ def failed(call: Request, status: int, said: str) -> StoreError:
 
 @pytest.mark.parametrize("status", STATUSES)
 @given(said=hostile)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_nothing_a_server_says_breaks_out(status: int, said: str) -> None:
     """Whatever a server says, the error is one short line in which nothing is hidden, and no command."""
     text = str(failed(Request("PUT", "/", "writing a"), status, said))
@@ -72,7 +73,7 @@ def test_nothing_a_server_says_breaks_out(status: int, said: str) -> None:
 @given(
     start=st.integers(0, len(SECRET) - 8), size=st.integers(8, 20), form=st.sampled_from([str, str.upper, str.title])
 )
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_pieces_of_a_secret_are_hidden(status: int, start: int, size: int, form: Any) -> None:
     """A piece of any secret of 8 bytes or more is hidden in what a server says, and in its name for the request."""
     said = form(SECRET[start : start + size])
@@ -81,7 +82,7 @@ def test_pieces_of_a_secret_are_hidden(status: int, start: int, size: int, form:
 
 @pytest.mark.parametrize("status", STATUSES)
 @given(said=st.text(st.characters(categories=["L", "N"]), min_size=4, max_size=60))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_a_sensitive_write_repeats_nothing(status: int, said: str) -> None:
     """Where a sensitive value was sent, the message does not depend on what the server says, whether it looks like a secret or
     not; only a name for the request is repeated, of the shape that such names have."""

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 
 from kvsync.leader.election import Election, Sign, Watch
 from kvsync.leader.model import MARGIN, LeaseClaim, Timing
+from tests.support.examples import examples
 
 TIMING = Timing(10, 7, 2)
 OURS = LeaseClaim("us", is_ours=True, duration=10)
@@ -247,9 +248,12 @@ class Elections(RuleBasedStateMachine):
         assert len(writing) <= 1, writing
 
 
+@pytest.mark.hypothesis
 def test_never_two_writers() -> None:
     """However claims, answers and pauses fall, at no moment can the writes of two replicas meet."""
-    run_state_machine_as_test(Elections, settings=settings(max_examples=100, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(
+        Elections, settings=settings(max_examples=examples(100), stateful_step_count=20, deadline=None)
+    )
 
 
 def test_the_clocks_in_the_model_are_as_bad_as_promised() -> None:

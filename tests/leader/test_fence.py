@@ -150,17 +150,16 @@ async def test_a_long_write_of_a_stopped_process_is_not_completed() -> None:
 
 
 def test_every_store_hands_the_fence_to_its_client() -> None:
-    """Wherever a store makes a client with what it is given of its surroundings, the fence is part of it."""
-    made = [
-        (file, call)
+    """Stores make HTTP clients in one place, and that place hands the fence on."""
+    calls = [
+        (file.name, call)
         for file in sorted(STORES.rglob("*.py"))
         for call in ast.walk(ast.parse(file.read_text()))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "ClientOptions"
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
     ]
-    told = [(file, {one.arg: ast.unparse(one.value) for one in call.keywords}) for file, call in made]
-    writing = [(file, names) for file, names in told if "read_only" in names and names["read_only"] != "True"]
-    assert len(writing) >= 4
-    assert [file for file, names in writing if "fence" not in names] == []
+    assert [file for file, call in calls if ast.unparse(call.func) == "Client"] == ["remote_store.py"]
+    guarded = [file for file, call in calls if "fence" in {one.arg for one in call.keywords}]
+    assert "remote_store.py" in guarded
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from kvsync.model.entry import Target
 from kvsync.model.shard import Shard
 from tests.cli.conftest import Repo
+from tests.support.examples import examples
 
 TARGETS = [Target("edge", f"namespace-{number}") for number in range(2000)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.builds(Target, st.text(max_size=20), st.text(max_size=20)), st.integers(1, 12))
 def test_every_target_belongs_to_one_share(target: Target, count: int) -> None:
     """Shares neither overlap nor leave anything out."""

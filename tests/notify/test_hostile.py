@@ -14,6 +14,7 @@ from kvsync.config.model import NoticeFormat, NoticeKind
 from kvsync.model.entry import Target
 from kvsync.notify.message import MessageFormatter, Sender
 from kvsync.notify.model import Fact, Notice
+from tests.support.examples import examples
 from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 hostile = st.sampled_from(HOSTILE) | st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=3).map("".join)
@@ -34,7 +35,7 @@ def written(form: NoticeFormat, evil: str) -> bytes:
 
 
 @given(evil=hostile)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_slack(evil: str) -> None:
     """In a message for people, what others worded stands in code, in its own line, and calls and links nothing."""
     text = json.loads(written(NoticeFormat.SLACK, evil))["text"]
@@ -48,7 +49,7 @@ def test_slack(evil: str) -> None:
 
 
 @given(evil=hostile)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_webhook(evil: str) -> None:
     """For programs it is one JSON document by its schema, in ASCII, and its sentences are visible in one line."""
     body = written(NoticeFormat.WEBHOOK, evil).decode("ascii")

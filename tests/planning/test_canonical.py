@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsync.model.canonical import canonical_json, canonical_json_text
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_what_is_not_json_has_no_canonical_text(text: bytes) -> None:
     assert canonical_json_text(text) is None
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(-(10**40), 10**40), st.integers(-50, 50))
 def test_a_decimal_keeps_its_value(digits: int, power: int) -> None:
     """The canonical text of any decimal, however it is written, is the same number and the same text."""
@@ -48,7 +49,7 @@ def test_a_decimal_keeps_its_value(digits: int, power: int) -> None:
     assert Fraction((exact.pop() or b"").decode()) == Fraction(f"{digits}e{power}")
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.recursive(
         st.none()

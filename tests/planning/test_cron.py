@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsync.planning.cron import Cron
+from tests.support.examples import examples
 
 ZONES = [
     "UTC",
@@ -137,14 +138,14 @@ def crons(draw: st.DrawFn) -> str:
     return f"{draw(st.sampled_from(['0', '30', '*/20', '7,59']))} {hour} {month_day} {month} {weekday}"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(text=crons(), zone=st.sampled_from(ZONES), start=moments)
 def test_agrees_with_the_definition(text: str, zone: str, start: int) -> None:
     """The next time is the first whole minute whose fields all match on the local clock."""
     _compare(text, zone, start)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(text=crons(), zone=st.sampled_from(ZONES), year=st.integers(2024, 2033), data=st.data())
 def test_agrees_with_the_definition_when_the_clock_changes(
     text: str, zone: str, year: int, data: st.DataObject

@@ -16,6 +16,7 @@ from kvsync.model.entry import ENDED, Applied, Identity, Mark, sealed
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.sealing import SealingKeys
+from tests.support.examples import examples
 
 OWNER = "team-a"
 PLACE, OTHER_PLACE = Place("test", (("id", "one"),)), Place("test", (("id", "two"),))
@@ -40,7 +41,7 @@ documents = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(documents)
 def test_a_ledger_comes_back_as_it_was(document: LedgerDocument) -> None:
     """What is written is read, for any entries."""
@@ -48,7 +49,7 @@ def test_a_ledger_comes_back_as_it_was(document: LedgerDocument) -> None:
     assert decode(encode(document, signer), signer) == document
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(documents, st.randoms(use_true_random=False))
 def test_one_content_has_one_text(document: LedgerDocument, chance: object) -> None:
     """The order in which rows are known does not show, so that a ledger that says the same need not be written."""

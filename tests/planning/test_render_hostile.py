@@ -21,6 +21,7 @@ from kvsync.rendering.saved_plan import load, save
 from kvsync.rendering.style import Style
 from kvsync.util.escaping import escape_name
 from tests.planning.plans import change, seal, stored, target_plan, wanted
+from tests.support.examples import examples
 from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 hostile = st.sampled_from(HOSTILE) | st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=3).map("".join)
@@ -75,7 +76,7 @@ def reports_of(plan: Plan, evil: str) -> list[TargetReport]:
 
 
 @given(evil=hostile, color=st.booleans(), full=st.booleans(), width=st.sampled_from([60, 200]))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_text(evil: str, color: bool, full: bool, width: int) -> None:
     """In text, each line is kvsync's own, and everything in it is visible; a terminal sees no code but colours."""
     plan, style = plan_with(evil), Style(color, width, full)
@@ -92,7 +93,7 @@ def test_text(evil: str, color: bool, full: bool, width: int) -> None:
 
 
 @given(evil=hostile)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_json(evil: str) -> None:
     """As JSON, a plan is one line of ASCII that strict parsers take."""
     plan = plan_with(evil)
@@ -104,7 +105,7 @@ def test_json(evil: str) -> None:
 
 
 @given(evil=hostile)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_a_saved_plan_comes_back(evil: str) -> None:
     """A plan with hostile names is saved and read back, or refused as one of ours that is damaged."""
     saved = save(plan_with(evil), seal, evil)
@@ -115,7 +116,7 @@ def test_a_saved_plan_comes_back(evil: str) -> None:
 
 
 @given(evil=hostile)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_markdown(evil: str) -> None:
     """In a comment there is no element, link or image but ours, every row has its five cells, and fences are closed."""
     plan = plan_with(evil)

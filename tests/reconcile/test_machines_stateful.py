@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from kvsync.errors import TransientError
 from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.backend import RemoteKey
+from tests.support.examples import examples
 from tests.support.machines import SHARED_KINDS, Machine, keys_there
 from tests.support.memory_repository import MemoryRepository, rows
 
@@ -145,5 +146,5 @@ class TwoMachines(RuleBasedStateMachine):
 
 TestTwoMachines = TwoMachines.TestCase
 TestTwoMachines.settings = settings(
-    max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(20), stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -23,6 +23,7 @@ from kvsync.model.plan import TargetPlan
 from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 from kvsync.stores.memory.store import _SHARED
 from tests.support.accounts import NAMES, Account, Address, Strangers, locate_by_id
+from tests.support.examples import examples
 from tests.support.memory_repository import OWNER, MemoryRepository
 from tests.support.ownership_model import EntryAddress, ExpectedFate, MachineState, OwnerMachine, OwnershipModel
 from tests.support.stores import KINDS
@@ -471,13 +472,14 @@ def slots_of(items: Iterable[Change | Refusal]) -> set[RemoteKey]:
     return {RemoteKey(*one.identity) for one in items}
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_only_what_is_proven_ours_is_touched(kind: str) -> None:
     """Whatever becomes of places, marks, ledgers and owner keys, passes keep to the table in `docs/safety.md`."""
     run_state_machine_as_test(
         partial(Ownership, kind),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=EXAMPLES[kind],
+            max_examples=examples(EXAMPLES[kind]),
             stateful_step_count=20,
             deadline=None,
             derandomize=True,

@@ -16,6 +16,7 @@ from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Content
 from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.backend import RemoteKey, StoredEntry
+from tests.support.examples import examples
 from tests.support.memory_repository import MemoryRepository, rows
 from tests.support.stores import KINDS
 
@@ -151,5 +152,5 @@ class RandomOperations(RuleBasedStateMachine):
 
 TestTurmoil = RandomOperations.TestCase
 TestTurmoil.settings = settings(
-    max_examples=60, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(60), stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

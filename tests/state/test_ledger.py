@@ -10,6 +10,7 @@ from kvsync.model.entry import Applied, Identity, Mark, Target
 from kvsync.state import StateDir
 from tests.state.conftest import Opener
 from tests.state.examples import KEY, WEB_KEY, applied, print_of
+from tests.support.examples import examples
 from tests.support.places import key_of
 
 identities = st.builds(Identity, st.text(max_size=6), st.none() | st.text(max_size=4))
@@ -28,7 +29,7 @@ known = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.dictionaries(identities, known, max_size=6), st.sets(identities, max_size=3))
 def test_the_ledger_gives_back_what_it_was_given(entries: dict[Identity, Applied], gone: set[Identity]) -> None:
     """Any identity, with any label or none, keeps its own record, until it is gone."""

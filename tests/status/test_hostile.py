@@ -24,6 +24,7 @@ from kvsync.status.snapshot import StatusSnapshot
 from kvsync.util.redaction import Redactor
 from tests.status.boards import board
 from tests.status.test_page import renderer
+from tests.support.examples import examples
 from tests.support.hostile_text import HOSTILE, is_harmless, is_visible
 
 OURS = frozenset(
@@ -96,7 +97,7 @@ HARMLESS = [ParsedPage(page) for page in pages(poisoned(board(1), "harmless"))]
 
 
 @given(evil=hostile)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_the_page_has_the_same_elements(evil: str) -> None:
     """Whatever names and errors hold, the page has the elements and attributes that it has for harmless ones; every text is
     visible, and what is written from right to left is isolated."""
@@ -129,7 +130,7 @@ def test_right_to_left_text_is_isolated() -> None:
 
 
 @given(evil=hostile)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_metrics_and_status_are_documents(evil: str) -> None:
     """Metrics are read back by the same number of samples, and `/status` and errors are one line of JSON."""
     shown = poisoned(board(2), evil or "x")

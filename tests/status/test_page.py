@@ -52,6 +52,7 @@ from tests.daemon.support import BOUND, until
 from tests.status.boards import HOSTILE, NOW, board, target
 from tests.status.support import BEARER, RUN, InProcessDaemon, live
 from tests.support.command import ROOT
+from tests.support.examples import examples
 from tests.support.memory_repository import MemoryRepository
 
 IN_SYNC = TargetView(Target("main", "web"), state=State.IN_SYNC, attempted_at=NOW, unchanged=3, passes=1)
@@ -310,7 +311,7 @@ def hostile(text: str) -> StatusSnapshot:
     return replace(shown, process=process, targets=(view,), problems=(problem,), runs=runs, stores=stores, drift=drift)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.text(max_size=40)
     | st.sampled_from([HOSTILE, '"><script>alert(1)</script>', "' onload='x", "{{ 7 * 7 }}", "</pre>"])

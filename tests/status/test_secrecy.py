@@ -25,6 +25,7 @@ from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.status.support import BEARER, RUN, SECRET, TOKEN, live
 from tests.status.test_collector import CollectorArguments
+from tests.support.examples import examples
 from tests.support.memory_repository import MemoryRepository
 
 WEB = Target("main", "web")
@@ -50,7 +51,7 @@ def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
     )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(secret=st.text(st.characters(codec="utf-8"), min_size=6, max_size=40))
 def test_what_the_redactor_knows_is_nowhere(secret: str, tmp_path: Path) -> None:
     """Whatever secret a store, a file or a refusal quotes, in whatever characters: it is in no answer and no row."""

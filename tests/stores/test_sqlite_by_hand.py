@@ -19,6 +19,7 @@ from kvsync.model.snapshot import Snapshot
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from kvsync.stores.sqlite.store import SqliteStore
 from kvsync.testing import FakeClock
+from tests.support.examples import examples
 from tests.support.places import signer_of
 
 from .conftest import Open, Shell
@@ -203,7 +204,7 @@ EDITS = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(EDITS, min_size=1, max_size=12))
 def test_an_etag_never_represents_two_contents(edits: list[tuple[str, str]]) -> None:
     """Over any sequence of edits, ours and by hand, an etag means one content, and an unchanged token an unchanged state."""

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from kvsync.util.escaping import quote_text
 from kvsync.util.redaction import HIDDEN, SHORTEST, Redactor, is_secret_name
+from tests.support.examples import examples
 from tests.test_growth import counting
 
 secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=SHORTEST, max_size=40)
@@ -257,7 +258,7 @@ def plain_pieces(text: str, secret: str, size: int) -> list[str]:
 
 
 @pytest.mark.parametrize("encoding", sorted(set(ENCODINGS) - {"base64 in base64", "base64 in lines"}))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(secret=canaries)
 def test_no_encoding_hides_a_secret(encoding: str, secret: str) -> None:
     """A whole secret is found in kvsync's own text in every encoding, and nothing around it is lost."""
@@ -270,7 +271,7 @@ def test_no_encoding_hides_a_secret(encoding: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(data=st.data(), secret=canaries)
 def test_a_value_cut_short_is_found_in_foreign_text(encoding: str, data: st.DataObject, secret: str) -> None:
     """A server that repeats any part of a value, in any encoding, does not get it shown: 15 characters are enough in all of

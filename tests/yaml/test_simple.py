@@ -15,6 +15,7 @@ from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.parse import read_events
 from kvsync.yaml.problems import Problems
 from tests.support.cpu import grows_too_fast
+from tests.support.examples import examples
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
 
@@ -73,7 +74,7 @@ line = st.tuples(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 @example("a: b\n   c: d\n")
 @example("a:\n  b: c\n d: e\n")
@@ -87,7 +88,7 @@ def test_the_quick_reader_never_differs_on_arbitrary_text(text: str) -> None:
     check(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(line, min_size=1, max_size=8))
 def test_the_quick_reader_never_differs_on_lines_of_state_files(lines: list[tuple[str, str, str]]) -> None:
     """The same for texts that are nearly state files, with duplicates, nulls and odd indentation."""

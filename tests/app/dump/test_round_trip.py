@@ -21,9 +21,10 @@ from kvsync.app.dump import dump, strays
 from kvsync.model.change import Action
 from kvsync.model.entry import Identity
 from tests.stores import azure_service, cloudflare_service
+from tests.support.examples import examples
 
 FEW = settings(
-    max_examples=15,
+    max_examples=examples(15),
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -95,7 +96,7 @@ async def account_for(root: Path, config: str, environ: Mapping[str, str]) -> di
     return found
 
 
-@settings(FEW, max_examples=20)
+@settings(FEW, max_examples=examples(20))
 @given(
     rows=st.lists(
         st.tuples(

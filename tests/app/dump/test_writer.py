@@ -16,6 +16,7 @@ from kvsync.model.entry import Content, Entry, Identity, Target
 from kvsync.stores.base import StoreContext
 from kvsync.stores.registry import open_store
 from kvsync.testing import FakeClock
+from tests.support.examples import examples
 
 TARGET = Target("local", "web")
 
@@ -81,7 +82,9 @@ def described(entry: Entry | DumpEntry) -> tuple[Any, ...]:
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(wanted=st.lists(entries(), min_size=1, max_size=6, unique_by=lambda entry: entry.identity))
 def test_loading_what_was_written_gives_the_same_entries(tmp_path: Path, wanted: list[DumpEntry]) -> None:
