@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from kvsync.emulators.cloudflare import model, namespaces
 from kvsync.emulators.server import Running
 from tests.emulators.conftest import kv_emulator
 from tests.emulators.kv_api import KvApi, error, ok
@@ -76,9 +77,11 @@ def test_pages_of_namespaces(kv: KvApi) -> None:
         assert error(kv.get(kv.all, params=wrong))[0] == 400
 
 
-def test_an_account_has_at_most_1000_namespaces(kv: KvApi) -> None:
+def test_an_account_has_at_most_1000_namespaces(kv: KvApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thousand and first is refused."""
-    for number in range(999):
+    assert model.MOST_NAMESPACES == 1_000
+    monkeypatch.setattr(namespaces, "MOST_NAMESPACES", 3)
+    for number in range(2):
         kv.create(str(number))
     assert error(kv.post(kv.all, json={"title": "one more"}))[0] == 400
 

@@ -17,7 +17,9 @@ import pytest
 from kvsync.emulators import TYPES
 from kvsync.emulators.server import Running
 from kvsync.errors import UsageError
-from tests.emulators.conftest import Http, azure_emulator, process
+from tests.cli.runner import run_command
+from tests.emulators.conftest import TYPE, Http, azure_emulator, process
+from tests.support.emulator import emulator
 
 
 def test_the_process_says_when_it_is_ready_and_stops_on_sigterm() -> None:
@@ -150,21 +152,19 @@ def test_wrong_options_are_explained(options: dict[str, Any], message: str) -> N
 def test_the_command_line_explains_too() -> None:
     """Wrong options end the process with 64 and one line; a port that is taken with 1."""
     for arguments in (("--switch", "tier"), ("--host", "0.0.0.0"), ("--fault", "x:1")):
-        with process(*arguments) as (child, ready):
-            assert child.wait(20) == 64
-            assert "Traceback" not in ready["error"]
-    with azure_emulator() as server, process("--port", server.url.rpartition(":")[2]) as (child, ready):
-        assert child.wait(20) == 1
-        assert "cannot listen on 127.0.0.1" in ready["error"]
-        assert "Address already in use" in ready["error"]
+        run_command(["emulate", TYPE, *arguments], Path.cwd(), code=64)
+    with azure_emulator() as server:
+        port = server.url.rpartition(":")[2]
+        taken = run_command(["emulate", TYPE, "--port", port], Path.cwd(), code=1)
+    assert "cannot listen on 127.0.0.1" in taken.stderr
+    assert "Address already in use" in taken.stderr
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """Where `--data` cannot be made it is said so, and nothing of another emulator."""
+    """A folder that cannot be made is named, with the reason."""
     (tmp_path / "file").write_text("")
-    with process("--data", str(tmp_path / "file" / "data")) as (child, ready):
-        assert child.wait(20) == 64
-        assert f"{tmp_path}/file/data cannot be made: Not a directory" in ready["error"]
+    refused = run_command(["emulate", TYPE, "--data", str(tmp_path / "file" / "data")], tmp_path, code=64)
+    assert f"{tmp_path}/file/data cannot be made: Not a directory" in refused.stderr
 
 
 def test_what_is_not_installed_is_named() -> None:
@@ -178,11 +178,7 @@ def test_what_is_not_installed_is_named() -> None:
 
 def test_an_unknown_type_names_the_known_ones() -> None:
     """A type without an emulator is a usage error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "kvsync", "emulate", "redis"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 64
-    assert "azure-appconfig" in done.stderr
+    assert TYPE in run_command(["emulate", "redis"], Path.cwd(), code=64).stderr
 
 
 def test_tiers_have_quotas() -> None:
@@ -233,22 +229,22 @@ OURS = ("localhost", "LOCALHOST:1", "localhost.:80", "127.0.0.1", "127.9.9.9:80"
 def test_another_name_is_refused(type_: str) -> None:
     """A page in a browser that has its own name lead here, or sends requests here, gets no answer: neither from the store's API
     nor from what controls the emulator."""
-    with process(type_=type_) as (_, ready):
-        origin = ready["url"].partition("://")[2].partition("/")[0]
-        for path in (f"http://{origin}/_emulator/stats", ready["url"] + "/"):
+    with emulator(type_) as server, httpx.Client(verify=False, trust_env=False) as http:
+        origin = server.url.partition("://")[2].partition("/")[0]
+        for path in (f"http://{origin}/_emulator/stats", server.url + "/"):
             for host in FOREIGN:
-                assert httpx.get(path, headers={"Host": host}).status_code == 421, host
+                assert http.get(path, headers={"Host": host}).status_code == 421, host
             for page in ("https://evil.example", "null", "http://localhost.evil.example", "file://"):
-                assert httpx.post(path, headers={"Origin": page}).status_code == 403, page
-        before = httpx.get(f"http://{origin}/_emulator/stats").json()
+                assert http.post(path, headers={"Origin": page}).status_code == 403, page
+        before = http.get(f"http://{origin}/_emulator/stats").json()
         assert before["requests"] == 0
 
 
 def test_this_machine_and_allowed_names_are_answered() -> None:
     """Every name of this machine is answered, and so is one that was allowed, also as the origin of a page."""
-    with process("--allow-host", "Stand-In.test") as (_, ready):
+    with process("--allow-host", "Stand-In.test") as (_, ready), httpx.Client(verify=False, trust_env=False) as http:
         url = f"{ready['url']}/_emulator/stats"
         for host in (*OURS, "stand-in.test", "stand-in.test:8080"):
-            assert httpx.get(url, headers={"Host": host}).status_code == 200, host
+            assert http.get(url, headers={"Host": host}).status_code == 200, host
         for page in ("http://localhost:3000", "https://stand-in.test"):
-            assert httpx.get(url, headers={"Origin": page}).status_code == 200, page
+            assert http.get(url, headers={"Origin": page}).status_code == 200, page
