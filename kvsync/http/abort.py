@@ -1,7 +1,7 @@
 """Aborts the connection of a write that failed or took too long, so that nothing of it arrives later.
 
-Closing a connection still delivers what the program and the kernel have buffered, seconds after another replica may have
-begun to lead. A reset drops both.
+Closing a connection still delivers what the program and the kernel have buffered, even seconds after another replica has become
+the leader. A reset drops both.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _DELIVER: Final = struct.pack("ii", 0, 0)
-"""What SO_LINGER says of closing: drop what is not delivered yet, or deliver it."""
+"""Values of SO_LINGER: drop undelivered data on close, or deliver it."""
 
 _OPENED: ContextVar[list[asyncio.Transport] | None] = ContextVar("_OPENED", default=None)
 """The connections of the write that this task is sending."""
 
 
 class AbortableConnector(aiohttp.TCPConnector):
-    """Lets `aborted_on_failure` know the connections of a write."""
+    """Tells `aborted_on_failure` about the connections of a write."""
 
     async def connect(
         self,
@@ -38,7 +38,7 @@ class AbortableConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
     ) -> Connection:
-        """Make a connection, or take a kept one. What closes it while the write is under way drops what is not delivered."""
+        """Open a connection, or take one from the pool. If it is closed during a write, undelivered data is dropped."""
         connection = await super().connect(req, traces, timeout)
         opened, transport = _OPENED.get(), connection.transport
         if opened is not None and transport is not None:
@@ -49,7 +49,7 @@ class AbortableConnector(aiohttp.TCPConnector):
 
 @asynccontextmanager
 async def aborted_on_failure(*, is_write: bool) -> AsyncIterator[None]:
-    """Abort the connections that a write inside uses when an exception ends it."""
+    """Abort the connections of the write inside if an exception ends it."""
     opened: list[asyncio.Transport] = []
     before = _OPENED.set(opened if is_write else None)
     try:
@@ -65,7 +65,7 @@ async def aborted_on_failure(*, is_write: bool) -> AsyncIterator[None]:
 
 
 def opened_connection() -> asyncio.Transport | None:
-    """Return the connection that the write of this task uses; None before there is one, and outside of a write."""
+    """Return the connection of this task's write; None before there is one, and outside of a write."""
     opened = _OPENED.get()
     return opened[-1] if opened else None
 

@@ -25,7 +25,7 @@ _PIECE: Final = 256 * 1024
 _LARGEST_KEPT: Final = 64 * 1024**2
 _USUAL: Final = 256 * 1024**2
 _MOST_GROWTH: Final = 100
-"""Times its own size that an archive above the usual may come to; beyond that it counts as an attack."""
+"""How many times its own size an archive above the usual size may unpack to; beyond that it counts as an attack."""
 
 _DAMAGED: Final = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, KeyError
@@ -52,7 +52,7 @@ class Download:
         self.size = 0
 
     def write(self, piece: bytes) -> None:
-        """Receive one chunk. Raises PermanentError when the archive is too large."""
+        """Receive one chunk. Raises PermanentError if the archive is too large."""
         self.size += len(piece)
         if self.size > MOST:
             raise PermanentError(f"the archive has more than {MOST:,} bytes")

@@ -10,7 +10,7 @@ from kvsync.http.model import ErrorText, Request, Response
 
 
 class BearerToken(ABC):
-    """Bears the token. `resolve` reads it, and raises AuthError where there is none."""
+    """Adds a token to every request. `resolve` reads it, and raises AuthError if there is none."""
 
     def __init__(self, label: str, resolve: Callable[[], str]) -> None:
         self._label, self._resolve = label, resolve
@@ -25,13 +25,13 @@ class BearerToken(ABC):
         return text
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
-        """The header that every request needs."""
+        """The header for every request."""
         return {"Authorization": f"Bearer {self.text()}"}
 
     async def renew(self) -> bool:
-        """There is no newer one than the one that was sent."""
+        """Whether there is a newer token: there is none, because each request reads it again."""
         return False
 
     @abstractmethod
     def explain(self, call: Request, answer: Response) -> ErrorText:
-        """Why a 401 or 403 came back."""
+        """Explain a 401 or 403."""

@@ -1,8 +1,8 @@
-"""Bodies of requests: long ones go out in pieces, and those of a write only while this replica leads.
+"""Bodies of requests: long ones are sent in chunks, and those of a write only while this replica leads.
 
-A server acts on a body once it has all of it. So the end of a long one waits until the server's machine has confirmed all that
-goes before it. Then it fits into what the kernel buffers, and nothing is left that would be sent after this process, or its
-machine, has been stopped for longer than the lease.
+A server acts on a body once it has all of it. So the end of a long body is sent only after the server's machine has confirmed
+everything before it. Then the end fits into the kernel's buffer, and nothing is left that could be sent after this process, or
+its machine, was stopped for longer than the lease.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from kvsync.http.abort import opened_connection
 from kvsync.util.write_fence import Fence
 
 _PIECE: Final = 64 * 1024
-"""Bytes of a body that go out at once: what is buffered when a write is aborted, or the process stopped, is little more."""
+"""Bytes of a body that are sent at once: not much more is buffered when a write is aborted, or the process is stopped."""
 
 _END: Final = 16 * 1024
-"""Bytes of a body that always fit into what the kernel buffers of an idle connection."""
+"""Bytes of a body that always fit into the kernel's buffer of an idle connection."""
 
 _SHORTEST_LOOK: Final = 0.001
 _LONGEST_LOOK: Final = 0.05
-"""Seconds between two looks whether all was confirmed."""
+"""Seconds between two checks whether everything was confirmed."""
 
 
 def length_header(body: bytes, fence: Fence | None) -> Mapping[str, str]:
-    """The header that keeps a body in pieces from being sent with chunked encoding."""
+    """The header that keeps a body in chunks from being sent with chunked encoding."""
     return {"Content-Length": str(len(body))} if _is_long(body, fence) else {}
 
 
 def in_pieces(body: bytes, fence: Fence | None) -> bytes | AsyncIterator[bytes]:
-    """A body in pieces where it is long, so that sending it stops nothing else. With a fence that follows a lease, it is asked
-    before each piece, and NotLeader ends the body."""
+    """A body, in chunks if it is long, so that sending it blocks nothing else. A fence that follows a lease is checked before
+    each chunk; NotLeader ends the body."""
     if not _is_long(body, fence):
         return body
     return _pieces(body) if fence is None else _guarded(body, fence)
@@ -60,7 +60,7 @@ async def _guarded(body: bytes, fence: Fence) -> AsyncIterator[bytes]:
 
 
 async def _confirmed() -> None:
-    """Wait until the other end has confirmed all that was sent. The caller bounds the time."""
+    """Wait until the server has confirmed everything that was sent. The caller bounds the time."""
     pause = _SHORTEST_LOOK
     while True:
         if not _unconfirmed():
@@ -72,7 +72,7 @@ async def _confirmed() -> None:
 
 
 def _unconfirmed() -> int:
-    """Bytes on the way on the connection of this task; 0 where the system does not tell."""
+    """Unconfirmed bytes on the connection of this task; 0 if the system does not say."""
     transport = opened_connection()
     found = None if transport is None else transport.get_extra_info("socket")
     if transport is None or found is None or transport.is_closing():

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 _ATTEMPTS: Final = 8
 _PAUSES: Final = BackoffPolicy(base=0.1, cap=5.0)
-"""Before a read is repeated."""
+"""Pauses before a read is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What may be asked of one API. `timeout` is in seconds and bounds one call; a read is repeated for twice as long at most.
-    The rates are in calls a second, None for as fast as it goes. `answers` bounds what comes back."""
+    """Limits of one API. `timeout` is in seconds and bounds one request; a read is repeated for at most twice as long. The
+    rates are in requests per second, None: unlimited. `answers` bounds responses."""
 
     timeout: float = 30
     concurrency: int = 8
@@ -47,10 +47,13 @@ class ClientLimits:
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """How a client calls an API. `quota` is what all calls, repeated ones too, are taken from; so is `shared_limiter`, where
-    reads and writes wait for each other. No write goes out while the `fence` is closed. `ca_file` names the authorities to
-    trust in place of the system's, `certificate` is shown to a server that asks for one. Without `repeats_reads` a read is sent
-    once, where the caller has another endpoint to try."""
+    """How a client calls an API.
+
+    Every request, also a repeated one, is taken from `quota`, and waits for `shared_limiter`, which reads and writes share. No
+    write is sent while the `fence` is closed. `ca_file` names the authorities to trust instead of the system's; `certificate`
+    is shown to a server that asks for one. Without `repeats_reads`, a read is sent once, because the caller has another
+    endpoint to try.
+    """
 
     limits: ClientLimits = field(default_factory=ClientLimits)
     credentials: Credentials | None = None
@@ -65,8 +68,8 @@ class ClientOptions:
 
 
 class Client:
-    """Sends calls to the API at `base` (scheme, host, port). `label` names the store in messages. Connects on first use. Raises
-    PermanentError for a base that is not a URL."""
+    """Sends requests to the API at `base` (scheme, host, port). `label` names the store in messages. Connects on first use.
+    Raises PermanentError if `base` is not a URL."""
 
     def __init__(
         self,
@@ -93,8 +96,8 @@ class Client:
         self._host = ""
 
     async def send(self, call: Request) -> Response:
-        """Send a call: a read as often as it takes, within reason; a write once. Raises StoreError for every answer that the
-        call does not expect."""
+        """Send a request: a read is retried within limits, a write is sent once. Raises StoreError for every response that the
+        request does not expect."""
         if not call.writes:
             return await (self._repeat(call) if self._repeats_reads else self._attempt(call))
         if self._read_only:
@@ -124,7 +127,7 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, call: Request) -> Response:
-        """Send once; once more when the credential was refused and there is a newer one: nothing was done in between."""
+        """Send once; once more if the credential was refused and there is a newer one: the refused request did nothing."""
         answer = await self._exchange(call)
         error = self._mapped(call, answer)
         is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
@@ -221,7 +224,7 @@ class Client:
 
 
 def _origin(label: str, base: str) -> str:
-    """Scheme, host and port. Raises PermanentError for what is not a URL."""
+    """Scheme, host and port. Raises PermanentError for anything that is not a URL."""
     try:
         parts = urlsplit(base)
         _ = parts.port

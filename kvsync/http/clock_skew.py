@@ -13,8 +13,8 @@ _SET_CLOCK: Final = "synchronize this machine's clock with NTP"
 
 
 def tell_clock(clock: Clock, answer: Response, sent_at: float) -> None:
-    """Let the clock of a store know the time of an answer that just arrived to a request sent at `sent_at` (monotonic). What
-    a cache on the way kept says nothing."""
+    """Set the clock of a store from a response that just arrived to a request sent at `sent_at` (monotonic). Responses from a
+    cache are ignored."""
     if not isinstance(clock, StoreClock):
         return
     try:
@@ -27,7 +27,7 @@ def tell_clock(clock: Clock, answer: Response, sent_at: float) -> None:
 
 
 def ahead_of_server(answer: Response, now: float) -> float | None:
-    """Seconds by which `now` is ahead of the header Date, to about a second; None without a usable one."""
+    """Seconds by which `now` is ahead of the header Date, to about a second; None without a usable header."""
     try:
         return now - parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except (ValueError, TypeError, OverflowError):
@@ -35,7 +35,7 @@ def ahead_of_server(answer: Response, now: float) -> float | None:
 
 
 def skew_in_words(seconds: float | None) -> str:
-    """For people: `this machine's clock is 20 minutes ahead of the server's`."""
+    """A message, such as `this machine's clock is 20 minutes ahead of the server's`."""
     if seconds is None:
         return "the server does not report its time"
     size = abs(seconds)
@@ -46,8 +46,8 @@ def skew_in_words(seconds: float | None) -> str:
 
 
 def clock_findings(answer: Response, now: float, most: float, hint: str = _SET_CLOCK) -> list[DoctorCheck]:
-    """What `doctor` says of this machine's clock: nothing if the server does not report its time. More than `most` seconds off
-    is wrong, and `hint` what to do then."""
+    """What `doctor` reports about this machine's clock; nothing if the server does not report its time. A difference of more
+    than `most` seconds fails, with `hint`."""
     ahead = ahead_of_server(answer, now)
     if ahead is None:
         return []

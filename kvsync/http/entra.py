@@ -21,9 +21,9 @@ _AUTHORITY: Final = "https://login.microsoftonline.com"
 _IMDS: Final = "http://169.254.169.254"
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _MARGIN: Final = 300.0
-"""Seconds before its end at which a token is renewed, or half its life where that is shorter."""
+"""Seconds before its end at which a token is renewed, or half its life if that is shorter."""
 _ATTEMPT: Final = 10.0
-"""Seconds that the identity service has to answer."""
+"""Seconds that the identity service has to respond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class EntraToken:
         self._fetching = asyncio.Lock()
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
-        """The token, a new one when the old one ends soon. Raises StoreError."""
+        """The token, a new one if the old one ends soon. Raises StoreError."""
         token = self._token
         if token is None or self._clock.now() >= token.renew_at:
             token = await self._fetched(token)
@@ -92,7 +92,7 @@ class EntraToken:
         await self._client.aclose()
 
     async def _fetched(self, old: Token | None) -> Token:
-        """A token newer than `old`; many callers share one request."""
+        """A token newer than `old`; concurrent callers share one request."""
         async with self._fetching:
             if self._token is None or self._token is old:
                 answer = await self._client.send(self._request.build())
@@ -108,7 +108,7 @@ def client_secret(
 
 
 def federated(tenant: str, client: str, file: Path, authority: str | None, audience: str) -> TokenRequest:
-    """A token for a workload, by the token that its platform puts into a file and keeps fresh there."""
+    """A token for a workload, by the token that its platform keeps in a file."""
 
     def proof() -> dict[str, str]:
         try:
@@ -121,7 +121,7 @@ def federated(tenant: str, client: str, file: Path, authority: str | None, audie
 
 
 def managed_identity(client: str | None, environ: Mapping[str, str], audience: str) -> TokenRequest:
-    """A token for the identity of the machine, or of the app service, that this runs on."""
+    """A token for the identity of this machine, or of the app service that kvsync runs in."""
     base, header = environ.get("IDENTITY_ENDPOINT"), environ.get("IDENTITY_HEADER")
     query = {"resource": audience} | ({"client_id": client} if client else {})
     if base and header:

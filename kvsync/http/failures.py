@@ -27,24 +27,24 @@ from kvsync.util.redaction import REDACTOR
 _TURNED_AWAY: Final = frozenset({429, 503})
 _UNDECIDED: Final = frozenset({408, 425})
 _LONGEST: Final = 300
-"""Characters of a server's own words that a message repeats."""
+"""Characters of a server's message that are repeated."""
 
 _NOT_SHOWN: Final = "the response is not shown, because a sensitive value was sent"
 
 _CODES: Final = 100_000
-"""Numbers from here on are not codes of an API, and may be a value."""
+"""Numbers from here on are not error codes of an API, and may be a value."""
 
 _LONGEST_READ: Final = 4000
-"""Characters of a server's own words that are looked at."""
+"""Characters of a server's message that are read."""
 
 _FIRST: Final = 60
-"""Characters that are shown of a page that came in place of an answer."""
+"""Characters of an unexpected page that are shown."""
 
 _REQUEST: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 
 
 def failure(label: str, call: Request, answer: Response, credentials: Credentials | None, now: float) -> StoreError:
-    """The error that an answer is which the call does not expect. `label` is the store, `now` the present moment."""
+    """The error for a response that the request does not expect. `label` names the store, `now` is the present moment."""
     status = answer.status
     if status in (401, 403):
         if credentials is None:
@@ -76,7 +76,7 @@ def explained(label: str, call: Request, answer: Response, codes: Iterable[int] 
 
 
 def unanswered(label: str, call: Request, error: TransientError) -> TransientError:
-    """The error that a call is which brought no answer."""
+    """The error for a request without a response."""
     message = f"{label}: {call.what} failed: {cleaned(str(error))}"
     if call.writes and isinstance(error, NotAnsweredError):
         return LostAnswer(f"{message}; the request may or may not have been carried out")
@@ -84,15 +84,15 @@ def unanswered(label: str, call: Request, error: TransientError) -> TransientErr
 
 
 def unconfirmed(label: str, call: Request, answer: Response) -> LostAnswer:
-    """The error of a write that the API itself did not answer: a proxy or another service may have sent the response, before
+    """The error for a write that the API itself did not answer: a proxy or another service may have sent the response, before
     or after the write took place."""
     what = f"{call.what} failed: the response is not from this API ({glimpse(call, answer)})"
     return LostAnswer(f"{label}: {what}; the request may or may not have been carried out; check the endpoint")
 
 
 def glimpse(call: Request, answer: Response) -> str:
-    """An answer that makes no sense, in short: who sent it, status, content type, and how a page begins. What is not a page may
-    hold values, and is not shown."""
+    """An unexpected response in short: sender, status, content type, and the beginning of a page. Other bodies may hold values,
+    and are not shown."""
     told = f"status {answer.status}" + (f" from {answer.host}" if answer.host else "")
     kind = cleaned(answer.headers.get("content-type", "").partition(";")[0])
     if call.is_secret:
@@ -104,8 +104,8 @@ def glimpse(call: Request, answer: Response) -> str:
 
 @contextmanager
 def understood(label: str, what: str, expected: str = "") -> Iterator[None]:
-    """Raise TransientError when a response does not have the form that the block reads: a proxy or another service may have
-    sent it. `expected` says what the response should be, such as "a list of keys"."""
+    """Raise TransientError if a response does not have the form that the block reads: a proxy or another service may have sent
+    it. `expected` says what the response should be, such as "a list of keys"."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -114,8 +114,8 @@ def understood(label: str, what: str, expected: str = "") -> Iterator[None]:
 
 
 def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -> str:
-    """What the server says of an error, for people, in one short line; may be empty. Where a sensitive value was sent: status,
-    the API's `codes` and kvsync's own words instead, for the server may repeat the value in whatever form."""
+    """The server's error message in one short line; may be empty. If a sensitive value was sent, the status and the API's
+    `codes` instead, because the server may repeat the value in any form."""
     if not call.is_secret:
         return cleaned(said(answer))
     numbers = "".join(f", code {code}" for code in sorted(codes) if abs(code) < _CODES)
@@ -123,14 +123,14 @@ def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -
 
 
 def said(answer: Response) -> str:
-    """What the server says of an error, as it is: to look for something in it, never to be shown."""
+    """The server's error message as it is, to search in; it must not be shown."""
     problem = answer.problem()
     text = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name)) or _listed(problem)
     return text or str(problem.get("message") or "")
 
 
 def cleaned(text: str) -> str:
-    """What another program says, as it may be shown: without secrets and pieces of them, in one line, and cut."""
+    """Text of another program that can be shown: without secrets and parts of them, in one line, shortened."""
     return clip(escape_text(" ".join(REDACTOR.redact_foreign(text[:_LONGEST_READ]).split())), _LONGEST)
 
 
@@ -142,7 +142,7 @@ def _listed(problem: Mapping[str, Any]) -> str:
 
 
 def _one(error: Mapping[str, Any]) -> str:
-    """What is said of it, and its name: `type` at Apify, `code` elsewhere; the text is `msg` at Voximplant."""
+    """Message and name of an error: `type` at Apify, `code` elsewhere; the message is `msg` at Voximplant."""
     return f"{error.get('message') or error.get('msg')} ({error.get('code', error.get('type'))})"
 
 
@@ -154,7 +154,7 @@ def _described(call: Request, answer: Response) -> str:
 
 
 def _request(answer: Response) -> str:
-    """The server's name for the request, which its operators can look up; nothing where it is no such name."""
+    """The server's id of the request, which its operators can look up; empty if it does not look like one."""
     for header in ("x-ms-request-id", "x-request-id", "cf-ray"):
         name = answer.headers.get(header, "")
         if _REQUEST.fullmatch(name) and REDACTOR.redact_foreign(name) == name:

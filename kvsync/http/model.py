@@ -13,39 +13,38 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class RateLimiter(Protocol):
-    """Who may send now."""
+    """Decides when a request can be sent."""
 
     async def take(self) -> None:
         """Wait for a turn."""
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Take in what an answer says of the pace (names of headers in lower case)."""
+        """Adapt to what a response says about the rate (names of headers in lower case)."""
 
 
 class BodySink(Protocol):
-    """Where a long body goes."""
+    """Receiver of a long body."""
 
     @property
     def size(self) -> int:
-        """Bytes taken since it was last begun."""
+        """Bytes received since the last `begin`."""
 
     def begin(self) -> None:
-        """Forget what was taken: the call is sent, perhaps again."""
+        """Discard what was received: the request is sent, perhaps again."""
 
     def write(self, piece: bytes) -> None:
-        """Take one piece. Raises PermanentError when it is too much."""
+        """Receive one chunk. Raises PermanentError if it is too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `target` is path and query exactly as they go on the request line; `what` says in words what it is for, with
-    neither values nor secrets in it.
+    """One request.
 
-    `expects` are the statuses that are answers and not failures. `reads` says that a method which usually writes does
-    not here. `is_json` asks for a body that is JSON wherever the status is 200. `is_secret` says that it sends a sensitive
-    value: then the server's own words are not repeated. `limiter` is waited for before each time it is
-    sent, where calls are counted by what they are about. `sink` takes the body of a 200 instead of the answer, piece by piece;
-    then the time that a call may take counts from the last piece.
+    `target` is path and query exactly as they go on the request line; `what` says what the request is for, without values or
+    secrets. `expects` are the statuses that are not failures. `reads` says that a method which usually writes only reads here.
+    With `is_json`, the body of a 200 must be JSON. `is_secret` says that a sensitive value is sent: then the server's message
+    is not repeated. Each sending waits for `limiter`, for APIs that count requests by subject. `sink` receives the body of a
+    200 in chunks; then the timeout counts from the last chunk.
     """
 
     method: str
@@ -62,14 +61,14 @@ class Request:
 
     @property
     def writes(self) -> bool:
-        """True when this may change something."""
+        """True if this may change something."""
         return not self.reads and self.method not in _READING
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back. `headers` have names in lower case, several of one name joined by commas. `data` is the body of a call
-    that asked for JSON, `host` who sent it (host and port)."""
+    """One response. Names of `headers` are in lower case; several of one name are joined by commas. `data` is the decoded body
+    of an `is_json` request, `host` the sender (host and port)."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -78,7 +77,7 @@ class Response:
     host: str = ""
 
     def problem(self) -> Mapping[str, Any]:
-        """The body as a JSON object, as most APIs explain an error; empty when it is none."""
+        """The body as a JSON object, the form in which most APIs explain an error; empty if it is not one."""
         try:
             data = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -87,20 +86,20 @@ class Response:
 
 
 class NotSentError(TransientError):
-    """No connection, so that nothing can have happened."""
+    """No connection, so nothing can have happened."""
 
 
 class NotAnsweredError(TransientError):
-    """The request may have arrived, but no whole answer came."""
+    """The request may have arrived, but no complete response came."""
 
 
 class StaleCredentialError(AuthError):
-    """The credential was refused, and one made again may be taken: what a 401 says elsewhere. Nothing was done."""
+    """The credential was refused, but a renewed one may be accepted, as for a 401. Nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorText:
-    """Why a credential was refused. `cause` is the part that is wrong (credential, clock, permission), `detail` says what is
+    """Why a credential was refused: `cause` is the part that is wrong (credential, clock, permission), `detail` says what is
     wrong with it, `hint` what to do."""
 
     cause: str
@@ -109,20 +108,20 @@ class ErrorText:
 
 
 class Credentials(Protocol):
-    """Proves who we are, in the headers of a call."""
+    """Authenticates requests by their headers."""
 
     async def sign(self, call: Request, host: str) -> Mapping[str, str]:
-        """The headers that this very call needs, made at the moment it is sent. Raises StoreError."""
+        """The headers for this request, made when it is sent. Raises StoreError."""
 
     async def renew(self) -> bool:
-        """Fetch the credential again after it was refused; False when it is the same as before. Raises StoreError."""
+        """Fetch the credential again after it was refused; False if it has not changed. Raises StoreError."""
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
-        """Why a 401 or 403 came back."""
+        """Explain a 401 or 403."""
 
 
 class ErrorMapper(Protocol):
-    """What one API means by an answer where it is not what everybody means by it."""
+    """Interprets the responses of one API where they deviate from common HTTP semantics."""
 
     def __call__(self, call: Request, answer: Response, /) -> StoreError | None:
-        """The error that this answer is, None to judge it as usual."""
+        """The error that a response is; None to treat it as HTTP says."""

@@ -1,4 +1,4 @@
-"""Moments in the answers of servers."""
+"""Moments in responses of servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LATEST: Final = 253_402_300_799.0
 
 
 def moment_from(value: object) -> float | None:
-    """Return a moment (seconds since the epoch) that a server gives as a JSON number; None for anything that is not a moment
-    up to the end of the year 9999: other types, NaN, infinity, and numbers that no float holds."""
+    """Return a moment (seconds since the epoch) from a JSON number; None for anything that is not a moment up to the end of the
+    year 9999: other types, NaN, infinity, and numbers that no float holds."""
     is_moment = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST
     return float(value) if is_moment else None  # type: ignore[arg-type]  # it is a number

@@ -34,7 +34,7 @@ class ListingLimit:
 
     def count(self, entries: int, size: int, *, is_last: bool = False, is_known: bool = False) -> None:
         """Count a page of `entries` entries and `size` bytes. `is_known` marks an unchanged page, whose entries are not
-        counted. Raises TransientError when a limit is exceeded."""
+        counted. Raises TransientError if a limit is exceeded."""
         self._pages += 1
         self._entries += entries
         self._bytes += size
@@ -77,7 +77,7 @@ async def walk(
 ) -> AsyncGenerator[ListingPage[_Items, _Position], None]:
     """Yield all pages of a listing, beginning with the one at `first`.
 
-    Raises StoreError from `fetch`, and TransientError when `limit` is exceeded or a page points back to an earlier one.
+    Raises StoreError from `fetch`, and TransientError if `limit` is exceeded or a page points back to an earlier one.
     """
     position, seen = first, {first}
     while True:

@@ -1,4 +1,4 @@
-"""The proxy that the environment names for an origin."""
+"""The proxy that the environment sets for an origin."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from kvsync.errors import PermanentError
 
 
 class Proxy(NamedTuple):
-    """A proxy: its URL, which may hold a password, and what messages call it."""
+    """A proxy: its URL, which may hold a password, and its name in messages."""
 
     url: str
     label: str
 
     @property
     def refusal(self) -> str:
-        """What to say when it asks for a password."""
+        """The message if it requires a password."""
         return (
             f"{self.label} asks for a password (status 407); write it into the variable: http://user:password@host:port"
         )
 
 
 def proxy_for(origin: str) -> Proxy | None:
-    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for this origin, None for a direct connection. Raises
-    PermanentError for one that kvsync cannot use."""
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY set for this origin, None for a direct connection. Raises
+    PermanentError for a proxy that kvsync cannot use."""
     parts = urlsplit(origin)
     written = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
     if not written:

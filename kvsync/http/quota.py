@@ -10,32 +10,32 @@ from typing import Final, NamedTuple
 from kvsync.util.clock import Clock
 
 _MARGIN: Final = 1.0
-"""Seconds by which the time is taken longer, since calls are counted when they arrive and not when they leave."""
+"""Seconds added to the window, because requests are counted when they arrive and not when they are sent."""
 
 _NEAR: Final = 0.1
-"""Share of the quota below which what is left is spread over the time that it must last."""
+"""Share of the quota below which the rest is spread over the remaining time."""
 
 _LIMIT: Final = re.compile(r"(?:^|,)[^;,]*((?:;[^;,]*)*)")
 _PARAMETER: Final = re.compile(r";\s*([rt])\s*=\s*(\d{1,12})(?!\d)", re.ASCII)
 
 
 class RemainingQuota(NamedTuple):
-    """What a server says is left: so many calls in so many seconds."""
+    """What is left according to the server: so many requests in so many seconds."""
 
     calls: int
     seconds: int
 
 
 class Quota:
-    """At most `most` calls in any `seconds`; all who share an allowance share one of these. Callers wait in the order in which
-    they came."""
+    """At most `most` requests in any `seconds`; all clients with one allowance share one of these. Callers wait in the order in
+    which they came."""
 
     def __init__(self, most: int, seconds: float, clock: Clock) -> None:
         self._most, self._seconds, self._clock = most, seconds + _MARGIN, clock
         self._turns: deque[float] = deque(maxlen=most)
         self._interval, self._slow_until = 0.0, 0.0
         self.told: RemainingQuota | None = None
-        """What the server said last."""
+        """What the server reported last."""
 
     async def take(self) -> None:
         """Wait for a turn."""
@@ -46,7 +46,7 @@ class Quota:
             await self._clock.sleep(turn - now)
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Take in what an answer says in `Ratelimit: "name";r=50;t=30` (names of headers in lower case)."""
+        """Adapt to a header `Ratelimit: "name";r=50;t=30` (names of headers in lower case)."""
         told = min(_told(headers.get("ratelimit", "")), default=None)
         if told is None:
             return
@@ -58,13 +58,13 @@ class Quota:
 
     @property
     def left(self) -> int:
-        """How many calls may go at once."""
+        """How many requests can be sent at once."""
         since = self._clock.monotonic() - self._seconds
         return self._most - sum(turn > since for turn in self._turns)
 
     @property
     def known_left(self) -> int:
-        """How many calls are left: by our own count, and by what the server said last while that still holds."""
+        """How many requests are left: by our own count, and by the server's last report while that is valid."""
         if self.told is None or self._clock.monotonic() >= self._slow_until:
             return self.left
         return min(self.left, self.told.calls)

@@ -12,8 +12,8 @@ _Limiter = TypeVar("_Limiter")
 
 
 class TokenBucket:
-    """At most `rate` calls a second, after a first burst of `burst` seconds' worth. Callers wait in the order in which they
-    came."""
+    """At most `rate` requests per second, after a first burst of `burst` seconds' worth. Callers wait in the order in which
+    they came."""
 
     def __init__(self, rate: float, clock: Clock, burst: float = 1) -> None:
         self._interval, self._burst = 1 / rate, max(0.0, burst - 1 / rate)
@@ -29,23 +29,23 @@ class TokenBucket:
             await self._clock.sleep(turn - now)
 
     def change(self, rate: float) -> None:
-        """So many calls a second from now on."""
+        """Change the rate, in requests per second."""
         self._interval = 1 / rate
 
 
 class RetryBudget:
-    """Keeps repetitions from drowning a server that is in trouble: they are paid for by the calls it does answer."""
+    """Limits retries, so that they do not overload a server in trouble: successful requests earn them."""
 
     def __init__(self, reserve: float = 50, earned: float = 1) -> None:
         self._left = self._reserve = reserve
         self._earned = earned
 
     def earn(self) -> None:
-        """A call was answered well."""
+        """Count a successful request."""
         self._left = min(self._reserve, self._left + self._earned)
 
     def spend(self) -> bool:
-        """True when one more repetition is affordable; it is taken to be made."""
+        """Spend one retry; False if none is left."""
         if self._left < 1:
             return False
         self._left -= 1

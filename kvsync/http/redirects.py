@@ -1,4 +1,4 @@
-"""Follows redirects to the host that serves a record, without sending it the token."""
+"""Follows redirects to the host that serves a resource, without sending it the credential."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class RedirectFollower:
         self._clients: dict[str, Client] = {}
 
     async def follow(self, base: str, call: Request, answer: Response) -> Response:
-        """The answer to a reading call that `answer`, from the origin `base`, sends elsewhere. Raises StoreError."""
+        """Follow the redirect `answer` to a reading request at the origin `base`, and return the last response. Raises
+        StoreError."""
         for _ in range(_MOST_HOPS):
             base, target = self._checked(base + call.target, answer.headers.get("location", ""), call)
             call = Request("GET", target, call.what, call.headers, expects=_KNOWN | MOVED)
@@ -44,8 +45,8 @@ class RedirectFollower:
             await client.aclose()
 
     def _checked(self, asked: str, location: str, call: Request) -> tuple[str, str]:
-        """Origin and target of where an answer sends. Raises PermanentError for what must not be asked; its message does not
-        repeat the URL, which may hold a signature."""
+        """Origin and target of a redirect. Raises PermanentError if it is unsafe; the message does not repeat the URL, which
+        may hold a signature."""
         try:
             url = urljoin(asked, location)
             parts, is_safe = urlsplit(url), self._allow_insecure or not is_plain_http(url)
@@ -68,7 +69,7 @@ class RedirectFollower:
         return self._clients[origin]
 
     def _error_mapper(self, call: Request, answer: Response) -> StoreError | None:
-        """A host that refuses to give out a record says that its link is too old: the API makes a new one."""
+        """A host that refuses access says that the link has expired: the API makes a new one."""
         if answer.status in (400, 401, 403):
             return TransientError(
                 f"{self._where}: {call.what} failed: the link to the record was refused ({answer.status})"

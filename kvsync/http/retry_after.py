@@ -11,8 +11,8 @@ _MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms")
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds from `now` (since the epoch), as `retry-after-ms`, `x-ms-retry-after-ms` or `Retry-After` (seconds or a date)
-    say; None when none of them says anything usable."""
+    """Seconds from `now` (since the epoch) according to `retry-after-ms`, `x-ms-retry-after-ms` or `Retry-After` (seconds or a
+    date); None if none of them is usable."""
     for name in _MILLISECONDS:
         if (milliseconds := _number(headers.get(name))) is not None:
             return milliseconds / 1000

@@ -42,7 +42,7 @@ _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
 
 _PROXY_PASSWORD: Final = 407
-"""The status with which a proxy asks for a password."""
+"""The status with which a proxy requires a password."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 """Headers that aiohttp would add automatically."""
@@ -54,10 +54,12 @@ _TARGET: ContextVar[URL] = ContextVar("_TARGET")
 
 
 class Transport:
-    """Connections to one origin (`https://host:port`), at most `connections` at once. `ca_file` names the authorities to
-    trust in place of the system's, `certificate` is shown to a server that asks for one; the `fence` is asked before each
-    piece of a long write. Made inside a running event loop. Raises PermanentError for an origin, a CA file, a certificate or a
-    proxy that cannot be used."""
+    """Connections to one origin (`https://host:port`), at most `connections` at once.
+
+    `ca_file` names the authorities to trust instead of the system's; `certificate` is shown to a server that asks for one; the
+    `fence` is checked before each chunk of a long write. Must be made in a running event loop. Raises PermanentError for an
+    origin, a CA file, a certificate or a proxy that cannot be used.
+    """
 
     def __init__(
         self,
@@ -80,8 +82,8 @@ class Transport:
         self._transport = AiohttpTransport(verify=context, client=_session(connections, context, self._proxy))
 
     async def exchange(self, call: Request, headers: Mapping[str, str], seconds: float) -> Response:
-        """Send once, and have all of the answer within so many seconds, however slowly it drips. Raises NotSentError,
-        NotAnsweredError, and PermanentError when the server's certificate is not trusted."""
+        """Send once, and receive the whole response within so many seconds. Raises NotSentError, NotAnsweredError, and
+        PermanentError if the server's certificate is not trusted."""
         request = self._request(call, headers)
         # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent.
         _TARGET.set(URL(self._origin + call.target, encoded=True))
@@ -126,8 +128,8 @@ class Transport:
             raise PermanentError("a header contains characters that HTTP cannot carry; check the credential") from None
 
     def _failed(self, error: Exception) -> PermanentError | NotSentError | NotAnsweredError:
-        """Return the error that says what became of a request. aiohttp's classes tell; the transport calls a connection that
-        broke a ConnectTimeout."""
+        """Return the error that says what became of a request, by aiohttp's error class: the transport reports a broken
+        connection as ConnectTimeout."""
         cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
         to = f"to {self._host}" if self._proxy is None else f"to {self._host} through {self._proxy.label}"
         if isinstance(cause, aiohttp.ClientConnectorCertificateError):
@@ -149,7 +151,7 @@ class Transport:
 
 
 class _Body:
-    """A body in memory, up to a limit. Its methods take a piece, and return False when no more is wanted."""
+    """A body in memory, up to a limit. Its methods receive a chunk, and return False if no more is wanted."""
 
     def __init__(self, limits: AnswerLimits) -> None:
         self._limits = limits
@@ -157,14 +159,14 @@ class _Body:
         self._size = 0
 
     def take_whole(self, piece: bytes) -> bool:
-        """Take a piece of a result. Raises NotAnsweredError when it is too long."""
+        """Receive a chunk of a result. Raises NotAnsweredError if it is too long."""
         self._add(piece)
         if self._size > self._limits.answer:
             raise NotAnsweredError(f"the response is longer than {_size(self._limits.answer)} (limits.answer)")
         return True
 
     def take_start(self, piece: bytes) -> bool:
-        """Take a piece of an error, whose status counts even when its text is not read to the end."""
+        """Receive a chunk of an error: its status counts even if its text is not read to the end."""
         self._add(piece)
         return self._size <= self._limits.error_answer
 
@@ -174,7 +176,7 @@ class _Body:
 
 
 def _session(connections: int, context: ssl.SSLContext, proxy: Proxy | None) -> aiohttp.ClientSession:
-    """Return what the transport sends requests with."""
+    """Return the session that sends requests."""
     return aiohttp.ClientSession(
         connector=AbortableConnector(limit=connections, keepalive_timeout=_IDLE, ssl=context),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -192,7 +194,7 @@ async def _send_once_and_as_written(
     """Keep aiohttp from rewriting the path and from repeating the request.
 
     aiohttp sends a GET, PUT or DELETE again after `ClientOSError` or `ServerDisconnectedError` on a kept connection, so a write
-    could take place twice. It lets other errors pass.
+    could take place twice. Other errors pass.
     """
     request.url = _TARGET.get()
     try:
@@ -204,7 +206,7 @@ async def _send_once_and_as_written(
 
 
 def _keeper(sink: BodySink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], bool]:
-    """Fills a sink again. As long as something comes, time does not run out."""
+    """Fills a sink again. The timeout counts from the last chunk."""
     clock = asyncio.get_running_loop().time
 
     def keep(piece: bytes) -> bool:
@@ -228,7 +230,7 @@ def _url(origin: str) -> httpx.URL:
 
 
 def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name, several of one name joined by commas."""
+    """Headers by lower-case name; several of one name are joined by commas."""
     headers: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -237,7 +239,7 @@ def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
-    """Why no connection came about, without the address, which the caller names."""
+    """Why a connection failed, without the address, which the caller names."""
     system = error.os_error
     if system.errno is not None and system.errno in errorcode:
         return strerror(system.errno)
@@ -245,7 +247,7 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
 
 
 def host_of(origin: str) -> str:
-    """The Host header for an origin: with the port where it is not the scheme's own."""
+    """The Host header for an origin: with the port if it is not the default of the scheme."""
     parts = urlsplit(origin)
     usual = {"https": 443, "http": 80}.get(parts.scheme)
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""

@@ -1,4 +1,4 @@
-"""The certificate authorities that connections trust, and the messages for their faults."""
+"""The certificate authorities that connections trust, and messages about certificates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What a client shows to a server that asks for a certificate, both as PEM text."""
+    """The certificate and key for a server that asks for one, as PEM text."""
 
     certificate: str
     key: str = field(repr=False)
@@ -27,8 +27,8 @@ class ClientCertificate:
 def trusting(
     ca_file: Path | None, default: Callable[[], ssl.SSLContext], shown: ClientCertificate | None = None
 ) -> ssl.SSLContext:
-    """The context that trusts the authorities in `ca_file`, without one the `default`: those of the environment or the system.
-    It shows the certificate `shown`. Raises PermanentError where one of them cannot be used."""
+    """The context that trusts the authorities in `ca_file`; without one the `default`: those of the environment or the system.
+    It shows the certificate `shown`. Raises PermanentError if one of them cannot be used."""
     try:
         context = default() if ca_file is None else ssl.create_default_context(cafile=ca_file)
     except (OSError, ValueError) as error:
@@ -52,8 +52,8 @@ def _load(context: ssl.SSLContext, shown: ClientCertificate) -> None:
 
 @contextmanager
 def _as_file(text: str) -> Iterator[str]:
-    """The name of a file with this text, for the ssl module, which only takes files. It is in memory where the system has
-    such files."""
+    """The name of a file with this text, for the ssl module, which accepts only files. The file is in memory if the system
+    supports that."""
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("kvsync"), "w") as file:
             file.write(text)

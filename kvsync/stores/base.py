@@ -1,29 +1,28 @@
 """Store interface: what a store implements, and what it can rely on.
 
 A store only translates. It decides nothing: no diff, no policy, no retry of writes, no ownership rule. To add one, write a
-subclass of `Store`, give it a line in `kvsync.stores.BUILTIN` or an entry point in the group `kvsync.stores`, and pass
-`kvsync.testing`.
+subclass of `Store`, add a line to `kvsync.stores.registry.BUILTIN` or an entry point in the group `kvsync.stores`, and pass
+the conformance suite in `kvsync.testing`.
 
-Must:
-- build without I/O (`validate` works offline); connect on first use; release everything in `aclose`;
-- say in `place` what a namespace is by the configuration, so that two names of one place are noticed: everything kvsync knows,
-  and its right to delete, is kept by place;
-- list *all* entries of a namespace in `observe`, ours and foreign, or say `complete=False` with a problem;
-- honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
-- write value, metadata, lifetime and mark together, the mark's seal included: an entry is never visible without its mark;
+A store must:
+- be built without I/O (`validate` works offline), connect on first use, and release everything in `aclose`;
+- return in `place` what a namespace is according to the configuration, so that two names of one place are noticed:
+  everything kvsync knows, and its right to delete, is kept by place;
+- list *all* entries of a namespace in `observe`, ours and foreign, or set `complete=False` with a problem;
+- check the precondition of every `Write` atomically with the write, if `capabilities.compare_and_set` is true;
+- write value, metadata, lifetime and mark, with its seal, together: an entry is never visible without its mark;
 - return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole;
-- ask `context.fence` right before each call that writes, as a `kvsync.http` client does that is given it, and keep to its time;
-- refuse (`BatchRefused`) a call that names one identity twice, or carries more writes than `capabilities.batch`.
+- check `context.fence` right before each request that writes, and keep to its time (a `kvsync.http` client does both);
+- refuse (`BatchRefused`) a call that names one identity twice, or has more writes than `capabilities.batch`.
 
-May:
+A store may:
 - raise `TransientError` (nothing is known to be written, try later), `LostAnswer` (unknown what was written),
   `BatchRefused` (the call was refused as a whole, nothing was written), `AuthError`, `PermanentError`;
-- offer the extensions in `kvsync.stores.extensions`, by defining their methods: the server's own ids of a namespace, deep
+- have extensions of `kvsync.stores.extensions`, by defining their methods: the server's own ids of a namespace, deep
   listings, the ledger in the store, version hints, nested namespaces, and its quota;
-- return lazily decoded mappings in a `Snapshot`, and leave values out when `values_in_listing` is false.
+- return mappings that are decoded lazily in a `Snapshot`, and leave values out if `values_in_listing` is false.
 
-Must not:
-- log, print, sleep between retries of a write, or keep state between calls beyond connections and caches.
+A store must not log, print, sleep between retries of a write, or keep state between calls besides connections and caches.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from kvsync.yaml.fields import Field
 
 
 class Precondition(StrEnum):
-    """What must hold for a write to happen."""
+    """The condition for a write."""
 
     ABSENT = "absent"
     UNCHANGED = "unchanged"
@@ -57,9 +56,9 @@ class Precondition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write, ready to be sent. `content` None deletes. `etag` is the version that must still be there when
-    `precondition` is UNCHANGED. `expires_at` is absolute, whatever the files said. `touch` says that content and mark are
-    already as given and only the lifetime changes, for stores that can do that alone."""
+    """One write, ready to be sent. `content` None deletes. `etag` is the version that must still exist if `precondition` is
+    UNCHANGED. `expires_at` is absolute, whatever the files say. `touch` says that only the lifetime changes while content and
+    mark stay, for stores that can write the lifetime alone."""
 
     identity: Identity
     precondition: Precondition
@@ -71,12 +70,12 @@ class Write:
 
     @property
     def is_sensitive(self) -> bool:
-        """True when this sends a sensitive value: then nothing of what the server answers is repeated."""
+        """True if this sends a sensitive value: then no message of the server is repeated."""
         return self.content is not None and self.mark is not None and self.mark.sensitive
 
 
 class WriteStatus(StrEnum):
-    """What the store says of one write."""
+    """The result of one write, as the store reports it."""
 
     DONE = "done"
     CONFLICT = "conflict"
@@ -87,8 +86,8 @@ class WriteStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """The store's answer to one write. `etag` is the new version after DONE (None after a delete or without versions);
-    `error` says why otherwise. REJECTED is final for this content; UNKNOWN must be read before it is repeated."""
+    """The store's result of one write. `etag` is the new version after DONE (None after a delete or without versions); `error`
+    says why otherwise. REJECTED is final for this content; UNKNOWN must be read before the write is repeated."""
 
     status: WriteStatus
     etag: str | None = None
@@ -97,12 +96,12 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class StoreContext:
-    """What a store is given of its surroundings.
+    """What a store can use of its environment.
 
-    `root` is the configuration's folder, which relative paths start from. `cache_dir` is a folder of the store's own inside
-    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, read again at each call.
-    `fence` is asked right before each call that writes; a `kvsync.http` client does that when it is given it. `limits` bounds
-    what an answer and a listing may cost; give them to the client (`ClientLimits.answers`) and to `kvsync.http.paging`.
+    `root` is the folder of the configuration, which relative paths start from. `cache_dir` is a folder for the store inside the
+    state directory, None if nothing may be kept. `resolve` turns a reference into the secret, read again at each call. `fence`
+    must be checked right before each request that writes; a `kvsync.http` client that has it does so. `limits` bounds responses
+    and listings; pass them to the client (`ClientLimits.answers`) and to `kvsync.http.paging`.
     """
 
     root: Path
@@ -118,16 +117,16 @@ class StoreContext:
 class Store(ABC):
     """One configured connection to a store. See the module's text for the contract.
 
-    `options` are the fields that this type has in the configuration besides the common ones. `capabilities` is a class
-    attribute; an instance may narrow it by what is configured.
+    `options` are the fields of this type in the configuration besides the common ones. `capabilities` is a class attribute; an
+    instance may narrow it according to its configuration.
     """
 
     options: ClassVar[tuple[Field, ...]] = ()
     capabilities: Capabilities
     traffic: Traffic
     overridden: frozenset[str] = frozenset()
-    """Which of `normalise`, `remote_key` and `audit` the class overrides; the others need not be called a hundred thousand
-    times. Set automatically."""
+    """Which of `normalise`, `remote_key` and `audit` the class overrides; the others are not called for each of thousands of
+    entries. Set automatically."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -138,21 +137,21 @@ class Store(ABC):
         self.config, self.context, self.traffic = config, context, Traffic()
 
     def normalise(self, content: Content) -> Content:
-        """The content as this store will give it back. Pure. The default drops nothing."""
+        """The content as this store will return it. Pure. The default drops nothing."""
         return content
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
-        """The name under which the store knows this entry. Pure. Raises ValueError when the identity has none."""
+        """The name under which the store knows this entry. Pure. Raises ValueError if the identity has none."""
         return identity.key
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
-        """What this store cannot hold of `entry`, beyond what `capabilities` already says. Pure, offline."""
+        """What this store cannot hold of `entry`, beyond what `capabilities` says. Pure, offline."""
         return ()
 
     def place(self, namespace: str) -> Place:
-        """What `namespace` is, as far as the configuration tells. Pure, offline. Two namespaces with equal containers and
-        scopes that meet are one place for certain. The default takes the type, the endpoint and all options but
-        credentials, and has no scope."""
+        """What `namespace` is, as far as the configuration says. Pure, offline. Two namespaces with equal containers and scopes
+        that overlap are certain to be one place. The default takes the type, the endpoint and all options except credentials,
+        and has no scope."""
         options = sorted((name, value) for name, value in self.config.options.items() if _is_plain(value))
         parts = [("endpoint", origin_of(self.config.endpoint))] if self.config.endpoint else []
         parts += [(name, str(value)) for name, value in options]
@@ -161,24 +160,24 @@ class Store(ABC):
 
     @abstractmethod
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`; `signer` tells which entries are settled. Returns None when `token`, taken from an
-        earlier snapshot of the same namespace and owner, still represents the present state; stores without tokens ignore
-        it. Raises StoreError."""
+        """Everything in `namespace`; `signer` says which entries are settled. Returns None if `token`, from an earlier snapshot
+        of the same namespace and owner, still represents the present state; stores without tokens ignore it. Raises
+        StoreError."""
 
     @abstractmethod
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries with their content, as fresh as the store can; absent ones are left out. Raises StoreError."""
+        """Entries with their content, as fresh as the store can provide; missing ones are left out. Raises StoreError."""
 
     @abstractmethod
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """Do up to `capabilities.batch` writes. Raises StoreError for the call as a whole."""
+        """Make up to `capabilities.batch` writes. Raises StoreError for the call as a whole."""
 
     @abstractmethod
     async def namespaces(self) -> Sequence[str]:
-        """The namespaces that exist, sorted, as far as the store can tell. Raises StoreError."""
+        """The existing namespaces, sorted, as far as the store can tell. Raises StoreError."""
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """What `doctor` says of this store: reached, credential, permission, quota, clock. Never raises StoreError."""
+        """What `doctor` reports about this store: connection, credential, permission, quota, clock. Never raises StoreError."""
         return ()
 
     async def aclose(self) -> None:
@@ -187,5 +186,5 @@ class Store(ABC):
 
 
 def _is_plain(value: object) -> bool:
-    """True for an option that says what the store is; a credential is only the way in."""
+    """True for an option that says which store it is; a credential only gives access."""
     return value is not None and not isinstance(value, Credential)

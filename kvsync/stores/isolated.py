@@ -23,56 +23,56 @@ _log = get_logger()
 
 
 class IsolatedStore(StoreWrapper):
-    """Passes everything on to the store it wraps. An exception that kvsync does not expect becomes a StoreError: a
-    shortage of the machine a TransientError, anything else an UnexpectedError, which is logged with its traceback."""
+    """Passes all calls to the wrapped store. An unexpected exception becomes a StoreError: a shortage of this machine a
+    TransientError, anything else an UnexpectedError, which is logged with its traceback."""
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("resolving", namespace):
             return await extensions.locate(self._inner, namespace, writing=writing)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("listing", namespace):
             return await self._inner.observe(namespace, signer, token)
 
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("reading all of", namespace):
             return await extensions.observe_deep(self._inner, namespace, signer)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("reading entries of", namespace):
             return await self._inner.read(namespace, identities)
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("writing to", namespace, writes=True):
             return await self._inner.write(namespace, writes)
 
     async def read_ledger(self, namespace: str) -> bytes | None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("reading the ledger of", namespace):
             return await self._keeper.read_ledger(namespace)
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("writing the ledger of", namespace, writes=True):
             await self._keeper.write_ledger(namespace, ledger)
 
     async def remove_ledger(self, namespace: str) -> None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("removing the ledger of", namespace, writes=True):
             await self._keeper.remove_ledger(namespace)
 
     async def namespaces(self) -> Sequence[str]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with self._isolated("listing the namespaces", ""):
             return await self._inner.namespaces()
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         try:
             with self._isolated("checking the store", ""):
                 return await self._inner.check()
@@ -81,7 +81,7 @@ class IsolatedStore(StoreWrapper):
 
     @property
     def _keeper(self) -> LedgerKeeping:
-        """The wrapped store, which is asked for its ledger only if it keeps one."""
+        """The wrapped store. Called only if it keeps the ledger."""
         return cast("LedgerKeeping", self._inner)
 
     @contextmanager

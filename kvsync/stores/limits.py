@@ -13,7 +13,7 @@ from kvsync.stores.base import Write
 
 
 def check_batch(where: str, writes: Sequence[Write], has: Capabilities) -> None:
-    """Raise BatchRefused for a call that is too long or too large, or names an entry twice. `where` is store/namespace."""
+    """Raise BatchRefused for a call that is too long or too large, or that names an entry twice. `where` is store/namespace."""
     if len(writes) > has.batch:
         raise BatchRefused(f"{where}: {len(writes)} writes in one call; the limit is {has.batch}")
     if len({write.identity for write in writes}) < len(writes):

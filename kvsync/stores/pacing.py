@@ -15,22 +15,22 @@ from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 
 SLICE = 0.25
-"""Seconds between two looks at `stop` while waiting, so that leaving never waits for a store's long Retry-After."""
+"""Seconds between two checks of `stop` while waiting, so that stopping never waits for a long Retry-After."""
 
 TICK = 0.001
-"""The shortest wait in seconds: less may not move a clock at all, and would be waited forever."""
+"""The shortest wait in seconds: less may not move a clock at all, and would never end."""
 
 DOWN_AFTER = 8
-"""Calls given up in a row, with no success between them, after which the store as a whole counts as down."""
+"""Failed calls in a row after which the whole store counts as down."""
 
 START = 2
-"""Calls in flight before anything is known of a store."""
+"""Calls in flight before anything is known about a store."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How stubborn to be with one call: at most `attempts` in `deadline` seconds, with waits of up to `base` seconds, doubled
-    each time, never over `cap` unless the store asks for more."""
+    """Retries of one call: at most `attempts` in `deadline` seconds, with waits of up to `base` seconds that double each time,
+    never above `cap` unless the store asks for more."""
 
     attempts: int = 8
     deadline: float = 120
@@ -39,14 +39,14 @@ class RetryPolicy:
 
 
 class Stopped(Exception):
-    """Someone asked to stop while a call waited for its next attempt."""
+    """kvsync was asked to stop while a call waited for its next attempt."""
 
 
 class Pace:
-    """The calls in flight towards one store: doubled every round until the store first throttles, then one more every round,
-    and halved whenever it throttles.
+    """Limits the calls in flight to one store. The limit doubles every round until the store first throttles, then grows by one
+    every round, and is halved whenever the store throttles.
 
-    Shared by everything that applies to the same store in one event loop.
+    All appliers of the same store in one event loop share it.
     """
 
     def __init__(self, most: int) -> None:
@@ -60,8 +60,8 @@ class Pace:
 
     @classmethod
     def of(cls, capabilities: Capabilities, concurrency: int | None = None) -> Pace:
-        """The pace for a store: calls that carry many writes go one at a time, calls of one up to `concurrency` together (by
-        default what the store declares)."""
+        """The pace for a store: calls that carry many writes are sent one at a time, calls of one write up to `concurrency`
+        together (by default what the store declares)."""
         return cls(1 if capabilities.batch > 1 else concurrency or capabilities.concurrency)
 
     @property
@@ -71,32 +71,32 @@ class Pace:
 
     @property
     def is_spent(self) -> bool:
-        """True after a call was given up and until one succeeds: no use in being stubborn with the next."""
+        """True after a call failed for good, until one succeeds: the next call is not retried."""
         return self._given_up > 0
 
     @property
     def is_down(self) -> bool:
-        """True when so many calls in a row were given up that the store counts as unreachable."""
+        """True if so many calls in a row failed that the store counts as unreachable."""
         return self._given_up >= DOWN_AFTER
 
     def succeeded(self) -> None:
-        """A call came back well."""
+        """Count a successful call."""
         self._given_up = 0
         self._limit = min(self.most, self._limit + (1 if self._is_starting else 1 / self._limit))
 
     def throttled(self, resume_at: float) -> None:
-        """A call was turned away; nobody sends again before `resume_at` (monotonic seconds)."""
+        """Count a throttled call; nothing is sent before `resume_at` (monotonic seconds)."""
         self._is_starting = False
         self._limit = max(1.0, self._limit / 2)
         self.resume_at = max(self.resume_at, resume_at)
 
     def gave_up(self) -> None:
-        """A call was repeated until its patience ended."""
+        """Count a call that failed after its last retry."""
         self._given_up += 1
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold one of the calls in flight; waits, first come first served, while there are as many as allowed."""
+        """Hold one of the calls in flight; waits in order while the limit is reached."""
         await self._enter()
         try:
             yield
@@ -125,7 +125,7 @@ class Pace:
 
 
 class RetryState:
-    """How much longer one call is worth repeating. A success renews it."""
+    """The retries of one call. A success renews them."""
 
     def __init__(self, retry: RetryPolicy, pace: Pace, clock: Clock, rng: Random, stop: Callable[[], bool]) -> None:
         self._retry, self._pace, self._clock, self._rng, self._stop = retry, pace, clock, rng, stop
@@ -134,12 +134,13 @@ class RetryState:
         self._began = 0.0
 
     def succeeded(self) -> None:
-        """The store answered."""
+        """Count a response of the store."""
         self._failures = 0
         self._pace.succeeded()
 
     async def wait(self, error: TransientError) -> None:
-        """Wait before the next attempt. Raises `error` when it is time to give up, Stopped when asked to stop meanwhile."""
+        """Wait before the next attempt. Raises `error` if there are no retries left, Stopped if asked to stop in the
+        meantime."""
         now = self._clock.monotonic()
         if self._failures == 0:
             self._began = now
@@ -153,13 +154,13 @@ class RetryState:
         await self._sleep(now + delay)
 
     async def hold(self) -> None:
-        """Wait while the store has told another call to, where it is worth it: a store that asks for a longer rest is asked
-        once, by whoever has a reason to. Raises Stopped."""
+        """Wait while the store has asked another call to wait, unless that is too long: a store that asks for a longer pause is
+        only called with a reason. Raises Stopped."""
         if self._pace.resume_at <= self._clock.monotonic() + self._retry.deadline:
             await self._sleep(self._pace.resume_at)
 
     def is_rest(self, error: TransientError) -> bool:
-        """True when the store asks for a rest that is longer than anyone waits for one call."""
+        """True if the store asks for a pause that is longer than any call is retried."""
         return (error.retry_after or 0) > self._retry.deadline
 
     async def _sleep(self, until: float) -> None:

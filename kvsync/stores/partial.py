@@ -1,4 +1,4 @@
-"""Reads in which some entries cannot be read: the others are read all the same."""
+"""Reads in which some entries cannot be read while the others can."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from kvsync.errors import PermanentError, TransientError
 from kvsync.model.entry import Actual, Identity
 
 MOST_UNREAD: Final = 16
-"""Entries of one read that may fail; with more of them, the read as a whole fails."""
+"""Entries of one read that may fail; if more fail, the whole read does."""
 
 _Result = TypeVar("_Result")
 
 
 class EntryUnreadable(TransientError):
-    """Something refuses that this one entry is read, and may let others pass."""
+    """A read of this one entry was refused; others may succeed."""
 
 
 class EntryDamaged(PermanentError):
@@ -31,14 +31,14 @@ class PartialRead(TransientError):
 
 
 class ReadFailures:
-    """Collects the errors of entries that cannot be read while others are."""
+    """Collects the errors of entries that cannot be read while others can."""
 
     def __init__(self) -> None:
         self._failed: dict[Identity, str] = {}
 
     async def note(self, identity: Identity, read: Awaitable[_Result]) -> _Result | None:
-        """Read one entry; None where that failed for a reason of its own. Raises every other StoreError, and this one after too
-        many."""
+        """Read one entry; None if that failed for a reason of this entry. Raises every other StoreError, and this one if too
+        many fail."""
         try:
             return await read
         except (EntryDamaged, EntryUnreadable) as error:
@@ -48,7 +48,7 @@ class ReadFailures:
         return None
 
     def check(self, found: Mapping[Identity, Actual]) -> Mapping[Identity, Actual]:
-        """What was found. Raises PartialRead where that is not all."""
+        """Return what was found. Raises PartialRead if some entries failed."""
         if self._failed:
             raise PartialRead(found, self._failed)
         return found

@@ -12,20 +12,20 @@ from kvsync.stores.wrapper import StoreWrapper
 
 
 class ReadOnlyStore(StoreWrapper):
-    """Refuses writes before anything is sent, and passes on everything else."""
+    """Refuses writes before anything is sent, and passes all other calls on."""
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """As the wrapped store does, but never to write."""
+        """Locate for reading only."""
         return await extensions.locate(self._inner, namespace)
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """Refuse. Raises PermanentError always."""
+        """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; nothing was written")
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """Refuse. Raises PermanentError always."""
+        """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; the ledger was not changed")
 
     async def remove_ledger(self, namespace: str) -> None:
-        """Refuse. Raises PermanentError always."""
+        """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; the ledger was not changed")

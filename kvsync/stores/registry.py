@@ -1,7 +1,7 @@
 """Registry of store types, and how a configured store is opened.
 
-A type joins with one line here, or, from another package, with an entry point in the group `kvsync.stores`. Nothing is
-imported before it is asked for.
+A type is added with one line here or, from another package, with an entry point in the group `kvsync.stores`. Types are
+imported on first use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUILTIN = {
     "sqlite": "kvsync.stores.sqlite:SqliteStore",
     "voximplant": "kvsync.stores.voximplant:VoximplantStore",
 }
-"""Type name -> where its class is."""
+"""Type name to the location of its class."""
 
 GROUP = "kvsync.stores"
 """The group of entry points by which other packages add types."""
@@ -43,7 +43,7 @@ def store_types() -> tuple[str, ...]:
 
 
 def store_class(type_name: str) -> type[Store]:
-    """The class of a store type. Raises UnknownStoreType, and PermanentError when an installed package is broken."""
+    """The class of a store type. Raises UnknownStoreType, and PermanentError if an installed package is broken."""
     if (place := BUILTIN.get(type_name)) is not None:
         module, _, name = place.partition(":")
         found: type[Store] = getattr(import_module(module), name)
@@ -60,22 +60,22 @@ def store_class(type_name: str) -> type[Store]:
 
 
 class InstalledStoreTypes:
-    """The store types that are built in or installed, as the configuration asks for them."""
+    """The built-in and installed store types, for reading the configuration."""
 
     def names(self) -> tuple[str, ...]:
         """All names, sorted."""
         return store_types()
 
     def options(self, name: str) -> tuple[Field, ...]:
-        """The fields that a type declares. Raises UnknownStoreType, and PermanentError when an installed package is broken."""
+        """The fields that a type declares. Raises UnknownStoreType, and PermanentError if an installed package is broken."""
         return store_class(name).options
 
 
 def open_store(config: StoreConfig, context: StoreContext) -> Store:
-    """Build the store that is configured, without I/O; a wrapper that refuses writes when the context is read-only.
+    """Build a configured store, without I/O; in a read-only context with a wrapper that refuses writes.
 
     Raises UnknownStoreType, PermanentError (a broken installed package) and ValueError (an option or key_format that the type
-    cannot work with).
+    does not support).
     """
     from kvsync.stores.read_only import ReadOnlyStore
 

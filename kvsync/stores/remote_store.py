@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class ApiClient(Protocol):
-    """What speaks to the service."""
+    """The remote side of a store."""
 
     async def aclose(self) -> None:
-        """Close the connections, and what else is open. Idempotent."""
+        """Close everything that is open. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)

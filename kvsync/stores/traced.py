@@ -17,55 +17,55 @@ from kvsync.tracing import span
 
 
 class TracedStore(StoreWrapper):
-    """Passes everything on to the store it wraps, with a span around each call."""
+    """Passes all calls to the wrapped store, with a span around each."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
         self._names = {"store": inner.config.name, "type": inner.config.type}
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.locate", **self._names, namespace=namespace):
             return await extensions.locate(self._inner, namespace, writing=writing)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.observe", **self._names, namespace=namespace):
             return await self._inner.observe(namespace, signer, token)
 
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.observe_deep", **self._names, namespace=namespace):
             return await extensions.observe_deep(self._inner, namespace, signer)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.read", **self._names, namespace=namespace, entries=len(identities)):
             return await self._inner.read(namespace, identities)
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.write", **self._names, namespace=namespace, entries=len(writes)) as note:
             results = await self._inner.write(namespace, writes)
             note(done=sum(result.status == "done" for result in results))
             return results
 
     async def read_ledger(self, namespace: str) -> bytes | None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.read_ledger", **self._names, namespace=namespace):
             return await self._keeper.read_ledger(namespace)
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.write_ledger", **self._names, namespace=namespace):
             await self._keeper.write_ledger(namespace, ledger)
 
     async def remove_ledger(self, namespace: str) -> None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         with span("store.remove_ledger", **self._names, namespace=namespace):
             await self._keeper.remove_ledger(namespace)
 
     @property
     def _keeper(self) -> LedgerKeeping:
-        """The wrapped store, which is asked for its ledger only if it keeps one."""
+        """The wrapped store. Called only if it keeps the ledger."""
         return cast("LedgerKeeping", self._inner)

@@ -1,5 +1,7 @@
-"""Worker thread for blocking calls. Calls of one turn of the event loop are sent to the thread together, because a switch
-between threads costs more than a small query.
+"""Worker thread for blocking calls.
+
+Calls of one turn of the event loop are sent to the thread together, because a switch between threads costs more than a small
+query.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class WorkerThread:
         return await future
 
     def close(self) -> None:
-        """Let the thread end once the calls that it was given are done."""
+        """End the thread after the calls that it was given."""
         self._pool.shutdown(wait=False)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:

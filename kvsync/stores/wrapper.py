@@ -14,7 +14,7 @@ from kvsync.stores.extensions import EXTENSIONS
 
 
 class StoreWrapper(Store):
-    """Passes everything on to the store it wraps.
+    """Passes all calls to the wrapped store.
 
     It has the extensions (`kvsync.stores.extensions`) of the wrapped store: their members become attributes of the wrapper,
     except those that its class defines.
@@ -35,39 +35,39 @@ class StoreWrapper(Store):
                 setattr(self, name, getattr(self._inner, name))
 
     def normalise(self, content: Content) -> Content:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return self._inner.normalise(content)
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return self._inner.remote_key(namespace, identity)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return self._inner.audit(namespace, entry)
 
     def place(self, namespace: str) -> Place:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return self._inner.place(namespace)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return await self._inner.observe(namespace, signer, token)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return await self._inner.read(namespace, identities)
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return await self._inner.write(namespace, writes)
 
     async def namespaces(self) -> Sequence[str]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return await self._inner.namespaces()
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """As the wrapped store does."""
+        """Call the wrapped store."""
         return await self._inner.check()
 
     async def aclose(self) -> None:

@@ -33,27 +33,27 @@ PAGE: Final = 1000
 """Keys, or stores, that one call lists."""
 
 KEY: Final = r"[a-zA-Z0-9!\-_.'()]+"
-"""What a key is made of."""
+"""The characters of a key."""
 
 LEDGER_KEY: Final = "kvsync.ledger.json"
-"""The record that holds the ledger. No entry may have its key, wherever the ledger is kept."""
+"""The record of the ledger. No entry may have its key, wherever the ledger is kept."""
 
 _VERSION: Final = "/v2"
 
 RECORDS, OTHERS = 200, 60
-"""Calls a second that the API takes for one store, unless its answers name another number."""
+"""Requests per second that the API accepts for one store, unless its responses say otherwise."""
 
 _SHARE: Final = 0.9
 _BURST: Final = 0.1
-"""Seconds' worth of calls that may go at once: with it and the share no second ever has more than the API takes."""
+"""Seconds' worth of requests that can be sent at once: with this and the share, no second has more than the API accepts."""
 
 _MOST: Final = 100_000
-"""A second; a number above counts something else than calls a second to one store."""
+"""Requests per second; a larger number must count something else."""
 
 _DIGITS: Final = len(str(_MOST))
 
 _INVALID_TOKEN: Final = frozenset({"token-not-valid", "invalid-token", "token-not-provided", "user-or-token-not-found"})
-"""What the API calls it, over time, when it is the token itself that is wrong."""
+"""What the API has called an invalid token over time."""
 
 _PAGE: Final = "Console > Settings > API & Integrations"
 
@@ -63,7 +63,7 @@ _NOT_FOUND: Final = re.compile(r"\bnot found\b", re.IGNORECASE)
 
 
 class Targets:
-    """Builds what goes on the request line. `root` is the path before `/v2`, most often empty."""
+    """Builds request targets. `root` is the path before `/v2`, usually empty."""
 
     def __init__(self, root: str) -> None:
         base = root_of(root) + _VERSION
@@ -71,15 +71,15 @@ class Targets:
         self.me = f"{base}/users/me"
 
     def stores(self, offset: int) -> str:
-        """The named stores, from the one with this number on."""
+        """The named stores, beginning with number `offset`."""
         return f"{self._stores}?offset={offset}&limit={PAGE}"
 
     def make(self, name: str) -> str:
-        """A store of this name, which is made unless it exists."""
+        """Create a store with this name unless it exists."""
         return f"{self._stores}?name={quote(name, safe='')}"
 
     def store(self, id_: str) -> str:
-        """One store, by id, `~name` or `username~name`. Raises ValueError for what would make it another path."""
+        """One store, by id, `~name` or `username~name`. Raises ValueError for an id that would change the path."""
         if id_ in UNUSABLE_KEYS:
             raise ValueError(f'the store "{id_}" cannot be part of a URL')
         return f"{self._stores}/{quote(id_, safe='~')}"
@@ -96,8 +96,8 @@ class Targets:
         return f"{self.store(id_)}/records" + (f"?prefix={quote(prefix, safe='')}" if prefix else "")
 
     def record(self, id_: str, key: str, *, raw: bool = False) -> str:
-        """One record; `raw` asks for its bytes as they are, which HTML does not come in otherwise. Raises ValueError for a key
-        that would make it another path: one that is `..` would name the store as a whole."""
+        """One record; `raw` requests its bytes unchanged, which matters for HTML. Raises ValueError for a key that would change
+        the path: `..` would name the whole store."""
         if key in UNUSABLE_KEYS:
             raise ValueError(f'the key "{key}" cannot be part of a URL')
         return f"{self.store(id_)}/records/{quote(key, safe='')}" + ("?attachment=1" if raw else "")
@@ -109,12 +109,12 @@ def looks_like_id(name: str) -> bool:
 
 
 def root_of(path: str) -> str:
-    """The path of an endpoint without the API's version, with which it may end."""
+    """The path of an endpoint without the API's version, which it may end with."""
     return path.rstrip("/").removesuffix(_VERSION)
 
 
 class Rate:
-    """Turns for the calls of one kind to one store."""
+    """The rate limit of one kind of requests to one store."""
 
     def __init__(self, most: int, clock: Clock) -> None:
         self.most = most
@@ -125,7 +125,7 @@ class Rate:
         await self._bucket.take()
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Take in what an answer says in `X-RateLimit-Limit`."""
+        """Adapt to a header `X-RateLimit-Limit`."""
         told = headers.get("x-ratelimit-limit", "")
         is_number = told.isascii() and told.isdecimal() and len(told) <= _DIGITS
         if not (is_number and 0 < int(told) <= _MOST) or int(told) == self.most:
@@ -135,10 +135,10 @@ class Rate:
 
 
 class ApiToken(BearerToken):
-    """Bears the token, and tells why it is refused."""
+    """API token, and the messages for its rejection."""
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
-        """Tell a token that is not valid from one that may not do this."""
+        """Distinguish an invalid token from one without the permission."""
         said = server_message(call, answer) or f"status {answer.status}"
         if answer.status == 401 or error_type(answer) in _INVALID_TOKEN:
             return ErrorText("credential", f"the API token is not valid ({said})", f"copy it again ({_PAGE})")
@@ -148,7 +148,7 @@ class ApiToken(BearerToken):
 
 
 def error_type(answer: Response) -> str:
-    """The name that the API gives an error; empty where the body is none."""
+    """The API's name of an error; empty for a body of another form."""
     error = answer.problem().get("error")
     found = error.get("type") if isinstance(error, dict) else None
     return found if isinstance(found, str) else ""

@@ -39,14 +39,14 @@ _BETWEEN: Final = "-"
 
 
 def sent_type(content: Content) -> str:
-    """The content type that a content is sent with."""
+    """The content type to send with a content."""
     if not content.content_type:
         return _TEXT if is_text(content.value) else _BYTES
     return _JSON_UTF8 if content.content_type == JSON else content.content_type
 
 
 def kept_type(value: bytes, content_type: str | None) -> str | None:
-    """The content type of a value as kvsync has it, from any spelling."""
+    """The content type of a value in kvsync's form, from any spelling."""
     spelled = _spelled(content_type or "")
     if spelled in ("", _TEXT if is_text(value) else _BYTES):
         return None
@@ -54,13 +54,14 @@ def kept_type(value: bytes, content_type: str | None) -> str | None:
 
 
 def _spelled(content_type: str) -> str:
-    """One spelling: `Text/HTML;Charset="UTF8"` is `text/html; charset=utf-8`. Parameters whose case may matter keep it."""
+    """The canonical spelling: `Text/HTML;Charset="UTF8"` is `text/html; charset=utf-8`. Parameters whose case may matter keep
+    it."""
     essence, *parameters = (part.strip() for part in _parts(content_type))
     return "; ".join([essence.lower(), *(_parameter(part) for part in parameters if part)])
 
 
 def _parts(content_type: str) -> Iterator[str]:
-    """What the semicolons separate that are not inside quotes. Takes each character once, however many quotes there are."""
+    """Yield the parts between semicolons that are not inside quotes, in linear time."""
     pieces, part = content_type.split('"'), ""
     last = len(pieces) - 1
     for index, piece in enumerate(pieces):
@@ -87,12 +88,12 @@ def listed(size: int) -> str:
 
 
 def archived(digest: bytes) -> str:
-    """The etag of a record of which only the value is known, by what `hasher` came to."""
+    """The etag of a record of which only the value is known, from the digest of `hasher`."""
     return f"-{digest.hex()}-"
 
 
 def whole(size: int, value: bytes, content_type: str | None) -> str:
-    """The etag of a record that was read or written. `size` is what it takes in the store."""
+    """The etag of a record that was read or written. `size` is its size in the store."""
     digest = hasher()
     digest.update(value)
     kind = blake2b((content_type or "").encode(), digest_size=_TYPE)
@@ -100,18 +101,18 @@ def whole(size: int, value: bytes, content_type: str | None) -> str:
 
 
 def hasher() -> blake2b:
-    """Takes in a value, piece by piece."""
+    """A digest of a value, for chunks."""
     return blake2b(digest_size=_VALUE)
 
 
 def as_listed(etag: str) -> str:
-    """What a listing tells of a version."""
+    """The part of a version that a listing shows."""
     size, found, _ = etag.partition(_BETWEEN)
     return f"{size}--" if found else etag
 
 
 def may_be(seen: str, known: str) -> bool:
-    """True when what two etags both tell is the same, and there is anything that both tell."""
+    """True if all parts that both etags have are equal, and they have any in common."""
     parts, others = seen.split(_BETWEEN), known.split(_BETWEEN)
     if len(parts) != len(others):
         return seen == known

@@ -11,17 +11,17 @@ from kvsync.model.health import DoctorCheck
 from kvsync.stores.apify.remote import Remote
 
 _MOST_SKEW: Final = 30.0
-"""Seconds; kvsync itself ends lifetimes, by this machine's clock."""
+"""Seconds; kvsync deletes expired entries by this machine's clock."""
 
 
 class Doctor:
-    """Examines one connection. `username` is whose stores are meant, None for the token's own."""
+    """Examines one connection. `username` is the configured owner of the stores, None for the token's user."""
 
     def __init__(self, remote: Remote, username: str | None) -> None:
         self._remote, self._username = remote, username
 
     async def examine(self) -> list[DoctorCheck]:
-        """Ask whose the token is, which stores there are, and what is shown of one of them: nothing is written."""
+        """Read the user of the token, the list of stores, and one of them: nothing is written."""
         call = Request("GET", self._remote.targets.me, "looking up the user of the token", is_json=True)
         try:
             answer = await self._remote.client.send(call)
@@ -49,7 +49,7 @@ class Doctor:
         return [reading, DoctorCheck("username", False, detail, "correct username, or remove it")]
 
     async def _writing(self, name: str) -> DoctorCheck:
-        """The API shows a store's secret to those who may write to it."""
+        """The API shows a store's secret only to those who may write to it."""
         try:
             is_permitted = await self._remote.namespaces.is_writable(name)
         except StoreError as error:

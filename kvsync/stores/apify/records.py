@@ -16,22 +16,22 @@ from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.partial import EntryDamaged
 
 MOST: Final = 256 * 1024 * 1024
-"""Bytes that a compressed record may come to."""
+"""The size limit of a decompressed record in bytes."""
 
 _REFUSALS: Final = frozenset({400, 413, 415})
 _HEADERS: Final = {"Accept-Encoding": "gzip, deflate"}
-"""A record that another program sent compressed comes as it is stored: then its listed size is known too."""
+"""A record that another program sent compressed is returned as it is stored, so that its listed size is comparable."""
 
 
 class StoredRecord(NamedTuple):
-    """A record as it was read: `size` is what it takes in the store, in bytes."""
+    """A record as it was read. `size` is its size in the store, in bytes."""
 
     content: Content
     size: int
 
 
 async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> StoredRecord | None:
-    """A record, None when there is none. Raises StoreError."""
+    """Read a record, None if there is none. Raises StoreError."""
     target, what = remote.targets.record(store.id, key, raw=True), f"reading {namespace}/{key}"
     call = Request("GET", target, what, _HEADERS, expects=MOVED | {200, 404}, limiter=store.records)
     answer = await remote.namespaces.ask(namespace, call)
@@ -81,15 +81,15 @@ async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Re
 
 
 def _is_told(answer: Response) -> bool:
-    """True for what the API answers: an object, or nothing where a delete or a new record leaves nothing to say. What is too
-    large may be refused by the servers before it."""
+    """True for a response of the API: an object, or an empty body after a delete or the creation of a record. The servers in
+    front of it may refuse a body that is too large."""
     if answer.status == 204 or not answer.body:
         return answer.status in (201, 204, 413) and not answer.body
     return answer.status == 413 or bool(answer.problem()) or answer.body.strip() == b"{}"
 
 
 def _refused(call: Request, answer: Response) -> WriteResult:
-    """The API does not take this record: its size, its content type, or what a schema of the store asks of it."""
+    """The result for a record that the API rejects: because of its size, its content type, or a schema of the store."""
     return WriteResult(
         WriteStatus.REJECTED, error=f"the API rejected it: {server_message(call, answer) or f'status {answer.status}'}"
     )
@@ -110,7 +110,7 @@ def _decoded(where: str, what: str, answer: Response) -> bytes:
 
 
 def _inflated(body: bytes) -> bytes:
-    """From gzip or zlib, or from bare deflate, which some programs send under the same name. Raises zlib.error, EOFError."""
+    """Decompress gzip, zlib, or bare deflate, which some programs send under the same name. Raises zlib.error, EOFError."""
     is_wrapped = body[:2] == b"\x1f\x8b" or (len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0)
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 32 if is_wrapped else -zlib.MAX_WBITS)
     value = inflater.decompress(body, MOST)

@@ -75,14 +75,15 @@ class ApifyStore(RemoteStore["Remote"]):
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
 
     def normalise(self, content: Content) -> Content:
-        """With the content type in one spelling, and without one that only says text or bytes; no tags and no metadata."""
+        """The content with the canonical content type, without one that only says text or bytes, and without tags and
+        metadata."""
         value, kind, tags, metadata = content
         if kind in (None, JSON) and not tags and metadata is None:
             return content
         return Content(value, kept_type(value, kind))
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
-        """A key that kvsync needs itself, and a content type that no header can hold."""
+        """The key of the ledger, and a content type that no header can hold."""
         problems = []
         if self._is_reserved(namespace, entry.identity):
             problems.append(f'"{LEDGER_KEY}" is reserved for the ledger of kvsync; use another key')
@@ -92,7 +93,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return problems
 
     def may_be_version(self, seen: str, known: str) -> bool:
-        """True when what a listing or a ZIP tells of a record is the same as of the version that is known."""
+        """True if what a listing or a ZIP shows of a record is the same as in the known version."""
         return may_be(seen, known)
 
     def redacted_etag(self, etag: str) -> str:
@@ -100,7 +101,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return as_listed(etag)
 
     def is_namespace_id(self, namespace: str) -> bool:
-        """True for 17 letters and digits, as an id has, and for `user~name`, which may be of another user."""
+        """True for 17 letters and digits, as in an id, and for `user~name`, which may belong to another user."""
         return looks_like_id(namespace) or "~" in namespace
 
     def place(self, namespace: str) -> Place:
@@ -121,7 +122,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return self._place(namespace, *endpoint, *user, ("store", found.id), detail=found.title)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is reported as incomplete."""
+        """Everything in `namespace`, without values. A listing that breaks off or contradicts itself is incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
             return Snapshot(Target(self.config.name, namespace), {}, {})
@@ -130,13 +131,13 @@ class ApifyStore(RemoteStore["Remote"]):
         return None if stands_for is not None and stands_for == token else self._snapshot(namespace, view)
 
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
-        """The same from a ZIP of all records, in one request; None when there is anything doubtful about it."""
+        """The same from a ZIP of all records, in one request; None if there is any doubt about it."""
         viewer = await self._viewer(namespace)
         view = await viewer.archived() if viewer is not None else None
         return None if view is None else self._snapshot(namespace, view)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries with their values, a call each. What no key can be is not there."""
+        """These entries with their values, with a request for each. Names that no key can have are left out."""
         remote = self._client()
         named = {identity: name for identity in identities if (name := self._name(namespace, identity)) is not None}
         store = await remote.namespaces.find(namespace) if named else None
@@ -201,7 +202,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return await Doctor(remote, self.config.options.get("username")).examine()
 
     async def _viewer(self, namespace: str) -> SnapshotReader | None:
-        """Looks at a namespace as a whole; None for one that is still to be made."""
+        """The reader of a namespace as a whole; None if the namespace can still be created."""
         from kvsync.stores.apify.listing import SnapshotReader
 
         remote = self._client()
@@ -211,7 +212,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return SnapshotReader(remote, namespace, store, self._keys.prefix(namespace), keeps_ledger=self.keeps_ledger)
 
     def _snapshot(self, namespace: str, view: View) -> Snapshot:
-        """What was seen; keys of another format are left out."""
+        """The entries of a view; keys of another format are left out."""
         entries = {}
         for key, etag in view.etags.items():
             identity = Identity(key) if self._keys.is_plain else self._keys.decode(namespace, key)
@@ -234,7 +235,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return Actual(identity, etag, fingerprint(content), content, len(content.value))
 
     def _checked(self, namespace: str, identity: Identity, content: Content | None = None) -> str:
-        """The same, without the key that kvsync needs itself."""
+        """The remote key of an entry, which must not be that of the ledger."""
         name = super()._checked(namespace, identity, content)
         if name == LEDGER_KEY:
             raise ValueError(f'"{LEDGER_KEY}" is reserved for the ledger of kvsync')

@@ -22,22 +22,22 @@ _VERSION: Final = f"api-version={API_VERSION}"
 _LINK: Final = re.compile(r"<([^<>]*+)>\s*+;([^<,]*+)")
 _IS_NEXT: Final = re.compile(r'\brel="?next"?', re.IGNORECASE)
 _TARGET: Final = re.compile(r"/[!-~]*")
-"""What may go on the request line: a path and a query in visible ASCII characters."""
+"""Characters of a request target: a path and a query in visible ASCII characters."""
 
 _RESERVED: Final = re.compile(r"([*,\\])")
 
 MOST_CHARACTERS: Final = 256
-"""Of a key, a label, the name or the value of a tag."""
+"""Limit of a key, a label, the name or the value of a tag."""
 
 MOST_BYTES: Final = 10 * 1024
-"""Of an entry with all its attributes, kvsync's mark among them."""
+"""Limit of an entry with all its attributes, including kvsync's mark."""
 
 KEY_PATTERN: Final = r"[^%\x00-\x1f\x7f-\x9f]+"
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _ANSWERS: Final = frozenset({200, 204, 400, 409, 412, 413, 414, 422, 431})
-"""Statuses that speak of the one entry."""
+"""Statuses that are about the one entry."""
 
 _EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
 _MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
@@ -48,7 +48,7 @@ Slot = tuple[str, str | None]
 
 
 class Tier(StrEnum):
-    """What is paid for."""
+    """The service tiers."""
 
     FREE = "free"
     DEVELOPER = "developer"
@@ -57,7 +57,7 @@ class Tier(StrEnum):
 
 
 class Rates(NamedTuple):
-    """Calls a second; None where the service promises nothing, and kvsync goes by its answers alone."""
+    """Requests per second; None if the service promises nothing, and kvsync adapts to its responses."""
 
     reads: float | None = None
     writes: float | None = None
@@ -107,24 +107,24 @@ def _text_problems(what: str, text: str, limit: int | None = MOST_CHARACTERS) ->
 
 
 def entry_target(key: str, label: str | None) -> str:
-    """Path and query of one entry. The label that is none is left out, which means the same as naming it."""
+    """Path and query of one entry. Without a label, the parameter is left out, which has the same meaning."""
     target = f"/kv/{quote(key, safe='')}?{_VERSION}"
     return target if label is None else f"{target}&label={quote(label, safe='')}"
 
 
 def listing_target(prefix: str) -> str:
-    """Path and query of the first page of all entries, of any label, whose key begins with `prefix`."""
+    """Path and query of the first page of all entries, with any label, whose key begins with `prefix`."""
     return f"/kv?{_VERSION}&key={quote(f'{_escaped(prefix)}*', safe='')}"
 
 
 def keys_target() -> str:
-    """Path and query of the first page of all names of keys."""
+    """Path and query of the first page of all key names."""
     return f"/keys?{_VERSION}"
 
 
 def next_target(answer: Response, data: object) -> str | None:
-    """Path and query of the page after this one, exactly as the server gives them; None after the last. Raises ValueError for a
-    link that is not a path and query: appended to the endpoint, it could name another host or add lines to the request."""
+    """Path and query of the next page, exactly as the server returns them; None after the last. Raises ValueError for a link
+    that is not a path and query: appended to the endpoint, it could name another host or add lines to the request."""
     links = _LINK.findall(answer.headers.get("link", ""))
     found = next((address for address, parameters in links if _IS_NEXT.search(parameters)), None)
     link = found if found is not None else data.get("@nextLink") if isinstance(data, dict) else None
@@ -137,7 +137,7 @@ def next_target(answer: Response, data: object) -> str | None:
 
 
 def items_of(data: Any) -> list[Any]:
-    """The items of a page. Raises KeyError or TypeError for what is not one: an object in their place would look empty."""
+    """The items of a page. Raises KeyError or TypeError for another form: an object in their place would look empty."""
     items = data["items"]
     if not isinstance(items, list):
         raise TypeError("the items of a page must be a list")
@@ -160,7 +160,7 @@ def _escaped(text: str) -> str:
 
 
 def call_for(write: Write, key: str, label: str | None, home: str | None) -> Request:
-    """The request for one write. `home` is the namespace to be noted in the mark, None where the key tells it."""
+    """The request for one write. `home` is the namespace to record in the mark, None if the key tells it."""
     is_new = write.precondition is Precondition.ABSENT
     headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
     target = entry_target(key, label)
@@ -177,8 +177,8 @@ def call_for(write: Write, key: str, label: str | None, home: str | None) -> Req
 
 
 def result_of(where: str, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
-    """What one answer says of the write at `slot`. Raises PermanentError when it is about the endpoint instead, LostAnswer when
-    the API cannot have given it."""
+    """The result of the write at `slot`. Raises PermanentError if the response is about the endpoint, LostAnswer if the API
+    cannot have sent it."""
     problem = answer.problem()
     if answer.status in (200, 204):
         return _done(where, write, call, answer, slot)
@@ -198,7 +198,7 @@ def result_of(where: str, write: Write, call: Request, answer: Response, slot: S
 
 
 def _done(where: str, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
-    """The result of a write that the API confirms with the entry as it is, or was. A 204 says that there was none, which the
+    """The result of a write that the API confirms by returning the entry. A 204 says that there was no entry, which the
     condition of every write excludes."""
     item = answer.problem()
     etag = etag_of(answer) or item.get("etag")

@@ -44,7 +44,7 @@ SET_CLOCK: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ConnectionString:
-    """`Endpoint=…;Id=…;Secret=…`, read."""
+    """A connection string: `Endpoint=…;Id=…;Secret=…`."""
 
     endpoint: str
     id: str = field(repr=False)
@@ -52,7 +52,7 @@ class ConnectionString:
 
     @classmethod
     def parse(cls, text: str) -> ConnectionString:
-        """Raises ValueError, which repeats nothing of the text."""
+        """Parse a connection string. Raises ValueError, which repeats nothing of the text."""
         parts = {name.strip().lower(): value for name, _, value in (part.partition("=") for part in text.split(";"))}
         missing = [name for name in ("Endpoint", "Id", "Secret") if not parts.get(name.lower(), "").strip()]
         if missing:
@@ -78,7 +78,7 @@ class HmacKey:
         self._key = resolve()
 
     async def sign(self, call: Request, host: str) -> Mapping[str, str]:
-        """The headers of this very request, at this very moment."""
+        """The headers for this request at this moment."""
         date = formatdate(self._clock.now(), usegmt=True)
         digest = b64encode(sha256(call.body).digest()).decode() if call.body else _EMPTY
         text = f"{call.method}\n{call.target}\n{date};{host};{digest}"
@@ -90,12 +90,12 @@ class HmacKey:
         }
 
     async def renew(self) -> bool:
-        """Read the connection string again, for it may have been rotated. Raises AuthError."""
+        """Read the connection string again, because it may have been rotated. Raises AuthError."""
         before, self._key = self._key, self._resolve()
         return before != self._key
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
-        """Tell a wrong id, a wrong secret, a wrong clock and a lack of permission apart."""
+        """Distinguish a wrong id, a wrong secret, a wrong clock and a missing permission."""
         found = _DESCRIPTION.search(answer.headers.get("www-authenticate", ""))
         said = found.group(1) if found else "no reason given"
         if "disabled" in said:
@@ -131,7 +131,7 @@ def connect(
 
 
 def endpoint_of(config: StoreConfig, context: StoreContext) -> str:
-    """The address of the API, as configuration and credential give it now. Raises AuthError, PermanentError."""
+    """The present address of the API, from configuration and credential. Raises AuthError, PermanentError."""
     return config.endpoint or _endpoint(config, _connection_string(config, context))
 
 

@@ -17,19 +17,19 @@ from kvsync.util.clock import Clock
 
 _EVERYTHING: Final = range(100, 600)
 _MOST_SKEW: Final = 300.0
-"""Seconds; the service refuses beyond 900."""
+"""Seconds; the service refuses more than 900."""
 
 _CHECK_ENDPOINT: Final = "correct the endpoint; the overview page of the store shows it as Endpoint"
 
 
 class Doctor:
-    """Examines one connection. `send` sends a read and gives back every answer there is."""
+    """Examines one connection. `send` sends a read and returns every response."""
 
     def __init__(self, send: Callable[[Request], Awaitable[Response]], credentials: Credentials, clock: Clock) -> None:
         self._send, self._credentials, self._clock = send, credentials, clock
 
     async def examine(self) -> list[DoctorCheck]:
-        """Read something that is not there, then delete something that is not there on a condition that never holds."""
+        """Read a key that does not exist, then delete it on a condition that never holds."""
         name = f"kvsync-doctor-{secrets.token_hex(8)}"
         reading = Request(
             "GET", f"/keys?api-version={API_VERSION}&name={name}", "looking for a key", expects=_EVERYTHING
@@ -52,7 +52,7 @@ class Doctor:
         return [*findings, DoctorCheck("reading", True, "permitted"), await self._writing(name)]
 
     async def _writing(self, name: str) -> DoctorCheck:
-        """Nothing is written: the key does not exist, and the condition asks for a version of it."""
+        """Nothing is written: the key does not exist, and the condition requires a version of it."""
         headers = {"If-Match": quoted(None)}
         call = Request(
             "DELETE", entry_target(name, None), "checking write permission", headers, expects=_EVERYTHING, reads=True
@@ -79,7 +79,7 @@ class Doctor:
 
 
 def _is_from_app_configuration(answer: Response) -> bool:
-    """True when only App Configuration answers like this."""
+    """True for a response that only App Configuration sends."""
     if "sync-token" in answer.headers or "appconfig" in answer.headers.get("content-type", ""):
         return True
     challenge = answer.headers.get("www-authenticate", "")

@@ -26,7 +26,7 @@ from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text, ttl_
 from kvsync.stores.listed_entries import ListedEntries
 
 RESERVED: Final = "kvsync"
-"""The name of kvsync's own tag, and with a dot what all its other tags begin with."""
+"""The name of kvsync's tag, and with a dot the prefix of its other tags."""
 
 _OWNER, _FINGERPRINT, _SEAL, _TTL, _UNTIL, _FLAGS, _NAMESPACE = (
     RESERVED,
@@ -38,7 +38,7 @@ _OWNER, _FINGERPRINT, _SEAL, _TTL, _UNTIL, _FLAGS, _NAMESPACE = (
     "kvsync.ns",
 )
 _NOT_SETTLED: Final = frozenset({_TTL, _UNTIL, _FLAGS})
-"""Tags that say more of an entry than its fingerprint does."""
+"""Tags that say more about an entry than its fingerprint."""
 _LATEST: Final = 253402300799
 """The last second of the year 9999."""
 
@@ -46,7 +46,7 @@ Tags = Mapping[str, str]
 
 
 class Row(NamedTuple):
-    """One entry of a listing, under its remote key. `value` is None where it is not kept."""
+    """One entry of a listing, under its remote key. `value` is None if it is not cached."""
 
     key: str
     label: str | None
@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
 
 def row_of(item: Mapping[str, Any]) -> Row:
-    """An entry as a page has it. Raises KeyError, TypeError or AttributeError for what is not one."""
+    """An entry of a page. Raises KeyError, TypeError or AttributeError for another form."""
     value, content_type = item.get("value") or "", item.get("content_type") or None
     tags = {name: text or "" for name, text in (item.get("tags") or {}).items()}
     if not all(isinstance(text, str) for text in (item["key"], item["etag"], content_type or "", *tags.values())):
@@ -74,7 +74,7 @@ def row_of(item: Mapping[str, Any]) -> Row:
 
 
 def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
-    """A row as an entry. `namespace` is the one whose mark counts as it is, None where the key alone tells it."""
+    """A row as an entry. `namespace` is the one that its mark must name, None if the key tells it."""
     content = None
     if row.value is not None:
         content = Content(_encoded(row.value), row.content_type, user_tags(row.tags))
@@ -91,7 +91,7 @@ def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
 
 
 def is_plain(row: Row, owner: str, namespace: str | None) -> bool:
-    """True when there is nothing to know of a row but its fingerprint, if its mark is valid; see `Snapshot`."""
+    """True if the fingerprint says everything about a row, provided that its mark is valid; see `Snapshot`."""
     tags = row.tags
     if tags.get(_OWNER) != owner or row.locked or not tags.keys().isdisjoint(_NOT_SETTLED):
         return False
@@ -122,7 +122,7 @@ class Entries(ListedEntries):
 
 
 def may_be_kept(row: Row, owner: str) -> bool:
-    """True when the value may lie in a file of ours: it is ours, and not sensitive."""
+    """True if the value may be kept in a file: it is ours, and not sensitive."""
     return row.tags.get(_OWNER) == owner and "s" not in row.tags.get(_FLAGS, "")
 
 
@@ -132,12 +132,12 @@ def user_tags(tags: Tags) -> tuple[tuple[str, str], ...]:
 
 
 def is_reserved(name: str) -> bool:
-    """True for the names of tags that are kvsync's own."""
+    """True for the names of kvsync's tags."""
     return name == RESERVED or name.startswith(f"{RESERVED}.")
 
 
 def tags_for(content: Content, mark: Mark | None, expires_at: float | None, namespace: str | None) -> dict[str, str]:
-    """All tags of an entry: those of its content, our mark, and the moment it ends."""
+    """All tags of an entry: those of its content, our mark, and the moment at which it ends."""
     tags = dict(content.tags)
     if mark is not None:
         tags[_OWNER] = mark.owner
@@ -185,7 +185,7 @@ def _decoded(text: str | None) -> bytes:
 
 
 def _moment(text: str | None) -> float | None:
-    """A moment that someone may have edited by hand; None when it is none."""
+    """A moment that a person may have edited; None if it cannot be parsed."""
     if text is None:
         return None
     try:

@@ -82,7 +82,7 @@ class Listing:
         return pages
 
     def rows(self, scope: str, pages: Iterable[Page]) -> list[Row] | None:
-        """The rows of pages that `walk` gave; None when the cache has lost some of them."""
+        """The rows of pages from `walk`; None if the cache has lost some of them."""
         pages = list(pages)
         kept = self._cache.rows(scope) if any(page.rows is None for page in pages) else {}
         rows: list[Row] = []
@@ -105,7 +105,7 @@ class Listing:
 
 
 class _Prefetcher:
-    """Pages asked for before their turn, along the links of the last walk."""
+    """Requests pages ahead, along the links of the last walk."""
 
     def __init__(self, known: Mapping[str, Page], fetch: Callable[[str], Awaitable[Page]]) -> None:
         self._known, self._fetch = known, fetch
@@ -114,14 +114,14 @@ class _Prefetcher:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[_Prefetcher]:
-        """Leaves nothing running behind."""
+        """The context of a walk; it ends all requests."""
         try:
             yield self
         finally:
             await self._drop()
 
     async def get(self, target: str) -> Page:
-        """The page at `target`, whose turn it is."""
+        """The next page, at `target`."""
         if self._asked and self._asked[0][0] != target:
             await self._drop()
         self._ask(target)
@@ -150,7 +150,7 @@ class _Prefetcher:
 
 
 def token_of(endpoint: str, first: str, pages: Iterable[Page]) -> str:
-    """What represents the state that these pages show."""
+    """A digest of the state that these pages show."""
     lines = [endpoint, first, *(page.etag for page in pages)]
     return sha256("\n".join(lines).encode()).hexdigest()[:32]
 
@@ -163,7 +163,7 @@ class PageCache:
         self._file, self._owner = CacheFile(folder and folder / "pages.db", _TABLES, _FORMAT), owner
 
     def chain(self, scope: str) -> dict[str, Page]:
-        """All pages known of a listing, without their rows, by target."""
+        """All cached pages of a listing, without their rows, by target."""
 
         def work(connection: sqlite3.Connection) -> dict[str, Page]:
             found = connection.execute("SELECT target, etag, next FROM page WHERE scope = ?", (scope,))
@@ -172,7 +172,7 @@ class PageCache:
         return self._file.read(work, {})
 
     def rows(self, scope: str) -> dict[str, tuple[Row, ...]]:
-        """The rows of all pages known of a listing, by target."""
+        """The rows of all cached pages of a listing, by target."""
 
         def work(connection: sqlite3.Connection) -> dict[str, tuple[Row, ...]]:
             found = connection.execute("SELECT target, rows FROM page WHERE scope = ?", (scope,))
@@ -181,7 +181,7 @@ class PageCache:
         return self._file.read(work, {})
 
     def keep(self, scope: str, pages: Iterable[Page]) -> None:
-        """Remember what a listing brought, and forget the pages that are not part of it."""
+        """Cache the pages of a listing, and drop pages that are no longer part of it."""
         walked = list(pages)
         fresh = [
             (scope, page.target, page.etag, page.next, _dumped(page.rows, self._owner))
@@ -198,12 +198,12 @@ class PageCache:
         self._file.write(work)
 
     def tokens(self, endpoint: str) -> list[Token]:
-        """The Sync-Tokens that an earlier process was given."""
+        """The Sync-Tokens of an earlier process."""
         query = "SELECT id, value, number FROM token WHERE endpoint = ?"
         return self._file.read(lambda connection: connection.execute(query, (endpoint,)).fetchall(), [])
 
     def keep_tokens(self, endpoint: str, tokens: Iterable[Token]) -> None:
-        """Remember Sync-Tokens for the next process."""
+        """Keep Sync-Tokens for the next process."""
         rows = [(endpoint, *token) for token in tokens]
         query = "INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?)"
         self._file.write(lambda connection: connection.executemany(query, rows))

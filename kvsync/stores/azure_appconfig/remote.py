@@ -32,7 +32,7 @@ from kvsync.stores.remote_store import Connection
 from kvsync.util.concurrency import gather_or_cancel
 
 _DIGITS: Final = 19
-"""Of a number that fits into 64 bits."""
+"""Digits of a number that fits into 64 bits."""
 
 
 class Remote:
@@ -53,7 +53,7 @@ class Remote:
         self._listing = Listing(connection, self.send, self._cache)
 
     async def send(self, call: Request) -> Response:
-        """Send a call; what was written before it is seen by it. Raises StoreError."""
+        """Send a request; a read sees everything that was written before. Raises StoreError."""
         if header := self._tokens.header():
             call = replace(call, headers={**call.headers, "Sync-Token": header})
         answer = await self._client.send(call)
@@ -61,7 +61,7 @@ class Remote:
         return answer
 
     async def pages(self, prefix: str, *, fresh: bool = False) -> tuple[list[Page], str]:
-        """The pages of all entries whose key begins with `prefix`, and what represents their state. Raises StoreError."""
+        """The pages of all entries whose key begins with `prefix`, and a token for their state. Raises StoreError."""
         first = listing_target(prefix)
         what = f"listing {prefix}*"
         pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)
@@ -69,7 +69,7 @@ class Remote:
         return pages, token_of(self._client.origin, first, pages)
 
     async def rows(self, prefix: str, pages: Sequence[Page]) -> list[Row]:
-        """The entries on pages that `pages` gave. Raises StoreError."""
+        """The entries on pages from `pages`. Raises StoreError."""
         scope = self._scope(listing_target(prefix))
         rows = self._listing.rows(scope, pages)
         if rows is None:  # the cache was lost between two looks
@@ -77,7 +77,7 @@ class Remote:
         return rows or []
 
     async def look_up(self, prefix: str, slots: Mapping[Slot, Identity], failures: ReadFailures) -> list[Row]:
-        """These entries, with their values, in as few requests as it takes; absent ones are left out, and `failures` takes what
+        """Entries with their values, in as few requests as possible; missing ones are left out, and `failures` collects what
         cannot be read. Raises StoreError."""
         if len(slots) > 1 and len(slots) > (len(self._cache.chain(self._scope(listing_target(prefix)))) or 100):
             pages, _ = await self.pages(prefix, fresh=True)
@@ -99,7 +99,7 @@ class Remote:
         return [name async for page in walk(keys_target(), fetch, limit) for name in page.content]
 
     async def examine(self) -> list[DoctorCheck]:
-        """What `doctor` says of this connection."""
+        """The checks of `doctor` on this connection."""
         return await Doctor(self._client.send, self._credentials, self._connection.clock).examine()
 
     async def aclose(self) -> None:
@@ -123,7 +123,7 @@ class Remote:
 
 
 def _error_mapper(call: Request, answer: Response) -> StoreError | None:
-    """A full store throttles as well, but waiting does not help it."""
+    """A full store throttles as well, but waiting does not help."""
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
         return BatchRefused(f"the store is full ({server_message(call, answer)}); delete entries, or upgrade the tier")
     return None
@@ -136,7 +136,7 @@ class SyncTokens:
         self._tokens: dict[str, tuple[str, int]] = {}
 
     def learn(self, header: str | None) -> None:
-        """Take in what an answer carries: `id=value;sn=number`, several divided by commas. What is malformed is ignored."""
+        """Add the tokens of a header: `id=value;sn=number`, separated by commas. Malformed ones are ignored."""
         for part in (header or "").split(","):
             token, _, number = part.partition(";")
             name, equals, value = token.strip().partition("=")
@@ -145,15 +145,15 @@ class SyncTokens:
                 self.put(name, value, int(digits))
 
     def put(self, name: str, value: str, number: int) -> None:
-        """Take in one token, unless a newer one is known."""
+        """Add one token, unless a newer one is known."""
         known = self._tokens.get(name)
         if known is None or number > known[1]:
             self._tokens[name] = (value, number)
 
     def header(self) -> str:
-        """What a request carries; empty when nothing is known."""
+        """The header of a request; empty without tokens."""
         return ",".join(f"{name}={value}" for name, (value, _) in self._tokens.items())
 
     def rows(self) -> Iterable[tuple[str, str, int]]:
-        """All tokens, to be kept."""
+        """All tokens, for the cache."""
         return [(name, value, number) for name, (value, number) in self._tokens.items()]

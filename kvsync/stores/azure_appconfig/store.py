@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class AzureAppConfigStore(RemoteStore["Remote"]):
-    """Entries in one App Configuration store; a namespace is what the keys begin with."""
+    """Entries in one App Configuration store; a namespace is a prefix of keys."""
 
     options = (
         Field("connection_string", credential(), help="Endpoint, id and secret of an access key."),
@@ -77,7 +77,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         self._located: dict[str, Remote] = {}
 
     def normalise(self, content: Content) -> Content:
-        """Without metadata, and with no content type where it is empty."""
+        """The content without metadata, and without an empty content type."""
         return content._replace(content_type=content.content_type or None, metadata=None)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
@@ -96,7 +96,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
-        """The host of the endpoint. One that only the connection string names is not known offline."""
+        """The host of the endpoint. If only the connection string names it, it is not known offline."""
         if self.config.endpoint is not None:
             return self._place(namespace, self.config.endpoint)
         source = (("connection string", describe(self.config.options["connection_string"])),)
@@ -104,12 +104,12 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """The host that configuration and connection string name now. Calls for `namespace` go there until it is located again,
-        even if the connection string changes in between."""
+        even if the connection string changes in the meantime."""
         self._located[namespace] = remote = self._current()
         return self._place(namespace, remote.endpoint)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, of all labels; pages that did not change are not sent again."""
+        """Everything in `namespace`, with all labels; unchanged pages are not transferred again."""
         remote, prefix = self._remote_of(namespace), self._keys.prefix(namespace)
         pages, state = await remote.pages(prefix)
         if token == state:
@@ -119,7 +119,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return Snapshot(Target(self.config.name, namespace), entries, entries.settled, token=state)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries with their values: one by one, or page by page where that takes fewer requests."""
+        """These entries with their values: one by one, or page by page if that takes fewer requests."""
         slots, failures = {self._slot(namespace, identity): identity for identity in identities}, ReadFailures()
         rows = await self._remote_of(namespace).look_up(self._keys.prefix(namespace), slots, failures)
         found = self._identified(namespace, rows)
@@ -131,7 +131,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return [await self._write(namespace, write) for write in writes]
 
     async def namespaces(self) -> Sequence[str]:
-        """What the keys begin with, as far as the key format tells."""
+        """The namespaces of all keys, as far as the key format tells them."""
         names = {self._keys.namespace_of(key) for key in await self._client().keys()}
         return sorted(name for name in names if name is not None)
 
@@ -169,7 +169,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return result_of(f"store {self.config.name}", write, call, answer, (key, label))
 
     def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
-        """Raise ValueError for what the service would refuse."""
+        """Raise ValueError for an entry that the service would refuse."""
         check_entry(key, write.content, self.capabilities)
         if write.content is None:
             return
@@ -189,7 +189,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return self._keys.encode(namespace, identity), label
 
     def _place(self, namespace: str, endpoint: str) -> Place:
-        """A place is a host, whether it is reached encrypted or not. A namespace that keys do not hold is noted in marks."""
+        """A place is a host, with or without encryption. If keys do not contain the namespace, marks do."""
         scope = self._keys.scope(namespace)
         if not self._keys.holds_namespace:
             scope = scope._replace(namespace=namespace)
@@ -197,7 +197,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return Place(self.config.type, (("host", host),), scope)
 
     def _current(self) -> Remote:
-        """The connection to the host that is named now. Earlier ones stay open for the passes that began with them."""
+        """The connection to the present host. Earlier ones stay open for the passes that began with them."""
         from kvsync.stores.azure_appconfig.auth import endpoint_of
 
         endpoint = endpoint_of(self.config, self.context)
@@ -208,7 +208,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return remote
 
     def _remote_of(self, namespace: str) -> Remote:
-        """The connection to where `namespace` was located last."""
+        """The connection to the host where `namespace` was located last."""
         return self._located.get(namespace) or self._client()
 
     def _connect(self, connection: Connection) -> Remote:
@@ -222,7 +222,7 @@ def _too_large(size: int) -> str:
 
 
 def check_options(config: StoreConfig) -> None:
-    """Raise ValueError for options that do not go together."""
+    """Raise ValueError for options that cannot be combined."""
     options = config.options
     named = [name for name in ("client_id", "tenant_id", "client_secret") if options.get(name)]
     if options.get("connection_string"):

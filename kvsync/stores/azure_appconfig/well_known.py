@@ -15,7 +15,7 @@ from typing import Any, Final
 from kvsync.util.json_schema import mismatches, validator_of
 
 FLAG_PREFIX: Final = ".appconfig.featureflag/"
-"""What the keys of feature flags begin with."""
+"""The prefix of the keys of feature flags."""
 
 FLAG_TYPE: Final = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
 REFERENCE_TYPE: Final = "application/vnd.microsoft.appconfig.keyvaultref+json;charset=utf-8"

@@ -43,24 +43,24 @@ _NO_ROUTE: Final = frozenset({7000, 7003})
 _THROTTLED: Final = 971
 _REFUSALS: Final = frozenset({400, 413, 414})
 _IS_VALUE: Final = re.compile(r"/(?:values|metadata)/[^/]+$")
-"""Calls about one entry."""
+"""Path of a request about one entry."""
 
 _SMALL: Final = 4096
-"""Bytes; a failure is never longer, so that no page of a listing is decoded twice."""
+"""Bytes; failures are never longer, so pages of a listing are not decoded twice."""
 
 _TOKENS: Final = "My Profile > API Tokens"
 _PERMISSION: Final = f'give the token the account permission "Workers KV Storage: Edit" ({_TOKENS}), and this account'
 
 
 class Targets:
-    """Builds what goes on the request line. `root` is the path of the API, such as `/client/v4`."""
+    """Builds request targets. `root` is the path of the API, such as `/client/v4`."""
 
     def __init__(self, root: str, account: str) -> None:
         self._namespaces = f"{root}/accounts/{quote(account, safe='')}/storage/kv/namespaces"
         self.token = f"{root}/user/tokens/verify"
 
     def namespaces(self, page: int | None = None) -> str:
-        """All namespaces, a page of them."""
+        """All namespaces, or one page of them."""
         query = "" if page is None else f"?page={page}&per_page={NAMESPACES_A_PAGE}&order=title"
         return self._namespaces + query
 
@@ -80,7 +80,7 @@ class Targets:
         return f"{self._of(namespace)}/bulk" + (f"/{verb}" if verb else "")
 
     def one(self, namespace: str, part: str, name: str) -> str:
-        """`values` or `metadata` of one entry. Raises ValueError for a name that would make it another path."""
+        """`values` or `metadata` of one entry. Raises ValueError for a name that would change the path."""
         if name in UNUSABLE_KEYS:
             raise ValueError(f'the key "{name}" cannot be part of a URL')
         return f"{self._of(namespace)}/{part}/{quote(name, safe='')}"

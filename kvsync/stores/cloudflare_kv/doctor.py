@@ -17,19 +17,19 @@ _NOBODYS: Final = "0" * 32
 """An id that no namespace has."""
 
 _MOST_SKEW: Final = 30.0
-"""Seconds; ends of lifetimes are absolute, and none may be nearer than 60."""
+"""Seconds; expirations are absolute, and must be at least 60 s ahead."""
 
 _VERIFIED: Final = range(100, 600)
 
 
 class Doctor:
-    """Examines one connection. `configured` are the namespaces that are named by id."""
+    """Examines one connection. `configured` are the namespaces that are configured by id."""
 
     def __init__(self, remote: Remote, configured: Mapping[str, str]) -> None:
         self._remote, self._configured = remote, configured
 
     async def examine(self) -> list[DoctorCheck]:
-        """List the namespaces, then ask to delete something from a namespace that does not exist: nothing is written."""
+        """List the namespaces, then try to delete from a namespace that does not exist: nothing is written."""
         call = Request("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
         try:
             answer = await self._remote.client.send(call)
@@ -46,7 +46,7 @@ class Doctor:
         return [*found, *self._namespaces(listed), *clock, self._quota()]
 
     async def _credential(self, refusal: AuthError) -> DoctorCheck:
-        """Whose fault a refusal is: the token's own, or what it may do in this account."""
+        """Whether the token itself is wrong, or its permissions in this account."""
         call = Request("GET", self._remote.targets.token, "verifying the token", expects=_VERIFIED, is_json=True)
         try:
             answer = await self._remote.client.send(call)

@@ -1,10 +1,10 @@
 """Lists names, expirations and metadata, a thousand per call, without values.
 
-    page ──> Listing: names, fingerprints and seals alone where a page holds nothing but plain marks ──> token
-                └── when something changed ──> Entries, their seals verified a page at a time
+    page ──> Listing: only names, fingerprints and seals if a page holds nothing but plain marks ──> token
+                └── if something changed ──> Entries, their seals verified a page at a time
 
-Nearly every entry is ours and settled. Of such a one nothing is made but what the token takes, until it turns out that
-something changed; and even then only its fingerprint is kept, and it becomes an entry when it is asked for.
+Nearly every entry is ours and settled. Only what the token needs is computed from such entries, until something changed; even
+then only their fingerprints are kept, and they become entries when they are asked for.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from kvsync.stores.listed_entries import ListedEntries
 from kvsync.util.gc_pause import gc_paused
 
 Item = Mapping[str, Any]
-"""An entry of a listing, as the API has it."""
+"""An entry of a listing, as the API returns it."""
 
 ToIdentity = Callable[[str], Identity | None]
-"""Gives the identity behind a name, None for names of another key format."""
+"""Returns the identity behind a name, None for a name of another key format."""
 
 _PLAIN: Final = ({2}, {1}, {3})
-"""Members of an entry, of its metadata and of our mark where there is nothing to know but fingerprint and seal."""
+"""Sizes of an entry, of its metadata and of our mark, if the mark has only owner, fingerprint and seal."""
 
 _DIGITS: Final = {2 * FINGERPRINT_SIZE}
 _SEAL: Final = {SEAL_CHARACTERS}
@@ -51,7 +51,7 @@ class Columns(NamedTuple):
 
 
 class Listing:
-    """The pages of one namespace, as they come in."""
+    """The pages of one namespace, as they arrive."""
 
     def __init__(self, signer: MarkSigner) -> None:
         self._signer = signer
@@ -63,7 +63,7 @@ class Listing:
         return sum(len(page.names) for page in self._plain) + len(self._others)
 
     def add(self, items: Sequence[Item]) -> None:
-        """Take in a page."""
+        """Add a page."""
         with gc_paused():
             columns = self._columns(items)
             if columns is None:
@@ -75,11 +75,11 @@ class Listing:
                 self._digest.update("".join(columns.prints + columns.seals).encode())
 
     def token(self) -> str:
-        """What identifies the state that was listed."""
+        """A digest of the listed state."""
         return self._digest.hexdigest()
 
     def entries(self, identity_of: ToIdentity | None) -> Entries:
-        """The entries. Without `identity_of` names are the keys themselves."""
+        """The entries. Without `identity_of`, names are keys."""
         entries = Entries(self._signer)
         with gc_paused():
             for columns in self._plain:
@@ -91,8 +91,8 @@ class Listing:
         return entries
 
     def _columns(self, items: Sequence[Item]) -> Columns | None:
-        """The columns of a page that holds nothing but our plain marks, found without a look at each entry; None for any other
-        page."""
+        """The columns of a page that holds nothing but our plain marks, found without a loop over its entries; None for any
+        other page."""
         try:
             metadata = list(map(_metadata_of, items))
             marks = list(map(_mark_of, metadata))
@@ -121,7 +121,7 @@ class Entries(ListedEntries):
         self.is_told = True
 
     def add_plain(self, columns: Columns, identity_of: ToIdentity | None) -> None:
-        """Take in a page of plain marks: those that verify are settled."""
+        """Add a page of plain marks: those that verify are settled."""
         identities, prints, seals = _of_format(columns, identity_of)
         fingerprints = list(map(bytes.fromhex, prints))
         if self._signer.plain_seal_texts(identities, fingerprints) == seals:
@@ -132,7 +132,7 @@ class Entries(ListedEntries):
             self._add(Actual(identity, fingerprint=fingerprint, mark=mark))
 
     def add(self, identity: Identity, item: Item) -> None:
-        """Take in any other entry."""
+        """Add any other entry."""
         parts = parts_of(item.get("metadata"))
         if parts.is_binary:
             self.binary.add(item["name"])
@@ -144,7 +144,7 @@ class Entries(ListedEntries):
         return Actual(identity, fingerprint=fingerprint, mark=mark)
 
     def _add(self, actual: Actual) -> None:
-        """Take in an entry. What its metadata say of the content counts for nothing if our mark was made for another entry."""
+        """Add an entry. What its metadata say about the content is ignored if our mark was made for another entry."""
         mark = actual.mark
         if mark is not None and mark.owner == self._signer.owner and not self._counts(actual.identity, mark):
             actual = replace(actual, fingerprint=None)
@@ -161,7 +161,7 @@ class Entries(ListedEntries):
 
 
 def _of_format(columns: Columns, identity_of: ToIdentity | None) -> tuple[list[Identity], list[str], list[str]]:
-    """The columns of a page with identities in place of the names, without names of another key format."""
+    """The columns of a page with identities in place of names, without names of another key format."""
     names, prints, seals = columns
     if identity_of is None:
         return list(map(_make_identity, zip(names, repeat(None), strict=False))), prints, seals

@@ -26,10 +26,10 @@ from kvsync.planning.audit import is_text
 from kvsync.planning.marks import seal_from_text, seal_to_text, ttl_from
 
 RESERVED: Final = "kvsync"
-"""The member that is kvsync's own."""
+"""The member that is reserved for kvsync."""
 
 MOST_BYTES: Final = 1024
-"""Of all metadata of an entry as JSON text."""
+"""The size limit of all metadata of an entry as JSON text."""
 
 
 _NOTHING: Final = (None, (), None)
@@ -39,8 +39,8 @@ _SHORT: Final = 64
 
 
 class MetadataParts(NamedTuple):
-    """Metadata taken apart: our mark, and what is content. `listed` is the fingerprint that a listing may trust, None where
-    only the value can tell."""
+    """Metadata taken apart: our mark, and the parts of the content. `listed` is the fingerprint that a listing can rely on,
+    None if only the value can tell."""
 
     mark: Mark | None
     content_type: str | None
@@ -51,7 +51,7 @@ class MetadataParts(NamedTuple):
 
 
 def parts_of(data: Any) -> MetadataParts:
-    """Metadata as the API gives it, taken apart. Never raises: what someone else made of our member is theirs."""
+    """Take apart metadata from the API. Never raises: a reserved member of another form counts as the user's."""
     ours = data.get(RESERVED) if isinstance(data, dict) else None
     if not isinstance(ours, dict):
         return MetadataParts(None, None, (), normal(data), None)
@@ -65,7 +65,7 @@ def parts_of(data: Any) -> MetadataParts:
 
 
 def metadata_for(content: Content, mark: Mark | None) -> Any:
-    """All metadata of an entry, None for none. Raises ValueError for what cannot stand next to our member."""
+    """All metadata of an entry, None for none. Raises ValueError for metadata that cannot contain our member."""
     data = json.loads(content.metadata) if content.metadata is not None else {}
     ours = _ours(content, mark)
     if not ours:
@@ -78,7 +78,8 @@ def metadata_for(content: Content, mark: Mark | None) -> Any:
 
 
 def check_size(content: Content, mark: Mark | None, data: Any) -> None:
-    """Raise ValueError, with the size, for metadata that is too long or no Unicode text; `data` is what `metadata_for` gave."""
+    """Raise ValueError, with the size, for metadata that is too long or not Unicode text; `data` is the result of
+    `metadata_for`."""
     owner = "" if mark is None else mark.owner
     if content[1:] == _NOTHING and len(owner) < _SHORT:
         return  # nothing but our mark, as most entries have
@@ -92,8 +93,8 @@ def check_size(content: Content, mark: Mark | None, data: Any) -> None:
 
 
 def normal(data: Any) -> str | None:
-    """The user's metadata in canonical text; none and an empty mapping are the same. Numbers that are whole are written so,
-    for whoever stores JSON makes no difference between 1.0 and 1."""
+    """The user's metadata in canonical text; none and an empty object are the same. Whole numbers are written as integers,
+    because JSON stores do not distinguish 1.0 from 1."""
     return None if data is None or data == {} else _canonical(data)
 
 

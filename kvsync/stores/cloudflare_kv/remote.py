@@ -59,7 +59,7 @@ class Remote:
     async def post(
         self, namespace: str, target: str, what: str, data: Any, expects: Sequence[int] = (200,)
     ) -> Response:
-        """Ask with a body, without changing anything. Raises StoreError."""
+        """Send a reading request with a body. Raises StoreError."""
         body = json.dumps(data, ensure_ascii=False).encode()
         call = Request("POST", target, what, _JSON, body, expects, reads=True, is_json=True)
         return await self.namespaces.ask(namespace, call)
@@ -137,7 +137,7 @@ class Namespaces(NamespaceResolver[Namespace]):
         return found
 
     async def find(self, name: str) -> Namespace | None:
-        """As the base class. A configured id that was never looked up is used as it is."""
+        """Find a namespace. A configured id that was never looked up is used as it is."""
         if name in self._configured and name not in self._resolved and name not in self._gone:
             return Namespace(self._configured[name], "")
         return await super().find(name)

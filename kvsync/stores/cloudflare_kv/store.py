@@ -78,7 +78,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         self._binary: dict[str, set[str]] = {}
 
     def normalise(self, content: Content) -> Content:
-        """Without an empty content type, and with metadata as JSON stores write it."""
+        """The content without an empty content type, and with metadata as JSON stores write it."""
         if content.content_type is None and content.metadata is None:
             return content
         metadata = None if content.metadata is None else normal(json.loads(content.metadata))
@@ -101,7 +101,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return _NAMESPACE_ID.fullmatch(namespace) is not None and namespace not in self._namespace_ids
 
     def place(self, namespace: str) -> Place:
-        """Account and namespace id; by its title where the configuration has no id for it."""
+        """Account and namespace id; the title if the configuration has no id for it."""
         id_ = self._namespace_ids.get(namespace)
         return self._place(namespace, ("title", namespace) if id_ is None else ("namespace", id_.lower()), "")
 
@@ -113,7 +113,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return self._place(namespace, ("namespace", found.id), found.title)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, without values. A listing that ends early is reported as incomplete."""
+        """Everything in `namespace`, without values. A listing that ends early is incomplete."""
         remote, target = self._client(), Target(self.config.name, namespace)
         listing, has_begun = Listing(signer), False
         found = await remote.namespaces.find(namespace)
@@ -130,7 +130,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return None if listing.token() == token else self._snapshot(target, listing, None)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries with their values. What no key can be is not there."""
+        """These entries with their values. Names that no key can have are left out."""
         from kvsync.stores.cloudflare_kv.values import Reader
 
         remote = self._client()
@@ -144,7 +144,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return failures.check({named[name]: _actual(named[name], held) for name, held in values.items()})
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """One call for what is put, and one for what is deleted."""
+        """One call for puts, and one for deletes."""
         from kvsync.stores.cloudflare_kv.values import pair_for
 
         check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
@@ -165,7 +165,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return [results[write.identity] for write in writes]
 
     async def namespaces(self) -> Sequence[str]:
-        """The titles of the account's namespaces, and for those that are configured by id, their names."""
+        """The titles of the account's namespaces, and the names of those that are configured by id."""
         return await self._client().namespaces.names()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
@@ -175,7 +175,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return await Doctor(remote, self._namespace_ids).examine()
 
     def quota_left(self) -> int | None:
-        """Of the calls that all who share the token may make in five minutes."""
+        """The requests that are left of the five-minute quota of the token's user."""
         return self._remote.quota.known_left if self._remote is not None else None
 
     @property
@@ -183,13 +183,13 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return self.config.options.get("namespace_ids") or {}
 
     def _place(self, namespace: str, container: tuple[str, str], title: str) -> Place:
-        """Ids of namespaces are random: whatever address and token lead to one, it is the same place."""
+        """A place. Ids of namespaces are random, so endpoint and token do not matter."""
         parts = (("account", self.config.options["account_id"].lower()), container)
         return Place(self.config.type, parts, self._keys.scope(namespace), is_resolved=bool(title), detail=title)
 
     def _snapshot(self, target: Target, listing: Listing, error: TransientError | None) -> Snapshot:
-        """What was listed, up to the error that ended it. Where others have entries, whose values a listing does not vouch for,
-        nothing represents the whole."""
+        """The listed entries, up to the error that ended the listing. If other programs have written entries, whose values a
+        listing does not represent, there is no token."""
         namespace = target.namespace
         entries = listing.entries(None if self._keys.is_plain else lambda name: self._keys.decode(namespace, name))
         self._binary.setdefault(namespace, set()).update(entries.binary)

@@ -37,10 +37,10 @@ LEAST_LIFE: Final = 60
 """Seconds that an entry lives at least."""
 
 MOST_BODY: Final = 50_000_000
-"""Bytes of one call; the API takes twice as many, but not always in time."""
+"""Bytes of one call; the API accepts twice as many, but not always in time."""
 
 _CLOSE: Final = 2 * LEAST_LIFE
-"""Seconds of life below which it is the server's clock that must count them."""
+"""Seconds of life below which the server's clock must count them."""
 
 _DONE: Final = WriteResult(WriteStatus.DONE)
 _UNKNOWN: Final = WriteResult(WriteStatus.UNKNOWN, error="the store reported that the write may be incomplete")
@@ -49,7 +49,7 @@ Named = tuple[str, Write]
 """A write and its remote key."""
 
 _SHORT: Final = 4096
-"""Bytes of a pair that are never worth another look."""
+"""Bytes of a pair that are never compared with its base64 form."""
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -63,8 +63,8 @@ class StoredValue(NamedTuple):
 
 
 class Reader:
-    """Reads from one namespace: `namespace` is its name, `id_` its id. `binary` are names of values that are known to be no
-    text; those that are found are added. `failures` takes what cannot be read."""
+    """Reads from one namespace: `namespace` is its name, `id_` its id. `binary` are the names of values that are known not to
+    be text; new ones are added. `failures` collects what cannot be read."""
 
     def __init__(self, remote: Remote, namespace: str, id_: str, binary: set[str], failures: ReadFailures) -> None:
         self._remote, self._namespace, self._id, self._binary = remote, namespace, id_, binary
@@ -72,7 +72,7 @@ class Reader:
         self._named: Mapping[str, Identity] = {}
 
     async def read(self, named: Mapping[str, Identity]) -> dict[str, StoredValue]:
-        """Those of the entries that are there, by their names. Raises StoreError."""
+        """The entries that exist, by their names. Raises StoreError."""
         self._named, names = named, list(named)
         texts = [name for name in names if name not in self._binary]
         single = [name for name in names if name in self._binary]
@@ -84,7 +84,7 @@ class Reader:
         return found
 
     async def _still_there(self, names: Sequence[str]) -> list[str]:
-        """The names without those that a listing shows to be absent; it is given up when reading is as cheap."""
+        """The names without those that are missing in a listing; the listing is given up when reading is as cheap."""
         if len(names) <= MOST:
             return list(names)
         calls = max(1, len(names) // MOST // 2)
@@ -158,7 +158,7 @@ def _held(data: Mapping[str, Any]) -> StoredValue:
 
 
 def pair_for(name: str, write: Write, now: float) -> bytes:
-    """One put as JSON. Raises ValueError, with the reason, for what the store cannot hold."""
+    """One put as JSON. Raises ValueError, with the reason, for an entry that the store cannot hold."""
     assert write.content is not None
     metadata = metadata_for(write.content, write.mark)
     check_size(write.content, write.mark, metadata)
@@ -172,7 +172,7 @@ def pair_for(name: str, write: Write, now: float) -> bytes:
 async def put(
     remote: Remote, namespace: str, id_: str, pairs: Sequence[bytes], writes: Sequence[Named]
 ) -> list[WriteResult]:
-    """Write pairs, in one call. Raises StoreError; BatchRefused, with nothing sent, for what is too long for one."""
+    """Write pairs in one call. Raises StoreError; BatchRefused, with nothing sent, for a call that is too long."""
     body = b"[" + b",".join(pairs) + b"]"
     if len(body) > MOST_BODY and len(pairs) > 1:
         raise BatchRefused(f"{remote.label}: {len(body)} bytes in one call; the limit is {MOST_BODY}")
@@ -183,7 +183,7 @@ async def put(
 
 
 async def delete(remote: Remote, namespace: str, id_: str, writes: Sequence[Named]) -> list[WriteResult]:
-    """Delete, in one call. Raises StoreError."""
+    """Delete entries in one call. Raises StoreError."""
     body = _encode([name for name, _ in writes]).encode()
     what = f"deleting {len(writes):,} entries of {namespace}"
     call = remote.writing("POST", remote.targets.bulk(id_, "delete"), what, body)
@@ -191,13 +191,13 @@ async def delete(remote: Remote, namespace: str, id_: str, writes: Sequence[Name
 
 
 def unknown(error: StoreError) -> WriteResult:
-    """The result of a write of which nothing is known, while others of the same call are done."""
+    """The result of a write whose outcome is unknown, while other writes of the same call are done."""
     return WriteResult(WriteStatus.UNKNOWN, error=str(error))
 
 
 def _results(where: str, call: Request, answer: Response, writes: Sequence[Named]) -> list[WriteResult]:
-    """What an answer says of each write; all are in doubt where its numbers do not agree. Raises LostAnswer when it is not the
-    API's word for a success."""
+    """The results of one call; all are unknown if its numbers contradict each other. Raises LostAnswer unless the API reports a
+    success."""
     envelope = answer.data if isinstance(answer.data, dict) else {}
     result = envelope.get("result") or {}
     if envelope.get("success") is not True or not isinstance(result, dict):
@@ -211,7 +211,7 @@ def _results(where: str, call: Request, answer: Response, writes: Sequence[Named
 
 
 def _lifetime(write: Write, now: float) -> dict[str, int]:
-    """Absolute, but for a lifetime so short that two clocks could disagree on it."""
+    """The expiration; relative only if it is so soon that a difference of clocks matters."""
     if write.expires_at is None:
         return {}
     left = write.expires_at - now

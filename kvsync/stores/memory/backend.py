@@ -16,7 +16,7 @@ _LOCKED = WriteResult(WriteStatus.LOCKED, error="the entry is locked in the stor
 
 
 class RemoteKey(NamedTuple):
-    """Where an entry is held: the remote key, and the label where it is not part of that."""
+    """Where an entry is kept: its remote key, and its label if that is not part of the key."""
 
     key: str
     label: str | None = None
@@ -24,7 +24,7 @@ class RemoteKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """One entry as it is held. Moments are seconds since the Unix epoch."""
+    """One stored entry. Moments are seconds since the Unix epoch."""
 
     content: Content
     version: int
@@ -35,7 +35,7 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredLedger:
-    """A ledger as it is held, and when it ends (seconds since the Unix epoch, None: never)."""
+    """A stored ledger, and when it expires (seconds since the Unix epoch, None: never)."""
 
     text: bytes
     expires_at: float | None = None
@@ -43,7 +43,7 @@ class StoredLedger:
 
 @dataclass(frozen=True, slots=True)
 class ConditionalPut:
-    """One write as it reaches the memory: `held` None deletes; without a precondition it is done whatever is there."""
+    """One write as it reaches the backend. `held` None deletes; without a precondition it is made in any case."""
 
     slot: RemoteKey
     held: StoredEntry | None
@@ -53,7 +53,7 @@ class ConditionalPut:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a listing brought, and what kept it from being whole."""
+    """The result of a listing, and why it may be incomplete."""
 
     entries: Mapping[RemoteKey, StoredEntry]
     problems: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Listed:
 
 
 class MemoryBackend:
-    """Namespaces of entries, held in this process."""
+    """Namespaces of entries, kept in this process."""
 
     def __init__(self) -> None:
         self.id = secrets.token_hex(8)
@@ -70,24 +70,24 @@ class MemoryBackend:
         self._versions = 0
 
     def listing(self, namespace: str, now: float) -> Listed:
-        """All entries that have not ended, and the ledger."""
+        """All entries that have not expired, and the ledger."""
         entries = self.held.get(namespace, {})
         ledger = MemoryBackend.ledger(self, namespace, now)
         return Listed({slot: held for slot, held in entries.items() if not _ended(held, now)}, ledger=ledger)
 
     def lookup(self, namespace: str, slots: Iterable[RemoteKey], now: float) -> Mapping[RemoteKey, StoredEntry]:
-        """Those of the entries that are there."""
+        """The entries that exist."""
         entries = self.held.get(namespace, {})
         found = ((slot, entries.get(slot)) for slot in slots)
         return {slot: held for slot, held in found if held is not None and not _ended(held, now)}
 
     def ledger(self, namespace: str, now: float) -> StoredLedger | None:
-        """The ledger that was left in a namespace, if it has not ended."""
+        """The ledger of a namespace, if it has not expired."""
         held = self.ledgers.get(namespace)
         return None if held is None or _ended(held, now) else held
 
     def leave(self, namespace: str, ledger: StoredLedger) -> None:
-        """Leave a ledger in place of an older one."""
+        """Replace the ledger."""
         self.ledgers[namespace] = ledger
 
     def forget_ledger(self, namespace: str) -> None:
@@ -95,7 +95,7 @@ class MemoryBackend:
         self.ledgers.pop(namespace, None)
 
     def change(self, namespace: str, puts: Sequence[ConditionalPut], now: float) -> list[WriteResult]:
-        """Do writes, each on its own."""
+        """Make writes, each on its own."""
         return [self._change(self.held.setdefault(namespace, {}), put, now) for put in puts]
 
     def _change(self, entries: dict[RemoteKey, StoredEntry], put: ConditionalPut, now: float) -> WriteResult:

@@ -1,9 +1,8 @@
 """Reference implementation of a store: entries in a dictionary of this process.
 
 `kvsync.stores.memory.backend.MemoryBackend` is the remote side, `MemoryStore` the connection to it. Several connections may
-share one backend, as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store,
-which is how kvsync is tested against stores without versions, without lifetimes, without marks, and so on; see
-`kvsync.testing`.
+share one backend, as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store: so
+kvsync is tested against stores without versions, without lifetimes, without marks, and so on; see `kvsync.testing`.
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ class MemoryStore(Store):
     keeps_ledger: bool = False
     ledger_chunk_bytes: int | None = None
     lists_sizes: bool = False
-    """Whether a listing tells the size of an entry and nothing else, a deep one its digest too, as where there are no
-    versions."""
+    """Whether a listing shows only the size of an entry, and a deep one also its digest, as in a store without versions."""
 
     def __init__(
         self,
@@ -71,7 +69,7 @@ class MemoryStore(Store):
         self._memory = memory or (MemoryBackend() if shared is None else _SHARED.setdefault(shared, MemoryBackend()))
 
     def normalise(self, content: Content) -> Content:
-        """Without what the capabilities do not have."""
+        """The content without the parts that the capabilities exclude."""
         has = self.capabilities
         return Content(
             content.value,
@@ -85,24 +83,24 @@ class MemoryStore(Store):
         return self._keys.encode(namespace, identity)
 
     def place(self, namespace: str) -> Place:
-        """The memory itself, which ends with its process."""
+        """The backend, which ends with its process."""
         parts = (("memory", self._memory.id), ("namespace", namespace))
         return Place(self.config.type, parts, self._keys.scope(namespace))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`; with values, if the capabilities have them in a listing."""
+        """Everything in `namespace`; with values if the capabilities have them in a listing."""
         return self._observe(namespace, signer, self._listed)
 
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
-        """The same with digests, where a listing only has sizes."""
+        """The same with digests, if a listing shows only sizes."""
         return self._observe(namespace, signer, self._listed_deep) if self.lists_sizes else None
 
     def may_be_version(self, seen: str, known: str) -> bool:
-        """Say whether two etags are the same, or the one of a listing is the size in the other."""
+        """True if the etags are equal, or the etag of a listing is the size in the other."""
         return seen == known or (self.lists_sizes and known.startswith(f"{seen}:"))
 
     def redacted_etag(self, etag: str) -> str:
-        """The size, where that is what a listing has."""
+        """The size, if that is all that a listing shows."""
         return etag.partition(":")[0] if self.lists_sizes else etag
 
     def _observe(
@@ -159,13 +157,13 @@ class MemoryStore(Store):
         ]
 
     async def read_ledger(self, namespace: str) -> bytes | None:
-        """The ledger as it was left."""
+        """The ledger as it was written."""
         self._count(1, 1)
         ledger = self._memory.ledger(namespace, self._now())
         return None if ledger is None else ledger.text
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """Leave it next to the entries, for as long as the capabilities allow."""
+        """Keep it next to the entries, for as long as the capabilities allow."""
         self._count(1, 1)
         has = self.capabilities
         ends = has.always_expires and has.max_ttl is not None
@@ -173,7 +171,7 @@ class MemoryStore(Store):
         self._memory.leave(namespace, StoredLedger(ledger, expires_at))
 
     async def remove_ledger(self, namespace: str) -> None:
-        """Forget it."""
+        """Delete the ledger."""
         self._count(1, 1)
         self._memory.forget_ledger(namespace)
 
@@ -182,11 +180,11 @@ class MemoryStore(Store):
         return sorted(name for name in self._memory.held if self._memory.listing(name, self._now()).entries)
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """Always reached."""
+        """Always succeeds."""
         return (DoctorCheck("memory", True, "kept in this process"),)
 
     def _now(self) -> float:
-        """The present, as far as the memory ends entries automatically."""
+        """The present, if the capabilities expire entries natively."""
         native = self.capabilities.lifetimes is Lifetimes.NATIVE
         return self.context.clock.now() if native else 0.0
 
@@ -240,7 +238,7 @@ class MemoryStore(Store):
         return replace(self._actual(identity, held), content=None, fingerprint=None)
 
     def _listed(self, identity: Identity, held: StoredEntry) -> Actual:
-        """Where a listing carries no values it knows of the content what the mark says, right or wrong."""
+        """An entry in a listing. If listings have no values, its fingerprint is the one in the mark, right or wrong."""
         entry = self._actual(identity, held)
         if self.lists_sizes:
             return replace(entry, etag=str(entry.size), content=None, fingerprint=None)

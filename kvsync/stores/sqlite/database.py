@@ -1,6 +1,6 @@
 """SQLite file of a store, opened on first use in a thread, with clear error messages.
 
-The thread keeps a long wait for another process's lock away from the event loop, and serialises this process's calls.
+The thread keeps a long wait for another process's lock out of the event loop, and serialises the calls of this process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kvsync.stores.worker_thread import WorkerThread
 from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
 
 LONGEST_WAIT = 5.0
-"""Seconds to wait for another process at most, so that a daemon that is told to stop can."""
+"""Seconds to wait for another process at most, so that a daemon that is asked to stop can."""
 
 _RIGHTS = "check the owner and mode of the file and its folder; SQLite writes to the folder even when it only reads"
 
@@ -27,8 +27,8 @@ _Result = TypeVar("_Result")
 class Database:
     """The file of one store.
 
-    `name` is the store's, for messages. `timeout` is in seconds. With `read_only` nothing is ever written, and a missing
-    file is an empty store. A file that is put in place of the one that was opened is noticed at the next call.
+    `name` is the store's, for messages. `timeout` is in seconds. With `read_only` nothing is written, and a missing file is an
+    empty store. If the file is replaced by another one, the next call opens that.
     """
 
     def __init__(self, name: str, path: Path, root: Path, *, timeout: float, read_only: bool) -> None:
@@ -40,20 +40,20 @@ class Database:
         self._thread: WorkerThread | None = None
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
-        """Do `work` in the file's thread. Raises StoreError for what SQLite raises."""
+        """Run `work` in the file's thread. Raises StoreError for errors of SQLite."""
         if self._thread is None:
             self._thread = WorkerThread(f"sqlite-{self.name}")
         return await self._thread.run(lambda: self._translated(work))
 
     async def file_id(self) -> str | None:
-        """The id that the file keeps in itself; None where there is no file yet, or none that may be written and has an id.
+        """The id that the file contains; None if there is no file yet, or only one without an id that must not be written.
         Raises StoreError."""
         if self._connection is None or _inode(self.path) != self._inode:
             return await self.run(self._read_file_id)
         return self._file_id
 
     async def aclose(self) -> None:
-        """Close the file, once what is under way is done. Idempotent."""
+        """Close the file after the current calls. Idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None:
             await thread.run(self._disconnect)
@@ -61,7 +61,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """One moment of the file, for several queries; None when a file that is only read is not there."""
+        """A consistent view of the file for several queries; None if a read-only file does not exist."""
         connection = self._connect()
         if connection is None:
             yield None
@@ -71,7 +71,7 @@ class Database:
 
     @contextmanager
     def writing(self, count: int) -> Iterator[tuple[sqlite3.Connection, range]]:
-        """One transaction of our own, with `count` fresh versions, and one more at the end for the namespace."""
+        """One transaction of kvsync, with `count` fresh versions, and one more at the end for the namespace."""
         connection = self._connect()
         if connection is None:
             raise PermanentError(f"store {self.name}: opened for reading only; nothing was written")
@@ -108,7 +108,7 @@ class Database:
         return connection
 
     def _check_path(self) -> None:
-        """Find what is wrong with the path before SQLite does, which tells less. A folder inside the root may be made."""
+        """Check the path before SQLite does, for better messages. A folder inside the root is created."""
         folder = self.path.parent
         if self.path.is_dir():
             raise PermanentError(f"store {self.name}: {self.path} is a folder; set path to a file")
@@ -139,7 +139,7 @@ class Database:
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> bool:
-        """Make the tables where they are missing; False when there are none and none may be made."""
+        """Create missing tables; False if there are none and none may be created."""
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT:
             raise PermanentError(
@@ -203,7 +203,7 @@ def _file_id(connection: sqlite3.Connection) -> str | None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction it is part of."""
+    """Yield the statements of a script: `executescript` would commit the current transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -12,14 +12,14 @@ from kvsync.model.entry import Actual, Content, Identity, Mark
 from kvsync.planning.marks import MarkSigner
 
 Row = tuple[Any, ...]
-"""Columns as SQLite gives them. People may have written anything into them."""
+"""Columns as SQLite returns them. People may have written anything into them."""
 
 SENSITIVE, PROTECTED = 1, 2
 """Bits of the column `flags`."""
 
 ENTRY_COLUMNS = """key, label, fingerprint, version, expires_at, owner, mark_fingerprint, mark_ttl, flags,
 content_type, tags, metadata, CAST(value AS BLOB)"""
-"""What `to_entry` takes: an entry with its content."""
+"""The columns for `to_entry`: an entry with its content."""
 
 _IS_SETTLED = """owner = :owner AND substr(mark_fingerprint, 1, 16) = fingerprint AND length(mark_fingerprint) = 32
     AND typeof(mark_fingerprint) = 'blob' AND flags = 0 AND mark_ttl IS NULL AND expires_at IS NULL"""
@@ -29,7 +29,7 @@ LIST_SETTLED = f"""
 SELECT key, label, fingerprint, version, {_SIZE}, flags, mark_fingerprint FROM entries
 WHERE namespace = :namespace AND {_IS_SETTLED}
 """
-"""The entries that are as we left them. Nearly all, nearly always."""
+"""The entries that are as kvsync left them: nearly all."""
 
 LIST_OTHERS = f"""
 SELECT key, label, fingerprint, version, expires_at, owner, mark_fingerprint, mark_ttl, flags,
@@ -38,13 +38,13 @@ SELECT key, label, fingerprint, version, expires_at, owner, mark_fingerprint, ma
 FROM entries
 WHERE namespace = :namespace AND ifnull({_IS_SETTLED}, 0) = 0 AND (expires_at IS NULL OR expires_at > :now)
 """
-"""All other entries; with the content of those alone that another program wrote, for want of a fingerprint of ours."""
+"""All other entries; with content only if another program wrote them, because then there is no fingerprint."""
 
 _make_identity = partial(tuple.__new__, Identity)  # half the time of Identity(…), which shows in a long listing
 
 
 def to_identity(row: Row) -> Identity:
-    """The identity as it stands in the row: with the remote key."""
+    """The identity in the row: with the remote key."""
     identity: Identity = _make_identity(row[:2])
     return identity
 
@@ -73,13 +73,13 @@ def to_listed(row: Row) -> Actual:
 
 
 def from_content(content: Content) -> Row:
-    """content_type, tags, metadata, value."""
+    """The columns content_type, tags, metadata, value."""
     tags = canonical_json(dict(content.tags)) if content.tags else None
     return content.content_type, tags, content.metadata, content.value
 
 
 def from_mark(mark: Mark | None) -> Row:
-    """owner, mark_fingerprint (the seal follows the fingerprint in it), mark_ttl, flags."""
+    """The columns owner, mark_fingerprint (fingerprint followed by the seal), mark_ttl, flags."""
     if mark is None:
         return None, None, None, 0
     flags = SENSITIVE * mark.sensitive + PROTECTED * mark.protected
@@ -87,7 +87,7 @@ def from_mark(mark: Mark | None) -> Row:
 
 
 class Listing(Mapping[Identity, Actual]):
-    """The entries of a namespace. Those that are settled stay rows until someone looks at one."""
+    """The entries of a namespace. Settled ones stay rows until they are asked for."""
 
     def __init__(self, rows: Iterable[Row], others: Iterable[Actual], signer: MarkSigner) -> None:
         self._owner = signer.owner
@@ -112,12 +112,12 @@ class Listing(Mapping[Identity, Actual]):
         return identity in self.settled or identity in self._others
 
     def next_expiry(self) -> str:
-        """The moment when the first entry ends, as text; empty when none does."""
+        """When the first entry expires, as text; empty if none does."""
         moments = [entry.expires_at for entry in self._others.values() if entry.expires_at is not None]
         return repr(min(moments)) if moments else ""
 
     def keys(self) -> KeysView[Identity]:
-        """All identities, as a view that does its set algebra at the speed of a dict."""
+        """All identities, as a view with the set operations of a dict, which are faster."""
         return dict.fromkeys(self).keys()
 
     def __getitem__(self, identity: Identity) -> Actual:
@@ -147,7 +147,7 @@ def _to_mark(row: Row) -> Mark | None:
 
 
 def _to_tags(text: str | bytes | None) -> tuple[tuple[str, str], ...]:
-    """Tags as a person may have written them; what is not a JSON object has none."""
+    """Tags as a person may have written them; none if they are not a JSON object."""
     canonical = canonical_json_text(_raw(text)) if text else None
     data = json.loads(canonical) if canonical is not None else None
     if not isinstance(data, dict):
@@ -158,7 +158,7 @@ def _to_tags(text: str | bytes | None) -> tuple[tuple[str, str], ...]:
 
 
 def _to_metadata(text: str | bytes | None) -> str | None:
-    """Metadata in canonical text; what is not JSON is kept as a JSON string."""
+    """Metadata in canonical text; text that is not JSON becomes a JSON string."""
     if text is None:
         return None
     raw = _raw(text)

@@ -18,13 +18,13 @@ fingerprint of what kvsync applied, and after it the seal of its mark.
 from __future__ import annotations
 
 FORMAT = 2
-"""`PRAGMA user_version` of the files that this module makes; it refuses higher ones."""
+"""`PRAGMA user_version` of the files that this module makes; higher ones are refused."""
 
 TABLES = frozenset({"entries", "entries_revisions", "entries_state"})
-"""The tables that a file of ours has, of whatever format."""
+"""The tables of a kvsync file, in every format."""
 
 FILE_ID = "SELECT id FROM entries_file"
-"""The id of a file, which it keeps wherever it is moved. Files of format 1 have none yet."""
+"""The id of a file, which stays when it is moved. Files of format 1 have none yet."""
 
 _MICROSECONDS = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
 _SECONDS = "(julianday('now') - 2440587.5) * 86400.0"
@@ -32,7 +32,7 @@ _SECONDS = "(julianday('now') - 2440587.5) * 86400.0"
 BEGIN_WRITING = f"""
 UPDATE entries_state SET writing = 1, version = max(version + 1, {_MICROSECONDS}) + ? RETURNING version
 """
-"""Raises the flag and takes as many versions as are asked for, and one more; gives the last of them."""
+"""Raises the flag and takes so many versions, and one more; returns the last of them."""
 
 END_WRITING = "UPDATE entries_state SET writing = 0"
 
@@ -103,4 +103,4 @@ SCHEMA = (
     + _trigger("UPDATE", ("OLD.namespace", "NEW.namespace"), row=True)
     + _trigger("DELETE", ("OLD.namespace",), row=False)
 )
-"""Makes everything that is not there yet."""
+"""Creates everything that does not exist yet."""

@@ -80,7 +80,7 @@ class SqliteStore(Store):
         return Place(self.config.type, parts, self._keys.scope(namespace), is_resolved=False)
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """The file by the id that it keeps in itself, so that moving or linking it makes no difference."""
+        """The file by the id that it contains, so that moving or linking it makes no difference."""
         offline, file_id = self.place(namespace), await self._database.file_id()
         if file_id is None:
             return offline
@@ -92,11 +92,11 @@ class SqliteStore(Store):
         return await self._call(lambda: self._observe(namespace, signer, token))
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries, all as of one moment."""
+        """These entries, all at the same moment."""
         return await self._call(lambda: self._read(namespace, identities))
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """All writes in one transaction; a conflict is that entry's alone."""
+        """All writes in one transaction; a conflict affects only its entry."""
         return await self._call(lambda: self._write(namespace, writes))
 
     async def namespaces(self) -> Sequence[str]:
@@ -104,7 +104,7 @@ class SqliteStore(Store):
         return await self._call(self._namespaces)
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """Open the file and let SQLite look it through."""
+        """Open the file and let SQLite check it."""
         path = self._database.path
         try:
             answer = await self._call(self._examine)
@@ -140,7 +140,7 @@ class SqliteStore(Store):
         return Snapshot(target, listing, listing.settled, token=f"{revision} {listing.next_expiry()}")
 
     def _named(self, namespace: str, rows: Iterable[Row]) -> Iterable[Row]:
-        """The rows with the identity in place of the remote key, without those that are not of this key format."""
+        """The rows with the identity in place of the remote key, without rows of another key format."""
         return rows if self._keys.is_plain else self._decoded(namespace, rows)
 
     def _decoded(self, namespace: str, rows: Iterable[Row]) -> Iterator[Row]:
@@ -200,6 +200,6 @@ class SqliteStore(Store):
 
 
 def _still_stands(token: str, revision: str, now: float) -> bool:
-    """A token is the revision that was seen, and the moment when the next entry of that state ends."""
+    """True if a token is current: it is the revision that was seen, and the moment when the next entry expires."""
     seen, _, expiry = token.partition(" ")
     return seen == revision and (not expiry or now < float(expiry))

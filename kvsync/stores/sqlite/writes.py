@@ -14,7 +14,7 @@ from kvsync.stores.sqlite.rows import Row, from_content, from_mark
 from kvsync.stores.sqlite.schema import SET_REVISION
 
 BY_CELL = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
-"""Takes `Cell.sought`."""
+"""Condition with the parameters of `Cell.sought`."""
 
 _CREATE = """
 INSERT INTO entries(content_type, tags, metadata, value, owner, mark_fingerprint, mark_ttl, flags, fingerprint,
@@ -31,7 +31,7 @@ _DELETE = f"DELETE FROM entries WHERE {BY_CELL} AND version = ?"
 _SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
 
 _DIGITS = 19
-"""So many digits have the first integers that SQLite has no room for."""
+"""Digits of the smallest integers that are too large for SQLite."""
 
 _EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
@@ -46,13 +46,13 @@ class Cell(NamedTuple):
     label: str | None
 
     def sought(self) -> Row:
-        """The parameters of BY_CELL; an empty blob, which no label is, represents none."""
+        """The parameters of BY_CELL. An empty blob, which no label is, represents a missing label."""
         return self.namespace, self.key, b"" if self.label is None else self.label
 
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """One write as the statement and the parameters it becomes, and what it is called when it fails or succeeds."""
+    """One write as a statement with its parameters, and its result if it finds no row."""
 
     index: int
     sql: str
@@ -64,7 +64,7 @@ class _Statement:
 def execute(
     connection: sqlite3.Connection, writes: Sequence[tuple[Cell, Write]], versions: range, now: float
 ) -> list[WriteResult]:
-    """Do writes of one namespace, inside a transaction of ours, with a fresh version for each and one for the namespace."""
+    """Make writes of one namespace inside a transaction, with a fresh version for each and one for the namespace."""
     connection.execute(_SWEEP, (now,))
     statements = [_statement(index, cell, write, versions[index], now) for index, (cell, write) in enumerate(writes)]
     results: dict[int, WriteResult] = {}
@@ -77,7 +77,7 @@ def execute(
 
 
 def _run(connection: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> Iterator[bool]:
-    """Execute one statement for many rows, and say for each whether it found its row as expected."""
+    """Execute one statement for many rows, and yield for each whether it found its row as expected."""
     if not rows:
         return
     connection.execute("SAVEPOINT bulk")
@@ -108,7 +108,7 @@ def _columns(write: Write, content: Content) -> Row:
 
 
 def _etag(write: Write) -> int:
-    """The version that must be there; one that never is when the etag is none of ours."""
+    """The version that must exist; one that never does if the etag is not one of ours."""
     etag = write.etag or ""
     return int(etag) if etag.isdecimal() and len(etag) < _DIGITS else -1
 

@@ -63,7 +63,7 @@ _HINTS: Final = {
 } | dict.fromkeys((107, 116, 546, 558), "correct application_id, or application")
 
 _PAUSE: Final = {"turned away": 1.0, "repeated": 10.0}
-"""Seconds to wait where the service does not say."""
+"""Seconds to wait if the service does not say."""
 
 _SECONDS: Final = re.compile(r"(\d{1,4})\s*s(?:ec|$|\b)", re.IGNORECASE)
 _NOT_JSON: Final = "a body that is not JSON; it may be truncated, or not from this API"
@@ -77,7 +77,7 @@ class ErrorMapper:
         self._label, self._account, self._clock = label, account, clock
 
     def __call__(self, call: Request, answer: Response) -> StoreError | None:
-        """The error that this answer is; None for a result, and for the news that there is none."""
+        """The error that a response is; None for a result, and for a key that does not exist."""
         if not _is_object(answer):
             return self._page(call, answer)
         error = answer.problem().get("error")
@@ -87,7 +87,7 @@ class ErrorMapper:
         return None if code == _NOT_FOUND else self._refusal(call, answer, code if isinstance(code, int) else 0)
 
     def _page(self, call: Request, answer: Response) -> StoreError:
-        """Something before the API answers in its place."""
+        """The error for a response that another server sent in place of the API."""
         what = f"{self._label}: {call.what} failed: status {answer.status}"
         if answer.status in _WRONG_PLACE:
             return PermanentError(f"{what}; the API was not found there; correct the endpoint")

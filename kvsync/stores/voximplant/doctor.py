@@ -11,12 +11,12 @@ from kvsync.stores.voximplant.remote import Remote
 from kvsync.stores.voximplant.storage import Storage
 
 _MOST_SKEW = 20.0
-"""Seconds; tokens are dated, by a clock that may be 30 seconds ahead."""
+"""Seconds; tokens are dated, and the service accepts a clock that is up to 30 seconds ahead."""
 
 
 async def examine(remote: Remote) -> list[DoctorCheck]:
-    """List one key, then look for one that does not exist as if to delete it: nothing is written. Raises AuthError for a key
-    file that cannot be read."""
+    """List one key, then delete one that does not exist: nothing is written. Raises AuthError for a key file that cannot be
+    read."""
     account = remote.account.file().account
     found = [DoctorCheck("key file", True, f"the key of account {account}")]
     try:
@@ -34,7 +34,7 @@ async def examine(remote: Remote) -> list[DoctorCheck]:
 
 
 async def _writing(storage: Storage) -> DoctorCheck:
-    """Deleting what is not there changes nothing, and only who may write is let so far."""
+    """Deleting a missing key changes nothing, and needs the permission to write."""
     key = f"kvsync-doctor-{secrets.token_hex(8)}"
     try:
         await storage.ask("DelKeyValueItem", "checking write permission", {"key": key})

@@ -1,12 +1,13 @@
 """Lists entries by offset, while entries are added and removed.
 
     1st page   a b c d e
-    2nd page           e f g h i      begins with the entry that the page before ended with
+    2nd page           e f g h i      begins with the last entry of the page before
     3rd page                   i j k  not full: the last
 
-Nothing tells how many there are, and what ends or is deleted moves all that follow: an offset would then skip some of them. So
-every page begins with an entry that is known. Where it does not, pages have moved up: the listing goes back until they meet
-again. Where more is known than that one entry, something was put before it, perhaps from behind: it is listed all over.
+The service does not say how many entries there are, and an entry that expires or is deleted moves all that follow: an offset
+would then skip some. So every page must begin with a known entry. If it does not, entries have moved up: the listing goes back
+until the pages overlap again. If more than that one entry is known, one was added before it, perhaps from behind: everything
+is listed again.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from kvsync.errors import TransientError
 
 Item = dict[str, Any]
 Ask = Callable[[int], Awaitable[Sequence[Item]]]
-"""Gives the page that begins at an offset. Raises StoreError."""
+"""Reads the page at an offset. Raises StoreError."""
 
 _ROUNDS: Final = 4
-"""How often entries are listed all over before it is left at that."""
+"""How often entries are listed from the beginning before the listing is given up as incomplete."""
 
 _STEPS_BACK: Final = 100
 """How often one listing goes back."""
 
 
 class Listed(NamedTuple):
-    """What was listed, by key, and what kept it from being whole."""
+    """The listed entries by key, and why some may be missing."""
 
     items: dict[str, Item]
     problem: str | None = None
 
 
 async def everything(ask: Ask, size: int) -> Listed:
-    """All entries, in pages of `size`. Raises StoreError where not even one page can be had."""
+    """List all entries, in pages of `size`. Raises StoreError if not even one page can be read."""
     items: dict[str, Item] = {}
     for _ in range(_ROUNDS):
         walk = ListingWalk(ask, size)
@@ -53,7 +54,7 @@ async def everything(ask: Ask, size: int) -> Listed:
 
 
 class ListingWalk:
-    """One way through the pages."""
+    """One walk through the pages."""
 
     def __init__(self, ask: Ask, size: int) -> None:
         self._ask, self._size = ask, size
@@ -61,7 +62,7 @@ class ListingWalk:
         self.items: dict[str, Item] = {}
 
     async def to_the_end(self) -> bool:
-        """Walk; False when something moved that this way may have missed. Raises StoreError."""
+        """Walk to the last page; False if entries moved so that some may be missing. Raises StoreError."""
         offset, has_stepped_back = 0, True
         while True:
             page = await self._ask(offset)
@@ -78,7 +79,7 @@ class ListingWalk:
             offset, has_stepped_back = offset + self._size - 1, False
 
     def _known_first(self, page: Sequence[Item]) -> int | None:
-        """With how many known entries a page begins; None where known and new ones are mixed."""
+        """How many known entries the page begins with; None if known and new ones are mixed."""
         keys = [item["key"] for item in page]
         known = sum(key in self.items for key in keys)
         are_first = all(key in self.items for key in keys[:known])

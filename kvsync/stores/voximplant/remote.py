@@ -22,7 +22,7 @@ from kvsync.stores.voximplant.service_account import AccountRequest, ServiceAcco
 from kvsync.util.clock import Clock
 
 LOOKUP_SECONDS: Final = 60.0
-"""For how long the id behind a name is used before the name is looked up again."""
+"""Seconds for which the id behind a name is used before the name is looked up again."""
 
 _MOST_PAGES: Final = 50
 
@@ -89,7 +89,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One application of one account, by the service's own numbers. `name` is for people, empty where it is not known."""
+    """One application of one account, by the service's own numbers. `name` is for people, empty if unknown."""
 
     account: str
     id: str
@@ -104,15 +104,14 @@ ListPage = Callable[[str, str, Mapping[str, str | int]], Awaitable[Response]]
 
 
 class _Found(NamedTuple):
-    """An application, and the moment at which it was asked for (monotonic seconds)."""
+    """An application, and the moment at which it was requested (monotonic seconds)."""
 
     application: Application
     asked_at: float
 
 
 class ApplicationFinder:
-    """Finds the application that the `options` of a store name. `account` reads the account from the credentials, and raises
-    AuthError."""
+    """Finds the configured application of a store. `account` reads the account from the credentials, and raises AuthError."""
 
     def __init__(
         self, where: str, options: Mapping[str, Any], account: Callable[[], str], clock: Clock, list_page: ListPage
@@ -137,7 +136,7 @@ class ApplicationFinder:
             return self._found.application
 
     def _is_fresh(self, called_at: float, max_age: float) -> bool:
-        """True when what was found is of the account of the present credentials, and was asked for recently, or by another call
+        """True if the result belongs to the account of the present credentials, and was requested recently, or by another call
         since this one began."""
         found = self._found
         if found is None or found.application.account != self._account():
@@ -155,7 +154,7 @@ class ApplicationFinder:
         raise PermanentError(f'{self._where}: there is no application "{self._name}"; correct application')
 
     async def _listed(self, account: str) -> list[Any]:
-        """The applications that the service finds by the name, which may be a part of theirs. Raises StoreError."""
+        """The applications that the service finds by the name, which can be a part of theirs. Raises StoreError."""
         what, listed = f"looking for the application {self._name}", list[Any]()
         for _ in range(_MOST_PAGES):
             more = {"offset": len(listed)} if listed else {}
@@ -178,7 +177,7 @@ class ApplicationFinder:
 
 
 def _page(answer: Response) -> tuple[list[Any] | None, int | None]:
-    """A page (None: the answer is none), and how many applications there are in all, where the answer says so."""
+    """A page (None: the response is not a page), and the number of all applications, if the response has it."""
     data = answer.problem()
     found = data.get("result") if data.get("error") is None else []
     total = data.get("total_count")
@@ -186,7 +185,7 @@ def _page(answer: Response) -> tuple[list[Any] | None, int | None]:
 
 
 def _is_named(application: Any, name: str) -> bool:
-    """True for an application with this name: its short one, or the full one that the service makes of it."""
+    """True for an application with this name: its short one, or the full one that the service derives from it."""
     if not isinstance(application, dict) or not isinstance(application.get("application_id"), int):
         return False
     full = application.get("application_name")

@@ -1,8 +1,8 @@
 """Service account authentication: the key file, read again for each call, and the short-lived tokens signed with it.
 
-A token serves for some minutes. It is signed again before it ends, when the file has changed, when this machine's clock was set
-back, and once more when the service does not take it: then by the server's clock, since a wrong one of ours is the usual
-reason.
+A token is valid for a few minutes. A new one is signed before it expires, if the file has changed, if this machine's clock was
+set back, and once more if the service rejects it: then by the server's clock, because a wrong clock of this machine is the
+usual reason.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _HOW: Final = "download the key of a service account again (Settings > Service a
 
 @dataclass(frozen=True, slots=True)
 class AccountRequest(Request):
-    """A call that must not be sent in the name of another account than `account`."""
+    """A request that must be sent in the name of `account` only."""
 
     account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """What the file holds. `private_key` is PEM."""
+    """The content of the key file. `private_key` is PEM."""
 
     account: str
     key_id: str
@@ -60,8 +60,11 @@ class _Token:
 
 
 class ServiceAccount:
-    """Bears tokens. `resolve` reads a reference, and raises AuthError where there is nothing; what it gives is the content of
-    the key file, or the path of that, as the service's own clients have it in the environment."""
+    """Adds tokens to requests.
+
+    `resolve` reads a reference, and raises AuthError if there is nothing. Its result is the content of the key file or, as in
+    the environment of the service's own clients, its path.
+    """
 
     def __init__(self, where: str, resolve: Callable[[Credential], str], reference: Credential, clock: Clock) -> None:
         self._where, self._resolve, self._reference, self._clock = where, resolve, reference, clock
@@ -71,7 +74,7 @@ class ServiceAccount:
         self._signing = asyncio.Lock()
 
     def file(self) -> KeyFile:
-        """The key file as it is now. Raises AuthError, which tells nothing of what it holds."""
+        """Read the key file. Raises AuthError, which reveals nothing of its content."""
         text = self._resolve(self._reference).strip()
         if not text.startswith("{"):
             text = self._named(text)
@@ -84,16 +87,16 @@ class ServiceAccount:
             raise AuthError(f"{self._where}: {what}; {_HOW}") from None
 
     def _named(self, path: str) -> str:
-        """What is in the file at a path that the reference led to. It is taken out of what is said, as all that a reference
-        leads to, so the reference is said with it. Raises AuthError."""
+        """The content of the file at a path that the reference led to. The path is redacted from messages like everything a
+        reference leads to, so the reference is added to them. Raises AuthError."""
         try:
             return self._resolve(Credential(CredentialKind.FILE, path, self._reference.origin))
         except AuthError as error:
             raise AuthError(f"{error} (the path comes from {describe(self._reference)})") from None
 
     async def sign(self, call: Request, _host: str) -> Mapping[str, str]:
-        """The header that every request needs. Raises AuthError, and PermanentError when the key file is of another account by
-        now than an `AccountRequest` is for."""
+        """The header for every request. Raises AuthError, and PermanentError if the key file now belongs to another account
+        than an `AccountRequest` is for."""
         async with self._signing:
             file, now = self.file(), self._clock.now() - self._ahead
             if isinstance(call, AccountRequest) and call.account != file.account:
@@ -107,16 +110,16 @@ class ServiceAccount:
         return {"Authorization": f"Bearer {token.text}"}
 
     def learn(self, refusal: Response) -> None:
-        """Learn how far this machine's clock is from that of the server, which does not take a token."""
+        """Learn from a rejected token how far this machine's clock is from the server's."""
         self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
 
     async def renew(self) -> bool:
-        """Let the next call be signed again."""
+        """Sign a new token for the next request."""
         self._token = None
         return True
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
-        """Why the service does not take the token."""
+        """Explain why the service rejects the token."""
         hint = f"check that the key is not revoked, and that this machine's clock is right, or {_HOW}"
         return ErrorText("credential", f"status {answer.status}", hint)
 
@@ -130,7 +133,7 @@ class ServiceAccount:
         return _Token(text, file, issued, issued + _LIFE - _SPARE)
 
     async def _key(self, file: KeyFile) -> RSAPrivateKey:
-        """The key, parsed once, in a thread: that takes a tenth of a second."""
+        """The key, parsed once, in a thread, because that takes a tenth of a second."""
         if file.private_key not in self._keys:
             self._keys = {file.private_key: await asyncio.to_thread(_parsed, file.private_key, self._where)}
         return self._keys[file.private_key]
