@@ -17,6 +17,7 @@ skopeo skopeo golang-github-containers-common
 chromium chromium
 promtool prometheus
 gh gh
+pg_lsclusters postgresql
 END
 [ -n "$missing" ] || exit 0
 

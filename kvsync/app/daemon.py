@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
@@ -141,9 +142,14 @@ class WiredDaemon:
             ),
         )
         if fleet is not None:
-            fleet.changed = partial(loop.trigger, Trigger.FILES)
+            fleet.changed, fleet.woken = partial(loop.trigger, Trigger.FILES), partial(loop.trigger, Trigger.WAKE)
         told = notifier.telling(settings)
-        with in_background():
+        events = asyncio.get_running_loop()
+
+        def heard() -> None:
+            events.call_soon_threadsafe(loop.trigger, Trigger.WAKE)
+
+        with in_background(), workspace.state.listening(heard):
             async with aclosing(self._reconciler), serving.serving(loop.trigger, settings), told:
                 result = await loop.run()
         return not result.unfinished

@@ -66,6 +66,7 @@ def load_config(
     problems.variables = head["vars"]
     values = decode(_without(root, HEAD), fields, problems) | head
     _check_grants(values, root, problems)
+    _check_state(values, root, problems)
     problems.raise_if_any()
     policy = override(Policy(), values["policy"])
     return Config(
@@ -93,6 +94,15 @@ def load_config(
         authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
         digest=joined_digest([text_digest(text) for text in data]),
     )
+
+
+def _check_state(values: Mapping[str, Any], root: nodes.Node, problems: LayeredProblems) -> None:
+    """Note a lease next to a shared state: claims of single targets replace it."""
+    if _database(values["state"]) is not None and (values.get("run") or {}).get("lease") is not None:
+        message = (
+            "run.lease and state.postgresql exclude each other: with a shared state, replicas claim single targets"
+        )
+        problems.add(message, _field_node(root, "run"), "remove run.lease")
 
 
 def _state_files(written: str | tuple[str, ...] | Mapping[str, Any]) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ class Fleet:
         self._claims, self._timing, self._clock, self._rng = claims, timing, clock, rng
         self.changed: Callable[[], None] = lambda: None
         """Called when this replica holds other targets than before."""
+        self.woken: Callable[[], None] = lambda: None
+        """Called when a person approved, paused or resumed something."""
         self.is_busy: Callable[[Target], bool] = lambda _target: False
         """Whether a pass of the target is in flight: then its claim is kept."""
         self.revision: str | None = None
@@ -107,7 +109,7 @@ class Fleet:
         """Take part until cancelled; `on_change` is called when this replica may or may not write any more."""
         could_write = False
         while True:
-            held = self._own()
+            held, wakes = self._own(), self._claims.wakes
             try:
                 await self.turn()
             except KvsyncError as error:
@@ -119,6 +121,8 @@ class Fleet:
                 on_change()
             if held != self._own():
                 self.changed()
+            if wakes != self._claims.wakes:
+                self.woken()
             await self._clock.sleep(self._timing.beat * (1 - self._rng.uniform(0, _SPREAD)))
 
     async def turn(self) -> None:

@@ -58,7 +58,7 @@ FROM claims
 _SKIPPED: Final = 1_000_000
 """Fencing numbers that are passed over where some were lost: another replica may have seen later ones."""
 
-_LAST_FENCE: Final = "SELECT last_value FROM fences"
+_LAST: Final = "SELECT last_value, (SELECT wakes FROM kvsync_state) FROM fences"
 
 _TARGET: ContextVar[Target | None] = ContextVar("target of the pass", default=None)
 
@@ -99,6 +99,8 @@ class TargetClaims:
         self._database = database
         self.takes_on_demand = True
         """Whether a pass may claim a target itself; else whoever divides the targets does."""
+        self.wakes = 0
+        """How often a person woke the replicas, as of the last beat: an approval or a pause to look at."""
         self._held: dict[Target, int] = {}
         self._highest = 0
 
@@ -121,7 +123,7 @@ class TargetClaims:
         with self._database.transaction() as statements:
             row = (lease, load, int(is_draining), revision, self.me.id)
             is_renewed = statements.execute(_BEAT, row).rowcount > 0
-            (last,) = statements.execute(_LAST_FENCE).fetchone()
+            last, self.wakes = statements.execute(_LAST).fetchone()
             is_older = last < self._highest
             if is_older:
                 statements.execute("SELECT setval('fences', ?)", (self._highest + _SKIPPED,))

@@ -200,6 +200,10 @@ class StateDir:
         """Wake a running daemon, so that it looks at pauses and approvals at once. Raises StateDirError."""
         self._home.wake()
 
+    def listening(self, woken: Callable[[], None]) -> AbstractContextManager[None]:
+        """Inside, call `woken` from a thread when a process on another machine wakes the daemons, if that can be heard."""
+        return self._home.listening(woken)
+
     @contextmanager
     def bulk(self) -> Iterator[None]:
         """Inside, the passes of many targets cost few statements: what is remembered of targets is read for all at once, and

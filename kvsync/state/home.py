@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +48,10 @@ class Home(Protocol):
         """Wake running daemons, so that they look at pauses and approvals at once."""
         ...
 
+    def listening(self, woken: Callable[[], None]) -> AbstractContextManager[None]:
+        """Inside, call `woken` from a thread when another process wakes the daemons, if that can be heard."""
+        ...
+
 
 class DirectoryHome:
     """A state directory on this machine: one writing process at a time."""
@@ -87,3 +92,7 @@ class DirectoryHome:
         with speaking_of(self._path):
             control.mkdir(mode=0o700, exist_ok=True)
             write_private(control / "wake", f"{os.getpid()} {time.time_ns()}\n".encode())
+
+    def listening(self, woken: Callable[[], None]) -> AbstractContextManager[None]:
+        """Nothing to do: the daemon watches the folder."""
+        return nullcontext()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Final
 
 from kvsync.state.postgres_database import PostgresDatabase
+from kvsync.state.postgres_schema import CHANNEL
 from kvsync.state.steady_time import SteadyTime
 from kvsync.util.clock import Clock
 
@@ -16,9 +15,6 @@ _WRITER: Final = """
 SELECT pid FROM daemon WHERE EXISTS (SELECT 1 FROM replicas WHERE expires_at > clock_timestamp())
 ORDER BY updated_at DESC LIMIT 1
 """
-
-CHANNEL: Final = "kvsync"
-"""What replicas listen to."""
 
 
 class PostgresHome:
@@ -60,7 +56,16 @@ class PostgresHome:
     def wake(self) -> None:
         """Notify all replicas. Raises StateDirError."""
         with self._database.transaction() as statements:
-            statements.execute("SELECT pg_notify(?, ?)", (CHANNEL, f"{socket.gethostname()}:{os.getpid()}"))
+            statements.execute("UPDATE kvsync_state SET wakes = wakes + 1")
+            statements.execute("SELECT pg_notify(?, '')", (CHANNEL,))
+
+    @contextmanager
+    def listening(self, woken: Callable[[], None]) -> Iterator[None]:
+        """Inside, call `woken` from a thread at every notification."""
+        from kvsync.state.postgres_listener import PostgresListener  # a daemon's alone
+
+        with closing(PostgresListener(self._database.address, woken)):
+            yield
 
 
 class DatabaseTime(SteadyTime):

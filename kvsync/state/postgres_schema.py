@@ -10,6 +10,9 @@ from kvsync.state.tables import BYTES, REAL, TABLES, TEXT, WHOLE, StateColumn, S
 SCHEMA_LOCK: Final = 0x6B767363
 """Held while the schema is changed, so that two machines do not change it at once."""
 
+CHANNEL: Final = "kvsync"
+"""What replicas listen to."""
+
 _KINDS: Final = {TEXT: 'text COLLATE "C"', BYTES: "bytea", WHOLE: "bigint", REAL: "double precision"}
 
 
@@ -29,7 +32,7 @@ def _column(table: StateTable, column: StateColumn) -> str:
 
 
 BASELINE: Final = (
-    "CREATE TABLE kvsync_state (version bigint NOT NULL, sealing_key bytea NOT NULL)",
+    "CREATE TABLE kvsync_state (version bigint NOT NULL, sealing_key bytea NOT NULL, wakes bigint NOT NULL DEFAULT 0)",
     "CREATE UNIQUE INDEX kvsync_state_once ON kvsync_state ((true))",
     *(_create(table) for table in TABLES),
     "CREATE UNIQUE INDEX runs_by_id ON runs (id)",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.app.configuration import read_config
-from kvsync.config.model import Config, RunConfig, StoreConfig, Window
+from kvsync.config.model import Config, CredentialKind, RunConfig, StoreConfig, Window
 from kvsync.errors import InvalidInput
 from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 
@@ -301,3 +301,32 @@ def test_a_folder_reached_by_a_link(tmp_path: Path) -> None:
     second = read_config(link / "kvsync.yaml", environ={})
     assert (first.owner, second.owner) == ("one", "two")
     assert first.root == second.root == link
+
+
+def test_a_database_keeps_the_state(tmp_path: Path) -> None:
+    """`state` may be a mapping: of the files, and of where PostgreSQL keeps the rest."""
+    config = load(tmp_path, LEAST.replace("owner: shop", "owner: shop\nstate: {postgresql: {dsn: {env: DSN}}}"))
+    assert config.state == ("state/**/*.yaml",)
+    assert config.database is not None
+    assert (config.database.kind, config.database.name) == (CredentialKind.ENV, "DSN")
+    files = "owner: shop\nstate: {files: keys/*.yaml}"
+    config = load(tmp_path, LEAST.replace("owner: shop", files))
+    assert (config.state, config.database) == (("keys/*.yaml",), None)
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        ("{postgresql: {dsn: 'postgresql://u:hunter22@db/kv'}}", "kvsync.yaml:3:27: state.postgresql.dsn: "),
+        ("{postgresql: {}}", 'kvsync.yaml:3:21: state.postgresql: missing field "dsn"'),
+        (
+            "{postgresql: {dsn: {env: DSN}}}\nrun: {lease: {etcd: {endpoints: ['https://e:2379']}}}",
+            "exclude each other",
+        ),
+    ],
+)
+def test_a_database_that_cannot_be_used(tmp_path: Path, state: str, problem: str) -> None:
+    """A connection string is a reference, never a literal; claims and a lease exclude each other."""
+    found = problems_of(tmp_path, LEAST.replace("owner: shop", f"owner: shop\nstate: {state}"))
+    assert any(problem in one for one in found), found
+    assert "hunter22" not in "".join(found)

@@ -436,3 +436,19 @@ def test_a_credential_of_words_is_hidden() -> None:
     redactor = author_of()
     redactor.register("delete-policy")
     assert redactor.redact("the token delete-policy") == f"the token {HIDDEN}"
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("postgresql://kv:hunter%2222@db.example:5432/state", "hunter%2222"),
+        ("postgresql://kv:hunter%2222@db.example:5432/state", 'hunter"22'),
+        ("postgres://db.example/state?sslmode=require&password=hunter2222", "hunter2222"),
+    ],
+)
+def test_of_a_database_url_only_the_password_is_secret(url: str, secret: str) -> None:
+    """Messages name the server and the database, never the password, as it is written or as it is meant."""
+    redactor = Redactor()
+    redactor.register(url)
+    assert secret not in redactor.redact(f"cannot connect: {secret} refused")
+    assert redactor.redact("db.example:5432/state is down") == "db.example:5432/state is down"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kvsync.util.escaping import to_bytes
 from kvsync.util.redaction.fragments import WINDOW
@@ -26,8 +28,14 @@ def secret_text(secret: str | bytes) -> str:
     return secret if isinstance(secret, str) else secret.decode("utf-8", "surrogateescape")
 
 
+_DATABASE: Final = re.compile(r"postgres(ql)?://")
+
+
 def credential_parts(credential: str) -> Iterable[str]:
     """What is secret of a credential. In a connection string that is all but the address: messages name where a call went."""
+    if _DATABASE.match(credential):
+        yield from _database_parts(credential)
+        return
     pairs = [pair.partition("=") for pair in credential.split(";")]
     if not any(name.strip().lower() in _OPEN for name, _, _ in pairs):
         yield from secret_parts(credential)
@@ -36,6 +44,17 @@ def credential_parts(credential: str) -> Iterable[str]:
         if name.strip().lower() not in _OPEN:
             yield from secret_parts(value if equals else name)
             yield from _signing_key(value)
+
+
+def _database_parts(url: str) -> Iterator[str]:
+    """The passwords in the URL of a database, as written and as meant."""
+    parts = urlsplit(url)
+    user_info, at, _ = parts.netloc.rpartition("@")
+    _, colon, password = user_info.partition(":")
+    written = [password] if at and colon else []
+    written += [value for name, value in parse_qsl(parts.query) if is_secret_name(name)]
+    for one in written:
+        yield from (one, unquote(one))
 
 
 def _signing_key(value: str) -> Iterator[str]:

@@ -1,0 +1,181 @@
+"""Several daemons on one state in PostgreSQL: they divide the work, and no death, pause or outage makes two of them write."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.postgres import Cluster, running_cluster
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parent.parent.parent
+TARGETS = 12
+BOUND = 60.0
+"""Seconds that a test waits at most for something real."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with running_cluster() as running:
+        yield running
+
+
+class Replicas:
+    """A repository, its database, and daemons that keep one SQLite store in sync with it."""
+
+    def __init__(self, folder: Path, cluster: Cluster, stack: ExitStack) -> None:
+        self.folder, self.cluster, self._stack = folder, cluster, stack
+        self.dsn = cluster.new_database("fleet")
+        self.processes: list[subprocess.Popen[bytes]] = []
+        (folder / "state").mkdir()
+        (folder / "kvsync.yaml").write_text(
+            "version: 1\nowner: fleet\nstate: {postgresql: {dsn: {env: KVSYNC_TEST_DSN}}}\n"
+            "stores: {local: {type: sqlite, path: store.db}}\npolicy: {prune: owned}\nrun: {every: 2s, debounce: 50ms}\n"
+        )
+        for number in range(TARGETS):
+            self.write(number, "first")
+        assert self.run("state", "init").returncode == 0
+
+    def write(self, number: int, value: str) -> None:
+        text = f"store: local\nnamespace: n{number:02}\nkeys: {{a: {value}, b: fixed}}\n"
+        draft = self.folder / f"draft-{number}"
+        draft.write_text(text)
+        draft.rename(self.folder / f"state/n{number:02}.yaml")
+
+    def environ(self, name: str) -> dict[str, str]:
+        own = {"KVSYNC_TEST_DSN": self.dsn, "STATE_DIRECTORY": str(self.folder / name), "PYTHONPATH": str(ROOT)}
+        return os.environ | own
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kvsync", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environ("hand"), capture_output=True, text=True, check=False
+        )
+
+    def start(self) -> subprocess.Popen[bytes]:
+        name = f"replica-{len(self.processes)}"
+        log = self._stack.enter_context((self.folder / f"{name}.log").open("wb"))
+        command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
+        process = subprocess.Popen(command, cwd=self.folder, env=self.environ(name), stdout=log, stderr=log)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        self.processes.append(process)
+        return process
+
+    def holders(self) -> Counter[int]:
+        """Targets by the process of the replica that holds them, of living replicas alone."""
+        sql = "SELECT pid, count(*) FROM claims JOIN replicas ON id = replica WHERE expires_at > clock_timestamp() GROUP BY pid"
+        with psycopg.connect(self.dsn) as connection:
+            return Counter(dict(connection.execute(sql).fetchall()))
+
+    def is_in_sync(self) -> bool:
+        return self.run("plan", "--exit-code").returncode == 0
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + BOUND
+        while not is_so():
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.1)
+
+    def logs(self) -> str:
+        return "\n".join(f"{log.name}\n{log.read_text()[-3000:]}" for log in sorted(self.folder.glob("replica-*.log")))
+
+
+@pytest.fixture
+def replicas(tmp_path: Path, cluster: Cluster) -> Iterator[Replicas]:
+    with ExitStack() as stack:
+        yield Replicas(tmp_path, cluster, stack)
+
+
+def held_by(*processes: subprocess.Popen[bytes]) -> Callable[[Counter[int]], bool]:
+    """Whether these, and nobody else, hold all targets, each of them some."""
+    wanted = {process.pid for process in processes}
+    return lambda held: set(held) == wanted and sum(held.values()) == TARGETS
+
+
+def test_work_moves_with_the_replicas(replicas: Replicas) -> None:
+    """Targets spread over replicas that join, and go to the others when one is killed or leaves; every edit is applied once,
+    by whoever holds its target."""
+    first = replicas.start()
+    replicas.until(lambda: held_by(first)(replicas.holders()))
+    second, third = replicas.start(), replicas.start()
+    replicas.until(lambda: held_by(first, second, third)(replicas.holders()))
+    assert replicas.run("apply", "--yes").returncode == 5
+    first.kill()
+    for number in range(TARGETS):
+        replicas.write(number, "second")
+    replicas.until(lambda: held_by(second, third)(replicas.holders()))
+    replicas.until(replicas.is_in_sync)
+    second.terminate()
+    assert second.wait(BOUND) == 0
+    replicas.until(lambda: held_by(third)(replicas.holders()))
+    with psycopg.connect(replicas.dsn) as connection:
+        sql = "SELECT namespace, count(*) FROM changes WHERE key = 'a' AND outcome = 'applied' GROUP BY namespace"
+        assert dict(connection.execute(sql).fetchall()) == {f"n{number:02}": 2 for number in range(TARGETS)}
+
+
+def test_a_replica_that_slept_past_its_lease_writes_nothing(replicas: Replicas) -> None:
+    """A process that was stopped for longer than its lease finds its targets taken: it records and writes nothing for them, and
+    takes part again."""
+    first, second = replicas.start(), replicas.start()
+    replicas.until(lambda: held_by(first, second)(replicas.holders()))
+    replicas.until(replicas.is_in_sync)
+    first.send_signal(signal.SIGSTOP)
+    replicas.until(lambda: held_by(second)(replicas.holders()))
+    for number in range(TARGETS):
+        replicas.write(number, "second")
+    replicas.until(replicas.is_in_sync)
+    first.send_signal(signal.SIGCONT)
+    replicas.until(lambda: held_by(first, second)(replicas.holders()))
+    assert replicas.is_in_sync()
+    with psycopg.connect(replicas.dsn) as connection:
+        sql = "SELECT count(*) FROM changes WHERE key = 'a' AND outcome = 'applied'"
+        assert connection.execute(sql).fetchone() == (2 * TARGETS,)
+
+
+def test_the_database_stops_and_comes_back(replicas: Replicas) -> None:
+    """While the database is down nothing is written; once it is back, the same processes go on without help."""
+    first, second = replicas.start(), replicas.start()
+    replicas.until(lambda: held_by(first, second)(replicas.holders()))
+    replicas.until(replicas.is_in_sync)
+    replicas.cluster.control("-m", "immediate", "stop")
+    try:
+        for number in range(TARGETS):
+            replicas.write(number, "second")
+        failed = replicas.run("apply", "--yes")
+    finally:
+        replicas.cluster.start()
+    assert failed.returncode == 1
+    assert f"state in postgresql://127.0.0.1:{replicas.cluster.port}/fleet: " in failed.stderr
+    assert "Traceback" not in failed.stderr
+    replicas.until(replicas.is_in_sync)
+    assert first.poll() is None
+    assert second.poll() is None
+
+
+def test_what_a_person_says_reaches_whoever_holds_the_target(replicas: Replicas) -> None:
+    """A pause from another machine holds, a resume lets go, and the status of all is seen from there."""
+    first, second = replicas.start(), replicas.start()
+    replicas.until(lambda: held_by(first, second)(replicas.holders()))
+    replicas.until(replicas.is_in_sync)
+    assert replicas.run("pause", "local", "--reason", "freeze").returncode == 0
+    replicas.write(0, "second")
+    document = json.loads(replicas.run("status", "-o", "json").stdout)
+    assert {one["pid"] for one in document["replicas"]} == {first.pid, second.pid}
+    assert len(document["targets"]) == TARGETS
+    assert document["paused"][0]["reason"] == "freeze"
+    assert not replicas.is_in_sync()
+    assert replicas.run("resume", "local").returncode == 0
+    replicas.until(replicas.is_in_sync)
