@@ -1,13 +1,14 @@
 """Ledger as a document, for stores that keep it next to the entries.
 
     {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since], …], "owner": "…",
-     "place": "…", "revision": 7, "schema": "kvsync.ledger/2", "seals": ["…"]}
+     "intents": [row, …], "place": "…", "revision": 7, "schema": "kvsync.ledger/2", "seals": ["…"]}
 
 One text for one content: sorted, without spaces, what is absent at the end of a row left out. `digest` covers all the rest:
 with owner keys it is an HMAC-SHA256 that nobody else can make, without it is a plain SHA-256, which finds a document that
 was cut, or changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. `revision`
 grows with every write, so that a machine knows an older document that came back. The fingerprint of a sensitive entry is
-sealed (see `kvsync.planning.sealing`); `seals` name the keys, and a row the one it was sealed with.
+sealed (see `kvsync.planning.sealing`); `seals` name the keys, and a row the one it was sealed with. `intents`, where there
+are some, say what a pass is about to write over entries that the ledger knows (see `kvsync.ledger.intents`).
 """
 
 from __future__ import annotations
@@ -111,16 +112,18 @@ class LedgerDocument:
     rows: Mapping[Identity, LedgerRow]
     revision: int = 0
     is_current: bool = field(default=True, compare=False)
+    intents: Mapping[Identity, LedgerRow] = field(default_factory=dict)
 
 
 def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
     """The canonical text of a ledger, signed for its place."""
-    seals = sorted({row.seal for row in document.rows.values() if row.seal is not None})
+    rows = (*document.rows.values(), *document.intents.values())
+    seals = sorted({row.seal for row in rows if row.seal is not None})
     numbers = {seal: number for number, seal in enumerate(seals)}
-    rows = sorted(document.rows.items(), key=lambda item: identity_order(item[0]))
-    entries = [_data(identity, row, numbers) for identity, row in rows]
     names = {"owner": document.owner, "place": signer.place.key, "schema": SCHEMA}
-    body = {"entries": entries, **names, "revision": document.revision, "seals": seals}
+    body = {"entries": _sorted(document.rows, numbers), **names, "revision": document.revision, "seals": seals}
+    if document.intents:
+        body["intents"] = _sorted(document.intents, numbers)
     key = signer.keys[0] if signer.keys else None
     return sorted_json({"digest": _digest(body, key), **body}).encode()
 
@@ -141,8 +144,10 @@ def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
         raise LedgerRefused(f"{reason}; use another namespace, or remove that ledger if its owner is gone")
     is_current = _check_origin(body, digest, signer)
     try:
-        rows = dict(_row(data, body["seals"]) for data in body["entries"])
-        return LedgerDocument(str(owner), rows, _count(body.get("revision", 0)), is_current)
+        rows, intents = (
+            dict(_row(data, body["seals"]) for data in found) for found in (body["entries"], body.get("intents", []))
+        )
+        return LedgerDocument(str(owner), rows, _count(body.get("revision", 0)), is_current, intents)
     except (ValueError, TypeError, KeyError, IndexError):
         raise LedgerDamaged("it is not in the format that kvsync writes") from None
 
@@ -177,6 +182,11 @@ def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -
     if body["schema"] == SCHEMA and body.get("place") != signer.place.key:
         raise LedgerDamaged("it was written for another place and copied here")
     return matches[0] and body["schema"] == SCHEMA
+
+
+def _sorted(rows: Mapping[Identity, LedgerRow], seals: Mapping[str, int]) -> list[list[Any]]:
+    ordered = sorted(rows.items(), key=lambda item: identity_order(item[0]))
+    return [_data(identity, row, seals) for identity, row in ordered]
 
 
 def _data(identity: Identity, row: LedgerRow, seals: Mapping[str, int]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kvsync.errors import PermanentError
 from kvsync.ledger.document import LedgerDamaged, LedgerRefused, decode
@@ -18,13 +18,14 @@ class LedgerNotOurs(PermanentError):
 @dataclass(frozen=True, slots=True)
 class FoundLedger:
     """The store's ledger at one moment: its bytes (None: missing), its rows, its revision, why it counts as lost (None: it does
-    not), and whether it would be written the same today."""
+    not), whether it would be written the same today, and the writes that were announced in it."""
 
     text: bytes | None
     rows: Rows
     revision: int = 0
     lost: str | None = None
     is_current: bool = True
+    intents: Rows = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
@@ -55,4 +56,4 @@ def read_ledger(text: bytes | None, subject: PassTarget) -> FoundLedger:
         return FoundLedger(text, {}, lost=str(error))
     except LedgerRefused as error:
         raise LedgerNotOurs(f"{subject.target}: the ledger in the store: {error}") from None
-    return FoundLedger(text, document.rows, document.revision, is_current=document.is_current)
+    return FoundLedger(text, document.rows, document.revision, is_current=document.is_current, intents=document.intents)

@@ -1,12 +1,12 @@
 """Ledger of one target, combined from the state directory and, where supported, the store.
 
     observe ──> take_in: the store's ledger and ours become one ──> (the pass) ──> leave: read it again, merge, write it
-                                                          announce: which entries the pass is about to make
+                                                          announce: what the pass is about to write
 
-The store's ledger is written after the entries, and before them where some are new: these are in it as out of sight, so
-that another machine knows them as ours by their content when this one is killed in between. What a killed pass could not
-leave in it any more is known by the difference between our ledger and the store's as we last saw it. A command that only
-reads takes the store's ledger in for itself alone, and writes nothing anywhere.
+The store's ledger is written after the entries, and before them where some get new content: so another machine knows them as
+ours by that content when this one is killed in between. New ones are in it as out of sight, others as intents. What a killed
+pass could not leave in it any more is known by the difference between our ledger and the store's as we last saw it. A command
+that only reads takes the store's ledger in for itself alone, and writes nothing anywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.ledger.document import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode, encode
 from kvsync.ledger.found import FoundLedger, LedgerNotOurs, read_ledger
+from kvsync.ledger.intents import landed, still_open, unsettled
 from kvsync.ledger.merge import Describes, Rows, left_as_is, merge
 from kvsync.logs import get_logger
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mark
@@ -53,6 +54,8 @@ class TargetLedger:
         self._overlay: dict[Identity, Applied] | None = None
         self._found: FoundLedger | None = None
         self._expires_at: float | None = None
+        self._intents: Rows = {}
+        self._own: frozenset[Identity] = frozenset()
 
     def get(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """What was last applied of these entries. Raises StateDirError."""
@@ -103,7 +106,9 @@ class TargetLedger:
         ours, found = self._rows(), self._last()
         if not found.is_whole:
             return bool(ours)
-        return not found.is_current or left_as_is(ours, found.rows, self._keys) != found.rows or self._is_ending(now)
+        says_it = left_as_is(ours, found.rows, self._keys) == found.rows
+        has_all = still_open(found.intents, found.rows, found.rows, now) == found.intents
+        return not (found.is_current and says_it and has_all) or bool(self._intents) or self._is_ending(now)
 
     def next_moment(self, now: float, *, is_due: bool) -> float | None:
         """When the store's ledger must be written again although nothing changes (epoch seconds); None: never. `is_due` says
@@ -129,16 +134,33 @@ class TargetLedger:
         seconds = round(times * writes / rate, 3) if rate else 0.0
         return Cost(times * (1 + writes), times * size, seconds)
 
+    def unsettled(self) -> list[Identity]:
+        """Entries whose write is announced in the store's ledger, with an unknown outcome. Raises StateDirError."""
+        announced = self._found.intents if self._found is not None else {}
+        return list(unsettled(announced, self.get(announced))) if announced else []
+
+    def settle(self, found: Mapping[Identity, Actual]) -> None:
+        """Record those of these entries as applied that hold what was announced. Raises StateDirError."""
+        news = {} if self._found is None else landed(self._found.intents, found, self._applied)
+        if self._overlay is not None:
+            self._overlay |= news
+        elif news:
+            self._state.ledger.record(self._key, news)
+
     async def announce(self, entries: Iterable[Entry], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
-        """Write to the store's ledger which entries are about to be made: if this machine is killed before it can record them,
-        the next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError if it cannot be
+        """Write to the store's ledger what entries are about to hold: if this machine is killed before it can record them, the
+        next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError if it cannot be
         written."""
         if self._keeper is None:
             return
         now = clock.now()
         rows = {entry.identity: self._announced(entry, now) for entry in entries}
-        if rows:
-            await self._leave(self._keeper, now, _patience(pace, clock, stop), rows)
+        if not rows:
+            return
+        known = self.get(rows)
+        self._intents = {name: row for name, row in rows.items() if name in known and not known[name].has_ended}
+        new = {name: row for name, row in rows.items() if name not in self._intents}
+        await self._leave(self._keeper, now, _patience(pace, clock, stop), new)
 
     def _announced(self, entry: Entry, now: float) -> LedgerRow:
         mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
@@ -150,6 +172,7 @@ class TargetLedger:
         if self._keeper is None or not self.is_due(clock.now()):
             return None
         try:
+            self._intents, self._own = {}, frozenset(self._intents)
             await self._leave(self._keeper, clock.now(), _patience(pace, clock, stop), {})
         except StoreError as error:
             return f"the ledger could not be written to the store: {error}; the next pass tries again"
@@ -198,7 +221,10 @@ class TargetLedger:
         if found.is_whole:
             merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._keys)
         merged = {**announced, **merged}
-        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._keys), found.revision)
+        rows = left_as_is(merged, found.rows, self._keys)
+        others = still_open(found.intents, found.rows, rows, now)
+        intents = {**{name: row for name, row in others.items() if name not in self._own}, **self._intents}
+        document = LedgerDocument(self._signer.owner, rows, found.revision, intents=intents)
         is_said = found.is_whole and encode(document, self._signer) == found.text
         if is_said and not self._is_ending(now):
             return
@@ -206,7 +232,7 @@ class TargetLedger:
         text = encode(document, self._signer)
         await _patiently(lambda: keeper.write_ledger(self._target.namespace, text), patience)
         self._take_in(text, ours, merged, left=True)
-        self._found = FoundLedger(text, document.rows, document.revision)
+        self._found = FoundLedger(text, document.rows, document.revision, intents=intents)
         self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
         where = {"store": self._target.store, "namespace": self._target.namespace}
         _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))

@@ -48,6 +48,7 @@ class Observer:
             return None
         if known is None:
             await off_loop(partial(self.ledger.take_in, snapshot), len(snapshot.entries))
+            await self._settle(snapshot)
         if self._by_ledger:
             snapshot = await off_loop(partial(self._with_marks, snapshot), len(snapshot.entries))
         if reads and known is None:
@@ -61,12 +62,26 @@ class Observer:
         if deep is None:
             return None
         self.ledger.take_in(deep)
+        await self._settle(deep)
         applied = self.ledger.all()
         lacking = {name for name in applied.keys() - deep.entries.keys() if _is_expected(applied[name])}
         listed = await self._store.observe(self.target.namespace, self._signer) if lacking else None
         if listed is None or (listed.complete and lacking.isdisjoint(listed.entries)):
             return deep
         return None
+
+    async def _settle(self, snapshot: Snapshot) -> None:
+        """Find out the outcome of writes that another machine announced but never recorded. Raises StoreError."""
+        listed = {name: snapshot.entries[name] for name in self.ledger.unsettled() if name in snapshot.entries}
+        if not listed:
+            return
+        try:
+            fresh: Mapping[Identity, Actual] = await self._read(
+                [name for name, actual in listed.items() if actual.fingerprint is None]
+            )
+        except PartialRead as partial:  # the others are looked at in the next pass
+            fresh = partial.found
+        self.ledger.settle(listed | self._completed(fresh, {}))
 
     async def read_differing(
         self, desired: Desired, snapshot: Snapshot, comparison: Comparison, doubtful: Collection[Identity] = ()

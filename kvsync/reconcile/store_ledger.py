@@ -33,19 +33,19 @@ class StoreLedger:
         plan = replace(plan, next_moment=min((one for one in moments if one is not None), default=None))
         if not is_due:
             return plan
-        new = [change.identity for change in plan.changes if change.after is not None and self._is_new(change)]
-        return replace(plan, cost=plan.cost.plus(self._ledger.cost(new)))
+        written = [change.identity for change in plan.changes if self._is_announced(change)]
+        return replace(plan, cost=plan.cost.plus(self._ledger.cost(written)))
 
     def is_due(self, now: float) -> bool:
         """True if the store's ledger is out of date or expires soon."""
         return self._ledger.is_due(now)
 
     async def announce(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> None:
-        """Write to the store's ledger which entries are about to be made. If that fails, entries are written all the same: the
+        """Write to the store's ledger what entries are about to hold. If that fails, entries are written all the same: the
         state directory knows them, and the ledger is written again afterwards. Raises LedgerNotOurs, StateDirError."""
-        new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
+        written = [change.after for change in plan.changes if change.after is not None and self._is_announced(change)]
         try:
-            await self._ledger.announce(new, pace, self._store.context.clock, stop)
+            await self._ledger.announce(written, pace, self._store.context.clock, stop)
         except LedgerNotOurs:
             raise
         except StoreError:
@@ -59,7 +59,9 @@ class StoreLedger:
             return await self._ledger.leave(pace, clock, stop)
         return await self._ledger.give_up(kept, pace, clock, stop)
 
-    def _is_new(self, change: Change) -> bool:
-        """True if a change writes an entry that was not ours before."""
-        is_known = change.before is not None and change.before.mark is not None
-        return not is_known and not is_ledger_only(change, self._store.capabilities)
+    def _is_announced(self, change: Change) -> bool:
+        """True if a change writes content of which only the ledger can say that it is ours."""
+        before, after = change.before, change.after
+        if after is None or is_ledger_only(change, self._store.capabilities):
+            return False
+        return before is None or before.mark is None or before.fingerprint != after.fingerprint

@@ -57,14 +57,18 @@ def test_all_kinds_of_stores_that_keep_a_ledger_are_tried() -> None:
 
 
 async def test_the_ledger_is_left_first_and_last(repo: MemoryRepository) -> None:
-    """A pass that makes entries says so in the ledger before its first write, and leaves it after its last; one that changes
-    entries leaves it once; one with nothing to do writes nothing at all."""
+    """A pass that writes entries says so in the ledger before its first write, and leaves it after its last; one that deletes
+    some leaves it once; one with nothing to do writes nothing at all."""
     repo.want({"a": 1, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
     assert is_clean(await repo.apply())
     writes = [call.method for call in repo.server.calls if call.method in ("change", "leave")]
     assert (writes[0], writes[-1], writes.count("leave")) == ("leave", "leave", 2)
     assert keys_there(repo) == {"a", "b", "c"}
     repo.want({"a": 2, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
+    repo.server.calls.clear()
+    assert is_clean(await repo.apply())
+    assert calls(repo)["leave"] == 2
+    repo.want({"a": 2, "b": "{value: x, sensitive: true}"})
     repo.server.calls.clear()
     assert is_clean(await repo.apply())
     assert calls(repo)["leave"] == 1
@@ -201,9 +205,9 @@ async def test_a_ledger_that_is_not_ours_refuses_the_target(
 async def test_a_ledger_that_becomes_another_owners_is_not_replaced(repo: MemoryRepository, here: Machine) -> None:
     """Just before it is written the ledger is read again; what came meanwhile is another owner's to keep."""
     theirs = ledger_of("team-b")
-    repo.want({"a": 1})
+    repo.want({"a": 1, "b": 1})
     await here.apply()
-    repo.want({"a": 2})
+    repo.want({"a": 1})
     repo.server.before_change(lambda: leave(repo, theirs))
     report = await here.apply()
     assert "belongs to owner 'team-b'" in (report.targets[0].error or "")

@@ -78,6 +78,7 @@ async def test_a_machine_that_writes_meanwhile_is_heard(
         two.apply_meanwhile()
 
     repo.want({"a": 2})
+    repo.server.before_change(lambda: None)  # what is about to be written is announced
     repo.server.before_change(meanwhile)
     assert is_clean(await one.apply())
     assert keys_there(repo) == {"a", "b", "c"}
