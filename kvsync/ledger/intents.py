@@ -23,8 +23,8 @@ LASTS: Final = 3600.0
 
 
 def still_open(announced: Rows, before: Rows, now_known: Rows, now: float) -> dict[Identity, LedgerRow]:
-    """The announcements to keep when the ledger is written. `before` are the rows next to them, `now_known` the rows that replace
-    those, `now` is in epoch seconds."""
+    """The announcements to keep when the ledger is written. `before` are the rows next to them, `now_known` the rows that
+    replace those, `now` is in epoch seconds."""
     return {
         identity: row
         for identity, row in announced.items()

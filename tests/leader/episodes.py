@@ -30,8 +30,8 @@ from tests.faults.stores import KINDS
 from tests.leader.judge import Judge, Landing, Link
 from tests.leader.kubernetes_api import cluster
 from tests.leader.quorum import Quorum, running_quorum
-from tests.leader.support import wait_until
 from tests.stores import apify_service, azure_service, cloudflare_service, voximplant_service
+from tests.support.etcd import wait_until
 from tests.support.forked import ForkedCommand, ForkServer
 
 AT_ONCE: Final = 6
@@ -220,7 +220,7 @@ class Episode:
         if is_kubernetes:
             links = [Link(*self.leases.kubernetes)]
         else:
-            urls = [urlsplit(url) for url in self.leases.quorum.clients.values()]
+            urls = [urlsplit(url) for url in self.leases.quorum.urls]
             links = [Link(url.hostname or "", url.port or 0) for url in urls]
         for link in links:
             stack.enter_context(link.serve())

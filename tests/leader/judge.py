@@ -20,9 +20,10 @@ _PIECE: Final = 2048
 
 @dataclass(frozen=True)
 class Landing:
-    """A write that arrived whole."""
+    """A write that arrived whole at this moment, the first of it at that one."""
 
     moment: float
+    first: float
     replica: str
     what: str
 
@@ -39,11 +40,11 @@ class Judge:
     """Seconds that each piece of a body takes, by replica; what is missing is as fast as it goes."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def arrived(self, replica: str, call: Call) -> None:
+    def arrived(self, replica: str, call: Call, first: float) -> None:
         """Note it, if it writes."""
         if self.is_write(call):
             with self.lock:
-                self.landings.append(Landing(time.time(), replica, f"{call.method} {call.target}"))
+                self.landings.append(Landing(time.time(), first, replica, f"{call.method} {call.target}"))
 
     @contextmanager
     def proxy(self, replica: str) -> Iterator[str]:
@@ -56,9 +57,10 @@ class Judge:
 
             def handle(self) -> None:
                 with suppress(OSError, http.client.HTTPException):
-                    call = _read(self.request, lambda: judge.pace.get(replica, 0.0), there)
-                    if call is not None:
-                        judge.arrived(replica, call)
+                    found = _read(self.request, lambda: judge.pace.get(replica, 0.0), there)
+                    if found is not None:
+                        call, first = found
+                        judge.arrived(replica, call, first)
                         self.request.sendall(call.forward().encoded())
 
         class Listener(socketserver.ThreadingTCPServer):
@@ -78,13 +80,13 @@ class Judge:
                 thread.join()
 
 
-def _read(connection: socket.socket, pace: Callable[[], float], upstream: tuple[str, int]) -> Call | None:
-    """A request, taken in as slowly as the link is; None for half of one."""
-    data = bytearray()
+def _read(connection: socket.socket, pace: Callable[[], float], upstream: tuple[str, int]) -> tuple[Call, float] | None:
+    """A request, taken in as slowly as the link is, and when it began; None for half of one."""
+    data, began = bytearray(), 0.0
     while b"\r\n\r\n" not in data:
         if not (news := connection.recv(_PIECE)):
             return None
-        data += news
+        data, began = data + news, began or time.time()
     head, _, body = bytes(data).partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = tuple((name, text.strip()) for name, _, text in (line.partition(":") for line in lines))
@@ -97,7 +99,7 @@ def _read(connection: socket.socket, pace: Callable[[], float], upstream: tuple[
     method, url, *_ = first.split()
     target = url[url.index("/", len("http://")) :]
     time.sleep(pace())
-    return Call(method, target, headers, body, upstream)
+    return Call(method, target, headers, body, upstream), began
 
 
 class Link:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.leader.support import etcd_binary
+from tests.support.etcd import etcd_binary
 from tests.support.seeds import count_of, play_all
 
 

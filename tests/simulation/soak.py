@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from tests.faults.catalogue import FAULTS
 from tests.faults.proxy import Proxy, proxied
-from tests.leader.support import free_port, wait_until
 from tests.stores.cloudflare_service import Service
 from tests.support.command import ROOT
+from tests.support.etcd import free_port, wait_until
 
 ENTRIES: Final = 30
 WAYS_TO_BE_DOWN: Final = ("cut before", "hang", "503 as a page")
