@@ -22,6 +22,9 @@ from kvsync.reconcile import TargetPass
 from kvsync.state import ChangeRecord, ParkedRecord, Pause
 from kvsync.util.concurrency import gather_or_cancel
 
+_NOT_MANAGED = Policy(prune=Prune.OFF)
+"""Of a target that no file names."""
+
 KEPT = 5
 """How many of its last changes an entry is shown with."""
 
@@ -49,11 +52,26 @@ async def explain(
     """Explain every entry with this key (and this label, unless it is None) in the targets, all of them when none is named.
     Raises UsageError when a target does not exist, StateDirError."""
     ask = PassOptions(keys=(glob.escape(key),))
+    left = {} if targets else _left_targets(workspace, loaded, key)
+    loaded = replace(loaded, targets={**loaded.targets, **left})
     chosen = resolve_targets(loaded, targets) or sorted(loaded.managed)
     passes = await gather_or_cancel(_open_pass(workspace, loaded, target, ask) for target in chosen)
     explained = await gather_or_cancel(_of_target(workspace, loaded, one, key) for one in passes)
     found = (one for part in explained for one in part)
     return tuple(one for one in found if label is None or one.identity.label == label)
+
+
+def _left_targets(workspace: Workspace, loaded: DesiredState, key: str) -> dict[Target, Desired]:
+    """The targets that no file names any more, and in which kvsync still owns an entry with this key; nothing is wanted of
+    them."""
+    places, ledger = workspace.state.places.all(), workspace.state.ledger
+    known = {target: one.place for target, one in places.items() if target in loaded.managed}
+    return {
+        target: Desired(target, {}, {}, digest="", policy=_NOT_MANAGED)
+        for target, one in places.items()
+        if target not in known and target.store in workspace.stores and one.place not in known.values()
+        if any(name.key == key for name in ledger.all(one.place))
+    }
 
 
 async def _open_pass(workspace: Workspace, loaded: DesiredState, target: Target, ask: PassOptions) -> TargetPass:
@@ -134,8 +152,13 @@ def _idle(entry: Entry | None, actual: Actual | None, policy: Policy, owner: str
     if entry is None:
         if actual is None or actual.mark is None or actual.mark.owner != owner:
             return "it is not in the files, and kvsync does not own it: left unchanged"
+        if policy is _NOT_MANAGED:
+            return (
+                "no file names its target any more, so it is left unchanged (an orphan); write keys: {} for the target to"
+                " delete it, or run kvsync release to give it up"
+            )
         if policy.prune is Prune.OFF:
-            return "it is not in the files; policy.prune is off"
+            return "no file names it any more, and policy.prune is off (an orphan); kvsync release gives it up"
         return "it is not in the files, and its mark was made for another place, key or label: a copy, left unchanged"
     if entry.mode is not Mode.ENFORCE:
         return f"its mode is {entry.mode}: it is not kept in sync"

@@ -24,6 +24,9 @@ SIGNS = {
 REFUSED = "!"
 """The sign of what is refused."""
 
+HOW_TO_LEAVE = "delete them with keys: {{}}, or give them up with kvsync release {}"
+"""What can be done with the entries of a target that no file names."""
+
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
@@ -81,9 +84,10 @@ def orphan_lines(plan: Plan) -> Iterator[str]:
     """What kvsync owns and no file names: a line for each target."""
     for target in plan.targets:
         if target.orphans:
-            yield f"{count(target.orphans, 'orphan')} in {target.target}: no file names them, and policy.prune is off"
+            found = f"{count(target.orphans, 'orphan')} in {target.target}"
+            yield f"{found}: no file names them, and policy.prune is off"
     for unmanaged, number in plan.unmanaged:
-        yield f"{count(number, 'orphan')} in {unmanaged}: no file names the target; see kvsync list --orphans"
+        yield f"{count(number, 'orphan')} in {unmanaged}: no file names the target; {HOW_TO_LEAVE.format(unmanaged)}"
 
 
 def cost_line(cost: Cost) -> str:

@@ -36,14 +36,13 @@ def test_what_no_file_names_is_an_orphan(applied: Repo) -> None:
     for _ in range(2):  # the second plan asks the store only whether anything changed
         assert applied.run("plan").stdout == (
             "1 orphan in local/web: no file names them, and policy.prune is off\n"
-            "3 orphans in local/shop: no file names the target; see kvsync list --orphans\n"
+            "3 orphans in local/shop: no file names the target; delete them with keys: {}, or give them up with"
+            " kvsync release local/shop\n"
             "Nothing to do: 3 unchanged, 0 foreign.\n"
         )
         applied.run("run", "--once")
     text = applied.run("list").stdout
-    assert (
-        "3 orphans in local/shop: no file names the target; to delete them, write a file for it with keys: {}" in text
-    )
+    assert "3 orphans in local/shop: no file names the target; delete them with keys: {}, or give them up" in text
     assert "1 orphan in local/web: no file names them" in text
 
 
@@ -53,3 +52,14 @@ def test_a_broken_file_makes_no_orphans(applied: Repo) -> None:
     [target] = applied.json("list")["targets"]
     assert (target["managed"], target["orphans"]) == (True, 0)
     assert "not known" in applied.run("list").stdout
+
+
+def test_an_orphan_is_explained(applied: Repo) -> None:
+    """What no file names any more is explained with what can be done, and a key that nobody knows with the nearest names."""
+    (applied.root / "state/web.yaml").unlink()
+    applied.write("state/other.yaml", "store: local\nnamespace: other\nkeys: {limits2: x}\n")
+    found = applied.json("explain", "greeting")["entries"][0]
+    assert found["namespace"] == "web"
+    assert "write keys: {} for the target to delete it, or run kvsync release" in found["why"][0]
+    assert "did you mean 'limits2'?" in applied.run("explain", "limits3", code=1).stderr
+    assert "3 orphans in local/web: no file names the target; delete them with keys: {}" in applied.run("plan").stdout

@@ -61,8 +61,8 @@ async def _explain(settings: GlobalOptions, key: str, label: str | None, targets
 
 def _unknown(key: str, label: str | None, loaded: DesiredState) -> str:
     keys = {identity.key for desired in loaded.targets.values() for identity in desired.entries}
-    near = get_close_matches(key, keys, 1)
-    hint = f"; did you mean {near[0]!r}?" if near and near[0] != key else ""
+    near = [repr(one) for one in get_close_matches(key, keys, 3) if one != key]
+    hint = f"; did you mean {', '.join(near[:-1])}{' or ' * (len(near) > 1)}{near[-1]}?" if near else ""
     with_label = f" with label {label!r}" if label is not None else ""
     return f"no such key in the files or the stores: {key!r}{with_label}{hint}"
 

@@ -74,8 +74,10 @@ def _text(owned: OwnedTarget, *, orphans: bool) -> Iterator[str]:
 
 def _how_to_go_on(owned: OwnedTarget) -> str:
     if owned.is_managed:
-        return "no file names them; plan shows what becomes of them (policy.prune)"
-    return "no file names the target; to delete them, write a file for it with keys: {}"
+        return "no file names them; plan shows what becomes of them (policy.prune), kvsync release gives them up"
+    from kvsync.rendering.words import HOW_TO_LEAVE
+
+    return f"no file names the target; {HOW_TO_LEAVE.format(owned.target)}"
 
 
 def _rows(owned: OwnedTarget, *, orphans: bool) -> Iterator[Sequence[str]]:
