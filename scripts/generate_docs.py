@@ -17,6 +17,7 @@ import public_api
 
 from kvsync.config import authors, fields, git, lease, limits, notify, policy, schemas, sops, stores
 from kvsync.desired import fields as tables
+from kvsync.desired.feature_fields import FEATURE_FIELDS
 from kvsync.logs import events_table
 from kvsync.model.capabilities import Capabilities
 from kvsync.status.metrics import metrics_table
@@ -53,6 +54,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "document": tables.DOCUMENT_FIELDS,
     "entry": tuple(field for field in tables.LABELLED_FIELDS if field not in tables.FORM_FIELDS),
     "files": tables.FILES_FIELDS,
+    "feature": FEATURE_FIELDS,
 }
 
 

@@ -130,7 +130,7 @@ class _Compiler:
     def _is_easy(self, shape: RowTemplate) -> bool:
         """True when no entry of this shape can be refused for anything but the size of its key and value."""
         probe = shape.entry(Identity("k"), Content(b"", shape.content_type, shape.tags, shape.metadata))
-        return not audit(probe, self._limits, "k")
+        return not (shape.feature or audit(probe, self._limits, "k"))
 
     def _remote_keys(self, source: Rows) -> list[str]:
         if "remote_key" not in self._store.overridden:
@@ -152,10 +152,18 @@ class _Compiler:
         identity = Identity(source.keys[index], source.labels[index])
         entry = shape.entry(identity, content, origin=source.origin(index))
         for reason in (
+            *(self._flag_problems(remote_key) if shape.feature else ()),
             *audit(entry, self._limits, remote_key, label_in_key=self._label_in_key),
             *self._store.audit(self._target.namespace, entry),
         ):
             self._add(source, index, reason)
+
+    def _flag_problems(self, remote_key: str) -> Iterator[str]:
+        prefix = self._limits.flag_prefix
+        if prefix is None:
+            yield f"{self._limits.type} has no feature flags"
+        elif not remote_key.startswith(prefix):
+            yield f'the keys of feature flags begin with {prefix}; set key_format: "{prefix}{{key}}" for the store'
 
     def _add(self, source: Rows, index: int, reason: str) -> None:
         if len(self._problems) >= self._most:

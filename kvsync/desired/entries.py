@@ -20,7 +20,8 @@ from kvsync.yaml.fields import Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import at, inside, name_hint, quoted
 
-_INLINE: Final = frozenset({"value", "json", "base64"})
+_TEXT: Final = Value(b"")
+_INLINE: Final = frozenset({"value", "json", "base64", "feature"})
 """Forms whose value stands in the file."""
 
 _FEW: Final = 3
@@ -56,7 +57,7 @@ class EntryReader:
     def read(self, items: dict[str, tuple[Scalar, Node]], skip: frozenset[str] = frozenset()) -> None:
         """Read all entries but those in `skip`."""
         # The hot loop: most entries are plain text without options of their own.
-        number = self._number(self._defaults, json=False, secret=self._is_secret)
+        number = self._number(self._defaults)
         add, sensitive = self._draft.rows.append, self._draft.table[number].sensitive
         if not sensitive:
             self._take_plain(items)
@@ -230,17 +231,19 @@ class EntryReader:
         self._append(key, label, value, said, place)
 
     def _append(self, key: str, label: str | None, value: Value, said: EntryOptions, place: Node) -> None:
-        number = self._number(said, json=value.json, secret=value.secret or self._is_secret)
+        value = value.of_key(key)
+        number = self._number(said, value)
         if self._draft.table[number].sensitive and (secret := value.data.decode(errors="ignore")):
             self.secrets.append(secret)
         if value.node is not None:
             self._draft.nodes[len(self._draft.rows)] = value.node
         self._draft.rows.append((key, label, value.data, number, place.line, place.column))
 
-    def _number(self, said: EntryOptions, *, json: bool, secret: bool) -> int:
-        known = said.numbers.get((json, secret))
+    def _number(self, said: EntryOptions, value: Value = _TEXT) -> int:
+        secret = value.secret or self._is_secret
+        form = value.json, secret, value.feature is not None
+        known = said.numbers.get(form)
         if known is None:
-            known = said.numbers[json, secret] = self._draft.number(
-                said.template(self._problems.file, self._defaults, json=json, secret=secret)
-            )
+            template = said.template(self._problems.file, self._defaults, value, secret=secret)
+            known = said.numbers[form] = self._draft.number(template)
         return known

@@ -9,8 +9,10 @@ from kvsync.desired.expansion import Expansion, options_size, written_size
 from kvsync.desired.field_decoders import AFTER_ALL, Placed
 from kvsync.desired.fields import LABELLED_FIELDS, VALUE_FORMS, Options, merged, packed
 from kvsync.desired.rows import RowTemplate
+from kvsync.desired.values import Value
 from kvsync.model.canonical import is_json_type
 from kvsync.model.entry import Mode
+from kvsync.model.feature_flags import FLAG_TYPE
 from kvsync.yaml.fields import INVALID, Decoder, Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import at, inside, name_hint, quoted
@@ -37,7 +39,7 @@ class EntryOptions:
 
     def __init__(self, own: Options, options: Options) -> None:
         self.own, self.options = own, options
-        self.numbers: dict[tuple[bool, bool], int] = {}
+        self.numbers: dict[tuple[bool, bool, bool], int] = {}
         self.size = options_size(options)
 
     def inherited(self) -> EntryOptions:
@@ -48,15 +50,20 @@ class EntryOptions:
         below.own = {}
         return below
 
-    def template(self, file: str, defaults: EntryOptions, *, json: bool, secret: bool) -> RowTemplate:
+    def template(self, file: str, defaults: EntryOptions, value: Value, *, secret: bool) -> RowTemplate:
         """The row template of an entry in `file` with these options and a value of this form."""
         options = self.options
         content_type, ttl, after = options.get("content_type"), options.get("ttl"), options.get("after", ())
-        if json and content_type == defaults.options.get("content_type") and not is_json_type(content_type):
+        json, is_flag = value.json, value.feature is not None
+        if (
+            (json or is_flag)
+            and content_type == defaults.options.get("content_type")
+            and not is_json_type(content_type)
+        ):
             content_type = None  # what json: implies is nearer than a default meant for texts
         return RowTemplate(
             file=file,
-            content_type=content_type or ("application/json" if json else None),
+            content_type=FLAG_TYPE if is_flag else content_type or ("application/json" if json else None),
             implied_type=json and content_type is None,
             tags=options.get("tags", ()),
             metadata=options.get("metadata"),
@@ -69,6 +76,7 @@ class EntryOptions:
             sensitive=secret or options.get("sensitive", False),
             after=() if after == AFTER_ALL else after,
             after_all=after == AFTER_ALL,
+            feature=is_flag,
         )
 
 

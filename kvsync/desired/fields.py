@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kvsync.config.policy import POLICY_FIELDS
+from kvsync.desired.feature_fields import FEATURE_FIELDS
 from kvsync.desired.field_decoders import (
     SCALAR,
     VARIABLE,
@@ -37,7 +38,7 @@ from kvsync.yaml.fields import (
     text,
 )
 
-VALUE_FORMS: Final = ("value", "template", "json", "file", "base64", "env", "sops")
+VALUE_FORMS: Final = ("value", "template", "json", "file", "base64", "env", "sops", "feature")
 
 
 def _field(name: str, decoder: Decoder, help: str, *, required: bool = False) -> Field:  # noqa: A002  # as in Field
@@ -81,6 +82,7 @@ FORM_FIELDS: Final = (
         text(VARIABLE, "the name of an environment variable", private=True),
         "Environment variable with the value.",
     ),
+    _field("feature", record(FEATURE_FIELDS), "A feature flag of Azure App Configuration."),
     _field("sops", record(SOPS_FIELDS), "Key of a file that SOPS encrypted; the entry is sensitive."),
 )
 

@@ -36,7 +36,7 @@ from kvsync.desired.values import names_digest
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.yaml.problems import quoted
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Raise it when what a compiled file looks like changes."""
 
 _UNKEPT: Final = b""

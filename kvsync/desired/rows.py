@@ -33,6 +33,7 @@ class RowTemplate(NamedTuple):
     sensitive: bool = False
     after: tuple[str, ...] = ()
     after_all: bool = False
+    feature: bool = False
 
     @property
     def is_settled(self) -> bool:

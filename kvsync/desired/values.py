@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Mapping as Environ
 from hashlib import blake2b
 from posixpath import normpath
@@ -21,6 +21,7 @@ from kvsync.desired.sops import Decryptor
 from kvsync.desired.tree import Tree
 from kvsync.errors import Kind
 from kvsync.model.canonical import canonical_json
+from kvsync.model.feature_flags import flag_text
 from kvsync.yaml.fields import INVALID, Decoder, Field, Problems
 from kvsync.yaml.nodes import Node, Scalar
 from kvsync.yaml.problems import TooManyProblemsError, at, quoted
@@ -31,12 +32,18 @@ _EMPTY_HINT: Final = 'for an empty value, write ""'
 
 
 class Value(NamedTuple):
-    """A value, and what its form says of it. `node` is that of a value that is written as data."""
+    """A value, and what its form says of it. `node` is that of a value that is written as data.
+    `feature` has the fields of a feature flag, whose text depends on its key."""
 
     data: bytes
     json: bool = False
     secret: bool = False
     node: Node | None = None
+    feature: Mapping[str, Any] | None = None
+
+    def of_key(self, key: str) -> Value:
+        """The value under a key: the text of a feature flag has its name."""
+        return self if self.feature is None else self._replace(data=flag_text(key, self.feature).encode())
 
 
 class DeniedError(UnreadableError):
@@ -226,6 +233,10 @@ def _env(name: str, node: Node, around: ValueContext, problems: Problems, what: 
     return Value(value.encode(errors="surrogateescape"), secret=True)
 
 
+def _feature(written: Any, *_: Any) -> Value | None:
+    return Value(b"", feature=written) if "enabled" in written and written["enabled"] is not None else None
+
+
 def _sops(written: Any, node: Node, around: ValueContext, problems: Problems, what: str) -> Value | None:
     path, key = written.get("file"), written.get("key")
     if path is None or key is None or is_absolute(path, node, problems, what):
@@ -244,4 +255,5 @@ _READERS: Final[dict[str, Callable[[Any, Node, ValueContext, Problems, str], Val
     "base64": _base64,
     "env": _env,
     "sops": _sops,
+    "feature": _feature,
 }

@@ -37,7 +37,8 @@ class Capabilities:
     written (`json:`). `batch` is how many writes one call of `Store.write` may carry, `page` how many entries one
     listing request brings, `read_batch` how many one read brings, and `read_page` how many of these one request brings where
     that is fewer. `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an
-    entry without a TTL is renewed forever.
+    entry without a TTL is renewed forever. `flag_prefix` is what the remote keys of feature flags begin with; None where
+    the store has no feature flags.
     """
 
     type: str
@@ -70,6 +71,7 @@ class Capabilities:
     values_in_listing: bool = True
     settle: float = 0
     writes_per_second: float | None = None
+    flag_prefix: str | None = None
 
     @property
     def longest(self) -> int | None:

@@ -186,7 +186,8 @@ WRONG = [
     ("a: [x]", "4:6: keys.a: expected a value, found a list (to store a list, write {json: […]})"),
     ("a: {rps: 10}", "4:6: keys.a: unknown field \"rps\" (to store data, write {json: …}; valid names: "),
     ("a: {value: x, tll: 1h}", "4:17: keys.a: unknown field \"tll\" (did you mean \"ttl\"?)"),
-    ("a: {ttl: 1h}", "4:6: keys.a: the entry has no value (write one of value, template, json, file, base64, env)"),
+    ("a: {ttl: 1h}", "4:6: keys.a: the entry has no value (write one of "
+     "value, template, json, file, base64, env, sops, feature)"),
     ("a: {}", "4:6: keys.a: the entry has no value"),
     ("a: {value: x, json: 1}", "4:17: keys.a: value and json cannot be combined"),
     ("a: {value: {b: c}}", "4:14: keys.a.value: expected text, found data (for data, use json: instead of value:)"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kvsync.stores.azure_appconfig.well_known import FLAG_PREFIX, FLAG_TYPE, REFERENCE_TYPE, well_known_problems
+from kvsync.model.feature_flags import FLAG_TYPE
+from kvsync.stores.azure_appconfig.well_known import FLAG_PREFIX, REFERENCE_TYPE, well_known_problems
 
 FLAG = {
     "id": "beta",

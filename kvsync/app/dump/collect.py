@@ -80,6 +80,7 @@ class _Dumper:
         longest = workspace.stores[target.store].capabilities.longest
         skipped = {identity for identity, _ in passed_over}
         kept = [_entry(one, owner, longest) for one in held.entries if one.identity not in skipped]
+        kept = [replace(one, is_flag=self._is_flag(target, one.identity)) for one in kept]
         workspace.redactor.register_values(*(entry.content.value for entry in kept if entry.sensitive))
         stem, left_out = self._names.free(safe_name(target.namespace)), dict[Identity, str]()
         names = {} if self._secrets.is_included else variable_names(kept, workspace.config.authority)
@@ -122,6 +123,17 @@ class _Dumper:
             for identity, name in names.items()
         }
         return _files(target, stem, written, references, UniqueNames(set(self._names.taken)))
+
+    def _is_flag(self, target: Target, identity: Identity) -> bool:
+        """True for a key under which the store keeps a feature flag."""
+        store = self._workspace.stores[target.store]
+        prefix = store.capabilities.flag_prefix
+        if prefix is None:
+            return False
+        try:
+            return store.remote_key(target.namespace, identity).startswith(prefix)
+        except ValueError:
+            return False
 
     def _unfit(self, entry: DumpEntry) -> str | None:
         """Why a sensitive value cannot be referred to; None when it can."""

@@ -13,6 +13,7 @@ from kvsync.app.dump.yaml_text import Data, Node, block
 from kvsync.model.canonical import canonical_json_text
 from kvsync.model.entry import Content, Identity, Target, identity_order
 from kvsync.model.exact_json import read_json
+from kvsync.model.feature_flags import FLAG_TYPE, flag_fields
 from kvsync.rendering.words import duration, moment
 
 _JSON: Final = "application/json"
@@ -23,7 +24,8 @@ _ENORMOUS_NUMBER: Final = re.compile(rb"[0-9]{1000}")
 @dataclass(frozen=True, slots=True)
 class DumpEntry:
     """One entry to be written down, with the fingerprint of its content in the store. `reference` represents a value that must
-    not be, or does not fit, in the file: the form (`env`, `file` or `sops`) and what it names."""
+    not be, or does not fit, in the file: the form (`env`, `file` or `sops`) and what it names. `is_flag` is true under the
+    keys of feature flags."""
 
     identity: Identity
     content: Content
@@ -33,6 +35,7 @@ class DumpEntry:
     protected: bool = False
     sensitive: bool = False
     reference: tuple[str, ...] | None = None
+    is_flag: bool = False
 
 
 def write(target: Target, entries: Iterable[DumpEntry]) -> str:
@@ -79,6 +82,8 @@ def _value(entry: DumpEntry) -> dict[str, Node]:
     if entry.reference is not None:
         form, *names = entry.reference
         return {form: {"file": names[0], "key": names[1]} if form == "sops" else names[0]}
+    if (fields := _feature(entry)) is not None:
+        return {"feature": Data(fields)}
     if _is_json(entry.content):
         return {"json": Data(read_json(entry.content.value.decode()))}
     try:
@@ -91,7 +96,8 @@ def _options(entry: DumpEntry) -> dict[str, Node]:
     """What is said of an entry besides its value."""
     _, content_type, tags, metadata = entry.content
     options: dict[str, Node] = {}
-    if content_type is not None and not (content_type == _JSON and "json" in _value(entry)):
+    implied = content_type == _JSON and "json" in _value(entry)
+    if content_type is not None and not (implied or "feature" in _value(entry)):
         options["content_type"] = content_type
     if tags:
         options["tags"] = dict(tags)
@@ -106,6 +112,13 @@ def _options(entry: DumpEntry) -> dict[str, Node]:
     if entry.sensitive and not (entry.reference and entry.reference[0] in ("env", "sops")):
         options["sensitive"] = "true"
     return options
+
+
+def _feature(entry: DumpEntry) -> dict[str, Any] | None:
+    """The fields of a feature flag; None for an entry that `feature:` does not give again."""
+    if not entry.is_flag or entry.content.content_type != FLAG_TYPE:
+        return None
+    return flag_fields(entry.identity.key, entry.content.value)
 
 
 def _is_json(content: Content) -> bool:

@@ -26,7 +26,7 @@ from kvsync.stores.azure_appconfig.api import (
     text_problems,
 )
 from kvsync.stores.azure_appconfig.items import Entries, Row, tags_for, to_actual
-from kvsync.stores.azure_appconfig.well_known import well_known_problems
+from kvsync.stores.azure_appconfig.well_known import FLAG_PREFIX, well_known_problems
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.partial import ReadFailures
@@ -64,6 +64,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         read_batch=10_000,
         page=100,
         concurrency=32,
+        flag_prefix=FLAG_PREFIX,
     )
 
     key_format = "{namespace}:{key}"

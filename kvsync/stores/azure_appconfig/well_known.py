@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
+from kvsync.model.feature_flags import FLAG_TYPE
 from kvsync.util.json_schema import mismatches, validator_of
 
 FLAG_PREFIX: Final = ".appconfig.featureflag/"
 """The prefix of the keys of feature flags."""
 
-FLAG_TYPE: Final = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
 REFERENCE_TYPE: Final = "application/vnd.microsoft.appconfig.keyvaultref+json;charset=utf-8"
 
 _FLAG_ESSENCE: Final = FLAG_TYPE.partition(";")[0]
