@@ -160,6 +160,8 @@ class Client:
             sent_at = self._clock.monotonic()
             try:
                 answer = await transport.exchange(call, headers, seconds)
+            except NotLeader as error:
+                raise self._not_sent(call, error) from None
             except TransientError as error:
                 self._count(call, type(error).__name__, 0)
                 raise unanswered(self.label, call, error) from error
@@ -180,7 +182,10 @@ class Client:
         try:
             return self._fence.allowance(self._limits.timeout)
         except NotLeader as error:
-            raise NotLeader(f"{self.label}: {call.what} was not sent: {error}") from None
+            raise self._not_sent(call, error) from None
+
+    def _not_sent(self, call: Request, error: NotLeader) -> NotLeader:
+        return NotLeader(f"{self.label}: {call.what} was not sent: {error}")
 
     def _open_transport(self) -> Transport:
         if self._transport is None:

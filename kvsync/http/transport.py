@@ -57,8 +57,8 @@ class Transport:
     """Connections to one origin (`https://host:port`), at most `connections` at once.
 
     `ca_file` names the authorities to trust instead of the system's; `certificate` is shown to a server that asks for one; the
-    `fence` is checked before each chunk of a long write. Must be made in a running event loop. Raises PermanentError for an
-    origin, a CA file, a certificate or a proxy that cannot be used.
+    `fence` is checked before a write is sent, and before each chunk of a long one. Must be made in a running event loop. Raises
+    PermanentError for an origin, a CA file, a certificate or a proxy that cannot be used.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class Transport:
         self._transport = AiohttpTransport(verify=context, client=_session(connections, context, self._proxy))
 
     async def exchange(self, call: Request, headers: Mapping[str, str], seconds: float) -> Response:
-        """Send once, and receive the whole response within so many seconds. Raises NotSentError, NotAnsweredError, and
-        PermanentError if the server's certificate is not trusted."""
+        """Send once, and receive the whole response within so many seconds. Raises NotSentError, NotAnsweredError,
+        NotLeader, and PermanentError if the server's certificate is not trusted."""
         request = self._request(call, headers)
         # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent.
         _TARGET.set(URL(self._origin + call.target, encoded=True))
         body = _Body(self._limits)
         try:
-            async with aborted_on_failure(is_write=call.writes), asyncio.timeout(seconds) as limit:
+            async with aborted_on_failure(self._check if call.writes else None), asyncio.timeout(seconds) as limit:
                 keep = None if call.sink is None else _keeper(call.sink, limit, seconds)
                 response = await self._transport.handle_async_request(request)
                 try:
@@ -113,6 +113,11 @@ class Transport:
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
         await self._transport.aclose()
+
+    def _check(self) -> None:
+        """Raise NotLeader if no write may be sent now."""
+        if self._fence is not None:
+            self._fence.check()
 
     def _request(self, call: Request, headers: Mapping[str, str]) -> httpx.Request:
         fence = self._fence if call.writes and self._fence is not None and self._fence.follows_lease else None

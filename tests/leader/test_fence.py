@@ -71,6 +71,23 @@ async def test_a_client_asks_after_it_has_waited() -> None:
         await client.aclose()
 
 
+@pytest.mark.parametrize("call", [PUT, Request("DELETE", "/a", "deleting a")], ids=["put", "delete"])
+async def test_a_write_whose_connection_took_longer_than_the_lease_is_not_sent(call: Request) -> None:
+    """The fence is asked once more when there is a connection, whether a new one or one that was kept: a process that was
+    stopped until then sends nothing, and the write counts as not sent."""
+    fence, answers = Fence(), [9.0, 9.0]
+    fence.follow(lambda: answers.pop(0) if answers else 0)
+    async with serving(says(200)) as server:
+        client = Client("store x", server.origin, Clock(), Traffic(), ClientOptions(fence=fence))
+        await client.send(Request("PUT", "/a", "writing a"))
+        for _ in range(2):
+            answers.append(9.0)
+            with pytest.raises(NotLeader, match="was not sent: this replica is not the leader"):
+                await client.send(call)
+        assert len(server.seen) == 1
+        await client.aclose()
+
+
 async def test_a_write_in_flight_ends_before_the_lease() -> None:
     """However long a call may take otherwise, it is broken off when the lease is nearly over, and counts as lost."""
     fence = Fence()
