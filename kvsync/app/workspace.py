@@ -4,47 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from kvsync.app.crashes import crashed
-from kvsync.app.departures import combined, has_departures, leaving, staying
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
+from kvsync.app.target_passes import ApplyRun, TargetPasses
 from kvsync.app.unmanaged import unmanaged_targets
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
 from kvsync.desired.rest import FileRest
-from kvsync.errors import Kind, KvsyncError, Problem, StoreError, UsageError
+from kvsync.errors import Kind, Problem, StoreError, UsageError
 from kvsync.git.revision import revision
-from kvsync.model.desired import Desired
-from kvsync.model.digest import target_digest
-from kvsync.model.entry import Identity, Target
+from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
-from kvsync.model.place import LocatedTarget, Overlap, Place
-from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
+from kvsync.model.place import LocatedTarget, Place
+from kvsync.model.plan import Plan, Stats, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
-from kvsync.state import Run, RunCause, StateDir
+from kvsync.reconcile import PassContext, TargetPass
+from kvsync.state import RunCause, StateDir
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import ledger_keeper
-from kvsync.stores.pacing import Pace
 from kvsync.util.background import off_loop
-from kvsync.util.concurrency import gather_by_group
 from kvsync.util.redaction import Redactor
 
 if TYPE_CHECKING:
     from kvsync.git import Checkout, Fetched
-
-PASSES_PER_STORE: Final = 8
-"""Targets of one store in work at the same time, or more where more calls may be in flight: enough to hide the latency of a
-store, few enough that thousands of targets do not hold their snapshots in memory together."""
 
 _WEAK: Final = (
     "the sensitive value is too weak to be recognised in text, so kvsync does not redact it there: it is shorter than"
@@ -67,21 +57,19 @@ class Workspace:
     ) -> None:
         self.config, self.stores, self.redactor = config, stores, redactor
         self.state, self.clock = pass_context.state, pass_context.clock
-        self._source, self.pass_context = source, pass_context
-        self.checkout = checkout
-        self._passes: dict[Target, TargetPass] = {}
-        self._failures: dict[Target, StoreError] = {}
-        self._loaded: dict[Target, DesiredState] = {}
+        self._source, self.checkout = source, checkout
         self._places = pass_context.places
         self._parking = Parking(self.state, self.clock)
-        self._paces = {
-            name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
-        }
+        self.passes = TargetPasses(stores, pass_context, self._parking)
+
+    @property
+    def pass_context(self) -> PassContext:
+        """What all passes share."""
+        return self.passes.context
 
     def attach(self, name: str, store: Store) -> None:
         """Know one more store, which the configuration does not name, until the workspace is closed."""
         self.stores[name] = store
-        self._paces[name] = Pace.of(store.capabilities, store.config.concurrency)
 
     def load(self, environment: str | None = None) -> DesiredState:
         """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
@@ -141,12 +129,7 @@ class Workspace:
         stores = {target.store for target in targets}
         requests, received = self._traffic(stores)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
-            plans = await gather_by_group(
-                targets,
-                lambda target: self._plan_target(target, files, ask),
-                group=lambda target: target.store,
-                limit=self._limit,
-            )
+            plans = await self.passes.plan(targets, files, ask)
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         make = partial(make_plan, self.state.digest_key, self.config.owner, plans, stats, files.source)
@@ -173,13 +156,13 @@ class Workspace:
         released = self.released(plan, approvals)
         pending = [one for one in plan.targets if one.target in released and one.changes]
         others = [one for one in plan.targets if one.target not in released or not one.changes]
-        untouched = await self._each(others, lambda one: self._unchanged(one, released, stop))
+        untouched = await self.passes.leave(others, released, stop)
         if not pending:
             return Report(plan, tuple(untouched))
         run = self.state.journal.begin(self._cause(command, plan))
         counts: dict[str, int] = {}
         try:
-            applied = await self._in_order(pending, lambda one: self._apply_target(one, run, stop, progress))
+            applied = await self.passes.apply(pending, ApplyRun(run, stop, progress, self.deletions))
             reports = {report.plan.target: report for report in (*untouched, *applied)}
             report = Report(plan, tuple(reports[one.target] for one in plan.targets), run.id)
             counts = report.counts()
@@ -217,19 +200,12 @@ class Workspace:
         return self.pass_context.pass_target(LocatedTarget(target, await self.find_place(target)))
 
     def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
-        """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
-        StoreError, StateDirError."""
-        problems = _problems(loaded, target)
-        known = loaded.kept if problems else loaded.targets
-        desired = known.get(target) or Desired(target, {}, {}, digest="")
-        if problems is not desired.problems:
-            desired = replace(desired, problems=problems)
-        return TargetPass(desired, self.stores[target.store], place, self.pass_context, ask, loaded.others(target))
+        """A pass over one target with what was loaded. Raises StoreError, StateDirError."""
+        return self.passes.target_pass(target, place, loaded, ask)
 
     def failure(self, target: Target) -> StoreError | None:
-        """Why the store was given up in the last pass over a target, None when it was not."""
-        last = self._passes.get(target)
-        return last.failure if last else self._failures.get(target)
+        """Why the store was given up in the last pass over a target, None if it was not."""
+        return self.passes.failure(target)
 
     def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:
         """The targets of a plan that may be applied: not parked, or approved. Raises StateDirError."""
@@ -256,104 +232,6 @@ class Workspace:
         loaded = self._source.load(environment, self.checkout.root)
         return replace(loaded, source=self.checkout.commit, watch=WatchSet())
 
-    async def _plan_target(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
-        try:
-            return await self._plan_one(target, loaded, ask)
-        except KvsyncError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
-            self._passes.pop(target, None)
-            self._failures[target] = failure = crashed(target, "planning", error)
-            type_ = self.stores[target.store].capabilities.type
-            digest = target_digest(self.state.digest_key, target, None, ())
-            return TargetPlan(target, type_, digest, complete=False, error=str(failure))
-
-    async def _plan_one(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
-        self._failures.pop(target, None)
-        try:
-            place = await self._places.locate(target)
-            overlap = await self._places.overlap_of(target)
-            if overlap is not None:
-                return self._parked_at(LocatedTarget(target, place), overlap, loaded)
-            last = self.target_pass(target, place, loaded, ask)
-        except StoreError as error:
-            self._failures[target] = error
-            located = LocatedTarget(target, self.stores[target.store].place(target.namespace))
-            plan = empty_plan(self.state.digest_key, located, self.stores[target.store].capabilities.type)
-            return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
-        plan = await last.plan()
-        self._loaded.pop(target, None)
-        if has_departures(plan):
-            self._loaded[target] = loaded
-        if plan.changes or last.failure is not None or ask.releases or ledger_keeper(self.stores[target.store]):
-            self._passes[target] = last
-        else:  # nothing needs it any more, and thousands of passes take much memory
-            self._passes.pop(target, None)
-        return plan
-
-    def _parked_at(self, located: LocatedTarget, overlap: Overlap, loaded: DesiredState) -> TargetPlan:
-        """The plan of a target that leads to where another one leads too: nothing is done, and no approval changes that."""
-        self._passes.pop(located.target, None)
-        plan = empty_plan(self.state.digest_key, located, self.stores[located.target.store].capabilities.type)
-        return replace(plan, parked=(self._places.text(overlap),), problems=_problems(loaded, located.target))
-
-    async def _each(
-        self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
-    ) -> list[TargetReport]:
-        return await gather_by_group(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
-
-    async def _in_order(
-        self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
-    ) -> list[TargetReport]:
-        """Apply plans: what moves to other targets leaves after everything else was written."""
-        parts = [one for one in map(staying, plans) if one.changes]
-        done = await self._each(parts, work)
-        done += await self._each([leaving(one) for one in plans if has_departures(one)], work)
-        return [combined(one, [part for part in done if part.plan.target == one.target]) for one in plans]
-
-    def _limit(self, store: str) -> int:
-        """How many targets of a store are in work at the same time."""
-        opened = self.stores.get(store)
-        calls = 1 if opened is None else opened.config.concurrency or opened.capabilities.concurrency
-        return max(PASSES_PER_STORE, calls)
-
-    async def _apply_target(
-        self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
-    ) -> TargetReport:
-        files = self._loaded.get(plan.target)
-        arrived = None if files is None else partial(self._missing, files)
-        applying = ApplyOptions(run, self._paces[plan.target.store], stop, progress, self.deletions, arrived)
-        try:
-            report = await self._passes[plan.target].apply(plan, applying)
-        except KvsyncError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
-            failure = crashed(plan.target, "applying", error)
-            self._passes[plan.target].failure = failure
-            return withheld(plan, "", error=str(failure))
-        if plan.parked:
-            self._parking.consume(report)
-        return report
-
-    async def _missing(
-        self, files: DesiredState, target: Target, identities: Sequence[Identity]
-    ) -> Mapping[Identity, str]:
-        """Why entries cannot be relied on to be in the target that they move to. Raises StoreError, StateDirError."""
-        place = await self._places.locate(target)
-        return await self.target_pass(target, place, files, PassOptions()).missing(identities)
-
-    async def _unchanged(
-        self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
-    ) -> TargetReport:
-        """The report of a target in which no entry is written; its ledger may be."""
-        if plan.target not in released:
-            return withheld(plan, "the target is parked")
-        last = self._passes.get(plan.target)
-        if last is None or plan.error or self.state.pauses.is_paused(plan.target):
-            return withheld(plan, "")
-        error = await last.leave_ledger(plan, self._paces[plan.target.store], stop)
-        return replace(withheld(plan, ""), error=error)
-
     def _traffic(self, stores: Iterable[str]) -> tuple[int, int]:
         traffic = [self.stores[name].traffic for name in stores]
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
@@ -363,10 +241,6 @@ def prune_journal(state: StateDir, config: Config) -> None:
     """Forget the runs that the configuration does not keep. Raises StateDirError."""
     kept = config.journal
     state.journal.prune(kept.runs, max_age=kept.age, max_size=kept.size)
-
-
-def _problems(loaded: DesiredState, target: Target) -> tuple[Problem, ...]:
-    return loaded.hold_all + loaded.held.get(target, ())
 
 
 def _selected(loaded: DesiredState, targets: Collection[Target] | None) -> Sequence[Target]:

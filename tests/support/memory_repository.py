@@ -76,7 +76,7 @@ class MemoryRepository:
         """Open it as a command would."""
         options: dict[str, Any] = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | given
         async with open_workspace(self.root / "kvsync.yaml", writing=writing, **options) as workspace:
-            workspace.pass_context = replace(workspace.pass_context, owner_keys=lambda: self.owner_keys)
+            workspace.passes.context = replace(workspace.passes.context, owner_keys=lambda: self.owner_keys)
             yield workspace
 
     async def plan(self, ask: PassOptions | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:

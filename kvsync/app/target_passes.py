@@ -1,0 +1,187 @@
+"""Passes over all targets of a workspace: several at a time, kept from plan to apply."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from kvsync.app.crashes import crashed
+from kvsync.app.departures import combined, has_departures, leaving, staying
+from kvsync.app.parking import Parking
+from kvsync.desired import DesiredState
+from kvsync.errors import KvsyncError, Problem, StoreError
+from kvsync.model.desired import Desired
+from kvsync.model.digest import target_digest
+from kvsync.model.entry import Identity, Target
+from kvsync.model.pass_options import PassOptions
+from kvsync.model.place import LocatedTarget, Overlap, Place
+from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
+from kvsync.state import Run
+from kvsync.state.deletions import LimitedDeletions
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import ledger_keeper
+from kvsync.stores.pacing import Pace
+from kvsync.util.concurrency import gather_by_group
+
+PASSES_PER_STORE: Final = 8
+"""Targets of one store in work at the same time, or more where more calls may be in flight: enough to hide the latency of a
+store, few enough that thousands of targets do not hold their snapshots in memory together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRun:
+    """One run over all targets: its journal, when to stop, who receives progress, and what grants deletes."""
+
+    run: Run
+    stop: Callable[[], bool]
+    progress: Callable[[int], None]
+    deletions: LimitedDeletions
+
+
+class TargetPasses:
+    """Plans and applies targets of `stores`, which may get more stores later. A pass is kept only if there is something left to
+    do with it."""
+
+    def __init__(self, stores: Mapping[str, Store], pass_context: PassContext, parking: Parking) -> None:
+        self._stores, self.context, self._parking = stores, pass_context, parking
+        self._places = pass_context.places
+        self._passes: dict[Target, TargetPass] = {}
+        self._failures: dict[Target, StoreError] = {}
+        self._loaded: dict[Target, DesiredState] = {}
+        self._paces: dict[str, Pace] = {}
+
+    async def plan(self, targets: Sequence[Target], loaded: DesiredState, ask: PassOptions) -> list[TargetPlan]:
+        """Plan targets, in their order. Raises StateDirError; what goes wrong in a store is in the plan."""
+        work = partial(self._plan_target, loaded=loaded, ask=ask)
+        return await gather_by_group(targets, work, group=lambda target: target.store, limit=self._limit)
+
+    async def apply(self, plans: Sequence[TargetPlan], run: ApplyRun) -> list[TargetReport]:
+        """Apply plans that were made here. Entries that move to other targets are deleted last, after everything else was
+        written. Raises StateDirError."""
+        work = partial(self._apply_target, run=run)
+        parts = [one for one in map(staying, plans) if one.changes]
+        done = await self._each(parts, work)
+        done += await self._each([leaving(one) for one in plans if has_departures(one)], work)
+        return [combined(one, [part for part in done if part.plan.target == one.target]) for one in plans]
+
+    async def leave(
+        self, plans: Sequence[TargetPlan], released: Collection[Target], stop: Callable[[], bool]
+    ) -> list[TargetReport]:
+        """Reports of targets in which no entry is written; ledgers in stores may be. Raises StateDirError."""
+        return await self._each(plans, lambda one: self._unchanged(one, released, stop))
+
+    def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
+        """A pass over one target with what was loaded; if its files have problems, with its last good state. Raises
+        StoreError, StateDirError."""
+        problems = _problems(loaded, target)
+        known = loaded.kept if problems else loaded.targets
+        desired = known.get(target) or Desired(target, {}, {}, digest="")
+        if problems is not desired.problems:
+            desired = replace(desired, problems=problems)
+        return TargetPass(desired, self._stores[target.store], place, self.context, ask, loaded.others(target))
+
+    def failure(self, target: Target) -> StoreError | None:
+        """Why the store was given up in the last pass over a target, None if it was not."""
+        last = self._passes.get(target)
+        return last.failure if last else self._failures.get(target)
+
+    async def _plan_target(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
+        try:
+            return await self._plan_one(target, loaded, ask)
+        except KvsyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
+            self._passes.pop(target, None)
+            self._failures[target] = failure = crashed(target, "planning", error)
+            type_ = self._stores[target.store].capabilities.type
+            digest = target_digest(self.context.state.digest_key, target, None, ())
+            return TargetPlan(target, type_, digest, complete=False, error=str(failure))
+
+    async def _plan_one(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
+        self._failures.pop(target, None)
+        try:
+            place = await self._places.locate(target)
+            overlap = await self._places.overlap_of(target)
+            if overlap is not None:
+                return self._parked_at(LocatedTarget(target, place), overlap, loaded)
+            last = self.target_pass(target, place, loaded, ask)
+        except StoreError as error:
+            self._failures[target] = error
+            located = LocatedTarget(target, self._stores[target.store].place(target.namespace))
+            plan = empty_plan(self.context.state.digest_key, located, self._stores[target.store].capabilities.type)
+            return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
+        plan = await last.plan()
+        self._loaded.pop(target, None)
+        if has_departures(plan):
+            self._loaded[target] = loaded
+        if plan.changes or last.failure is not None or ask.releases or ledger_keeper(self._stores[target.store]):
+            self._passes[target] = last
+        else:  # nothing needs it any more, and thousands of passes take much memory
+            self._passes.pop(target, None)
+        return plan
+
+    def _parked_at(self, located: LocatedTarget, overlap: Overlap, loaded: DesiredState) -> TargetPlan:
+        """The plan of a target that leads to where another one leads too: nothing is done, and no approval changes that."""
+        self._passes.pop(located.target, None)
+        plan = empty_plan(self.context.state.digest_key, located, self._stores[located.target.store].capabilities.type)
+        return replace(plan, parked=(self._places.text(overlap),), problems=_problems(loaded, located.target))
+
+    async def _each(
+        self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
+    ) -> list[TargetReport]:
+        return await gather_by_group(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
+
+    def _limit(self, store: str) -> int:
+        """How many targets of a store are in work at the same time."""
+        opened = self._stores.get(store)
+        calls = 1 if opened is None else opened.config.concurrency or opened.capabilities.concurrency
+        return max(PASSES_PER_STORE, calls)
+
+    async def _apply_target(self, plan: TargetPlan, run: ApplyRun) -> TargetReport:
+        files = self._loaded.get(plan.target)
+        arrived = None if files is None else partial(self._missing, files)
+        applying = ApplyOptions(run.run, self._pace(plan.target.store), run.stop, run.progress, run.deletions, arrived)
+        try:
+            report = await self._passes[plan.target].apply(plan, applying)
+        except KvsyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
+            failure = crashed(plan.target, "applying", error)
+            self._passes[plan.target].failure = failure
+            return withheld(plan, "", error=str(failure))
+        if plan.parked:
+            self._parking.consume(report)
+        return report
+
+    async def _missing(
+        self, files: DesiredState, target: Target, identities: Sequence[Identity]
+    ) -> Mapping[Identity, str]:
+        """Why entries cannot be relied on to be in the target that they move to. Raises StoreError, StateDirError."""
+        place = await self._places.locate(target)
+        return await self.target_pass(target, place, files, PassOptions()).missing(identities)
+
+    async def _unchanged(
+        self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
+    ) -> TargetReport:
+        """The report of a target in which no entry is written; its ledger may be."""
+        if plan.target not in released:
+            return withheld(plan, "the target is parked")
+        last = self._passes.get(plan.target)
+        if last is None or plan.error or self.context.state.pauses.is_paused(plan.target):
+            return withheld(plan, "")
+        error = await last.leave_ledger(plan, self._pace(plan.target.store), stop)
+        return replace(withheld(plan, ""), error=error)
+
+    def _pace(self, store: str) -> Pace:
+        """The pace of a store, which all its targets share."""
+        if store not in self._paces:
+            opened = self._stores[store]
+            self._paces[store] = Pace.of(opened.capabilities, opened.config.concurrency)
+        return self._paces[store]
+
+
+def _problems(loaded: DesiredState, target: Target) -> tuple[Problem, ...]:
+    return loaded.hold_all + loaded.held.get(target, ())
