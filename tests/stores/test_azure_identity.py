@@ -21,6 +21,7 @@ from kvsync.stores.azure_appconfig.auth import ConnectionString, HmacKey
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
+from kvsync.util.clock import Clock, StoreClock
 from tests.http.script_server import ScriptServer, is_silent, resets, says, serving
 from tests.stores.azure_service import SECRET, Service, azure_store
 from tests.stores.signing import signer
@@ -477,3 +478,16 @@ async def test_a_refusal_is_reported_in_the_servers_words(kind: str, body: bytes
         await store.aclose()
     assert said in str(caught.value)
     assert "disabled" not in str(caught.value)
+
+
+@pytest.mark.parametrize("skew", ["40d", "-40d"])
+async def test_a_machine_whose_clock_is_wrong_signs_with_the_time_of_the_server(service: Service, skew: str) -> None:
+    """A clock that is weeks off stops nothing: the refusal tells the time, and the calls are signed again, also those that were
+    sent at the same time."""
+    service.control("PUT", "clock", {"skew": skew})
+    store = azure_store(service.env, StoreClock(Clock()))
+    try:
+        snapshots = await asyncio.gather(*(store.observe("web", signer(store, "web")) for _ in range(4)))
+    finally:
+        await store.aclose()
+    assert all(one is not None and one.complete for one in snapshots)

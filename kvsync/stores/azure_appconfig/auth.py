@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from hashlib import sha256
+from math import inf
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,6 +29,10 @@ _AUDIENCE: Final = "https://azconfig.io"
 _ROLES: Final = Roles("App Configuration Data Reader", "App Configuration Data Owner")
 
 _SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
+_CORRECTION: Final = 60.0
+"""Seconds by which the store's clock must move to count as corrected, and for which calls that were signed before are signed
+again."""
+
 _DESCRIPTION: Final = re.compile(r'error_description="([^"]*)"')
 _EMPTY: Final = b64encode(sha256().digest()).decode()
 
@@ -76,10 +81,12 @@ class HmacKey:
     def __init__(self, resolve: Callable[[], ConnectionString], clock: Clock) -> None:
         self._resolve, self._clock = resolve, clock
         self._key = resolve()
+        self._signed_at, self._corrected_at = clock.now(), -inf
 
     async def sign(self, call: Request, host: str) -> Mapping[str, str]:
         """The headers for this request at this moment."""
-        date = formatdate(self._clock.now(), usegmt=True)
+        self._signed_at = self._clock.now()
+        date = formatdate(self._signed_at, usegmt=True)
         digest = b64encode(sha256(call.body).digest()).decode() if call.body else _EMPTY
         text = f"{call.method}\n{call.target}\n{date};{host};{digest}"
         signature = b64encode(hmac.digest(self._key.secret, text.encode("ascii"), "sha256")).decode()
@@ -90,9 +97,13 @@ class HmacKey:
         }
 
     async def renew(self) -> bool:
-        """Read the connection string again, because it may have been rotated. Raises AuthError."""
+        """Read the connection string again, because it may have been rotated. True as well if the response showed that this
+        machine's clock is wrong: then the next signature has the server's time. Raises AuthError."""
         before, self._key = self._key, self._resolve()
-        return before != self._key
+        now = self._clock.monotonic()
+        if abs(self._clock.now() - self._signed_at) > _CORRECTION:
+            self._corrected_at = now
+        return before != self._key or now - self._corrected_at < _CORRECTION
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish a wrong id, a wrong secret, a wrong clock and a missing permission."""
