@@ -63,6 +63,16 @@ SPECS: Final = (
         "404:0.2",
     ),
 )
+MANAGING: Final = (
+    *(
+        ("adopt", "--yes"),
+        ("adopt", "--dry-run"),
+        ("undo", "--since", "1d", "--yes"),
+        ("undo", "--since", "1d", "--dry-run"),
+    ),
+    *(("transfer", "--from-owner", "team-b", "--yes"), ("dump", "remote", "--to", "../dumped", "--force")),
+)
+"""What people do now and then; an undo holds back what it restored until the files ask for something else."""
 STEPS: Final = (-40 * 86_400, -86_400, -3_700, -61, 61, 3_700, 86_400, 40 * 86_400)
 
 
@@ -108,7 +118,7 @@ class Episode:
         self.wishes = {"remote": Wishes(), "local": Wishes()}
         self.theirs: dict[str, dict[str, bytes]] = {"remote": {}, "local": {}}
         self.generation, self.passed, self.wrong_by = 0, 0.0, 0.0
-        self.bad, self.is_stale, self.is_away = set[str](), False, False
+        self.bad, self.is_stale, self.is_away, self.has_undone = set[str](), False, False, False
         self.story: list[str] = []
         self.output, self.spec = "", ("", 0)
         self.can_step_far = self.name != "sqlite"
@@ -130,12 +140,14 @@ class Episode:
         """The store that a file is for, and its path."""
         return ("local" if name == "c" else "remote"), self.repo / f"state/{name}.yaml"
 
-    def edit(self, name: str) -> None:
-        """Let a file ask for something else."""
+    def edit(self, name: str, *, anew: bool = False) -> None:
+        """Let a file ask for something else; `anew` is for every key, and for what no file has asked for before."""
         self._come_back()
         store, path = self._file(name)
         keys = {"a": OURS[:5], "b": OURS[5:], "c": OURS}[name]
         entries = {key: f"v{self.chance.randrange(40)}".encode() for key in keys if self.chance.random() < 0.7}
+        if anew:
+            entries = dict.fromkeys(keys, f"anew {self.generation}".encode())
         lines = "".join(f"  {key}: {self._spelled(key, value, store)}\n" for key, value in entries.items())
         secret = "" if name == "b" else "  secret: {env: SECRET}\n"
         if secret:
@@ -338,6 +350,16 @@ class Episode:
             command.send(number)
         return self.finish(arguments, command)
 
+    def manage(self) -> None:
+        """A command that people run by hand."""
+        arguments = self.chance.choice(MANAGING)
+        code = self.run(*arguments)
+        self._must(code in (0, 1, 3, 4, 64, 78), f"{arguments} exits with {code}")
+        if arguments[0] == "undo" and "--yes" in arguments:
+            self.has_undone = True
+            for wishes in self.wishes.values():
+                wishes.forget(is_marked=True, pool=())
+
     def read(self) -> None:
         """A command that reads: nothing reaches the store that would change it."""
         arguments = self.chance.choice(READING)
@@ -382,7 +404,7 @@ class Episode:
         if code != 0:
             return
         self._must(not self.bad, f"exit code 0, although {self.bad} cannot be read")
-        if self.is_stale:
+        if self.is_stale or self.has_undone:
             return
         self._check_stores()
         if is_whole:
@@ -465,7 +487,7 @@ class Episode:
         for _ in range(self.chance.randint(3, 7)):
             for _ in range(self.chance.randint(0, 2)):
                 self.disturb()
-            act = self.chance.choices((self.read, self.write, self.serve_roughly), (5, 15, 1))[0]
+            act = self.chance.choices((self.read, self.write, self.manage, self.serve_roughly), (5, 15, 3, 1))[0]
             act()
             if self.chance.random() < 0.5:
                 self.heal()
@@ -553,11 +575,12 @@ class Episode:
     def end(self) -> None:
         """All faults end, and all files can be read."""
         self.heal()
+        self._change_secret()
         for name in "abc":
-            self.edit(name)
+            self.edit(name, anew=self.has_undone)
+        self.has_undone = False
         if self.chance.random() < 0.7:
             self.set_clock(0)
-        self._change_secret()
         self.settle(PAUSES)
 
     def settle(self, pauses: Sequence[int]) -> None:

@@ -45,7 +45,7 @@ class Soak:
         )
         self._want(0)
         with (folder / "log").open("wb") as log:
-            command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
+            command = [sys.executable, "-X", "faulthandler", "-m", "kvsync", "--log-format", "json", "run"]
             self._process = subprocess.Popen(
                 command, cwd=folder, env=os.environ | service.env | {"PYTHONPATH": str(ROOT)}, stderr=log
             )
@@ -116,6 +116,12 @@ class Soak:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(_PATIENCE)
 
+    def stacks(self) -> str:
+        """End it, and say what it was at."""
+        self._process.send_signal(signal.SIGABRT)
+        self._process.wait()
+        return (self.folder / "log").read_text()[-8000:]
+
     def kill(self) -> None:
         """End it, whatever it does."""
         self._process.kill()
@@ -138,6 +144,8 @@ def soak(folder: Path, beats: int) -> dict[str, Any]:
                 found.beat(number, is_up=is_up)
                 samples.append(found.sample())
             return {"exit": found.leave(), "samples": samples, "events": found.events()}
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {found.stacks()}") from None
         finally:
             found.kill()
 
