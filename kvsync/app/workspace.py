@@ -116,6 +116,10 @@ class Workspace:
         """A warning for each file that looks like a state file and that no pattern of `state` matches. Load before."""
         return self._source.unmatched(self.checkout.root if self.checkout is not None else None)
 
+    def state_file_names(self) -> tuple[str, ...]:
+        """The state files, and the overlays that were read with them, relative to their folder. Load before."""
+        return self._source.file_names()
+
     async def fetch(self) -> Fetched | None:
         """Look for the newest commit of the repository that the files come from; None when they come from none. Raises
         SourceError; the last good commit stays then, as for one that is refused."""

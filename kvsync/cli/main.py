@@ -20,6 +20,7 @@ from kvsync.errors import UsageError
 
 PURPOSES = {
     "Get started": ("init", "validate", "doctor", "schema", "completion"),
+    "Edit files": ("set", "fmt"),
     "Plan and apply": ("plan", "apply", "drift", "run"),
     "Import existing entries": ("import", "dump", "adopt", "transfer", "release"),
     "Control the daemon": ("status", "approve", "pause", "resume"),

@@ -104,6 +104,10 @@ class Source:
             return f"cannot read its folders: {error}"
         return None if found else f"no file in it matches {', '.join(self._config.state)}"
 
+    def file_names(self) -> tuple[str, ...]:
+        """The state files and overlays that `load` read last, relative to their folder."""
+        return tuple(sorted({path for slot in self._reader.units for path in slot.split("\0")}))
+
     def unmatched(self, root: Path | None = None) -> tuple[Problem, ...]:
         """A warning for each file that looks like a state file and was not used by `load`. Raises nothing."""
         try:

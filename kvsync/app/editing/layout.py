@@ -1,0 +1,50 @@
+"""Lays out state files and the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvsync.app.editing.entries import Edit
+from kvsync.app.editing.round_trip import is_same, laid_out
+from kvsync.config.layers import overlay_paths
+from kvsync.desired.sops import is_encrypted_name
+from kvsync.errors import KvsyncError, UsageError
+
+if TYPE_CHECKING:
+    from kvsync.app.workspace import Workspace
+
+
+def formatted_files(workspace: Workspace) -> tuple[list[Edit], list[str]]:
+    """The files whose layout would change, among the configuration, its overlays, and the state files of all environments; and
+    why some stay as they are. Raises UsageError."""
+    if workspace.config.source is not None:
+        raise UsageError("the state files come from a Git repository; run kvsync fmt in a checkout of it")
+    edits, left = [], []
+    for path in _files(workspace):
+        name = path.relative_to(workspace.config.root).as_posix()
+        before = path.read_bytes().decode()
+        try:
+            after = laid_out(before, name)
+        except KvsyncError as error:
+            left.append(str(error))
+            continue
+        if before != after and not is_same(before, after, name):
+            left.append(f"{name}: its layout cannot be changed without changing what it says")
+        elif before != after:
+            edits.append(Edit(name, path.resolve(), before, after))
+    return edits, left
+
+
+def _files(workspace: Workspace) -> Iterator[Path]:
+    config = workspace.config
+    yield config.file
+    for environment in config.environments:
+        yield from (path for path in overlay_paths(config.file, environment) if path.exists())
+    names: set[str] = set()
+    environments: list[str | None] = [*config.environments] or [None]
+    for name in environments:
+        workspace.load(name)
+        names.update(file for file in workspace.state_file_names() if not is_encrypted_name(file))
+    yield from (config.root / file for file in sorted(names))

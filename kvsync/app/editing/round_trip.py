@@ -1,0 +1,87 @@
+"""YAML texts that are changed in place: what is not changed stays as it is, to the byte."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from kvsync.errors import InvalidInput, KvsyncError
+from kvsync.yaml.nodes import Mapping, Node, Scalar
+from kvsync.yaml.nodes import Sequence as SequenceNode
+from kvsync.yaml.parse import parse
+
+_WIDTH = 2**20
+"""Characters of a line after which the library would break it: never."""
+
+
+def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
+    """The text of a YAML file after `change` was made to its documents. Lines that the change does not touch keep their layout.
+    Raises KvsyncError for a file that cannot be read so."""
+    before, after = _dumped(text, file, lambda _documents: None), _dumped(text, file, change)
+    lines, plain = text.splitlines(keepends=True), before.splitlines(keepends=True)
+    if len(lines) != len(plain):
+        return after
+    result: list[str] = []
+    new = after.splitlines(keepends=True)
+    for kind, start, end, new_start, new_end in SequenceMatcher(None, plain, new, autojunk=False).get_opcodes():
+        result += lines[start:end] if kind == "equal" else new[new_start:new_end]
+    return "".join(result)
+
+
+def laid_out(text: str, file: str) -> str:
+    """The text with the layout of the library: indentation, and blanks between tokens. Comments, order and quotes stay. Raises
+    KvsyncError for a file that cannot be read so."""
+    return _dumped(text, file, lambda _documents: None)
+
+
+def snippet(text: str) -> Any:
+    """A value that is written as `text` in YAML."""
+    return _library().load(text)
+
+
+def _dumped(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
+    library, output = _library(), io.StringIO()
+    try:
+        documents = list(library.load_all(text))
+        change(documents)
+        library.dump_all(documents, output)
+    except YAMLError as error:
+        raise KvsyncError(f"{file}: cannot change the file: {str(error).splitlines()[0]}") from None
+    written = output.getvalue()
+    starts = text.lstrip("\ufeff").startswith("---")
+    return f"---\n{written}" if starts and not written.startswith("---") else written
+
+
+def _library() -> YAML:
+    library = YAML()
+    library.preserve_quotes = True
+    library.width = _WIDTH
+    library.indent(mapping=2, sequence=4, offset=2)
+    return library
+
+
+def meaning(text: str, file: str) -> Sequence[Any]:
+    """What a YAML text says, without places and layout. Raises InvalidInput."""
+    return [_meaning(node) for node in parse(text.encode(), file)]
+
+
+def _meaning(node: Node) -> Any:
+    if isinstance(node, Mapping):
+        return {name: _meaning(member) for name, (_, member) in node.items.items()}
+    if isinstance(node, SequenceNode):
+        return [_meaning(item) for item in node.items]
+    assert isinstance(node, Scalar)
+    return (node.text, node.is_null)
+
+
+def is_same(one: str, other: str, file: str) -> bool:
+    """True when two texts say the same, in the same order."""
+    try:
+        return repr(meaning(one, file)) == repr(meaning(other, file))
+    except InvalidInput:
+        return False

@@ -1,0 +1,94 @@
+"""The command `kvsync set`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import click
+
+from kvsync.cli import open as opening
+from kvsync.cli import options
+from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.exit_codes import Exit
+from kvsync.cli.output import answer, answer_document, answer_lines
+from kvsync.errors import UsageError
+from kvsync.model.entry import Identity
+from kvsync.model.target_name import parse_target
+
+SCHEMA = "kvsync.edit/1"
+_MOST_BYTES = 10 * 1024 * 1024
+
+
+@command(
+    "set",
+    short_help="Change a value in its state file.",
+    examples=(
+        "set local/web timeout 45",
+        "set local/web limits '{\"rps\": 20}' --json --dry-run",
+        "set local/web theme dark --label prod",
+    ),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@click.argument("target", metavar="STORE/NS")
+@click.argument("key")
+@click.argument("value")
+@click.option("--label", metavar="LABEL", help="Change the entry under this label.")
+@click.option("--json", "is_json", is_flag=True, help="Write the value as JSON.")
+@click.option("--dry-run", is_flag=True, help="Show the change and write nothing.")
+@options.output("text", "json")
+def set(settings: GlobalOptions, target: str, key: str, value: str, **chosen: Any) -> Exit:  # noqa: A001  # the command's name
+    """Change the value of KEY in the state file, or in the overlay of the environment in force, that defines it. A key that no
+    file defines is added to the file of the target. VALUE is text; - reads it from standard input.
+
+    Only that entry changes: comments, order and layout stay. The change is shown as a diff, to be reviewed and committed; no
+    store is contacted. Sensitive entries are refused, and so are entries whose value comes from elsewhere (file, env, sops).
+    """
+    return opening.run(_set(settings, _SetRequest(target, key, value, **chosen)))
+
+
+class _SetRequest(NamedTuple):
+    """What to set."""
+
+    target: str
+    key: str
+    value: str
+    label: str | None
+    is_json: bool
+    dry_run: bool
+    output: str
+
+
+async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
+    from kvsync.app.editing import EntryEdit, edit_entry, write_edit
+    from kvsync.model.entry import Target
+
+    async with opening.workspace(settings, fetches=False) as workspace:
+        store, namespace = parse_target(request.target, workspace.config.stores)
+        if namespace is None:
+            raise UsageError(f"{request.target}: name a namespace too, as STORE/NS")
+        identity = Identity(request.key, request.label)
+        edit = edit_entry(workspace, EntryEdit(Target(store, namespace), identity, _value(request), request.is_json))
+    if not request.dry_run and edit.before != edit.after:
+        write_edit(edit)
+    if request.output == "json":
+        files = [edit.file] if edit.diff else []
+        written = bool(files) and not request.dry_run
+        answer_document({"schema": SCHEMA, "files": files, "written": written, "diff": edit.diff})
+    elif edit.diff:
+        answer(edit.diff)
+    else:
+        answer_lines(f"{edit.file}: the value is as it should be; nothing to change")
+    return Exit.DONE
+
+
+def _value(request: _SetRequest) -> str:
+    if request.value != "-":
+        return request.value
+    data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise UsageError("the value on standard input has more than 10 MiB")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise UsageError("the value on standard input is not UTF-8 text") from None

@@ -1,0 +1,103 @@
+"""`kvsync set` and `kvsync fmt`: state files change in one place, and keep comments, order and layout."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import CONFIGURATION, Repo
+
+STATE = """\
+# Texts of the shop.
+store:   local      # where they are
+namespace: web
+
+keys:
+  greeting:   "Hello"    # shown on top
+
+  # in seconds
+  timeout: 30
+  limits: {json: {rps: 10}}
+  promo:
+    value: x
+    ttl: 7d            # a week
+  theme: {value: light, labels: {prod: dark, "dev": {value: neon}}}
+  token: {env: TOKEN}
+  about: {value: y, sensitive: true}
+"""
+
+
+@pytest.fixture
+def files(repo: Repo) -> Repo:
+    repo.write("kvsync.yaml", f"{CONFIGURATION}environments: [dev, prod]\n")
+    repo.write("state/web.yaml", STATE)
+    return repo
+
+
+CHANGES = [
+    (("timeout", "45"), "  timeout: 30\n", "  timeout: 45\n"),
+    (("timeout", "1.10"), "  timeout: 30\n", "  timeout: 1.10\n"),
+    (("promo", "a: b"), "    value: x\n", '    value: "a: b"\n'),
+    (("limits", '{"rps": 20, "b": [1]}'), "{json: {rps: 10}}", '{json: {"rps": 20, "b": [1]}}'),
+    (("theme", "blue", "--label", "prod"), "{prod: dark,", "{prod: blue,"),
+    (("theme", "blue", "--label", "dev"), "{value: neon}", "{value: blue}"),
+]
+
+
+@pytest.mark.parametrize(("words", "old", "new"), CHANGES)
+def test_set_changes_one_value_and_nothing_else(files: Repo, words: tuple[str, ...], old: str, new: str) -> None:
+    """The file differs in that value only, whatever form the entry has."""
+    files.run("set", "local/web", *words, env={"TOKEN": "x"})
+    assert (files.root / "state/web.yaml").read_text() == STATE.replace(old, new)
+
+
+def test_set_shows_a_diff_and_dry_run_writes_nothing(files: Repo) -> None:
+    """The change can be seen before it is made, as text and as JSON."""
+    done = files.run("set", "local/web", "timeout", "45", "--dry-run", env={"TOKEN": "x"})
+    assert "-  timeout: 30\n+  timeout: 45\n" in done.stdout
+    document = files.json("set", "local/web", "timeout", "45", "--dry-run", env={"TOKEN": "x"})
+    assert (document["schema"], document["files"], document["written"]) == ("kvsync.edit/1", ["state/web.yaml"], False)
+    assert (files.root / "state/web.yaml").read_text() == STATE
+
+
+def test_set_changes_the_overlay_that_is_in_force(files: Repo) -> None:
+    """A value that an environment overrides is changed in its overlay, any other in the file."""
+    files.write("state/web.prod.yaml", "keys:\n  timeout: 60   # longer\n")
+    files.run("--env", "prod", "set", "local/web", "timeout", "90", env={"TOKEN": "x"})
+    assert (files.root / "state/web.prod.yaml").read_text() == "keys:\n  timeout: 90   # longer\n"
+    files.run("--env", "prod", "set", "local/web", "greeting", "Hi", env={"TOKEN": "x"})
+    assert 'greeting: "Hi"' in (files.root / "state/web.yaml").read_text()
+
+
+def test_set_adds_a_key_and_the_plan_has_it(files: Repo) -> None:
+    """A key that no file has is added to the file of its target."""
+    files.run("set", "local/web", "new", '{"a": 1}', "--json", env={"TOKEN": "x"})
+    assert (files.root / "state/web.yaml").read_text() == STATE + '  new: {json: {"a": 1}}\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("local/web", "token", "x"), "is sensitive; keep its value out of state files"),
+        (("local/web", "about", "x"), "is sensitive; keep its value out of state files"),
+        (("local/web", "limits", "{"), "limits is JSON, and the new value is not"),
+        (("local/none", "a", "x"), "no state file names local/none"),
+        (("local", "a", "x"), "name a namespace too"),
+    ],
+)
+def test_set_refuses_what_it_cannot_do(files: Repo, words: tuple[str, ...], expected: str) -> None:
+    """Nothing is written when the change is not possible, and a secret is not put into a file."""
+    assert expected in files.run("set", *words, code=64, env={"TOKEN": "x"}).stderr
+    assert (files.root / "state/web.yaml").read_text() == STATE
+
+
+def test_fmt_keeps_comments_order_and_meaning(files: Repo) -> None:
+    """The layout is the same everywhere; what the files say, and a second run, change nothing."""
+    before = files.json("plan", env={"TOKEN": "x"})["digest"]
+    files.run("fmt", "--dry-run", code=2, env={"TOKEN": "x"})
+    assert (files.root / "state/web.yaml").read_text() == STATE
+    assert "wrote state/web.yaml" in files.run("fmt", env={"TOKEN": "x"}).stdout
+    text = (files.root / "state/web.yaml").read_text()
+    assert text.index("# Texts of the shop.") < text.index("# in seconds") < text.index("# a week")
+    assert 'greeting: "Hello"' in text
+    files.run("fmt", "--dry-run", env={"TOKEN": "x"})
+    assert files.json("plan", env={"TOKEN": "x"})["digest"] == before
