@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from kvsync.model.change import Change
 from kvsync.model.plan import TargetPlan, TargetReport
 
 
+_destination = attrgetter("moved_to_target")
+"""Without a call in Python, because it is asked for each change in the event loop."""
+
+
 def has_departures(plan: TargetPlan) -> bool:
     """True when entries of the target move to another one."""
-    return any(map(_departs, plan.changes))
+    return any(map(_destination, plan.changes))
 
 
 def staying(plan: TargetPlan) -> TargetPlan:
