@@ -39,3 +39,13 @@ def test_one_reason_is_enough(now: Circumstances) -> None:
     assert (hold is None) == (now == FREE)
     if hold is not None:
         assert all(getattr(now, name) == value for name, value in HELD[hold].items())
+
+
+@pytest.mark.parametrize("first", range(len(Hold)))
+def test_the_reason_that_a_person_ends_is_given_first(first: int) -> None:
+    """Of several reasons the earliest of the list is given: a pause before a plan that waits, both before a window."""
+    holds = list(HELD)[first:]
+    assert (
+        hold_of(dataclasses.replace(FREE, **{name: value for hold in holds for name, value in HELD[hold].items()}))
+        is holds[0]
+    )
