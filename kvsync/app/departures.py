@@ -9,7 +9,6 @@ from operator import attrgetter
 from kvsync.model.change import Change
 from kvsync.model.plan import TargetPlan, TargetReport
 
-
 _destination = attrgetter("moved_to_target")
 """Without a call in Python, because it is asked for each change in the event loop."""
 
