@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.runner import run_command
 from tests.support.etcd import running_etcd
+from tests.support.openbao import ROOT_TOKEN, running_bao
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -137,5 +138,19 @@ def test_etcd_applies_and_then_nothing_is_left(example: Path, tmp_path: Path) ->
         configuration.write_text(configuration.read_text().replace("http://127.0.0.1:2379", url))
         assert changes(plan(example), "create") == {"core/shop": 3, "labelled/themes": 3}
         assert kvsync(example, "apply", "--yes").returncode == 0
+        again = kvsync(example, "plan", "--exit-code")
+        assert again.returncode == 0, again.stdout
+
+
+@pytest.mark.parametrize("example", ["vault"], indirect=True)
+def test_vault_applies_and_then_nothing_is_left(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Vault example works with a server in development mode: everything is created, and the next plan is empty."""
+    monkeypatch.setenv("VAULT_TOKEN", ROOT_TOKEN)
+    with running_bao(tmp_path) as server:
+        configuration = example / "kvsync.yaml"
+        configuration.write_text(configuration.read_text().replace("http://127.0.0.1:8200", server.url))
+        assert changes(plan(example), "create") == {"vault/shop": 3}
+        assert kvsync(example, "apply", "--yes").returncode == 0
+        assert server.get("shop/database") == {"user": "shop", "password": "known to CI"}
         again = kvsync(example, "plan", "--exit-code")
         assert again.returncode == 0, again.stdout

@@ -125,7 +125,9 @@ class _Compiler:
         if self._limits.always_expires and shape.ttl is None and shape.expires_at is None:
             shape = shape._replace(ttl=self._limits.max_ttl)  # where everything ends, no TTL means: renewed forever
         is_dropped = shape.implied_type and not (self._limits.content_type and self._limits.implied_types)
-        return shape._replace(content_type=None if is_dropped else shape.content_type, implied_type=False)
+        content_type = None if is_dropped else shape.content_type
+        sensitive = shape.sensitive or self._limits.sensitive
+        return shape._replace(content_type=content_type, implied_type=False, sensitive=sensitive)
 
     def _is_easy(self, shape: RowTemplate) -> bool:
         """True when no entry of this shape can be refused for anything but the size of its key and value."""

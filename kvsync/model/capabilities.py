@@ -36,7 +36,7 @@ class Capabilities:
     anything but UTF-8 text; `implied_types` whether a content type is worth keeping that only follows from how a value is
     written (`json:`). `batch` is how many writes one call of `Store.write` may carry, `page` how many entries one
     listing request brings, `read_batch` how many one read brings, and `read_page` how many of these one request brings where
-    that is fewer. `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an
+    that is fewer. `sensitive` says that the store is made for secrets: all its entries are sensitive. `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an
     entry without a TTL is renewed forever. `flag_prefix` is what the remote keys of feature flags begin with; None where
     the store has no feature flags.
     """
@@ -69,6 +69,7 @@ class Capabilities:
     page: int = 1000
     concurrency: int = 8
     values_in_listing: bool = True
+    sensitive: bool = False
     settle: float = 0
     writes_per_second: float | None = None
     flag_prefix: str | None = None

@@ -25,6 +25,7 @@ BUILTIN = {
     "etcd": "kvsync.stores.etcd:EtcdStore",
     "memory": "kvsync.stores.memory:MemoryStore",
     "sqlite": "kvsync.stores.sqlite:SqliteStore",
+    "vault-kv": "kvsync.stores.vault_kv:VaultKvStore",
     "voximplant": "kvsync.stores.voximplant:VoximplantStore",
 }
 """Type name to the location of its class."""

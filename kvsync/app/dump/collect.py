@@ -13,6 +13,7 @@ from kvsync.app.dump.names import UniqueNames, safe_name, variable_names
 from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry, write
 from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Identity, Target, identity_order
 from kvsync.planning.audit import is_text
 from kvsync.planning.compare import key_matcher
@@ -77,9 +78,9 @@ class _Dumper:
         """The files of one target, with only what comes back from them as it is in the store."""
         workspace, owner = self._workspace, self._workspace.config.owner
         passed_over = [(one.identity, reason) for one in held.entries if (reason := self._passed_over(target, one))]
-        longest = workspace.stores[target.store].capabilities.longest
+        capabilities = workspace.stores[target.store].capabilities
         skipped = {identity for identity, _ in passed_over}
-        kept = [_entry(one, owner, longest) for one in held.entries if one.identity not in skipped]
+        kept = [_entry(one, owner, capabilities) for one in held.entries if one.identity not in skipped]
         kept = [replace(one, is_flag=self._is_flag(target, one.identity)) for one in kept]
         workspace.redactor.register_values(*(entry.content.value for entry in kept if entry.sensitive))
         stem, left_out = self._names.free(safe_name(target.namespace)), dict[Identity, str]()
@@ -186,17 +187,18 @@ def _why_unread(store: Store, target: Target, identity: Identity, error: str | N
     return "it was listed, but could not be read; it may have been deleted in the meantime"
 
 
-def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
+def _entry(actual: Actual, owner: str, capabilities: Capabilities) -> DumpEntry:
     """An entry as files would ask for it. Of ours, the longest life there is means that it must stay."""
     assert actual.content is not None
     print_ = actual.fingerprint if actual.fingerprint is not None else fingerprint(actual.content)
-    entry = DumpEntry(actual.identity, actual.content, print_, expires_at=actual.expires_at)
+    sensitive = capabilities.sensitive
+    entry = DumpEntry(actual.identity, actual.content, print_, expires_at=actual.expires_at, sensitive=sensitive)
     if actual.mark is None or actual.mark.owner != owner:
         return entry
     mark = actual.mark
-    if mark.ttl is not None and mark.ttl == longest:
-        return replace(entry, expires_at=None, protected=mark.protected, sensitive=mark.sensitive)
-    return replace(entry, ttl=mark.ttl, protected=mark.protected, sensitive=mark.sensitive)
+    entry = replace(entry, protected=mark.protected, sensitive=sensitive or mark.sensitive)
+    is_longest = mark.ttl is not None and mark.ttl == capabilities.longest
+    return replace(entry, expires_at=None) if is_longest else replace(entry, ttl=mark.ttl)
 
 
 def _files(
