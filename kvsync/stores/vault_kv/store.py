@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from kvsync.config.model import StoreConfig
 from kvsync.config.values import url
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target, snapshot_of
+from kvsync.model.entry import Actual, Content, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
+from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch
