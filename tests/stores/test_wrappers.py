@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
@@ -54,6 +54,10 @@ class ExtendedStore(MemoryStore):
     async def remote_keys(self) -> Sequence[str]:
         """One key of no namespace."""
         return ["stray"]
+
+    async def watch(self, namespaces: Collection[str], changed: Callable[[str], None]) -> None:
+        """Report one change."""
+        changed("web")
 
 
 class BareStore(StoreWrapper):
