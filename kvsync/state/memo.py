@@ -37,19 +37,18 @@ class Memos:
         self._deferred: dict[str, Row] | None = None
 
     def get(self, place: str, desired: str, config: str) -> Memo | None:
-        """The memo of a place, if files and configuration are still those with these digests. Raises StateDirError."""
-        known = (self._sealed(desired), config)
+        """The memo of a place, if files and configuration are still those with these digests, and the clock was not set in the
+        meantime: lifetimes and waits may be due at other moments since. Raises StateDirError."""
+        known = (self._sealed(desired), self._dated(config))
         for *found, token, next_moment, counts in self.rows.of(place):
             if (*found,) == known:
-                due = None if next_moment is None else self._timeline.wall(next_moment)
-                return Memo(token, due, counts_of(counts))
+                return Memo(token, next_moment, counts_of(counts))
         return None
 
     def put(self, place: str, desired: str, config: str, memo: Memo) -> None:
         """Remember a clean pass over files and configuration with these digests. Raises StateDirError."""
-        due = None if memo.next_moment is None else self._timeline.steady(memo.next_moment)
-        rest = (memo.token, due, counts_text(memo.counts))
-        row = (place, self._sealed(desired), config, *rest)
+        rest = (memo.token, memo.next_moment, counts_text(memo.counts))
+        row = (place, self._sealed(desired), self._dated(config), *rest)
         if self._deferred is not None:
             self._deferred[place] = row
             if len(self._deferred) >= TOGETHER:
@@ -90,6 +89,10 @@ class Memos:
         if rows:
             with self._database.transaction() as connection:
                 connection.executemany(MEMO.upsert(), rows)
+
+    def _dated(self, config: str) -> str:
+        step = self._timeline.step()
+        return f"{config}:{step}" if step else config
 
     def _sealed(self, digest: str) -> bytes:
         return blake2b(digest.encode(), key=self._key(), digest_size=16).digest()

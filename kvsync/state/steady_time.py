@@ -52,6 +52,10 @@ class SteadyTime:
         """This moment as it is kept."""
         return self.steady(self.clock.now())
 
+    def step(self) -> int:
+        """What changes when the wall clock is set: 0 as long as it never was."""
+        return round(self._ahead() / _SLEWED)
+
     def _ahead(self) -> float:
         """Seconds by which the wall clock was set forward since the timeline began."""
         ahead = self.clock.now() - self.clock.monotonic() - self._offset

@@ -146,6 +146,14 @@ def endpoint_of(config: StoreConfig, context: StoreContext) -> str:
     return config.endpoint or _endpoint(config, _connection_string(config, context))
 
 
+def account_of(config: StoreConfig, context: StoreContext) -> str:
+    """The address that identifies the store: that of the connection string, even if calls take another way to it (`endpoint`: a
+    private link, a proxy). Raises AuthError, PermanentError."""
+    if config.options.get("connection_string"):
+        return _connection_string(config, context).endpoint
+    return endpoint_of(config, context)
+
+
 def _connection_string(config: StoreConfig, context: StoreContext) -> ConnectionString:
     text = context.resolve(config.options["connection_string"])
     try:

@@ -97,17 +97,20 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
-        """The host of the endpoint. If only the connection string names it, it is not known offline."""
-        if self.config.endpoint is not None:
-            return self._place(namespace, self.config.endpoint)
-        source = (("connection string", describe(self.config.options["connection_string"])),)
+        """The host of the store. With a connection string, which names it, it is not known offline."""
+        credential = self.config.options.get("connection_string")
+        if credential is None:
+            return self._place(namespace, self.config.endpoint or "")
+        source = (("connection string", describe(credential)),)
         return replace(self._place(namespace, ""), parts=source, is_resolved=False)
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """The host that configuration and connection string name now. Calls for `namespace` go there until it is located again,
+        """The host that connection string or configuration name now. Calls for `namespace` go there until it is located again,
         even if the connection string changes in the meantime."""
-        self._located[namespace] = remote = self._current()
-        return self._place(namespace, remote.endpoint)
+        from kvsync.stores.azure_appconfig.auth import account_of
+
+        self._located[namespace] = self._current()
+        return self._place(namespace, account_of(self.config, self.context))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, with all labels; unchanged pages are not transferred again."""
