@@ -14,7 +14,15 @@ from urllib.parse import urlsplit
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
 from kvsync.http.clock_skew import tell_clock
 from kvsync.http.failures import cleaned, failure, glimpse, unanswered
-from kvsync.http.model import Credentials, ErrorMapper, NotAnsweredError, Request, Response, StaleCredentialError
+from kvsync.http.model import (
+    AnswerTooLongError,
+    Credentials,
+    ErrorMapper,
+    NotAnsweredError,
+    Request,
+    Response,
+    StaleCredentialError,
+)
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.http.trust import ClientCertificate
@@ -115,6 +123,8 @@ class Client:
         for attempt in range(_ATTEMPTS):
             try:
                 answer = await self._attempt(call)
+            except AnswerTooLongError:
+                raise
             except TransientError as error:
                 pause = _PAUSES.delay(attempt + 1, self._rng, error.retry_after)
                 is_late = self._clock.monotonic() + pause > ends

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.model import Credentials, NotAnsweredError, Request, Response
+from kvsync.http.model import AnswerTooLongError, Credentials, NotAnsweredError, Request, Response
 from kvsync.http.retry_after import retry_after
 from kvsync.util.escaping import clip, escape_text
 from kvsync.util.redaction import REDACTOR
@@ -80,7 +80,7 @@ def unanswered(label: str, call: Request, error: TransientError) -> TransientErr
     message = f"{label}: {call.what} failed: {cleaned(str(error))}"
     if call.writes and isinstance(error, NotAnsweredError):
         return LostAnswer(f"{message}; the request may or may not have been carried out")
-    return TransientError(message)
+    return AnswerTooLongError(message) if isinstance(error, AnswerTooLongError) else TransientError(message)
 
 
 def unconfirmed(label: str, call: Request, answer: Response) -> LostAnswer:

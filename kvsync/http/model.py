@@ -93,6 +93,10 @@ class NotAnsweredError(TransientError):
     """The request may have arrived, but no complete response came."""
 
 
+class AnswerTooLongError(NotAnsweredError):
+    """The answer exceeds a limit. The same request would get one that is too long again."""
+
+
 class StaleCredentialError(AuthError):
     """The credential was refused, but a renewed one may be accepted, as for a 401. Nothing was done."""
 

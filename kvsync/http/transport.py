@@ -29,7 +29,7 @@ from kvsync import __version__
 from kvsync.errors import NotLeader, PermanentError
 from kvsync.http.abort import AbortableConnector, aborted_on_failure
 from kvsync.http.body import in_pieces, length_header
-from kvsync.http.model import BodySink, NotAnsweredError, NotSentError, Request, Response
+from kvsync.http.model import AnswerTooLongError, BodySink, NotAnsweredError, NotSentError, Request, Response
 from kvsync.http.proxy import Proxy, proxy_for
 from kvsync.http.trust import ClientCertificate, not_trusted, trusting
 from kvsync.model.answer_limits import AnswerLimits
@@ -164,10 +164,10 @@ class _Body:
         self._size = 0
 
     def take_whole(self, piece: bytes) -> bool:
-        """Receive a chunk of a result. Raises NotAnsweredError if it is too long."""
+        """Receive a chunk of a result. Raises AnswerTooLongError."""
         self._add(piece)
         if self._size > self._limits.answer:
-            raise NotAnsweredError(f"the response is longer than {_size(self._limits.answer)} (limits.answer)")
+            raise AnswerTooLongError(f"the response is longer than {_size(self._limits.answer)} (limits.answer)")
         return True
 
     def take_start(self, piece: bytes) -> bool:

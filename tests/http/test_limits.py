@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import TransientError
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import NotAnsweredError, Request
 from kvsync.http.paging import ListingLimit
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.http.retry_after import retry_after
 from kvsync.http.transport import Transport
 from kvsync.model.answer_limits import AnswerLimits
+from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
+from kvsync.util.clock import Clock
 from tests.http.script_server import says, serving
 
 NOW = 1_800_000_000.0
@@ -153,3 +156,14 @@ async def test_an_answer_has_a_limit(status: int, limits: AnswerLimits) -> None:
         else:
             assert len((await call).body) < 2_000_000
         await wire.aclose()
+
+
+async def test_an_answer_that_is_too_long_is_asked_for_once() -> None:
+    """The next one would be too long again, so a read is not repeated; the message names the limit."""
+    async with serving(says(200, b"x" * 2_000_000)) as server:
+        limits = ClientLimits(answers=AnswerLimits(answer=1000))
+        client = Client("store x", server.origin, Clock(), Traffic(), ClientOptions(limits=limits))
+        with pytest.raises(TransientError, match=r"store x: reading failed: the response is longer than 1,000 bytes"):
+            await client.send(Request("GET", "/a", "reading"))
+        await client.aclose()
+        assert len(server.seen) == 1
