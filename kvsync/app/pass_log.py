@@ -9,6 +9,7 @@ from kvsync.logs import get_logger
 from kvsync.model.change import Change, Outcome, OutcomeKind
 from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted
+from kvsync.model.result import FAILURES
 
 if TYPE_CHECKING:
     from kvsync.config.model import GitSource
@@ -90,7 +91,7 @@ def _log_outcome(target: Target, change: Change, outcome: Outcome, run: str | No
             **_fingerprints(change, seal),
             origin=origin,
         )
-    elif outcome.kind in (OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE):
+    elif outcome.kind in FAILURES:
         _log.error("change.failed", **fields, outcome=outcome.kind.value, error=outcome.error)
     elif outcome.kind in (OutcomeKind.REFUSED, OutcomeKind.SKIPPED):
         _log.warning("change.refused", **fields, outcome=outcome.kind.value, reason=outcome.error)

@@ -7,6 +7,7 @@ send       one call of `Store.write`
   done         (read back if the store has no compare-and-set)                       -> applied
   conflict     plan that entry again: the same change is sent, at most 5 times       -> else conflict
   unknown      read back: written -> applied; unchanged -> send again                -> else conflict
+               it cannot be read                                                     -> unknown
   rejected     -> failed, quarantined;   locked -> refused
   refused call -> two halves, until the bad entry is alone                           -> failed, quarantined
   no response  -> wait and send again; lost response -> as unknown

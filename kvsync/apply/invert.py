@@ -30,8 +30,8 @@ from kvsync.state.records import ChangeRecord
 from kvsync.stores.base import Precondition, Write
 from kvsync.stores.partial import PartialRead
 
-_PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, None)
-"""Outcomes after which a change may have reached the store: a failed one whose response was lost, and an interrupted one."""
+_PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, OutcomeKind.UNKNOWN, None)
+"""Outcomes after which a change may have reached the store: also one whose response was lost, and an interrupted one."""
 
 _KEEPS_CONTENT = frozenset({Action.RENEW, Action.ADOPT, Action.RELEASE})
 

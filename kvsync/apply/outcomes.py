@@ -31,6 +31,11 @@ class StepResult(NamedTuple):
     is_done: bool = False
     is_unknown: bool = False
 
+    @property
+    def shown_kind(self) -> OutcomeKind:
+        """The kind of the outcome: a failed write that may have been carried out all the same is not called failed."""
+        return OutcomeKind.UNKNOWN if self.is_unknown and self.kind is OutcomeKind.FAILED else self.kind
+
 
 class OutcomeRecorder:
     """The outcomes of one run on one target, and its journal."""
@@ -70,7 +75,7 @@ class OutcomeRecorder:
             sensitive = work.approved.sensitive
             etag = shown_etag(ending.etag, sensitive=sensitive, capabilities=self._store.capabilities)
             error = REDACTOR.redact_foreign(ending.error) if sensitive and ending.error else ending.error
-            outcome = Outcome(work.identity, work.approved.action, ending.kind, error, etag)
+            outcome = Outcome(work.identity, work.approved.action, ending.shown_kind, error, etag)
             self._outcomes[work.index] = outcome
             if work.lost or ending.is_done or ending.kind in _MAY_REACH:
                 self._reached.add(work.index)
@@ -148,7 +153,7 @@ def _intent(work: PendingStep) -> Intent:
     )
 
 
-_MAY_REACH: Final = (OutcomeKind.APPLIED, OutcomeKind.FAILED)
+_MAY_REACH: Final = (OutcomeKind.APPLIED, OutcomeKind.FAILED, OutcomeKind.UNKNOWN)
 """Outcomes of steps that were sent to the store."""
 
 _GONE: Final = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)

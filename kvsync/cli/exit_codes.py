@@ -43,7 +43,7 @@ _MEANINGS: Final = {
     Exit.INVALID: "invalid configuration or state files, or untrusted state directory",
 }
 _WORST_FIRST: Final = (Exit.INVALID, Exit.ERROR, Exit.REFUSED, Exit.PARTIAL, Exit.PENDING)
-_UNDONE: Final = frozenset({"failed", "conflict", "stale", "refused", "not-attempted"})
+_UNDONE: Final = frozenset({"failed", "unknown", "conflict", "stale", "refused", "not-attempted"})
 
 
 def meaning(code: Exit) -> str:

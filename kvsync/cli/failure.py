@@ -11,6 +11,7 @@ from kvsync.cli.exit_codes import Exit, of_error
 from kvsync.cli.output import answer_document, say
 from kvsync.errors import InvalidInput, KvsyncError, NotApproved, Problem
 from kvsync.rendering.problems import problem_document
+from kvsync.util.shortage import shortage_of
 
 SCHEMA = "kvsync.error/1"
 
@@ -21,6 +22,8 @@ def report(error: BaseException, *, as_json: bool, debug: bool = False) -> Exit:
         say_problems(error.problems)
     elif isinstance(error, KvsyncError):
         say(f"kvsync: {error}", *(f"  {detail}" for detail in _details(error)))
+    elif (shortage := shortage_of(error)) is not None:
+        say(f"kvsync: {shortage}")
     else:
         _say_bug(error, debug=debug)
     if as_json:
@@ -37,7 +40,8 @@ def error_document(error: BaseException) -> dict[str, Any]:
     """The error as the document `kvsync.error/1`."""
     problems = error.problems if isinstance(error, InvalidInput) else ()
     kind = _kind(error) if isinstance(error, KvsyncError) else "unexpected"
-    described = {"kind": kind, "message": str(error), "problems": [problem_document(each) for each in problems]}
+    message = str(error) if isinstance(error, KvsyncError) else shortage_of(error) or str(error)
+    described = {"kind": kind, "message": message, "problems": [problem_document(each) for each in problems]}
     if details := _details(error):
         described["details"] = list(details)
     return {"schema": SCHEMA, "error": described}

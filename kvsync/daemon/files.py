@@ -9,6 +9,7 @@ from kvsync.errors import KvsyncError, Problem
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
+from kvsync.util.shortage import shortage_of
 
 SETTLE = 1.0
 """Seconds without a change after which the files count as stable: an editor, or a checkout, may drop and bring back."""
@@ -51,8 +52,8 @@ class Files:
         except Exception as error:  # no file may take the daemon down
             if self._first:
                 raise
-            expected = isinstance(error, KvsyncError)
-            _log.error("source.invalid", error=str(error) if expected else "unexpected", exc_info=not expected)
+            text = str(error) if isinstance(error, KvsyncError) else shortage_of(error)
+            _log.error("source.invalid", error=text or "unexpected", exc_info=text is None)
             return frozenset()
         changed = self._take(loaded)
         if changed or self._first:

@@ -13,6 +13,7 @@ from kvsync.daemon.worker import PendingTriggers, Worker
 from kvsync.errors import KvsyncError
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, failed_pass
+from kvsync.util.shortage import shortage_of
 
 
 class PassRunner:
@@ -34,6 +35,8 @@ class PassRunner:
         except KvsyncError as error:
             return failed_pass(worker.target, error)
         except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
+            if (shortage := shortage_of(error)) is not None:
+                return failed_pass(worker.target, error, shortage)
             self._reporter.pass_crashed(worker.target)
             return failed_pass(worker.target, error, f"unexpected {type(error).__name__}; the log has the details")
 

@@ -22,7 +22,14 @@ from kvsync.model.result import PassResult, Trigger
 from kvsync.state.passes import DaemonRecord
 from kvsync.util.clock import Clock
 
-_KINDS = (OutcomeKind.APPLIED, OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE, OutcomeKind.REFUSED)
+_KINDS = (
+    OutcomeKind.APPLIED,
+    OutcomeKind.FAILED,
+    OutcomeKind.UNKNOWN,
+    OutcomeKind.CONFLICT,
+    OutcomeKind.STALE,
+    OutcomeKind.REFUSED,
+)
 """Outcomes that are counted in the log; what is pending says the rest."""
 
 _log = get_logger()

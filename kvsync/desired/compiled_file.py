@@ -21,8 +21,9 @@ from kvsync.desired.sops import Decryptor
 from kvsync.desired.tree import Tree
 from kvsync.desired.value_checks import check_values
 from kvsync.desired.values import ValueContext
-from kvsync.errors import Origin, Problem
+from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.entry import Target
+from kvsync.util.shortage import shortage_of
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.parse import Parsed, ParseLimits, parse_all
@@ -109,6 +110,8 @@ def compiled(files: Several[tuple[str, bytes]], given: Given, stores: Stores) ->
 
 def _unexpected(path: str, error: Exception) -> Problem:
     """The problem of a file that kvsync failed on. Says where in kvsync, but not in whose words: they may hold a value."""
+    if (shortage := shortage_of(error)) is not None:
+        return Problem(f"the file cannot be read: {shortage}", Origin(path, 1, 1), kind=Kind.UNREADABLE)
     frame = extract_tb(error.__traceback__)[-1]
     place = f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}"
     message = f"unexpected {type(error).__name__} at {place} while reading this file; this is a bug in kvsync"

@@ -19,6 +19,7 @@ from typing import Final
 from kvsync.config.protected import ProtectedPath
 from kvsync.desired.protection import Identity, Protection
 from kvsync.util.beneath import FOLDER, Opener, open_beneath
+from kvsync.util.shortage import shortage_of
 
 _MOST_HANDLES: Final = 64
 """Folders that are kept open at a time; a process may often open no more than 256 files."""
@@ -249,7 +250,7 @@ def reason_of(error: Exception) -> UnreadableError:
         return MissingError("it does not exist")
     if error.errno == errno.EXDEV:
         return OutsideError("it is on another file system")
-    return UnreadableError(error.strerror or "it cannot be read")
+    return UnreadableError(shortage_of(error) or error.strerror or "it cannot be read")
 
 
 def _identity(status: os.stat_result) -> Identity:

@@ -64,8 +64,8 @@ _ALL: Final = (
         "pass.finished",
         "info",
         (
-            *_TARGET, "trigger", "ok", "applied", "failed", "conflict", "stale", "refused", "drifted", "pending", "parked",
-            "seconds", "next",
+            *_TARGET, "trigger", "ok", "applied", "failed", "unknown", "conflict", "stale", "refused", "drifted", "pending",
+            "parked", "seconds", "next",
         ),
         "A pass over one target finished.",
     ),

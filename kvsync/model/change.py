@@ -100,7 +100,7 @@ class Refusal:
 
 
 class OutcomeKind(StrEnum):
-    """What became of one change."""
+    """What became of one change. `unknown` is one that the store was sent and that may have been written or not."""
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
@@ -108,6 +108,7 @@ class OutcomeKind(StrEnum):
     STALE = "stale"
     REFUSED = "refused"
     FAILED = "failed"
+    UNKNOWN = "unknown"
     SKIPPED = "skipped"
     NOT_ATTEMPTED = "not-attempted"
 

@@ -13,7 +13,7 @@ from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted, outcome_counts, problem_texts
 
-FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
+FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.UNKNOWN, OutcomeKind.CONFLICT, OutcomeKind.STALE})
 """Outcomes of failed changes. The next pass looks at their entries again; one that the store refuses for good waits in
 quarantine then."""
 

@@ -18,6 +18,7 @@ from kvsync.stores import extensions
 from kvsync.stores.base import Write, WriteResult
 from kvsync.stores.extensions import LedgerKeeping
 from kvsync.stores.wrapper import StoreWrapper
+from kvsync.util.shortage import shortage_of
 
 _log = get_logger()
 
@@ -90,10 +91,11 @@ class IsolatedStore(StoreWrapper):
             yield
         except KvsyncError:
             raise
-        except (OSError, MemoryError) as error:
-            message = f"{self._failed(what, namespace)}: {cleaned(str(error)) or type(error).__name__}"
-            raise (LostAnswer if writes else TransientError)(message) from error
         except Exception as error:
+            shortage = shortage_of(error)
+            if isinstance(error, OSError) or shortage is not None:
+                message = f"{self._failed(what, namespace)}: {cleaned(shortage or str(error)) or type(error).__name__}"
+                raise (LostAnswer if writes else TransientError)(message) from error
             _log.error("store.crashed", store=self.config.name, namespace=namespace, error=what, exc_info=True)
             reason = cleaned(f"{type(error).__name__}: {error}")
             message = f"{self._failed(what, namespace)}: unexpected {reason}"

@@ -39,7 +39,15 @@ class WorkerThread:
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         calls, self._waiting = self._waiting, []
-        loop.run_in_executor(self._pool, _attempt_all, calls).add_done_callback(_settle)
+        try:
+            handed = loop.run_in_executor(self._pool, _attempt_all, calls)
+        except (
+            RuntimeError,
+            MemoryError,
+        ) as error:  # no thread can be started; later ones may be, and find these calls done
+            _settle_all([(future, None, error) for _, future in calls])
+        else:
+            handed.add_done_callback(_settle)
 
 
 def _attempt_all(calls: Sequence[_Call]) -> list[_Done]:
@@ -47,7 +55,7 @@ def _attempt_all(calls: Sequence[_Call]) -> list[_Done]:
 
 
 def _attempt(work: Callable[[], Any], future: asyncio.Future[Any]) -> _Done:
-    if future.cancelled():
+    if future.done():
         return future, None, None
     try:
         return future, work(), None
@@ -56,7 +64,11 @@ def _attempt(work: Callable[[], Any], future: asyncio.Future[Any]) -> _Done:
 
 
 def _settle(attempts: asyncio.Future[list[_Done]]) -> None:
-    for future, result, error in attempts.result():
+    _settle_all(attempts.result())
+
+
+def _settle_all(attempts: Sequence[_Done]) -> None:
+    for future, result, error in attempts:
         if future.done():
             continue
         if error is not None:

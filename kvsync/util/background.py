@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
+from functools import partial
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -18,7 +19,11 @@ class _DaemonThread(Executor):
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
         """Start `fn(*args, **kwargs)`."""
         future: Future[_Result] = Future()
-        Thread(target=_run, args=(future, lambda: fn(*args, **kwargs)), daemon=True).start()
+        work = partial(fn, *args, **kwargs)
+        try:
+            Thread(target=_run, args=(future, work), daemon=True).start()
+        except RuntimeError:  # no thread can be started: the work is done all the same, and everything waits for it
+            _run(future, work)
         return future
 
 

@@ -1,0 +1,56 @@
+"""Errors that say that the machine has too little of something: no mistake of kvsync, of a file or of a store."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+_DESCRIPTORS: Final = "too many open files; raise the limit (LimitNOFILE of systemd, or ulimit -n)"
+_MEMORY: Final = (
+    "out of memory; raise the limit (MemoryMax of systemd, the memory limit of the container, or ulimit -v)"
+)
+_THREADS: Final = (
+    "no thread or process can be started; raise the limit (TasksMax of systemd, the pids limit of the container, or"
+    " ulimit -u)"
+)
+_BY_NUMBER: Final = {
+    errno.EMFILE: _DESCRIPTORS,
+    errno.ENFILE: _DESCRIPTORS,
+    errno.ENOMEM: _MEMORY,
+    errno.EAGAIN: _THREADS,
+}
+_OF_DISK: Final = {
+    errno.ENOSPC: "the disk is full, or has no inodes left; free some space",
+    errno.EDQUOT: "the disk quota is exceeded; free some space",
+    errno.EROFS: "the file system is read-only; mount it writable",
+    errno.EIO: "the disk reports an error; check its health",
+}
+_NO_THREAD: Final = "can't start new thread"
+"""What CPython says in a RuntimeError."""
+
+
+def shortage_of(error: BaseException) -> str | None:
+    """Return what the machine lacks and how to mend that; None for every other error. Errors that it was raised from count."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if (words := _words(cause)) is not None:
+            return words
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _words(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return _MEMORY
+    if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
+        return _THREADS
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    if error.errno == errno.EAGAIN and not isinstance(error, BlockingIOError):
+        return None
+    words = _OF_DISK.get(error.errno)
+    if words is not None and isinstance(error.filename, str):
+        return f"{error.filename}: {words}"
+    return words or _BY_NUMBER.get(error.errno)

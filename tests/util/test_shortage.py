@@ -1,0 +1,91 @@
+"""What the machine lacks is told as that, with the remedy, and never as a mistake of kvsync."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from kvsync.app.crashes import crashed
+from kvsync.errors import TransientError, UnexpectedError
+from kvsync.model.entry import Target
+from kvsync.stores.worker_thread import WorkerThread
+from kvsync.util.background import in_background
+from kvsync.util.shortage import shortage_of
+
+REPOSITORY = """\
+version: 1
+owner: o
+state: ["state/*.yaml"]
+policy: {prune: owned}
+stores: {main: {type: sqlite, path: main.db}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "out of memory; raise the limit"),
+        (OSError(errno.EMFILE, "x"), "too many open files; raise the limit (LimitNOFILE of systemd, or ulimit -n)"),
+        (OSError(errno.ENOSPC, "x", "/d/f"), "/d/f: the disk is full, or has no inodes left; free some space"),
+        (OSError(errno.EROFS, "x", "/d/f"), "/d/f: the file system is read-only; mount it writable"),
+        (RuntimeError("can't start new thread"), "no thread or process can be started"),
+    ],
+    ids=["memory", "descriptors", "disk", "read-only", "threads"],
+)
+def test_each_has_words_and_a_remedy(error: Exception, words: str) -> None:
+    """Also when it is the cause of another error; a target that meets it tries again."""
+    told = shortage_of(error)
+    assert told is not None
+    assert words in told
+    outer = ValueError("outer")
+    outer.__cause__ = error
+    assert shortage_of(outer) == told
+    assert isinstance(crashed(Target("main", "web"), "planning", outer), TransientError)
+
+
+def test_any_other_error_is_none() -> None:
+    """A mistake of kvsync stays one."""
+    assert shortage_of(ValueError("x")) is None
+    assert shortage_of(OSError("x")) is None
+    assert isinstance(crashed(Target("main", "web"), "planning", KeyError("x")), UnexpectedError)
+
+
+async def test_without_threads_work_is_done_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a thread that cannot be started, and a call that failed does not run later."""
+
+    def refuses(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ran: list[int] = []
+    worker = WorkerThread("test")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        assert await in_background(lambda: 7) == 7
+        async with asyncio.timeout(5):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await worker.run(lambda: ran.append(1))
+    await worker.run(lambda: ran.append(2))
+    worker.close()
+    assert ran == [2]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("descriptors", [9, 12, 14, 18])
+def test_a_command_without_descriptors_says_so(tmp_path: Path, descriptors: int) -> None:
+    """Wherever it comes to its end, it names the limit."""
+    (tmp_path / "kvsync.yaml").write_text(REPOSITORY)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/a.yaml").write_text("store: main\nnamespace: web\nkeys: {a: 1}\n")
+    command = ("prlimit", f"--nofile={descriptors}:{descriptors}", sys.executable, "-m", "kvsync", "apply", "--yes")
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    told = done.stdout + done.stderr
+    assert "bug in kvsync" not in told
+    assert done.returncode == 0 or "oo many open files; raise the limit" in told, told
