@@ -110,7 +110,7 @@ class FastForwardClock(Clock):
         return time.time() + self.ahead
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.waited
+        return super().monotonic() + self.ahead + self.waited
 
     async def sleep(self, seconds: float) -> None:
         self.waited += seconds
