@@ -1,4 +1,4 @@
-"""What the machine lacks is told as that, with the remedy, and never as a mistake of kvsync."""
+"""A shortage of the machine is reported as one, with the remedy, and never as a mistake of kvsync."""
 
 from __future__ import annotations
 
