@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -25,8 +26,13 @@ class Proxy(NamedTuple):
 
 def proxy_for(origin: str) -> Proxy | None:
     """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY set for this origin, None for a direct connection. Raises
-    PermanentError for a proxy that kvsync cannot use."""
+    PermanentError for a proxy that kvsync cannot use.
+
+    A link-local address, such as that of a cloud's identity service, is always reached directly: no proxy can reach the one of
+    this machine, and its answers are credentials."""
     parts = urlsplit(origin)
+    if _is_link_local(parts.hostname or ""):
+        return None
     written = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
     if not written:
         return None
@@ -43,3 +49,10 @@ def proxy_for(origin: str) -> Proxy | None:
         )
     shown = f"{named.scheme}://{f'[{host}]' if ':' in host else host}" + ("" if port is None else f":{port}")
     return Proxy(url, f"the proxy {shown} (from {variable})")
+
+
+def _is_link_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_link_local
+    except ValueError:
+        return False

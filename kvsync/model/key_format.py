@@ -117,15 +117,15 @@ class KeyFormat:
         return next((other for other in inner if self.decode(other, remote_key) is not None), None)
 
     def namespace_of(self, remote_key: str) -> str | None:
-        """The namespace of a remote key where nothing else tells it: the shortest that it can be. None for a key of another
-        format, and always where the format does not hold the namespace."""
+        """The namespace of a remote key where nothing else tells it: the shortest that it can be, and never empty. None for a
+        key of another format, and always where the format does not hold the namespace."""
         place = 0
         for literal in self._literals:  # first, since the expression tries all places of each
             place = remote_key.find(literal, place) + len(literal)
             if place < len(literal):
                 return None
         found = self._shape.fullmatch(remote_key)
-        return found.groupdict().get("namespace") if found is not None else None
+        return (found.groupdict().get("namespace") or None) if found is not None else None
 
     def _can_lie_in(self, identity: Identity) -> bool:
         """False where a look at the key is enough to say that no other namespace has it, as for nearly all of very many."""

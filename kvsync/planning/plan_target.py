@@ -72,7 +72,7 @@ def judge(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules)
     entry, actual = desired.entries.get(identity), facts.actual.get(identity)
     last = facts.applied.get(identity)
     if rules.releases:
-        released = None if actual is None else judge_release(actual, last, rules.signer, rules.now)
+        released = None if actual is None else judge_release(actual, last, rules)
         return released or Idle.FOREIGN
     if (
         identity in facts.settling

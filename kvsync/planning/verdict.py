@@ -31,7 +31,8 @@ class Rules:
 
     `signer` verifies marks. `now` is in seconds since the epoch. `longest` is the number of seconds after which the store ends
     every entry, None if entries may stay. Desired entries of `from_owner` are taken over as they are. With `releases`,
-    ownership of all our entries is given up. Plans are hashed with `digest_key`.
+    ownership of all our entries is given up. Plans are hashed with `digest_key`. The store accepts no lifetime of less than
+    `shortest` seconds.
     """
 
     signer: MarkSigner
@@ -43,6 +44,7 @@ class Rules:
     longest: float | None = None
     from_owner: str | None = None
     releases: bool = False
+    shortest: float = 0
 
     @property
     def owner(self) -> str:
@@ -65,11 +67,25 @@ def permitted(change: Change, rules: Rules) -> Verdict:
     if before is not None and before.locked:
         reason = f"it is locked in the store{_what_differs(change)}; unlock it there"
         return Refusal(change.identity, Class.LOCKED, change.action, reason, change.origin, reasons=change.reasons)
+    if ends_too_soon(change.after.expires_at if change.after is not None else None, rules):
+        return Refusal(
+            change.identity, change.cause, change.action, too_soon(rules), change.origin, reasons=change.reasons
+        )
     harmless = change.action in (Action.RENEW, Action.ADOPT) or change.cause is Class.EXPIRED
     if harmless or rules.allow_protected or not _is_protected(change):
         return change
     reason = f"it is protected{_what_differs(change)}; use --allow-protected to overwrite or delete it"
     return Refusal(change.identity, Class.PROTECTED, change.action, reason, change.origin, reasons=change.reasons)
+
+
+def ends_too_soon(expires_at: float | None, rules: Rules) -> bool:
+    """True for an end so near that the store would refuse to write an entry with it."""
+    return expires_at is not None and expires_at - rules.now < rules.shortest
+
+
+def too_soon(rules: Rules) -> str:
+    """Why an entry is not written shortly before its end."""
+    return f"it expires in less than {rules.shortest:.0f} s, and the store accepts no shorter lifetime; it is left to expire"
 
 
 def _what_differs(change: Change) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.errors import StateDirError
-from kvsync.model.capabilities import Capabilities
+from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Target
 from kvsync.model.pass_limits import PassLimits
@@ -71,6 +71,7 @@ class PassContext:
             has.longest,
             ask.from_owner,
             ask.releases,
+            has.min_ttl if has.lifetimes is Lifetimes.NATIVE and has.marks is Marks.STORE else 0,
         )
 
     def claim(self, target: Target) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from kvsync.errors import PermanentError
 from kvsync.http.model import NotAnsweredError, NotSentError, Request
+from kvsync.http.proxy import proxy_for
 from kvsync.http.transport import Transport, host_of
 from kvsync.http.trust import trusting
 from tests.http.script_server import Act, disconnects, hangs_up, resets, says, serving
@@ -101,6 +102,23 @@ async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPa
     assert [one.line for one in proxy.seen] == [f"GET http://store.invalid:8080{TARGET} HTTP/1.1"]
     assert proxy.seen[0].headers["host"] == "store.invalid:8080"
     assert [one.line for one in server.seen] == ["GET /a HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_direct"),
+    [
+        ("http://169.254.169.254", True),
+        ("http://[fe80::1]:80", True),
+        ("http://192.0.2.1", False),
+        ("http://a.example", False),
+    ],
+)
+def test_link_local_addresses_are_never_reached_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, origin: str, is_direct: bool
+) -> None:
+    """The identity service of this machine is not that of the proxy's, and what it answers is a credential."""
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    assert (proxy_for(origin) is None) is is_direct
 
 
 @pytest.mark.parametrize("act", [resets, disconnects, hangs_up], ids=["reset", "disconnected", "hung-up"])

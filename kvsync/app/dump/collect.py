@@ -192,7 +192,15 @@ def _entry(actual: Actual, owner: str, capabilities: Capabilities) -> DumpEntry:
     assert actual.content is not None
     print_ = actual.fingerprint if actual.fingerprint is not None else fingerprint(actual.content)
     sensitive = capabilities.sensitive
-    entry = DumpEntry(actual.identity, actual.content, print_, expires_at=actual.expires_at, sensitive=sensitive)
+    is_untyped = not (capabilities.content_type and capabilities.implied_types)
+    entry = DumpEntry(
+        actual.identity,
+        actual.content,
+        print_,
+        expires_at=actual.expires_at,
+        sensitive=sensitive,
+        is_untyped=is_untyped,
+    )
     if actual.mark is None or actual.mark.owner != owner:
         return entry
     mark = actual.mark

@@ -25,7 +25,8 @@ _ENORMOUS_NUMBER: Final = re.compile(rb"[0-9]{1000}")
 class DumpEntry:
     """One entry to be written down, with the fingerprint of its content in the store. `reference` represents a value that must
     not be, or does not fit, in the file: the form (`env`, `file` or `sops`) and what it names. `is_flag` is true under the
-    keys of feature flags."""
+    keys of feature flags, `is_untyped` where the store keeps no content type for JSON, so that an object or a list may be JSON
+    without one."""
 
     identity: Identity
     content: Content
@@ -36,6 +37,7 @@ class DumpEntry:
     sensitive: bool = False
     reference: tuple[str, ...] | None = None
     is_flag: bool = False
+    is_untyped: bool = False
 
 
 def write(target: Target, entries: Iterable[DumpEntry]) -> str:
@@ -84,7 +86,7 @@ def _value(entry: DumpEntry) -> dict[str, Node]:
         return {form: {"file": names[0], "key": names[1]} if form == "sops" else names[0]}
     if (fields := _feature(entry)) is not None:
         return {"feature": Data(fields)}
-    if _is_json(entry.content):
+    if _is_json(entry):
         return {"json": Data(read_json(entry.content.value.decode()))}
     try:
         return {"value": entry.content.value.decode()}
@@ -121,10 +123,11 @@ def _feature(entry: DumpEntry) -> dict[str, Any] | None:
     return flag_fields(entry.identity.key, entry.content.value)
 
 
-def _is_json(content: Content) -> bool:
+def _is_json(entry: DumpEntry) -> bool:
     """True for a value that `json:` would give again, byte for byte."""
-    value = content.value
-    if content.content_type != _JSON or value == b"null" or _ENORMOUS_NUMBER.search(value):
+    value, kind = entry.content.value, entry.content.content_type
+    is_typed = kind == _JSON or (kind is None and entry.is_untyped and value[:1] in (b"{", b"["))
+    if not is_typed or value == b"null" or _ENORMOUS_NUMBER.search(value):
         return False
     return canonical_json_text(value) == value and _depth(read_json(value.decode())) < _DEEPEST
 

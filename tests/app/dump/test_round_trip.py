@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from uuid import uuid4
 
 import pytest
@@ -20,7 +21,7 @@ from kvsync.app import open_workspace
 from kvsync.app.dump import dump, strays
 from kvsync.model.change import Action
 from kvsync.model.entry import Identity
-from tests.stores import azure_service, cloudflare_service
+from tests.stores import apify_service, azure_service, cloudflare_service
 from tests.support.examples import examples
 
 FEW = settings(
@@ -210,3 +211,35 @@ def test_any_settings_of_azure(
     config = f"{{type: azure-appconfig, connection_string: {{env: C}}, key_format: '{key_format}'}}"
     found = asyncio.run(account_for(tmp_path, config, {"C": azure.env["AZURE_APPCONFIG_CONNECTION_STRING"]}))
     assert sum(map(len, found.values())) == len(azure.values())
+
+
+@pytest.fixture(scope="module")
+def apify() -> Iterator[apify_service.Service]:
+    """An Apify account."""
+    with apify_service.Service.serve() as running:
+        yield running
+
+
+@FEW
+@given(
+    records=st.dictionaries(
+        st.text("abAB._-!'()", min_size=1, max_size=5).filter(lambda key: key not in (".", "..")),
+        st.tuples(
+            values, st.sampled_from(("text/plain", "application/json", "image/gif", "TEXT/html; charset=latin1"))
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    key_format=st.sampled_from(("{key}", "a{key}")),
+)
+def test_any_records_of_apify(
+    tmp_path: Path, apify: apify_service.Service, records: dict[str, tuple[bytes, str]], key_format: str
+) -> None:
+    """Records of every content type that anyone may have written with the API."""
+    apify.reset("web")
+    for key, (value, kind) in records.items():
+        with suppress(HTTPError):  # what the service refuses
+            apify.put("web", key, value, kind)
+    config = f"{{type: apify, token: {{env: T}}, endpoint: '{apify.url}', key_format: '{key_format}'}}"
+    found = asyncio.run(account_for(tmp_path, config, {"T": apify.env["APIFY_TOKEN"]}))
+    assert sum(map(len, found.values())) == len(apify.keys("web"))

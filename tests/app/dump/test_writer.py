@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -145,3 +146,19 @@ def test_nothing_is_written_that_reads_as_something_else(tmp_path: Path) -> None
     assert {identity: described(entry) for identity, entry in found.items()} == {
         entry.identity: described(entry) for entry in given
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "is_untyped", "form"),
+    [
+        (b'{"a":1}', True, "json"),
+        (b"[1,2.5]", True, "json"),
+        (b'{"a": 1}', True, "value"),  # other spaces than kvsync would write
+        (b"5", True, "value"),
+        (b'{"a":1}', False, "value"),  # JSON would bring a content type with it
+    ],
+)
+def test_json_without_a_content_type_is_readable(value: bytes, is_untyped: bool, form: str) -> None:
+    """Where the store keeps no content type, an object or a list is written as data if it comes back byte for byte."""
+    entry = DumpEntry(Identity("k"), Content(value), is_untyped=is_untyped)
+    assert ("k: {json: " in write(TARGET, [entry])) is (form == "json")
