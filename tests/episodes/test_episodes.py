@@ -41,6 +41,6 @@ def test_many_kills() -> None:
     """`apply` and `run --once` are killed before, within or after one of their calls that write, sync, rename, send or connect;
     the next run puts everything right."""
     compiler()
-    count = count_of(14)
+    count = count_of(10)
     print(f"{count * KILLS} kills")
     assert play_all("tests.episodes.kills", count).count("seed ") == count

@@ -1,6 +1,6 @@
 """A real daemon that works for a long time, and what it holds meanwhile: `python -m tests.simulation.soak FOLDER BEATS`.
 
-Two stores: a file, and Cloudflare KV behind a proxy, which is down for the middle third, in three ways. At each beat both files
+Two stores: a file, and Apify behind a proxy, which is down for the middle third, in three ways. At each beat both files
 ask for something else, and what can be reached has to follow. Prints one JSON object, with a sample after each beat.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from tests.faults.catalogue import FAULTS
 from tests.faults.proxy import Proxy, proxied
-from tests.stores.cloudflare_service import Service
+from tests.stores.apify_service import Service
 from tests.support.command import ROOT
 from tests.support.etcd import free_port, wait_until
 
@@ -39,8 +39,7 @@ class Soak:
         (folder / "kvsync.yaml").write_text(
             "version: 1\nowner: team-a\npolicy: {prune: owned, guard: {max_update_pct: 100}}\n"
             f"stores:\n  local: {{type: sqlite, path: {folder}/store.db}}\n"
-            f"  edge: {{type: cloudflare-kv, account_id: {service.account}, token: {{env: CLOUDFLARE_API_TOKEN}}, "
-            f"endpoint: '{proxy.url}', timeout: 500ms}}\n"
+            f"  edge: {{type: apify, token: {{env: APIFY_TOKEN}}, endpoint: '{proxy.url}', timeout: 500ms}}\n"
             f"run: {{every: 1s, jitter: 0s, debounce: 50ms, listen: '{self._origin[7:]}'}}\n"
         )
         self._want(0)
