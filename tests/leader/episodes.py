@@ -288,7 +288,7 @@ class Episode:
         self._next(leader)
 
     def _end(self, name: str) -> None:
-        """Tell a replica to leave. It may be told before it listens, or have to leave a pass on a busy machine."""
+        """End a replica with SIGTERM. The signal may come before it is handled, or cut off a pass on a busy machine."""
         code, last = self.replicas[name].end(SIGTERM), self.replicas[name].log()[-300:]
         is_excused = (code == -SIGTERM and "daemon.stop" not in last) or (code == 1 and '"unfinished": 1' in last)
         assert code == 0 or is_excused, f"{name} left with {code}\n{last}"
