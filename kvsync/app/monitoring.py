@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kvsync import __version__
 from kvsync.app import Workspace
 from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.app.undo.desk import UndoDesk
 from kvsync.config.credentials import resolve
 from kvsync.config.model import RunConfig
 from kvsync.model.result import Trigger
@@ -60,8 +61,8 @@ class Serving:
 
     async def _serve(self) -> Server:
         from kvsync.status.http.access import Access
-        from kvsync.status.http.app import AppParts
         from kvsync.status.http.hook_handler import HookHandler
+        from kvsync.status.http.parts import AppParts
         from kvsync.status.http.server import Server, closing
 
         if self._server is None:
@@ -71,8 +72,9 @@ class Serving:
             redactor = workspace.redactor
             stores = self._reconciler.store_names
             budget = self._reconciler.deletion_budget
+            desk = UndoDesk(self._reconciler, wake)
             parts = AppParts(
-                self.collector, workspace.state, access, hook, workspace.clock, redactor, stores, wake, budget
+                self.collector, workspace.state, access, hook, workspace.clock, redactor, stores, wake, budget, desk
             )
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
             self._server = await self._open.enter_async_context(closing(Server(parts, secrets)))

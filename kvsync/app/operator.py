@@ -7,28 +7,20 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kvsync.app.state_access import open_state
 from kvsync.config.model import Config
+from kvsync.desired import DesiredState
+from kvsync.errors import UsageError
 from kvsync.model.entry import Identity, Target
-from kvsync.rendering.words import moment
-from kvsync.state import ChangeRecord, ParkedRecord, Pause, RunRecord, StateDir
+from kvsync.model.target_name import parse_target
+from kvsync.state import ParkedRecord, Pause, StateDir
 from kvsync.state import operator as actions
 from kvsync.state.operator import Resumed
 from kvsync.yaml.problems import nearest
 
 _BY: Final = "command"
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """What became of a request to pause. `is_known` is false for a target that the daemon never saw, which is more likely
-    misspelt than early; `near` is then the name that comes closest."""
-
-    is_new: bool
-    is_known: bool = True
-    near: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +42,18 @@ class Operator:
         with self._opened() as (_, state):
             return actions.approve(state, digest, time.time(), _BY)
 
-    def pause(self, target: str, reason: str | None) -> Paused:
-        """Leave a target, or all of a store, alone."""
+    def knows(self, target: str) -> bool:
+        """True for a store, and for a target that had a pass or was written to."""
+        with open_state(self._file, self._environment, writable=False) as (config, state):
+            if parse_target(target, config.stores)[1] is None:
+                return True
+            names = {str(record.target) for record in state.passes.all()}
+            return target in names or target in {str(one) for one in state.places.all()}
+
+    def pause(self, target: str, reason: str | None) -> bool:
+        """Leave a target, or all of a store, alone; False when it was paused before."""
         with self._opened() as (config, state):
-            is_new = actions.pause(state, config.stores, target, reason, time.time(), _BY)
-            names = [str(record.target) for record in state.passes.all()]
-        if "/" not in target or not names or target in names:
-            return Paused(is_new)
-        return Paused(is_new, is_known=False, near=nearest(target, names))
+            return actions.pause(state, config.stores, target, reason, time.time(), _BY)
 
     def resume(self, target: str) -> Resumed:
         """End the pause of a target, or of all of a store."""
@@ -72,15 +68,6 @@ class Operator:
             pauses = [pause for one in targets if (pause := state.pauses.find(one)) is not None]
         return Retried(released, list(dict.fromkeys(pauses)))
 
-    def history(self, run: str | None, limit: int) -> dict[str, Any]:
-        """The last runs as plain data; or one run, named by the start of its id, with its changes."""
-        with open_state(self._file, self._environment, writable=False) as (_, state):
-            if run is None:
-                return {"runs": [run_document(one) for one in state.journal.runs(limit)]}
-            found = state.journal.run(run)
-            changes = state.journal.changes(found.id)
-        return {"runs": [run_document(found)], "changes": [change_document(one) for one in changes]}
-
     @contextmanager
     def _opened(self) -> Iterator[tuple[Config, StateDir]]:
         with open_state(self._file, self._environment, writable=True) as (config, state):
@@ -88,33 +75,10 @@ class Operator:
             state.wake()
 
 
-def run_document(run: RunRecord) -> dict[str, Any]:
-    """One run as plain data."""
-    return {
-        "run": run.id,
-        "command": run.command,
-        "source": run.source,
-        "started_at": moment(run.started_at),
-        "finished_at": moment(run.finished_at) if run.finished_at is not None else None,
-        "status": run.status.value,
-        "changes": run.changes,
-        "summary": dict(run.summary),
-    }
-
-
-def change_document(change: ChangeRecord) -> dict[str, Any]:
-    """One change of a run as plain data; never a value."""
-    return {
-        "store": change.target.store,
-        "namespace": change.target.namespace,
-        "key": change.identity.key,
-        "label": change.identity.label,
-        "action": change.action.value,
-        "class": change.cause.value,
-        "outcome": change.outcome.value if change.outcome else None,
-        "error": change.error,
-        "origin": change.origin,
-        "etag": change.etag,
-        "at": moment(change.settled_at if change.settled_at is not None else change.intended_at),
-        "run": change.run,
-    }
+def insist_on_target(loaded: DesiredState, target: str) -> None:
+    """Raise UsageError for a target that no file names: it is misspelt. Files that cannot be read prove nothing."""
+    names = {str(one) for one in loaded.managed}
+    if target in names or loaded.hold_all:
+        return
+    near = nearest(target, names)
+    raise UsageError(f"no file names a target {target}" + (f"; did you mean {near}?" if near else ""))

@@ -20,7 +20,7 @@ from kvsync.config.model import Config, ReloadMode, RunConfig
 from kvsync.config.protected import own_files
 from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.desired import DesiredState
-from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.errors import InvalidInput, Origin, Problem, UsageError
 from kvsync.model.entry import Target
 from kvsync.model.health import Traffic, total
 from kvsync.model.pass_options import PassOptions
@@ -73,6 +73,18 @@ class WorkspaceReconciler:
     def is_busy(self, target: Target) -> bool:
         """True while a pass of the target is in flight."""
         return self._in_flight[target] > 0
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace of the configuration in force."""
+        return self._workspace
+
+    @property
+    def files(self) -> DesiredState:
+        """What the files ask, as last read. Raises UsageError before the first time."""
+        if self._files is None:
+            raise UsageError("the files have not been read yet; try again in a moment")
+        return self._files
 
     def follow_files(self) -> None:
         """Use files only once they have rested, and notice another configuration, from now on: for a daemon, which may look

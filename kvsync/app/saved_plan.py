@@ -44,23 +44,27 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
     """The plan in a file. Raises InvalidInput when it is none, NotApproved when it was saved for something else."""
     from kvsync.rendering import saved_plan as saved
 
+    plan = saved.load(read_text(file), file)
+    why = saved.mismatch(plan, workspace.config.owner, workspace.config.environment)
+    if why is not None:
+        raise NotApproved(f"{file}: {why}; create a new one with kvsync plan --out FILE")
+    return plan
+
+
+def read_text(file: str) -> str:
+    """The text of a plan file. Raises InvalidInput when it cannot be read, or cannot be one."""
     try:
         with Path(file).open("rb") as opened:
             data = opened.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise InvalidInput([Problem(f"{file}: not a plan file: it has more than {_MOST_BYTES // 2**20} MiB")])
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidInput(
             [Problem(f"{file}: not a plan file: it is not UTF-8 text; create one with kvsync plan --out FILE")]
         ) from None
     except OSError as error:
         raise InvalidInput([Problem(f"{file}: cannot read the plan file: {error.strerror}")]) from None
-    plan = saved.load(text, file)
-    why = saved.mismatch(plan, workspace.config.owner, workspace.config.environment)
-    if why is not None:
-        raise NotApproved(f"{file}: {why}; create a new one with kvsync plan --out FILE")
-    return plan
 
 
 def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> str | None:

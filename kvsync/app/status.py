@@ -3,22 +3,61 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kvsync.app.state_access import open_state
 from kvsync.config.model import Config
+from kvsync.errors import UsageError
 from kvsync.git import Status, read_status
 from kvsync.rendering.words import moment
 from kvsync.status.document import deletes_document, status_document
+from kvsync.status.snapshot import State
+from kvsync.yaml.problems import nearest
 
 
 def current_status(file: Path, environment: str | None) -> dict[str, Any]:
     """The document `kvsync.status/1`, without a running daemon. Raises InvalidInput, StateDirError."""
     with open_state(file, environment, writable=False) as (config, state):
         budget = state.deletions.budget(config.run.max_deletes_per_hour)
-        return status_document(state, time.time()) | deletes_document(budget) | {"source": _source(config)}
+        known = status_document(state, time.time()) | deletes_document(budget)
+        return known | {"source": _source(config), "environment": config.environment}
+
+
+def narrowed(document: dict[str, Any], states: Collection[str], targets: Collection[str]) -> dict[str, Any]:
+    """The document with only those targets that are in one of the states and are named, by store or as store/namespace; all,
+    for what is not given. Raises UsageError for a state that does not exist and a target that is not known."""
+    known = [state.value for state in State]
+    for state in states:
+        if state not in known:
+            near = nearest(state, known)
+            hint = f" (did you mean {near}?)" if near else ""
+            raise UsageError(f"unknown state {state!r}{hint}; the states are {', '.join(known)}")
+    names = {name for one in document["targets"] for name in _names(one)}
+    for target in targets:
+        if target not in names:
+            near = nearest(target, names)
+            hint = f" (did you mean {near}?)" if near else ""
+            raise UsageError(f"the daemon does not know a target {target!r}{hint}")
+    if not states and not targets:
+        return document
+    kept = [one for one in document["targets"] if _is_meant(one, states, targets)]
+    of_kept = {(one["store"], one["namespace"]) for one in kept}
+    parts = {
+        name: [one for one in document[name] if (one["store"], one["namespace"]) in of_kept]
+        for name in ("parked", "deferred")
+    }
+    return document | {"targets": kept} | parts
+
+
+def _names(one: dict[str, Any]) -> tuple[str, str]:
+    return one["store"], f"{one['store']}/{one['namespace']}"
+
+
+def _is_meant(one: dict[str, Any], states: Collection[str], targets: Collection[str]) -> bool:
+    return (not states or one["state"] in states) and (not targets or any(name in targets for name in _names(one)))
 
 
 def _source(config: Config) -> dict[str, Any] | None:

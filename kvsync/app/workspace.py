@@ -138,6 +138,7 @@ class Workspace:
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         make = partial(make_plan, self.state.digest_key, self.config.owner, plans, stats, files.source)
         plan = await off_loop(make, sum(len(one.changes) + len(one.refused) for one in plans))
+        plan = replace(plan, environment=self.config.environment)
         if len(targets) == len(files.managed) and not ask.keys and self.pass_context.shard is None:
             places = [one.place for one in plans if one.place is not None]
             plan = replace(plan, unmanaged=unmanaged_targets(self.state, files, places))

@@ -49,7 +49,7 @@ class InvertedRun:
 
 async def undo(applier: Applier, records: Sequence[ChangeRecord], now: float) -> ApplyReport:
     """Undo what `records` did to the applier's target. Raises StoreError if the store cannot be read, StateDirError."""
-    fresh, unread = await _read(applier, [record.identity for record in records])
+    fresh, unread = await _read(applier, list(dict.fromkeys(record.identity for record in records)))
     undoing = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now, unread)
     report = await applier.run_steps(undoing.steps)
     outcomes = tuple(_as_stale(outcome) for outcome in report.outcomes)

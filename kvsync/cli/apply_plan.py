@@ -73,7 +73,8 @@ def _question(split: holding.PermittedPlan) -> str:
     from kvsync.rendering.words import summed_up
 
     going = summary(one for one in split.plan.targets if one.target not in split.held)
-    return f"Apply: {summed_up(going)}?"
+    where = f" to {split.plan.environment}" if split.plan.environment else ""
+    return f"Apply{where}: {summed_up(going)}?"
 
 
 async def _apply(

@@ -25,7 +25,7 @@ PURPOSES = {
     "Import existing entries": ("import", "dump", "adopt", "transfer", "release"),
     "Control the daemon": ("status", "approve", "pause", "resume"),
     "Share the state": ("state",),
-    "Inspect and undo": ("list", "history", "undo", "explain", "stores"),
+    "Inspect and undo": ("list", "history", "show", "undo", "explain", "compare", "stores"),
     "Test locally": ("emulate",),
 }
 """The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""

@@ -9,12 +9,26 @@ from kvsync.util.escaping import escape_cell, escape_markdown, markdown_code
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """Aligned columns under their names, escaped; nothing when there is no row."""
-    lines = [tuple(head), *(tuple(map(escape_cell, row)) for row in rows)]
-    if len(lines) == 1:
+    every = list(rows)
+    return aligned([head, *every], indent) if every else ""
+
+
+def aligned(rows: Iterable[Sequence[str]], indent: str = "") -> str:
+    """Aligned columns without names, escaped; nothing when there is no row."""
+    lines = [tuple(map(escape_cell, row)) for row in rows]
+    if not lines:
         return ""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "".join(f"{indent}{line}".rstrip() + "\n" for line in shown)
+
+
+def fitted(text: str, columns: int) -> str:
+    """The text in so many columns, cut in the middle: names differ at their ends."""
+    if len(text) <= columns:
+        return text
+    head = (columns - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (columns - 1 - head) :]}"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -83,8 +83,9 @@ class TargetPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one.
-    `unmanaged` are targets that no file names, with the number of entries that kvsync owns there."""
+    """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one,
+    and `environment` the one in force. `unmanaged` are targets that no file names, with the number of entries that kvsync
+    owns there."""
 
     owner: str
     targets: tuple[TargetPlan, ...]
@@ -92,6 +93,7 @@ class Plan:
     stats: Stats = field(default_factory=Stats)
     source: str | None = None
     unmanaged: tuple[tuple[Target, int], ...] = ()
+    environment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

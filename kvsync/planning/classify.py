@@ -117,7 +117,10 @@ def _unowned(entry: Entry, actual: Actual, claim: Claim, last: Applied | None, r
         return _looked_at(entry, actual)
     reasons = differences(entry, actual)
     if not reasons and rules.adopt is not Adopt.NEVER:
-        reasons = ("mark", *lifetime(entry, actual, Mark(rules.owner, entry.fingerprint, entry.ttl), last, rules)[1])
+        differing = lifetime(entry, actual, Mark(rules.owner, entry.fingerprint, entry.ttl), last, rules)[1]
+        if actual.locked and not differing and not rules.insists:
+            return Idle.UNCHANGED  # as the files ask, and whoever locked it wants it to stay so
+        reasons = ("mark", *differing)
         change = Change(
             Action.ADOPT, Class.UNOWNED, entry.identity, reasons, before=actual, after=entry, origin=entry.origin
         )

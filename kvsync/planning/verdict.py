@@ -33,6 +33,7 @@ class Rules:
     every entry, None if entries may stay. Desired entries of `from_owner` are taken over as they are. With `releases`,
     ownership of all our entries is given up. Plans are hashed with `digest_key`. The store accepts no lifetime of less than
     `shortest` seconds.
+    With `insists`, because a person asked to adopt, an equal entry that is locked is refused instead of left as it is.
     """
 
     signer: MarkSigner
@@ -45,6 +46,7 @@ class Rules:
     from_owner: str | None = None
     releases: bool = False
     shortest: float = 0
+    insists: bool = False
 
     @property
     def owner(self) -> str:

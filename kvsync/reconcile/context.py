@@ -72,6 +72,7 @@ class PassContext:
             ask.from_owner,
             ask.releases,
             has.min_ttl if has.lifetimes is Lifetimes.NATIVE and has.marks is Marks.STORE else 0,
+            ask.adopt is not None,
         )
 
     def claim(self, target: Target) -> None:

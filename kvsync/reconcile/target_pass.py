@@ -89,16 +89,18 @@ class TargetPass:
         """The observer of this pass, with its ledger."""
         return self._observer
 
-    async def held(self, key: str) -> dict[Identity, Actual]:
-        """Return what the store holds under a key, with content except for entries that cannot be read: the observer's `unread`
-        says why. Uses the listing that `plan` made; without one, lists the target. Raises StoreError."""
+    async def held(self, key: str | None = None) -> dict[Identity, Actual]:
+        """Return what the store holds, under a key or at all, with content except for entries that cannot be read: the
+        observer's `unread` says why. Uses the listing that `plan` made; without one, lists the target. Raises StoreError."""
         if self._snapshot is None:
             snapshot = await self._observer.observe(None, deep=False)
             assert snapshot is not None  # no token was given
             self._snapshot = own_part(self._store, snapshot, self._siblings)
         read_entries = self._observer.read_entries
         listed = {
-            name: read_entries.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
+            name: read_entries.get(name, actual)
+            for name, actual in self._snapshot.entries.items()
+            if key is None or name.key == key
         }
         unread = [name for name, actual in listed.items() if actual.content is None]
         fresh = await self._observer.read_some(unread)

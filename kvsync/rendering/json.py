@@ -38,6 +38,7 @@ def plan_document(plan: Plan, seal: Seal) -> Document:
         "summary": _summary(plan),
         "stats": asdict(plan.stats),
         **({"source": plan.source} if plan.source else {}),
+        **({"environment": plan.environment} if plan.environment else {}),
         **({"unmanaged": list(map(_unmanaged, plan.unmanaged))} if plan.unmanaged else {}),
     }
 

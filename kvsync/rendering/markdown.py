@@ -28,8 +28,13 @@ from kvsync.rendering.words import (
 )
 from kvsync.util.escaping import clip, escape_markdown, markdown_code
 
-MARKER = "<!-- kvsync-plan -->"
-"""First line of the comment, by which the next run finds it and replaces it."""
+_NO_MARKER = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def marker(environment: str | None) -> str:
+    """First line of the comment, by which the next run finds it and replaces it: each environment has its own comment."""
+    return f"<!-- kvsync-plan{' ' + _NO_MARKER.sub('_', environment) if environment else ''} -->"
+
 
 MAX_LENGTH = 60_000
 """Characters of the whole comment."""
@@ -47,7 +52,8 @@ def render_plan(plan: Plan) -> str:
     page = _Page(MAX_LENGTH - _ROOM_FOR_END)
     told = [target for target in plan.targets if not is_quiet(target)]
     counts = summary(plan.targets)
-    page.add([f"{MARKER}\n### kvsync plan: {summed_up(counts) if told else f'nothing to do, {left_alone(counts)}'}\n"])
+    said = summed_up(counts) if told else f"nothing to do, {left_alone(counts)}"
+    page.add([f"{marker(plan.environment)}\n### kvsync plan{_of_environment(plan)}: {said}\n"])
     rows_of = [_table(target, plan.owner, page, len(told) - at) for at, target in enumerate(told)]
     for target, rows in zip(told, rows_of, strict=True):
         _folded(target, rows, plan.owner, page)
@@ -58,11 +64,15 @@ def render_report(plan: Plan, reports: Sequence[TargetReport]) -> str:
     """What became of a plan as Markdown, at most `MAX_LENGTH` characters: counts, and every change that was not applied."""
     page = _Page(MAX_LENGTH - _ROOM_FOR_END)
     done = counts((number, kind.value) for kind, number in outcome_counts(reports).items())
-    page.add([f"{MARKER}\n### kvsync apply: {done or 'nothing to do'}\n"])
+    page.add([f"{marker(plan.environment)}\n### kvsync apply{_of_environment(plan)}: {done or 'nothing to do'}\n"])
     told = [report for report in reports if not _is_fine(report)]
     for at, report in enumerate(told):
         _outcomes(report, page, len(told) - at)
     return page.text() + _signature(plan)
+
+
+def _of_environment(plan: Plan) -> str:
+    return f" ({escape_markdown(plan.environment)})" if plan.environment else ""
 
 
 def _signature(plan: Plan) -> str:

@@ -20,6 +20,7 @@ from kvsync.rendering.words import (
     counts,
     left_alone,
     name,
+    of_environment,
     orphan_lines,
     promise_line,
     short_hash,
@@ -66,7 +67,7 @@ def render_plan(plan: Plan, style: Style = _DEFAULT) -> str:
     """The plan as text that ends in a line end. One line when there is nothing to say."""
     orphans = "".join(f"{escape_cell(line)}\n" for line in orphan_lines(plan))
     if all(map(is_quiet, plan.targets)):
-        return f"{orphans}Nothing to do: {left_alone(summary(plan.targets))}.\n"
+        return f"{orphans}Nothing to do{of_environment(plan.environment)}: {left_alone(summary(plan.targets))}.\n"
     room = _Room(style.changes)
     blocks = ["\n".join(_target(target, plan.owner, style, room)) for target in plan.targets if not is_quiet(target)]
     return "\n\n".join([*blocks, orphans + style.paint(_last_line(plan), Paint.HEAD)]) + "\n"
@@ -82,7 +83,7 @@ def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
     unseen = sum(1 for target in plan.targets if _is_kept(target))
     nothing = "not known" if unseen and unseen == len(plan.targets) else "none"
     rest = f"; {count(unseen, 'target')} not compared" if unseen else ""
-    last = f"Drift: {found or nothing}{rest}."
+    last = f"Drift{of_environment(plan.environment)}: {found or nothing}{rest}."
     return "\n\n".join([*blocks, style.paint(last, Paint.HEAD)]) + "\n"
 
 
@@ -114,7 +115,7 @@ def _last_line(plan: Plan) -> str:
         if is_approved in parked
     ]
     extra += [f"{count(held, 'target')} left unchanged because of problems"] if held else []
-    return "; ".join([f"Plan: {summed_up(summary(plan.targets))}", *extra])
+    return "; ".join([f"Plan{of_environment(plan.environment)}: {summed_up(summary(plan.targets))}", *extra])
 
 
 def _target(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator[str]:

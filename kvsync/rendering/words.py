@@ -104,6 +104,11 @@ def promise_line(type_: str) -> str:
     )
 
 
+def of_environment(environment: str | None) -> str:
+    """` (prod)`, for the words before it; nothing where no environment is in force."""
+    return f" ({escape_name(environment)})" if environment else ""
+
+
 def short_hash(digest: str) -> str:
     """As much of a digest as a person needs to type."""
     return digest.removeprefix("sha256:")[:SHORTEST_HASH]

@@ -17,6 +17,7 @@ from kvsync.status.snapshot import (
     EndView,
     Histogram,
     ParkedView,
+    PassPoint,
     PauseView,
     PendingPlan,
     ProcessView,
@@ -33,6 +34,7 @@ class LastSeen:
     """What a pass saw of its target."""
 
     type: str = ""
+    is_compared: bool = False
     unchanged: int = 0
     foreign: int = 0
     unhealed: Mapping[str, int] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class SnapshotInput:
     durations: Mapping[str, Histogram]
     drift: tuple[DriftPoint, ...]
     runs: tuple[RunView, ...]
+    passes: tuple[PassPoint, ...]
     hooks: Mapping[str, int]
     triggers: Mapping[str, int]
 
@@ -89,6 +92,7 @@ class _Held:
     pauses: Mapping[tuple[str, str | None], Pause] = field(default_factory=dict)
     quarantined: Mapping[Target, int] = field(default_factory=dict)
     contended: Mapping[Target, int] = field(default_factory=dict)
+    undone: Mapping[Target, int] = field(default_factory=dict)
 
     def pause_of(self, target: Target) -> PauseView | None:
         """The pause of a target's store, else its own."""
@@ -114,6 +118,7 @@ def assemble(material: SnapshotInput) -> StatusSnapshot:
         problems=material.loaded.problems,
         drift=material.drift,
         runs=material.runs,
+        passes=material.passes,
         hooks=material.hooks,
         triggers=material.triggers,
     )
@@ -129,6 +134,7 @@ def state_of(view: TargetView, *, denied: bool) -> State:
         State.PAUSED: view.pause is not None,
         State.DENIED: denied and bool(view.pending),
         State.DRIFTED: bool(view.unhealed),
+        State.UNDONE: bool(view.undone),
         State.PENDING: bool(view.pending),
         State.WAITING: not view.passes,
         State.IN_SYNC: True,
@@ -145,6 +151,7 @@ def _held(material: SnapshotInput) -> _Held:
             {(pause.store, pause.namespace): pause for pause in state.pauses.all()},
             state.quarantine.counts(now),
             state.contended.counts(now),
+            state.undone.counts(),
         )
     return _Held()
 
@@ -159,6 +166,7 @@ def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
         succeeded_at=target_record.succeeded_at,
         unheard=None if target_record.heard is None else max(material.monotonic - target_record.heard, 0),
         plan=target_record.plan,
+        is_known=seen.is_compared,
         unchanged=seen.unchanged,
         foreign=seen.foreign,
         unhealed=seen.unhealed,
@@ -167,6 +175,7 @@ def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
         nearest_end=seen.end,
         quarantined=held.quarantined.get(target, 0),
         contended=held.contended.get(target, 0),
+        undone=held.undone.get(target, 0),
         totals=target_record.totals,
         passes=target_record.passes,
         drift=target_record.drift,

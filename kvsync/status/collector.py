@@ -27,7 +27,7 @@ from kvsync.status.assemble import LastSeen, SnapshotInput, TargetRecord, assemb
 from kvsync.status.durations import Durations
 from kvsync.status.pending_rows import MOST_ROWS, in_sync_now, pending_plan, unhealed
 from kvsync.status.readiness import PassWatch
-from kvsync.status.snapshot import EndView, ProcessView, RunView, StatusSnapshot, StoreView
+from kvsync.status.snapshot import EndView, PassPoint, ProcessView, RunView, StatusSnapshot, StoreView
 from kvsync.util.clock import Clock
 
 MOST_ROWS_IN_ALL: Final = 5_000
@@ -35,6 +35,7 @@ MOST_ROWS_IN_ALL: Final = 5_000
 
 DRIFT_POINTS: Final = 1_000
 RUNS: Final = 100
+PASSES: Final = 2_000
 """How much of the past is shown."""
 
 
@@ -81,6 +82,7 @@ class Collector(DaemonObserver):
         self._triggers: Counter[str] = Counter()
         self._drift: deque[DriftPoint] = deque(maxlen=DRIFT_POINTS)
         self._runs: deque[RunView] = deque(maxlen=RUNS)
+        self._pass_points: deque[PassPoint] = deque(maxlen=PASSES)
         self._rows = 0
         with suppress(StateDirError):
             self._remember()
@@ -160,6 +162,7 @@ class Collector(DaemonObserver):
     def pass_done(self, result: PassResult) -> None:
         """Note what a pass saw and did, and how it ended."""
         self._passes.ended(result.target)
+        self._pass_points.append(PassPoint(result.at, result.ok))
         target_record = self._records.get(result.target)
         if target_record is None:  # no file names it any more
             return
@@ -224,7 +227,7 @@ class Collector(DaemonObserver):
         end = self._end(plan.target, now) if before is None or news or is_old else known.end
         if plan.error is not None or plan.problems:  # not compared: what was known still is the best there is
             return replace(known, type=plan.type, end=end)
-        return LastSeen(plan.type, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
+        return LastSeen(plan.type, True, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
 
     def _end(self, target: Target, now: float) -> EndView | None:
         with suppress(StateDirError):
@@ -247,6 +250,7 @@ class Collector(DaemonObserver):
             durations={store: durations.histogram() for store, durations in self._durations.items()},
             drift=tuple(self._drift),
             runs=tuple(reversed(self._runs)),
+            passes=tuple(self._pass_points),
             hooks=dict(self.hooks),
             triggers=dict(self._triggers),
         )
@@ -254,7 +258,9 @@ class Collector(DaemonObserver):
     def _remember(self) -> None:
         """Begin with what the state directory knows of the time before."""
         state = self._settings.state
-        self._runs.extend(_past(run) for run in reversed(state.journal.runs(RUNS)))
+        runs = state.journal.runs(RUNS)
+        targets = state.runs.targets([run.id for run in runs])
+        self._runs.extend(_past(run, tuple(targets[run.id])) for run in reversed(runs))
         last: dict[Target, dict[str, int]] = {}
         for point in state.passes.drift_history(limit=10 * DRIFT_POINTS):
             if dict(point.counts) != last.get(point.target, {}):
@@ -281,13 +287,15 @@ def _run(run: str, report: TargetReport, result: PassResult, commit: str | None)
         commit,
         triggers,
         result.seconds,
-        dict(kinds),
-        dict(actions),
+        counts=dict(kinds),
+        actions=dict(actions),
     )
 
 
-def _past(run: RunRecord) -> RunView:
+def _past(run: RunRecord, targets: tuple[Target, ...]) -> RunView:
     seconds = None if run.finished_at is None else run.finished_at - run.started_at
     counts = {kind: number for kind, number in run.summary.items() if number}
     at = run.finished_at if run.finished_at is not None else run.started_at
-    return RunView(run.id, run.command, at, run.status.value, None, run.source, (), seconds, counts)
+    target = targets[0] if len(targets) == 1 else None
+    told = (run.source, run.triggers, seconds, len(targets))
+    return RunView(run.id, run.command, at, run.status.value, target, *told, counts)

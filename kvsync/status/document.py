@@ -18,6 +18,7 @@ from kvsync.rendering.problems import problem_document
 from kvsync.rendering.words import moment
 from kvsync.state import DaemonRecord, PlaceRecord, StateDir
 from kvsync.state.claims import Replica
+from kvsync.status.known_states import known_states
 from kvsync.status.snapshot import PendingPlan, ProcessView, RunView, StatusSnapshot, StoreView, TargetView
 
 SCHEMA: Final = "kvsync.status/1"
@@ -33,7 +34,7 @@ def status_document(state: StateDir, now: float) -> Document:
         "daemon": _daemon(daemon, writer) if daemon else None,
         "writer": writer,
         "replicas": [_replica(one) for one in state.replicas()],
-        "targets": _targets(state),
+        "targets": _targets(state, now),
         "parked": _parked(state),
         "paused": [
             {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
@@ -51,15 +52,16 @@ def deletes_document(budget: DeletionBudget) -> Document:
 
 def _deferred(state: StateDir, now: float) -> list[Document]:
     """How many entries of which target are deferred, and the command that retries them now."""
-    quarantined, contended = state.quarantine.counts(now), state.contended.counts(now)
+    quarantined, contended, undone = state.quarantine.counts(now), state.contended.counts(now), state.undone.counts()
     return [
         {
             **_names(target),
             "quarantined": quarantined.get(target, 0),
             "contended": contended.get(target, 0),
+            "undone": undone.get(target, 0),
             "command": f"kvsync resume {shlex.quote(str(target))} --key '*'",
         }
-        for target in sorted({*quarantined, *contended})
+        for target in sorted({*quarantined, *contended, *undone})
     ]
 
 
@@ -113,11 +115,12 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
     }
 
 
-def _targets(state: StateDir) -> list[Document]:
-    places = state.places.all()
+def _targets(state: StateDir, now: float) -> list[Document]:
+    places, states = state.places.all(), known_states(state, now)
     return [
         {
             **_names(one.target),
+            "state": states[one.target].value,
             "attempted_at": _moment(one.attempted_at),
             "succeeded_at": _moment(one.succeeded_at),
             "next_at": _moment(one.next_at),
@@ -175,8 +178,8 @@ def _target(view: TargetView) -> Document:
         "changes": dict(view.changes),
         "pending": view.pending,
         "plan": _plan(view.plan),
-        "unchanged": view.unchanged,
-        "foreign": view.foreign,
+        "unchanged": view.unchanged if view.is_known else None,
+        "foreign": view.foreign if view.is_known else None,
         "error": view.error,
         "problems": [problem_document(problem) for problem in view.problems],
         "paused": None
@@ -185,6 +188,7 @@ def _target(view: TargetView) -> Document:
         "nearest_end": None if end is None else {"entry": end.name, "at": _moment(end.at)},
         "quarantined": view.quarantined,
         "contended": view.contended,
+        "undone": view.undone,
         "passes": view.passes,
         "outcomes": [
             {"action": action, "outcome": outcome, "count": number}

@@ -216,6 +216,8 @@ SERIES: Final = (
            _target(lambda view: view.quarantined)),
     Series("kvsync_target_contended_entries", "gauge", "Entries deferred because another writer keeps changing them.", _TARGET,
            _target(lambda view: view.contended)),
+    Series("kvsync_target_undone_entries", "gauge", "Entries that an operator undid and that stay so.", _TARGET,
+           _target(lambda view: view.undone)),
     Series("kvsync_target_nearest_expiry_timestamp_seconds", "gauge", "Time when the next entry expires.", _TARGET,
            _target(lambda view: view.nearest_end.at if view.nearest_end is not None else None)),
     Series("kvsync_changes", "counter", "Changes since the daemon started, by action and outcome.",

@@ -33,6 +33,8 @@ class State(StrEnum):
     """Something is pending, and a window denies applying."""
     DRIFTED = "drifted"
     """The store differs from what was applied, and that is not healed."""
+    UNDONE = "undone"
+    """An operator took changes back: they stay so until their files change."""
     PENDING = "pending"
     """Something is pending for another reason: refused, waiting, or only observed."""
     WAITING = "waiting"
@@ -117,9 +119,10 @@ class TargetView:
     before the daemon started); `triggers` are why the last pass began and `seconds` how long it took. `next_at` is when the
     target gets its next pass and `next_trigger` why; None: at the daemon's next beat, or when something happens. `changes`
     counts the last pass's outcomes, `drift` the drifted entries it found by class and `unhealed` those of them it left so,
-    `pending` what the plan held and was not applied. `resting_until` is how long the store asked to be left alone, if
-    that is a minute or more. `unavailable` says that the store is the reason for `error`, and `unheard` how many seconds ago it
-    last answered a pass (or the target became known), whatever the wall clock did meanwhile.
+    `pending` what the plan held and was not applied. `is_known` says that the store was compared at least once since the
+    start: before, `unchanged` and `foreign` mean nothing. `resting_until` is how long the store asked to be left alone, if
+    that is a minute or more. `unavailable` says that the store is the reason for `error`, and `unheard` how many seconds ago
+    it last answered a pass (or the target became known), whatever the wall clock did meanwhile.
     """
 
     target: Target
@@ -139,6 +142,7 @@ class TargetView:
     unhealed: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
     plan: PendingPlan | None = None
+    is_known: bool = False
     unchanged: int = 0
     foreign: int = 0
     error: str | None = None
@@ -149,10 +153,37 @@ class TargetView:
     nearest_end: EndView | None = None
     quarantined: int = 0
     contended: int = 0
+    undone: int = 0
     totals: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Changes since the daemon started, by action and outcome."""
     passes: int = 0
     """Passes since the daemon started."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoneTarget:
+    """What an undo would do in one target, or why it can do nothing there."""
+
+    target: Target
+    plan: PendingPlan | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UndoView:
+    """An undo before it is requested: of which runs, in words; what travels with the request (`run` or `commit`, and `digest`);
+    what would be done, and how many entries cannot be restored because the journal has no value of them. `runs` counts the
+    runs, `of_commit` is the commit that a single run is of."""
+
+    text: str
+    digest: str
+    run: str = ""
+    commit: str = ""
+    targets: tuple[UndoneTarget, ...] = ()
+    changes: int = 0
+    lost: int = 0
+    runs: int = 1
+    of_commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +212,7 @@ class StoreView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run that wrote to a store. `target` None: of several, as of a run from before the daemon started."""
+    """One run that wrote to a store. `target` None: of several, `targets` says of how many."""
 
     id: str
     command: str
@@ -191,10 +222,19 @@ class RunView:
     source: str | None = None
     triggers: tuple[str, ...] = ()
     seconds: float | None = None
+    targets: int = 1
     counts: Mapping[str, int] = field(default_factory=dict)
     """By outcome."""
     actions: Mapping[str, int] = field(default_factory=dict)
     """The applied ones, by action."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassPoint:
+    """A pass that ended, and whether it went well."""
+
+    at: float
+    ok: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +275,7 @@ class StatusSnapshot:
     problems: tuple[Problem, ...] = ()
     drift: tuple[DriftPoint, ...] = ()
     runs: tuple[RunView, ...] = ()
+    passes: tuple[PassPoint, ...] = ()
     hooks: Mapping[str, int] = field(default_factory=dict)
     triggers: Mapping[str, int] = field(default_factory=dict)
 

@@ -242,10 +242,7 @@ def contend(repo: Repo) -> None:
 def test_resume_with_a_key_retries_an_entry(applied: Repo) -> None:
     """The command that the plan names lets the next apply write a contended entry, and `status` counts it until then."""
     contend(applied)
-    assert (
-        "deferred: local/web: 1 contended\n  retry with: kvsync resume local/web --key '*'"
-        in applied.run("status").stdout
-    )
+    assert "deferred: local/web: 1 contended; retry: kvsync resume local/web --key '*'" in applied.run("status").stdout
     (refused,) = applied.json("plan")["targets"][0]["refused"]
     assert "to retry now: kvsync resume local/web --key greeting)" in refused["reason"]
     assert "no deferred entry matches" in applied.run("resume", "local/web", "--key", "time*").stdout
@@ -317,14 +314,90 @@ def test_a_running_daemon_retries_at_once(applied: Repo) -> None:
         daemon.communicate(timeout=30)
 
 
-def test_a_pause_of_a_target_that_nobody_saw(applied: Repo) -> None:
-    """A pause may be there before its target is; once the daemon has seen others, a misspelt one is reported, with the
-    nearest."""
-    assert applied.run("pause", "local/wbe").stderr == ""
+def test_a_pause_of_a_misspelt_target_is_an_error(applied: Repo) -> None:
+    """A target that no file names and that kvsync never saw is not paused, and the nearest name is suggested; a target may be
+    paused before its first pass, and a store at any time."""
+    assert "did you mean local/web?" in applied.run("pause", "local/wbe", code=64).stderr
+    assert applied.json("status")["paused"] == []
+    applied.write("state/new.yaml", "store: local\nnamespace: new\nkeys: {a: 1}\n")
+    for target in ("local/new", "local/web", "local"):
+        assert applied.run("pause", target).stderr == ""
+
+
+def test_status_shows_what_is_asked_for(applied: Repo) -> None:
+    """Targets that need a person come first, errors below them, and filters by state and target narrow the list."""
+    applied.write(
+        "state/more.yaml", "".join(f"---\nstore: local\nnamespace: n{one}\nkeys: {{a: 1}}\n" for one in range(30))
+    )
     applied.run("run", "--once")
-    assert "did you mean local/web?" in applied.run("pause", "local/wbe").stderr
-    assert applied.run("pause", "local/web").stderr == ""
-    assert applied.run("pause", "local").stderr == ""
+    applied.run("pause", "local/n7", "--reason", "moving")
+    calm = applied.run("status").stdout
+    assert "31 targets: 1 paused, 30 in sync" in calm
+    assert re.search(r"^paused +local/n7 ", calm, re.MULTILINE)
+    assert "30 in sync; kvsync status --state in-sync lists them" in calm
+    assert "local/n8" not in calm
+    assert "local/n8" in applied.run("status", "--state", "in-sync").stdout
+    assert [one["namespace"] for one in applied.json("status", "--state", "paused")["targets"]] == ["n7"]
+    assert [one["state"] for one in applied.json("status", "--target", "local/n3")["targets"]] == ["in-sync"]
+    assert "did you mean paused?" in applied.run("status", "--state", "pausd", code=64).stderr
+    assert "did you mean local/n3" in applied.run("status", "--target", "local/nn3", code=64).stderr
+
+
+def test_show_tells_every_change_of_a_run(applied: Repo) -> None:
+    """Old and new values as far as the journal has them, fingerprints for the rest, and no secret; a plan file shows the same
+    without values."""
+    applied.write("state/web.yaml", WEB.replace("Hello", "Hi") + "  pin: {value: hush-hush-4711, sensitive: true}\n")
+    applied.run("plan", "--out", "plan.json")
+    applied.run("apply", "--yes")
+    run = last_run(applied)
+    applied.write("state/web.yaml", WEB.replace("Hello", "Hey"))
+    applied.run("apply", "--yes")
+    shown = applied.run("show", run)
+    assert '"Hello" -> "Hi"' in shown.stdout
+    assert "(absent) -> (sensitive, fingerprint " in shown.stdout
+    (greeting, pin) = applied.json("show", run)["changes"]
+    assert (greeting["before"]["value"], greeting["after"]["value"]) == ("Hello", "Hi")
+    assert "value" not in pin["after"]
+    planned = applied.json("show", "plan.json")
+    assert [change["key"] for change in planned["changes"]] == ["greeting", "pin"]
+    assert "<code>greeting</code>" in applied.run("show", run, "-o", "markdown").stdout
+    assert "hush" not in str(applied.json("show", run)) + shown.stdout + str(planned)
+    assert "unknown run" in applied.run("show", "nothing", code=64).stderr
+
+
+def test_history_is_narrowed(applied: Repo) -> None:
+    """By target, time and trigger; each run names its targets, its triggers and the environment."""
+    applied.write("state/more.yaml", "store: local\nnamespace: more\nkeys: {a: 1}\n")
+    applied.run("run", "--once")
+    (run,) = applied.json("history", "--target", "local/more")["runs"]
+    assert run["targets"] == [{"store": "local", "namespace": "more", "changes": 1}]
+    assert (run["triggers"], run["environment"]) == (["start"], None)
+    assert len(applied.json("history", "--target", "local")["runs"]) == 2
+    assert [one["run"] for one in applied.json("history", "--since", run["run"])["runs"]] == [run["run"]]
+    assert applied.json("history", "--trigger", "start", "--since", "1h")["runs"] == [run]
+    assert "no run matches" in applied.run("history", "--commit", "abcdef").stdout
+
+
+def test_compare_says_what_differs(applied: Repo) -> None:
+    """Two targets, and two environments, entry by entry; secrets are compared and never shown; 2 when something differs."""
+    keys = "{same: 1, greeting: Hello, pin: {value: hush-hush-1, sensitive: true}}"
+    two = f"stores: [local, other]\nnamespace: shop\nkeys: {keys}\n"
+    applied.write("state/shop.yaml", two)
+    config = (applied.root / "kvsync.yaml").read_text()
+    config = config.replace("stores:\n", "stores:\n  other: {type: sqlite, path: .kvsync/o.db}\n", 1)
+    applied.write("kvsync.yaml", config + "environments: [dev, prod]\n")
+    applied.run("apply", "--yes")
+    assert "3 equal, 0 different" in applied.run("compare", "local/shop", "other/shop").stdout
+    applied.write(
+        "state/shop.prod.yaml", "keys: {greeting: Welcome, pin: {value: hush-hush-2, sensitive: true}, more: x}\n"
+    )
+    found = applied.run("compare", "dev", "prod", "--files", code=2).stdout
+    assert '~ greeting  value: "Hello" -> "Welcome"' in found
+    assert "~ pin  value  (not shown)" in found
+    assert "+ more" in found
+    entries = applied.json("compare", "dev", "prod", "--files", code=2)["targets"]
+    assert "hush" not in found + str(entries)
+    assert "unknown 'prd'" in applied.run("compare", "dev", "prd", code=64).stderr
 
 
 def test_status_tells_the_last_passes(applied: Repo) -> None:

@@ -83,6 +83,7 @@ ROWS = [
     ("marked by an earlier version, drifted", entry("k", "a"), unsealed("k", "b"), seen("a"), ("update", "drifted")),
     ("taken", entry("k", "a"), actual("k", "a", mark=mark("a", "them")), None, ("refused", "taken")),
     ("locked", entry("k", "b"), actual("k", "a", mark=mark("a"), locked=True), None, ("refused", "locked")),
+    ("locked and equal, not ours", entry("k", "a"), actual("k", "a", locked=True), None, "unchanged"),
     ("locked and equal", entry("k", "a"), actual("k", "a", mark=mark("a"), locked=True), None, "unchanged"),
     ("protected", entry("k", "b", protected=True), actual("k", "a", mark=mark("a")), None, ("refused", "protected")),
     ("protected and missing", entry("k", "b", protected=True), None, None, ("create", "new")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
@@ -11,7 +12,7 @@ from kvsync.errors import Problem
 from kvsync.model.change import Action, Class, Refusal
 from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import Cost
-from kvsync.rendering.markdown import MARKER, MAX_LENGTH, render_plan
+from kvsync.rendering.markdown import MAX_LENGTH, marker, render_plan
 from tests.planning.plans import change, plan, plan_of, stored, target_plan, wanted
 
 REFUSAL = Refusal(Identity("vip"), Class.PROTECTED, Action.DELETE, "it is protected")
@@ -62,7 +63,7 @@ def test_whole_comment() -> None:
 def test_nothing_to_do() -> None:
     """Where there is nothing to do the comment still replaces the last one, and says so."""
     text = render_plan(plan_of(unchanged=7))
-    assert text.startswith(f"{MARKER}\n### kvsync plan: nothing to do, 7 unchanged, 0 foreign\n")
+    assert text.startswith(f"{marker(None)}\n### kvsync plan: nothing to do, 7 unchanged, 0 foreign\n")
     assert "|" not in text
 
 
@@ -90,7 +91,7 @@ def test_escaping(evil: str) -> None:
         error=evil,
     )
     text = render_plan(plan(target))
-    body = text.removeprefix(MARKER).replace("&#", "").replace("<!-- -->", "¤")
+    body = text.removeprefix(marker(None)).replace("&#", "").replace("<!-- -->", "¤")
     assert evil not in body
     assert not re.search(r"[@#](?=\w)", body)
     assert {row.count("|") for row in text.splitlines() if row.startswith("| ")} == {6}
@@ -156,3 +157,10 @@ def test_nothing_hostile_is_markup(evil: str) -> None:
     html = "".join(token.content for token in inside if token.type in ("html_inline", "html_block"))
     assert set(re.findall(r"</?([a-z]+)[^>]*>", html)) <= {"code", "sub", "details", "summary"}
     assert not re.search(r"<\w+\s", html)
+
+
+def test_each_environment_has_its_own_comment() -> None:
+    """The comment of one environment does not replace another's, and no name of one ends the marker."""
+    (dev, prod) = (render_plan(replace(plan_of(unchanged=1), environment=name)) for name in ("dev", "a --> b"))
+    assert dev.startswith("<!-- kvsync-plan dev -->\n### kvsync plan (dev): nothing to do")
+    assert prod.startswith("<!-- kvsync-plan a_--__b -->\n")

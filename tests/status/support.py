@@ -125,6 +125,7 @@ async def live(
                     observe=observe,
                     observers=[serving.collector],
                     on_reload=serving.reload,
+                    undo=reconciler,
                 ),
             )
             async with serving.serving(daemon.trigger, workspace.config.run):

@@ -158,7 +158,7 @@ def test_those_that_need_a_person_come_first() -> None:
     twin = replace(views[-1], target=Target("main", "a"))
     found = listing(with_targets(*views, twin), Query()).targets
     assert [view.state for view in found] == [ORDER[0], *ORDER]
-    assert [view.target.namespace for view in found[:2]] == ["8", "a"]
+    assert [view.target.namespace for view in found[:2]] == ["9", "a"]
 
 
 def test_a_thousand_targets_are_pages_of_fifty() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from kvsync.app import Report, Workspace
 from kvsync.app.undo.choice import ChosenRuns
@@ -35,7 +36,9 @@ class UndoOperation:
         for target, records in self.records.items():
             self._undoing[target] = undoing = TargetUndo(self._workspace, target, records)
             targets.append(await undoing.plan())
-        return self._workspace.with_waiting(make_plan(self._state.digest_key, self._workspace.config.owner, targets))
+        config = self._workspace.config
+        plan = replace(make_plan(self._state.digest_key, config.owner, targets), environment=config.environment)
+        return self._workspace.with_waiting(plan)
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], progress: Callable[[int], None]) -> Report:
         """Do it, as one run. Entries are read again: what changed since `plan` is stale. Raises StateDirError."""

@@ -48,13 +48,14 @@ async def _explain(settings: GlobalOptions, key: str, label: str | None, targets
     async with opening.workspace(settings) as workspace:
         loaded = opening.load(workspace)
         found = await ask(workspace, loaded, key, label, targets)
-        owner, seal = workspace.config.owner, workspace.state.seal
+        owner, seal, environment = workspace.config.owner, workspace.state.seal, workspace.config.environment
     if not found:
         raise KvsyncError(_unknown(key, label, loaded))
     if output == "json":
-        answer_document({"schema": SCHEMA, "key": key, "entries": [_document(one, owner, seal) for one in found]})
+        entries = [_document(one, owner, seal) for one in found]
+        answer_document({"schema": SCHEMA, "key": key, "environment": environment, "entries": entries})
     else:
-        answer_lines(*_blocks(found, owner))
+        answer_lines(*([f"environment: {escape_name(environment)}", ""] if environment else []), *_blocks(found, owner))
     broken = any(one.error for one in found)
     return Exit.INVALID if loaded.problems else Exit.ERROR if broken else Exit.DONE
 
@@ -175,7 +176,7 @@ def _short(value: bytes) -> str | None:
 
 
 def _document(one: EntryExplanation, owner: str, seal: Callable[[bytes], str]) -> dict[str, Any]:
-    from kvsync.app.operator import change_document
+    from kvsync.app.run_list import change_document
     from kvsync.rendering.words import moment
 
     entry, actual, applied = one.entry, one.actual, one.applied

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import click
@@ -9,57 +11,123 @@ import click
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, answer_document
-from kvsync.cli.table import table
+from kvsync.cli.output import answer, answer_document, width
+from kvsync.cli.table import aligned, fitted, table
 from kvsync.model.entry import Identity, Target
+from kvsync.util.escaping import escape_text
 
 SCHEMA: Final = "kvsync.history/1"
+
+_IN_GROUP: Final = 8
+"""Runs of one commit that are listed; the others are counted."""
+
+Run = dict[str, Any]
 
 
 @command(
     "history",
     short_help="List past runs, or show the changes of one run.",
-    examples=("history", "history --limit 5 -o json", "history 20260131-120000-123"),
+    examples=(
+        "history",
+        "history --target local/web --since 2d",
+        "history --commit 3f2a91c -o json",
+        "history 20260131-120000-123",
+    ),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("run", required=False)
-@click.option("--limit", type=click.IntRange(1), default=20, help="Number of runs to show, newest first (default: 20).")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, help="Number of runs to show, newest first (default: 100)."
+)
+@click.option("--target", metavar="STORE[/NS]", help="Only runs that changed this target, or a target of this store.")
+@click.option("--commit", metavar="SHA", help="Only runs that applied this commit (the start of its hash).")
+@click.option("--since", metavar="RUN", help="Only this run and later ones; a duration such as 2h works too.")
+@click.option("--trigger", metavar="NAME", help="Only passes of the daemon that this trigger caused (files, hook, …).")
 @options.output("text", "json")
-def history(settings: GlobalOptions, run: str | None, limit: int, output: str) -> Exit:
-    """List the runs that wrote to a store, newest first. With a RUN (the start of its id is enough), show every entry it
-    changed, the file and line that caused the change, and the outcome. Use kvsync undo to revert a run.
+def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any) -> Exit:
+    """List the runs that wrote to a store, newest first, with target, trigger, environment and outcomes; runs of one commit
+    stand together. With a RUN (the start of its id is enough), show every entry it changed, the file and line that
+    caused the change, and the outcome; kvsync show RUN has the values too. Use kvsync undo to revert a run or a commit.
     """
-    from kvsync.app.operator import Operator
+    from kvsync.app.run_list import HistoryQuery, list_runs, one_run
 
-    found = Operator(settings.config, settings.environment).history(run, limit)
+    if run:
+        found = one_run(settings.config, settings.environment, run)
+    else:
+        found = list_runs(settings.config, settings.environment, HistoryQuery(**chosen))
     if output == "json":
         answer_document({"schema": SCHEMA} | found)
     elif run:
-        answer(_runs_table(found["runs"]) + "\n" + _changes_table(found["changes"]))
+        answer("".join(_groups(found["runs"])) + "\n" + _changes_table(found["changes"]))
     else:
-        answer(_runs_table(found["runs"]) or "nothing has been applied yet\n")
+        answer("".join(_groups(found["runs"])) or "no run matches\n" if _is_narrowed(chosen) else _all(found["runs"]))
     return Exit.DONE
 
 
-def _runs_table(runs: list[dict[str, Any]]) -> str:
+def _is_narrowed(chosen: dict[str, Any]) -> bool:
+    return any(chosen[name] is not None for name in ("target", "commit", "since", "trigger"))
+
+
+def _all(runs: Sequence[Run]) -> str:
+    return "".join(_groups(runs)) or "nothing has been applied yet\n"
+
+
+def _groups(runs: Sequence[Run]) -> Iterator[str]:
+    """The runs of one commit in one environment under one line each."""
+    for number, (_, members) in enumerate(groupby(runs, key=_cause)):
+        yield "\n" * bool(number) + _group(list(members))
+
+
+def _cause(run: Run) -> tuple[bool, str | None, str | None]:
+    return run["command"] == "undo", run["source"], run["environment"]
+
+
+def _group(runs: Sequence[Run]) -> str:
+    first, totals = runs[0], _totals(runs)
+    if first["source"] is None and first["command"] != "undo":  # what has no commit is not of one piece
+        return f"no commit\n{aligned(map(_row, runs), indent='  ')}"
+    targets = {(one["store"], one["namespace"]) for run in runs for one in run["targets"]}
+    parts = [first["started_at"], _source(first), *filter(None, [first["environment"]])]
+    parts.append(totals + (f" in {len(targets):,} targets" if len(targets) > 1 else ""))
+    lines = [f"{escape_text('  '.join(parts))}\n", aligned(map(_row, runs[:_IN_GROUP]), indent="  ")]
+    if len(runs) > _IN_GROUP:
+        lines.append(f"  and {len(runs) - _IN_GROUP:,} more runs{_how_to_list(first)}\n")
+    return "".join(lines)
+
+
+def _source(run: Run) -> str:
+    source = run["source"]
+    return f"undo of {source or 'a run'}" if run["command"] == "undo" else f"commit {source[:12]}"
+
+
+def _how_to_list(run: Run) -> str:
+    if run["source"] is None or run["command"] == "undo":
+        return "; -o json lists all"
+    return f"; kvsync history --commit {run['source'][:12]} -o json lists all"
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    triggers = ", ".join(run["triggers"])
+    names = [str(Target(one["store"], one["namespace"])) for one in run["targets"]]
+    where = f"{len(names):,} targets" if len(names) > 1 else fitted(names[0], _room()) if names else ""
+    said = _totals([run]) + ("" if run["status"] == "finished" else f" ({run['status']})")
+    return run["run"], f"{run['command']} ({triggers})" if triggers else run["command"], where, said
+
+
+def _room() -> int:
+    """Columns for the name of a target."""
+    return max(width() - 56, 24)
+
+
+def _totals(runs: Sequence[Run]) -> str:
     from kvsync.rendering.words import counts
 
-    head = ("run", "started", "command", "status", "outcomes", "source")
-    rows = (
-        (
-            run["run"],
-            run["started_at"],
-            run["command"],
-            run["status"],
-            counts((number, word) for word, number in run["summary"].items()) or f"{run['changes']:,} intended",
-            (run["source"] or "")[:12],
-        )
-        for run in runs
-    )
-    return table(head, rows)
+    kinds = {kind: sum(run["summary"].get(kind, 0) for run in runs) for run in runs for kind in run["summary"]}
+    intended = sum(run["changes"] for run in runs)
+    return counts((number, word) for word, number in kinds.items()) or f"{intended:,} intended"
 
 
-def _changes_table(changes: list[dict[str, Any]]) -> str:
+def _changes_table(changes: Sequence[dict[str, Any]]) -> str:
     head = ("target", "key", "action", "class", "outcome", "where", "error")
     rows = (
         (

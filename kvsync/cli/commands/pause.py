@@ -6,8 +6,8 @@ import click
 
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.open import operator
-from kvsync.cli.output import answer_lines, say
+from kvsync.cli.open import operator, run, workspace
+from kvsync.cli.output import answer_lines
 
 
 @command(
@@ -20,11 +20,19 @@ from kvsync.cli.output import answer_lines, say
 @click.option("--reason", metavar="TEXT", help="Reason, shown wherever the pause is shown.")
 def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     """Pause TARGET (STORE/NS, or STORE for all its namespaces): kvsync still plans it, but neither the daemon nor kvsync apply
-    changes it. Use kvsync resume to end the pause.
+    changes it. Use kvsync resume to end the pause. A target that no file names is an error.
     """
-    done = operator(settings).pause(target, reason)
-    answer_lines(f"{target} {'is paused' if done.is_new else 'was already paused; the reason was updated'}")
-    if not done.is_known:  # a pause may be there before its target, but is more likely misspelt
-        near = f" (did you mean {done.near}?)" if done.near else ""
-        say(f"kvsync: the daemon does not know a target {target}{near}")
+    chosen = operator(settings)
+    if not chosen.knows(target):
+        run(_insist_on_target(settings, target))
+    is_new = chosen.pause(target, reason)
+    answer_lines(f"{target} {'is paused' if is_new else 'was already paused; the reason was updated'}")
     return Exit.DONE
+
+
+async def _insist_on_target(settings: GlobalOptions, target: str) -> None:
+    """Raise UsageError for a target that no file names: it is misspelt. Files that cannot be read prove nothing."""
+    from kvsync.app.operator import insist_on_target
+
+    async with workspace(settings, fetches=False) as opened:
+        insist_on_target(opened.load(), target)

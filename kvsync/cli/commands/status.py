@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from textwrap import wrap
+from typing import Any, Final
 
 import click
 
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_document, answer_lines
-from kvsync.cli.table import table
-from kvsync.util.escaping import escape_name
+from kvsync.cli.output import answer_document, answer_lines, width
+from kvsync.cli.table import fitted, table
+from kvsync.util.escaping import escape_name, escape_text
+
+_ORDER: Final = ("failing", "held", "parked", "drifted", "undone", "pending", "paused", "denied", "waiting", "in-sync")
+"""The states, those that need a person first."""
+
+_FEW: Final = 20
+"""Targets up to which those in sync are listed too."""
+
+_MOST: Final = 10
+"""Parked plans, pauses and deferred targets that are described; the others are counted."""
 
 
 @command(
     "status",
     short_help="Show the state of the daemon and of each target.",
-    examples=("status", "status -o json", "status --check"),
+    examples=("status", "status --state failing --state parked", "status --target local -o json", "status --check"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json")
 @click.option(
+    "--state",
+    "states",
+    metavar="STATE",
+    multiple=True,
+    help="Only targets in this state (failing, parked, paused, undone, in-sync, …); repeatable.",
+)
+@options.targets
+@click.option(
     "--check", is_flag=True, help="Exit with 1 unless a daemon is running and ready (for container health checks)."
 )
-def status(settings: GlobalOptions, output: str, check: bool) -> Exit:
-    """Show whether a daemon is running on this state directory, the last pass of each target, parked plans (with the hash to
-    approve), pauses, and deferred entries. Without a daemon, it shows the last known state.
+def status(
+    settings: GlobalOptions, output: str, states: tuple[str, ...], targets: tuple[str, ...], check: bool
+) -> Exit:
+    """Show whether a daemon is running on this state directory and how each target stands, those that need a person first, with
+    parked plans (and the hash to approve), pauses, and deferred and undone entries. Without a daemon, it shows the last
+    known state. Many targets in sync are only counted; --state in-sync lists them.
     """
-    from kvsync.app.status import current_status
+    from kvsync.app.status import current_status, narrowed
 
-    document = current_status(settings.config, settings.environment)
+    document = narrowed(current_status(settings.config, settings.environment), states, targets)
     if output == "json":
         answer_document(document)
     else:
-        answer_lines(*_lines(document))
+        answer_lines(*_lines(document, lists_all=bool(states or targets)))
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
 
 
@@ -43,18 +65,27 @@ def _is_healthy(daemon: dict[str, Any] | None) -> bool:
     return daemon is not None and daemon["running"] and daemon["ready"]
 
 
-def _lines(document: dict[str, Any]) -> Iterator[str]:
+def _lines(document: dict[str, Any], *, lists_all: bool) -> Iterator[str]:
     """Sections with an empty line between them."""
-    sections = [[_daemon_line(document)], _source_lines(document["source"]), _target_lines(document["targets"])]
+    sections = [[_daemon_line(document)], _source_lines(document["source"])]
+    sections.append(list(_target_lines(document["targets"], lists_all=lists_all)))
     moved = (one for one in document["targets"] if one["place"] and one["place"]["previous"])
-    sections += ([_moved_line(one)] for one in moved)
-    sections += map(_parked_lines, document["parked"])
-    sections += ([_paused_line(one)] for one in document["paused"])
-    sections += map(_deferred_lines, document["deferred"])
+    sections += _first(([_moved_line(one)] for one in moved), "moved targets")
+    sections += _first(map(_parked_lines, document["parked"]), "parked targets")
+    sections += _first(([_paused_line(one)] for one in document["paused"]), "pauses")
+    deferred = _first(([_deferred_line(one)] for one in document["deferred"]), "targets with deferred entries")
+    sections.append([line for lines in deferred for line in lines])
     sections += [_deletes_lines(document["deletes"])]
     for number, section in enumerate(filter(None, sections)):
         yield from [""] * bool(number)
         yield from section
+
+
+def _first(sections: Iterable[list[str]], what: str) -> list[list[str]]:
+    """The first of many sections, and how many more there are."""
+    every = list(sections)
+    more = [[f"and {len(every) - _MOST:,} more {what}; -o json lists all"]] if len(every) > _MOST else []
+    return every[:_MOST] + more
 
 
 def _daemon_line(document: dict[str, Any]) -> str:
@@ -71,7 +102,8 @@ def _daemon_line(document: dict[str, Any]) -> str:
         )
     ready = "" if daemon["ready"] else ", not ready yet"
     window = f"; a maintenance window blocks applying: {daemon['window']}" if daemon["window"] else ""
-    return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {_does(daemon)}{ready}{window}"
+    environment = f", environment {escape_name(document['environment'])}" if document["environment"] else ""
+    return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {_does(daemon)}{environment}{ready}{window}"
 
 
 def _does(daemon: dict[str, Any]) -> str:
@@ -99,19 +131,41 @@ def _source_lines(source: dict[str, Any] | None) -> list[str]:
     return lines + ([f"  {source['refused']}"] if source["refused"] else [])
 
 
-def _target_lines(targets: list[dict[str, Any]]) -> list[str]:
-    head = ("target", "last pass", "last success", "drift", "changes", "next pass", "error")
-    shown = table(head, map(_target_row, targets)) or "the daemon has not made a pass yet\n"
-    return shown.splitlines()
+def _target_lines(targets: list[dict[str, Any]], *, lists_all: bool) -> Iterator[str]:
+    """The counts of states, then a line for each target, the most urgent first, and below it what went wrong."""
+    if not targets:
+        yield "no target matches" if lists_all else "the daemon has not made a pass yet"
+        return
+    ordered = sorted(targets, key=lambda one: _ORDER.index(one["state"]))
+    seen = Counter(one["state"] for one in ordered)
+    yield f"{len(targets):,} target{'s' if len(targets) != 1 else ''}: " + ", ".join(
+        f"{number:,} {state.replace('-', ' ')}" for state, number in seen.items()
+    )
+    shown = [one for one in ordered if one["state"] != "in-sync" or lists_all or len(targets) <= _FEW]
+    if not shown:
+        return
+    yield ""
+    head, *rows = table(("state", "target", "last success", "last pass found"), map(_target_row, shown)).splitlines()
+    yield head
+    for row, one in zip(rows, shown, strict=True):
+        yield row
+        yield from (f"  {line}" for line in _wrapped(one["error"]))
+    if len(shown) < len(targets):
+        yield f"{len(targets) - len(shown):,} in sync; kvsync status --state in-sync lists them"
+
+
+def _wrapped(error: str | None) -> list[str]:
+    """An error in lines as wide as the terminal."""
+    return [] if error is None else wrap(escape_text(error), max(width() - 2, 40))
 
 
 def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
     from kvsync.rendering.words import counts
 
     drift, changes = (counts((number, word) for word, number in one[name].items()) for name in ("drift", "changes"))
-    moments = (one["attempted_at"], one["succeeded_at"] or "never")
-    name = f"{one['store']}/{one['namespace']}"
-    return (name, *moments, drift or "none", changes or "none", one["next_at"] or "", one["error"] or "")
+    name = fitted(f"{one['store']}/{one['namespace']}", max(width() - 50, 24))
+    found = "; ".join(filter(None, (drift and f"drift: {drift}", changes)))
+    return one["state"].replace("-", " "), name, one["succeeded_at"] or "never", found or "nothing to do"
 
 
 def _moved_line(one: dict[str, Any]) -> str:
@@ -144,9 +198,11 @@ def _paused_line(one: dict[str, Any]) -> str:
     return f"paused: {escape_name(one['target'])} since {one['since']}{because}"
 
 
-def _deferred_lines(one: dict[str, Any]) -> list[str]:
+def _deferred_line(one: dict[str, Any]) -> str:
     from kvsync.rendering.words import counts
 
     name = escape_name(f"{one['store']}/{one['namespace']}")
-    numbers = counts(((one["quarantined"], "refused by the store"), (one["contended"], "contended")))
-    return [f"deferred: {name}: {numbers}", f"  retry with: {one['command']}"]
+    waiting = ((one["quarantined"], "refused by the store"), (one["contended"], "contended"), (one["undone"], "undone"))
+    is_undone = not (one["quarantined"] or one["contended"])
+    kind, how = ("undone", "apply again") if is_undone else ("deferred", "retry")
+    return f"{kind}: {name}: {counts(waiting)}; {how}: {one['command']}"

@@ -121,7 +121,8 @@ def _preview(settings: GlobalOptions, operation: UndoOperation, plan: Plan, how:
             f"kvsync: {count(lost, 'entry', 'entries')} cannot be restored, because the journal keeps no sensitive value"
         )
     if has_work and is_asked:
-        confirm.confirm(f"Undo {chosen.text}: {summed_up(summary(plan.targets))}?")
+        where = f" in {plan.environment}" if plan.environment else ""
+        confirm.confirm(f"Undo {chosen.text}{where}: {summed_up(summary(plan.targets))}?")
 
 
 async def _apply(operation: UndoOperation, queued: QueuedUndo | None, plan: Plan) -> tuple[Report, str | None]:

@@ -3,13 +3,15 @@
     path                      on loopback       where others can reach it
     ───────────────────────   ───────────────   ─────────────────────────────
     /healthz, /readyz         everybody         everybody
+    /sign-in, style, icons    everybody         everybody
     all other reading         everybody         with the token
     what changes something    with the token    with the token
+    /sign-in, /act, …         forms of the page: with a session, see `session`
     /hooks/reconcile          with the hook's secret, see `hooks`
 
 On loopback the `Host` of a request must be this machine: a page in a browser that had its name pointed here (DNS rebinding)
-names its own host. Reading is also allowed to a browser that shows the token as a password, because a browser cannot be told to
-show it otherwise; changing is not, because a browser shows passwords to whatever page makes it ask.
+names its own host. Reading is also allowed to a browser that shows the token as a password; changing is not, because a browser
+shows passwords to whatever page makes it ask.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from aiohttp import web
 from kvsync.config.values import is_loopback
 from kvsync.logs import get_logger
 from kvsync.status.http.answers import failure
+from kvsync.status.http.session import Sessions
 from kvsync.status.http.shared_secret import Secret
 from kvsync.util.clock import Clock
 
-OPEN: Final = frozenset({"/healthz", "/readyz"})
+OPEN: Final = frozenset({"/healthz", "/readyz", "/sign-in"})
 READING: Final = frozenset({"GET", "HEAD"})
 
 _log = get_logger()
@@ -62,6 +65,7 @@ class Access:
     def __init__(self, clock: Clock) -> None:
         self.token: Secret | None = None
         self.loopback = True
+        self.sessions: Sessions | None = None
         self._patience = RefusalLimiter(clock)
 
     def refuse(self, request: web.BaseRequest) -> web.Response | None:
@@ -69,7 +73,7 @@ class Access:
         read."""
         if request.path in OPEN and request.method in READING:
             return None
-        if request.method in READING and self.loopback:
+        if request.method in READING and (self.loopback or self._is_signed_in(request) or _is_asset(request)):
             return None
         if self.token is None:
             message = "set run.token in kvsync.yaml to allow this over HTTP, or use the command line"
@@ -99,12 +103,20 @@ class Access:
         reason = "token is wrong" if "Authorization" in request.headers else "token is missing"
         return self.denied(request, failure(401, message, headers), reason)
 
+    def _is_signed_in(self, request: web.BaseRequest) -> bool:
+        return self.sessions is not None and self.sessions.of(request, self.token) is not None
+
     @staticmethod
     def _is_shown(request: web.BaseRequest, token: Secret) -> bool:
         shown = bearer(request)
         if shown is None and request.method in READING:
             shown = _password(request)
         return shown is not None and token.matches(shown)
+
+
+def _is_asset(request: web.BaseRequest) -> bool:
+    """True for style and pictures, which tell nothing, and which the page to sign in needs."""
+    return request.path.startswith("/assets/") and request.path.endswith((".css", ".svg"))
 
 
 def bearer(request: web.BaseRequest) -> str | None:

@@ -4,52 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from kvsync.errors import UsageError
 from kvsync.model.entry import Identity, Target
-from kvsync.planning.deletion_limit import DeletionBudget
-from kvsync.state import StateDir
 from kvsync.state import operator as control
-from kvsync.status.collector import Collector
 from kvsync.status.document import deletes_document, snapshot_document, status_document
-from kvsync.status.http.access import Access
+from kvsync.status.http.actions import Actions
 from kvsync.status.http.answers import answer, text
 from kvsync.status.http.body import LARGEST_BODY, body_of
 from kvsync.status.http.guard import guarded, with_headers
-from kvsync.status.http.hook_handler import HOOK_PATH, HookHandler
+from kvsync.status.http.hook_handler import HOOK_PATH
+from kvsync.status.http.parts import AppParts
+from kvsync.status.http.session import Sessions
 from kvsync.status.metrics import exposition
 from kvsync.status.page.paths import Pages
 from kvsync.status.snapshot import StatusSnapshot
-from kvsync.util.clock import Clock
-from kvsync.util.redaction import Redactor
-
-
-@dataclass(frozen=True, slots=True)
-class AppParts:
-    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
-    says how many entries may still be deleted."""
-
-    collector: Collector
-    state: StateDir
-    access: Access
-    hook: HookHandler
-    clock: Clock
-    redactor: Redactor
-    stores: Callable[[], Collection[str]]
-    wake: Callable[[], None]
-    budget: Callable[[], DeletionBudget]
 
 
 def application(parts: AppParts) -> web.Application:
     """The paths, behind the guard."""
     app = web.Application(middlewares=[guarded(parts.access)], client_max_size=LARGEST_BODY)
     app.on_response_prepare.append(with_headers)
-    seen, acts = _Seen(parts), _Acts(parts)
+    seen, acts, sessions = _Seen(parts), _Acts(parts), Sessions(parts.clock)
+    parts.access.sessions = sessions
     app.add_routes(
         [
             web.get("/healthz", seen.healthz),
@@ -60,7 +40,8 @@ def application(parts: AppParts) -> web.Application:
             web.post("/approve/{digest}", acts.approve),
             web.post("/pause/{target:.+}", acts.pause),
             web.post("/resume/{target:.+}", acts.resume),
-            *Pages(parts.collector, parts.clock, parts.redactor.redact).routes(),
+            *Actions(parts, sessions).routes(),
+            *Pages(parts, sessions).routes(),
         ]
     )
     return app

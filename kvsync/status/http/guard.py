@@ -10,6 +10,7 @@ from aiohttp.typedefs import Middleware
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.status.http.access import Access
+from kvsync.status.http.actions import FORMS
 from kvsync.status.http.answers import HEADERS, failure, failure_of
 from kvsync.status.http.body import BODY_WITHIN, LARGEST_BODY
 from kvsync.status.http.hook_handler import HOOK_PATH
@@ -26,7 +27,7 @@ def guarded(access: Access) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             refusal = access.misdirected(request)
-            if refusal is None and request.path != HOOK_PATH:  # the hook has a secret of its own
+            if refusal is None and not _proves_itself(request):
                 refusal = access.refuse(request)
             return refusal if refusal is not None else await handler(request)
         except web.HTTPException as error:
@@ -39,6 +40,11 @@ def guarded(access: Access) -> Middleware:
             return failure(500, "internal error in kvsync; see the log for details")
 
     return guard
+
+
+def _proves_itself(request: web.Request) -> bool:
+    """True where the handler asks for another proof than the token: a hook's secret, a form's session."""
+    return request.path == HOOK_PATH or (request.method == "POST" and request.path in FORMS)
 
 
 async def with_headers(_request: web.Request, response: web.StreamResponse) -> None:

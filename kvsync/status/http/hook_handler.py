@@ -47,6 +47,10 @@ class HookHandler:
             return self._refused(request, 401, "the secret or the signature is wrong", "signature is wrong")
         return self._taken(hook)
 
+    def request(self) -> None:
+        """Ask for a pass, as a hook would."""
+        self._valve.request()
+
     async def aclose(self) -> None:
         """Forget what waits."""
         await self._valve.aclose()

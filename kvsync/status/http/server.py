@@ -16,8 +16,9 @@ from kvsync.config.model import Credential, RunConfig
 from kvsync.config.values import host_and_port, is_loopback
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
-from kvsync.status.http.app import AppParts, application
+from kvsync.status.http.app import application
 from kvsync.status.http.connections import Listener
+from kvsync.status.http.parts import AppParts
 from kvsync.status.http.shared_secret import Secret
 from kvsync.status.page.paths import EVENTS_PATH
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,6 +25,16 @@ class Chip:
 
     state: State
     level: Urgency
+    number: int
+    chosen: bool
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChip:
+    """How many targets a store has, and the address that asks for it alone, or no longer does."""
+
+    store: str
     number: int
     chosen: bool
     address: str
@@ -61,7 +72,18 @@ def chips(board: StatusSnapshot, query: Query) -> tuple[Chip, ...]:
     )
 
 
+def store_chips(board: StatusSnapshot, query: Query) -> tuple[StoreChip, ...]:
+    """The stores with how many targets they have, and the address that asks for one alone, or no longer does."""
+    seen = Counter(view.target.store for view in board.targets)
+    return tuple(
+        StoreChip(store, number, store == query.store, query.toggled_store(store).address)
+        for store, number in sorted(seen.items())
+    )
+
+
 def _is_asked(view: TargetView, query: Query) -> bool:
+    if query.store and view.target.store != query.store:
+        return False
     if query.states and view.state not in query.states:
         return False
     if not query.text:

@@ -1,27 +1,30 @@
-"""Routes of the page: `/`, `/targets/STORE/NAMESPACE`, `/events`, `/assets/…`."""
+"""Routes of the page: `/`, `/targets/STORE/NAMESPACE`, `/undo`, `/sign-in`, `/events`, `/assets/…`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from secrets import token_hex
 
 from aiohttp import web
 
+from kvsync.errors import KvsyncError
 from kvsync.model.entry import Target
-from kvsync.status.collector import Collector
+from kvsync.status.http.parts import AppParts
+from kvsync.status.http.session import Sessions
 from kvsync.status.page.assets import FOLDER, load
 from kvsync.status.page.events import Events
 from kvsync.status.page.query import parsed
-from kvsync.status.page.render import RenderedPage, Renderer
-from kvsync.status.snapshot import StatusSnapshot
-from kvsync.util.clock import Clock
+from kvsync.status.page.render import RenderedPage, Renderer, Visit
+from kvsync.status.snapshot import StatusSnapshot, UndoView
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
 )
 """What a page may do: nothing that is not here. No script or style stands in the text, and nothing comes from elsewhere."""
+
+_HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
+"""With no referrer at all, browsers do not say where a form comes from."""
 
 EVENTS_PATH = "/events"
 
@@ -32,13 +35,14 @@ FRESH = 1.0
 
 
 class Pages:
-    """Answers browsers. `redact` takes secrets out of a text."""
+    """Answers browsers."""
 
-    def __init__(self, collector: Collector, clock: Clock, redact: Callable[[str], str]) -> None:
-        self._collector, self._clock = collector, clock
+    def __init__(self, parts: AppParts, sessions: Sessions) -> None:
+        self._parts, self._sessions = parts, sessions
+        self._collector, self._clock = parts.collector, parts.clock
         self._assets = load()
-        self._renderer = Renderer(self._assets, self._stamp, redact)
-        self._events = Events(collector, self._stamp)
+        self._renderer = Renderer(self._assets, self._stamp, parts.redactor.redact)
+        self._events = Events(parts.collector, self._stamp)
         self._life = token_hex(4)
         self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on alongside it
         self._last: tuple[StatusSnapshot, float] | None = None
@@ -49,25 +53,58 @@ class Pages:
             web.get("/", self._home),
             web.get("/targets/{store}", self._target),
             web.get("/targets/{store}/{namespace:[\\s\\S]+}", self._target),
+            web.get("/undo", self._undo),
+            web.get("/sign-in", self._sign_in),
             web.get(EVENTS_PATH, self._events.handle),
             web.get(FOLDER + "{name}", self._asset),
         ]
 
     async def _home(self, request: web.Request) -> web.Response:
-        query, encodings = parsed(request.query.items()), _encodings(request)
+        query, visit = parsed(request.query.items()), self._visit(request)
         async with self._turn:
-            return _answer(await asyncio.to_thread(self._renderer.home, await self._board(), query, encodings))
+            return _answer(await asyncio.to_thread(self._renderer.home, await self._board(), query, visit))
 
     async def _target(self, request: web.Request) -> web.Response:
         name = request.match_info
         target = Target(name["store"], name.get("namespace", request.query.get("namespace", "")))
-        encodings = _encodings(request)
+        visit = self._visit(request)
         async with self._turn:
             board = await self._board()
             view = next((view for view in board.targets if view.target == target), None)
             if view is None:
-                return _answer(await asyncio.to_thread(self._renderer.missing, board, target, encodings), 404)
-            return _answer(await asyncio.to_thread(self._renderer.target, board, view, encodings))
+                return _answer(await asyncio.to_thread(self._renderer.missing, board, target, visit), 404)
+            return _answer(await asyncio.to_thread(self._renderer.target, board, view, visit))
+
+    async def _undo(self, request: web.Request) -> web.Response:
+        """The preview of an undo, for people who may request it: it reads stores."""
+        visit = self._visit(request)
+        if not visit.csrf or self._parts.undo is None:
+            return web.Response(status=303, headers={"Location": "/sign-in"})
+        run, commit = request.query.get("run", ""), request.query.get("commit", "")
+        async with self._turn:
+            try:
+                found = await self._parts.undo.preview(run, commit)
+            except KvsyncError as error:
+                found = UndoView(str(error), "")
+            return _answer(await asyncio.to_thread(self._renderer.undo, await self._board(), found, visit))
+
+    async def _sign_in(self, request: web.Request) -> web.Response:
+        visit = self._visit(request)
+        is_wrong = request.query.get("wrong") == "1"
+        return _answer(await asyncio.to_thread(self._renderer.sign_in, visit, is_wrong=is_wrong))
+
+    def _visit(self, request: web.Request) -> Visit:
+        """Who asks, and for what. Raises AuthError when the token cannot be read."""
+        token = self._parts.access.token
+        session = self._sessions.of(request, token)
+        can_sign_in = token is not None
+        if session is None:
+            return Visit(_encodings(request), request.path_qs, can_sign_in=can_sign_in)
+        is_page = "text/html" in request.headers.get(
+            "Accept", ""
+        )  # a script that asks for news must not use up the note
+        note, is_bad = session.take_note() if is_page else ("", False)
+        return Visit(_encodings(request), request.path_qs, session.csrf, note, is_bad, can_sign_in)
 
     async def _asset(self, request: web.Request) -> web.Response:
         asset = self._assets.get(request.match_info["name"])
@@ -89,7 +126,7 @@ class Pages:
 
 
 def _answer(page: RenderedPage, status: int = 200) -> web.Response:
-    return web.Response(body=page.body, status=status, headers={**page.headers, "Content-Security-Policy": POLICY})
+    return web.Response(body=page.body, status=status, headers={**page.headers, **_HEADERS})
 
 
 def _encodings(request: web.Request) -> str:

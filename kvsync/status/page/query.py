@@ -16,20 +16,26 @@ _DOTS = frozenset({"", ".", ".."})
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which targets to list: those in any of `states` (all, if empty) that hold every word of `text`; and which page."""
+    """Which targets to list: those in any of `states` (all, if empty) and of `store` (all, if empty) that hold every word of
+    `text`; and which page."""
 
     states: frozenset[State] = frozenset()
     text: str = ""
     page: int = 1
+    store: str = ""
 
     @property
     def filters(self) -> bool:
         """True when some targets are left out."""
-        return bool(self.states or self.text)
+        return bool(self.states or self.text or self.store)
 
     def toggled(self, state: State) -> Query:
         """The query with one more state, or without it; from the start."""
         return replace(self, states=self.states ^ {state}, page=1)
+
+    def toggled_store(self, store: str) -> Query:
+        """The query for this store alone, or for all where it was; from the start."""
+        return replace(self, store="" if store == self.store else store, page=1)
 
     def on_page(self, page: int) -> Query:
         """The same on another page."""
@@ -39,6 +45,7 @@ class Query:
     def address(self) -> str:
         """Where this is shown."""
         pairs = [("state", state.value) for state in State if state in self.states]
+        pairs += [("store", self.store.encode("utf-8", "replace").decode())] if self.store else []
         pairs += [("q", self.text.encode("utf-8", "replace").decode())] if self.text else []
         pairs += [("page", str(self.page))] if self.page > 1 else []
         return f"/?{urlencode(pairs)}" if pairs else "/"
@@ -51,7 +58,8 @@ def parsed(pairs: Iterable[tuple[str, str]]) -> Query:
         given.setdefault(name, []).append(value)
     names = {state.value: state for state in State}
     states = frozenset(names[value] for value in given.get("state", ()) if value in names)
-    return Query(states, _last(given, "q")[:_LONGEST].strip(), _page(_last(given, "page")))
+    store = _last(given, "store")[:_LONGEST]
+    return Query(states, _last(given, "q")[:_LONGEST].strip(), _page(_last(given, "page")), store)
 
 
 def address_of(target: Target) -> str:

@@ -20,11 +20,13 @@ from kvsync.model.entry import Target
 from kvsync.rendering.words import moment, short_hash
 from kvsync.status.page import words
 from kvsync.status.page.assets import Asset
+from kvsync.status.page.bars import bars
+from kvsync.status.page.folding import folds, sides
 from kvsync.status.page.headline import MEANINGS, Urgency, headline, level_of, level_of_state, numbers, word
-from kvsync.status.page.listing import chips, listing
+from kvsync.status.page.listing import chips, listing, store_chips
 from kvsync.status.page.query import Query, address_of
 from kvsync.status.page.timeline import CLASSES, timeline
-from kvsync.status.snapshot import State, StatusSnapshot, TargetView
+from kvsync.status.snapshot import State, StatusSnapshot, TargetView, UndoView
 from kvsync.util.escaping import encode_path, escape_html, isolate_text
 
 _LEVEL: Final = 5
@@ -45,6 +47,22 @@ class RenderedPage:
     headers: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who asks for a page: the encodings and the address they ask with; what their forms carry when they are signed in (else
+    empty), a note that is shown once, and whether signing in is possible at all."""
+
+    encodings: str = ""
+    address: str = "/"
+    csrf: str = ""
+    note: str = ""
+    is_bad: bool = False
+    can_sign_in: bool = False
+
+
+NOBODY: Final = Visit()
+
+
 class Renderer:
     """Renders the pages. `stamp` tells versions of the board apart, `redact` takes secrets out of a text."""
 
@@ -61,7 +79,7 @@ class Renderer:
         self._templates.filters |= _FILTERS | {"said": self._said, "shown": _shown, "titled": self._titled}
         self._templates.globals |= {"assets": assets, "build": _build(assets), "stamp": stamp} | _GLOBALS
 
-    def home(self, board: StatusSnapshot, query: Query, encodings: str = "") -> RenderedPage:
+    def home(self, board: StatusSnapshot, query: Query, visit: Visit = NOBODY) -> RenderedPage:
         """The whole board."""
         parked = [view for view in board.targets if view.state is State.PARKED]
         ends = sorted((view for view in board.targets if view.nearest_end), key=_end)
@@ -70,13 +88,15 @@ class Renderer:
             "query": query,
             "listing": listing(board, query),
             "chips": chips(board, query),
+            "stores": store_chips(board, query),
+            "passes": bars(board.passes, board.at),
             "parked": parked,
             "ends": ends,
             "timeline": timeline(board.drift, board.at),
         }
-        return self._page("home.html", board, given, encodings)
+        return self._page("home.html", board, given, visit)
 
-    def target(self, board: StatusSnapshot, view: TargetView, encodings: str = "") -> RenderedPage:
+    def target(self, board: StatusSnapshot, view: TargetView, visit: Visit = NOBODY) -> RenderedPage:
         """One target."""
         points = [point for point in board.drift if point.target == view.target]
         given = {
@@ -85,24 +105,37 @@ class Renderer:
             "runs_of": [run for run in board.runs if run.target == view.target],
             "timeline": timeline(points, board.at),
         }
-        return self._page("target.html", board, given, encodings)
+        return self._page("target.html", board, given, visit)
 
-    def missing(self, board: StatusSnapshot, target: Target, encodings: str = "") -> RenderedPage:
+    def missing(self, board: StatusSnapshot, target: Target, visit: Visit = NOBODY) -> RenderedPage:
         """No such target."""
-        return self._page("missing.html", board, {"target": target}, encodings)
+        return self._page("missing.html", board, {"target": target}, visit)
 
-    def _page(self, template: str, board: StatusSnapshot, given: Mapping[str, Any], encodings: str) -> RenderedPage:
-        html = self._templates.get_template(template).render(given, board=board, now=board.at)
-        body, headers = html.encode("utf-8", "replace"), {"Content-Type": "text/html; charset=utf-8"}
-        if "gzip" not in encodings:
-            return RenderedPage(body, headers)
-        return RenderedPage(gzip.compress(body, _LEVEL, mtime=0), headers | {"Content-Encoding": "gzip"})
+    def undo(self, board: StatusSnapshot, found: UndoView, visit: Visit) -> RenderedPage:
+        """What an undo would do."""
+        return self._page("undo.html", board, {"undo": found}, visit)
+
+    def sign_in(self, visit: Visit, *, is_wrong: bool) -> RenderedPage:
+        """Where a person enters the token. It tells nothing of the daemon."""
+        html = self._templates.get_template("sign_in.html").render(visit=visit, is_wrong=is_wrong)
+        return _encoded(html, visit.encodings)
+
+    def _page(self, template: str, board: StatusSnapshot, given: Mapping[str, Any], visit: Visit) -> RenderedPage:
+        html = self._templates.get_template(template).render(given, board=board, now=board.at, visit=visit)
+        return _encoded(html, visit.encodings)
 
     def _said(self, text: str) -> Markup:
         return _shown(self._redact(text))
 
     def _titled(self, text: str) -> str:
         return isolate_text(self._redact(text))
+
+
+def _encoded(html: str, encodings: str) -> RenderedPage:
+    body, headers = html.encode("utf-8", "replace"), {"Content-Type": "text/html; charset=utf-8"}
+    if "gzip" not in encodings:
+        return RenderedPage(body, headers)
+    return RenderedPage(gzip.compress(body, _LEVEL, mtime=0), headers | {"Content-Encoding": "gzip"})
 
 
 def _shown(text: str) -> Markup:
@@ -124,6 +157,8 @@ _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "applicable": words.is_applicable,
     "absolute": words.absolute,
     "encoded": encode_path,
+    "folds": folds,
+    "sides": sides,
     "moment": moment,
     "plural": words.plural,
     "relative": words.relative,

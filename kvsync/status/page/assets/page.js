@@ -204,6 +204,7 @@
     typing = setTimeout(() => go(filtered(event.target.form), true), 200);
   });
   document.addEventListener("submit", (event) => {
+    if (!event.target.matches(".filter")) return;
     event.preventDefault();
     clearTimeout(typing);
     go(filtered(event.target));

@@ -1,0 +1,45 @@
+"""What the routes of the HTTP server work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from kvsync.planning.deletion_limit import DeletionBudget
+from kvsync.state import StateDir
+from kvsync.status.collector import Collector
+from kvsync.status.http.access import Access
+from kvsync.status.http.hook_handler import HookHandler
+from kvsync.status.snapshot import UndoView
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
+
+
+class UndoService(Protocol):
+    """Previews and requests an undo of a run, or of all runs of a commit."""
+
+    async def preview(self, run: str, commit: str) -> UndoView:
+        """What would be undone. Raises KvsyncError."""
+        ...
+
+    async def submit(self, run: str, commit: str, digest: str) -> str:
+        """Request exactly what was shown under this digest; returns what was requested, in words. Raises KvsyncError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AppParts:
+    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
+    says how many entries may still be deleted, `undo` takes runs back."""
+
+    collector: Collector
+    state: StateDir
+    access: Access
+    hook: HookHandler
+    clock: Clock
+    redactor: Redactor
+    stores: Callable[[], Collection[str]]
+    wake: Callable[[], None]
+    budget: Callable[[], DeletionBudget]
+    undo: UndoService | None = None

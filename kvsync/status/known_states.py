@@ -1,0 +1,39 @@
+"""State of each target as far as the state directory knows it, for those who cannot ask the running process."""
+
+from __future__ import annotations
+
+from kvsync.model.change import OutcomeKind
+from kvsync.model.entry import Target
+from kvsync.model.result import FAILURES
+from kvsync.state import PassRecord, StateDir
+from kvsync.status.snapshot import State
+
+_LEFT = frozenset({OutcomeKind.REFUSED, OutcomeKind.SKIPPED, OutcomeKind.NOT_ATTEMPTED})
+
+
+def known_states(state: StateDir, now: float) -> dict[Target, State]:
+    """The state of every target that had a pass. Raises StateDirError."""
+    parked = {one.target for one in state.parked.all() if one.approved_at is None}
+    pauses = {(one.store, one.namespace) for one in state.pauses.all()}
+    undone = state.undone.counts()
+    deferred = {*state.quarantine.counts(now), *state.contended.counts(now)}
+    daemon = state.passes.daemon()
+    is_denied = daemon is not None and daemon.window is not None
+
+    def of(record: PassRecord) -> State:
+        target = record.target
+        is_paused = (target.store, None) in pauses or (target.store, target.namespace) in pauses
+        left = any(record.changes.get(kind) for kind in _LEFT)
+        holds = {
+            State.FAILING: record.error is not None or any(record.changes.get(kind) for kind in FAILURES),
+            State.PARKED: target in parked,
+            State.PAUSED: is_paused,
+            State.DENIED: is_denied and left,
+            State.DRIFTED: bool(record.drift) and not record.changes.get(OutcomeKind.APPLIED),
+            State.UNDONE: target in undone,
+            State.PENDING: left or target in deferred,
+            State.IN_SYNC: True,
+        }
+        return next(one for one in State if holds.get(one))
+
+    return {record.target: of(record) for record in state.passes.all()}
