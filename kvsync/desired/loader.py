@@ -22,9 +22,9 @@ from kvsync.desired.assemble import assemble, conflicting_entries, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.jail import MissingError, UnreadableError
 from kvsync.desired.key_conflicts import KeyConflict, meetings
-from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, StoreFacts, Stores, WatchSet
+from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Reading, StoreFacts, Stores, WatchSet
 from kvsync.desired.problem_sets import Problems, ProblemSets
-from kvsync.desired.reading import Reader, Reading
+from kvsync.desired.reading import Reader
 from kvsync.desired.reading_budget import StepBudgets
 from kvsync.desired.rest import FileRest
 from kvsync.desired.resting import RestingFiles
@@ -98,7 +98,7 @@ class Source:
     def lacks(self, root: Path) -> str | None:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
         try:
-            with Tree(root, self._reader.rules(root)) as tree:
+            with Tree(root, self._reader.files.rules(root)) as tree:
                 found = any(self._has_match(tree, pattern) for pattern in self._config.state)
         except UnreadableError as error:
             return f"cannot read its folders: {error}"
@@ -111,8 +111,8 @@ class Source:
     def unmatched(self, root: Path | None = None) -> tuple[Problem, ...]:
         """A warning for each file that looks like a state file and was not used by `load`. Raises nothing."""
         try:
-            with Tree(root or self._config.root, self._reader.rules(root or self._config.root)) as tree:
-                return tuple(self._reader.unmatched(tree))
+            with Tree(root or self._config.root, self._reader.files.rules(root or self._config.root)) as tree:
+                return tuple(self._reader.files.unmatched(tree, self._reader.units))
         except UnreadableError:
             return ()
 
@@ -134,7 +134,7 @@ class Source:
 
     def _has_match(self, tree: Tree, pattern: str) -> bool:
         try:
-            return bool(self._reader.matches(tree, pattern, StepBudgets(self._config.limits)))
+            return bool(self._reader.files.matches(tree, pattern, StepBudgets(self._config.limits)))
         except MissingError:
             return False
 

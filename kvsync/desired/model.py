@@ -6,8 +6,9 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from kvsync.config.authority import Authority
+from kvsync.config.authority import Authority, FileGrants
 from kvsync.config.model import StoreConfig
+from kvsync.desired.rest import FileState
 from kvsync.desired.rows import Rows
 from kvsync.desired.schemas import Schemas
 from kvsync.errors import Origin, Problem
@@ -165,3 +166,26 @@ class CompiledFile:
     private: bool = False
     is_crowded: bool = False
     warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
+    under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
+    hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
+    what a file, or the files in a folder, say. `unheld` hold no target."""
+
+    units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
+    fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
+    states: dict[str, FileState] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    unsearched: list[tuple[FileGrants, Problem]] = field(default_factory=list)
+    unheld: list[Problem] = field(default_factory=list)
+    files: int = 0
+    watch: WatchSet = field(default_factory=WatchSet)
+    changed_during_read: bool = False
+
+    @property
+    def paths(self) -> set[str]:
+        """The state files that there are, without overlays."""
+        return {slot.partition("\0")[0] for slot in self.units}

@@ -4,74 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
-from hashlib import blake2b
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
-from kvsync import __version__
-from kvsync.config.authority import Authority, Authors, FileGrants, path_matches
+from kvsync.config.authority import path_matches
 from kvsync.config.model import Config, ReadLimits
-from kvsync.config.protected import copies_of_configuration, is_configuration, protected_paths
 from kvsync.desired.cache import Cache
 from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit
-from kvsync.desired.discovery import find_files, matches, split
-from kvsync.desired.exclusion import exclusion
-from kvsync.desired.jail import ReadRules, TooMuchError, UnreadableError, shown_size
+from kvsync.desired.jail import TooMuchError, UnreadableError, shown_size
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
-from kvsync.desired.model import CompiledFile, Reference, Stores, WatchSet
-from kvsync.desired.overlays import StateFile, pair_overlays, spellings
-from kvsync.desired.reading_budget import ReadingBudget, StepBudgets, TotalBudget
-from kvsync.desired.rest import FileState
+from kvsync.desired.model import CompiledFile, Reading, Stores, WatchSet
+from kvsync.desired.overlays import StateFile, spellings
+from kvsync.desired.reading_budget import ReadingBudget, TotalBudget
 from kvsync.desired.schemas import SchemaFiles
 from kvsync.desired.sops import DecryptionError, Decryptor, is_encrypted_name
-from kvsync.desired.tree import Tree, is_text, link_parents
-from kvsync.desired.unmatched import unmatched_files
-from kvsync.desired.values import names_digest
+from kvsync.desired.state_files import StateFiles
+from kvsync.desired.tree import Tree, link_parents
+from kvsync.desired.unit_keys import Contents, facts_digest, file_state, is_same, unit_key
 from kvsync.errors import Kind, Origin, Problem
-from kvsync.yaml.problems import quoted
-
-_FORMAT: Final = 3
-"""Raise it when what a compiled file looks like changes."""
 
 _UNKEPT: Final = b""
 """The key of a unit that is made again at each reading."""
 
 _HEAD: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
-Contents = list[tuple[str, bytes]]
-"""Files with what was read of them."""
-
 _NEXT_DOCUMENT: Final = re.compile(rb"[\n\r]---\s")
 _MARK: Final = 4  # bytes of it that may end a piece
-
-
-@dataclass(slots=True)
-class Reading:
-    """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
-    under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
-    hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
-    what a file, or the files in a folder, say. `unheld` hold no target."""
-
-    units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
-    fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
-    states: dict[str, FileState] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    unsearched: list[tuple[FileGrants, Problem]] = field(default_factory=list)
-    unheld: list[Problem] = field(default_factory=list)
-    files: int = 0
-    watch: WatchSet = field(default_factory=WatchSet)
-    changed_during_read: bool = False
-
-    @property
-    def paths(self) -> set[str]:
-        """The state files that there are, without overlays."""
-        return {slot.partition("\0")[0] for slot in self.units}
 
 
 class _Totals:
@@ -87,10 +48,10 @@ class Reader:
 
     def __init__(self, config: Config, stores: Stores, cache: Cache, environ: Mapping[str, str]) -> None:
         self._config, self._stores, self._cache, self._environ = config, stores, cache, environ
-        self._given_facts, self._largest = _facts_digest(config, stores), _largest_value(stores)
+        self._given_facts, self._largest = facts_digest(config, stores), _largest_value(stores)
         self._facts, self._schemas = self._given_facts, SchemaFiles(config.root, config.schemas)
         self._decryptor = Decryptor(config.sops, environ)
-        self._protected = protected_paths(config, environ)
+        self.files = StateFiles(config, environ)
         self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
     def read(self, environment: str | None, root: Path | None = None) -> Reading:
@@ -100,12 +61,12 @@ class Reader:
         self._take_schemas(reading)
         self._decryptor.begin()
         try:
-            with Tree(root, self.rules(root)) as tree:
+            with Tree(root, self.files.rules(root)) as tree:
                 totals = _Totals(self._config.limits)
-                for file in self._state_files(tree, environment, reading):
+                for file in self.files.find(tree, environment, reading):
                     slot, contents = self._take(tree, file, reading, totals)
                     references = reading.units[slot][1].references
-                    reading.states[slot] = _file_state(contents, references, tree.take_stamps())
+                    reading.states[slot] = file_state(contents, references, tree.take_stamps())
                 reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, chain(tree.watched(), self._schemas.folders))
         except UnreadableError as error:
@@ -119,78 +80,6 @@ class Reader:
         self._stores = replace(self._stores, schemas=schemas)
         self._facts = self._given_facts + schemas.digest
         reading.unheld += schemas.problems
-
-    def rules(self, root: Path) -> ReadRules:
-        """What of the files under `root` may be read. In a repository that kvsync fetched no mount is followed, and a link only
-        where the configuration says so."""
-        source, folders = self._config.source, self._config.authority.authors.files
-        return ReadRules(
-            protected=(*self._protected, *copies_of_configuration(self._config, root)),
-            folders=() if "" in folders else tuple(map(PurePosixPath, folders)),
-            links=source is None or source.symlinks,
-            mounts=source is None,
-            folder_names=self._config.limits.folder_names,
-            folder_depth=self._config.limits.folder_depth,
-        )
-
-    def matches(
-        self, tree: Tree, pattern: str, steps: StepBudgets, skip: Callable[[str, UnreadableError], None] | None = None
-    ) -> list[str]:
-        """The files that a pattern of `state:` names, without the configuration and what else is never read. Folders below the
-        first that cannot be searched are given to `skip`. Raises UnreadableError."""
-        found: dict[str, None] = {}
-        for spelling in spellings(pattern):
-            paths = matches(tree, "", spelling, steps.take, self._config.authority.grants_at, skip)
-            found.update(dict.fromkeys(paths))
-        is_left_out = exclusion((), pattern)
-        return [path for path in found if not (is_left_out(path) or self._is_never_read(tree, path))]
-
-    def unmatched(self, tree: Tree) -> Iterator[Problem]:
-        """Warnings of files that look like state files, but are neither one nor a value of one of `units`."""
-        used = {path for slot in self.units for path in slot.split("\0")}
-        used |= {reference.path for _, unit in self.units.values() for reference in unit.references}
-        steps = StepBudgets(self._config.limits)
-        for pattern in self._config.state:
-            with suppress(UnreadableError):
-                used.update(self.matches(tree, pattern, steps))
-        budget = ReadingBudget(self._config.limits)
-        for warning in unmatched_files(tree, self._config.state, self._config.environments, used, budget):
-            if warning.origin is not None and not self._is_never_read(tree, warning.origin.file):
-                yield warning
-
-    def _is_never_read(self, tree: Tree, path: str) -> bool:
-        return tree.is_protected(path) or is_configuration(self._config, path)
-
-    def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:
-        paths: dict[str, None] = {}
-        steps, skip = StepBudgets(self._config.limits), partial(self._skip, reading)
-        for pattern in self._config.state:
-            try:
-                paths.update(dict.fromkeys(self.matches(tree, pattern, steps, skip)))
-            except UnreadableError as error:
-                folder = quoted(split(pattern)[0] or ".")
-                reading.problems.append(
-                    Problem(f"state: cannot read the folder {folder}: {error}", kind=Kind.UNREADABLE)
-                )
-        if not paths and not reading.problems and not reading.unsearched:
-            hint = "kvsync never treats an empty folder as a request to delete everything"
-            reading.problems.append(Problem(f"no state file matches {', '.join(self._config.state)}", None, hint))
-        for path in [path for path in paths if not is_text(path)]:
-            del paths[path]
-            problem = Problem(f"state: the file name {quoted(path)} is not UTF-8", None, "rename it")
-            reading.unsearched.append((self._config.authority.grants_of([path]), problem))
-        for file in pair_overlays(tree, sorted(paths), self._config.environments, environment):
-            if file.rival is not None:
-                message = f"a second overlay of {file.path}, next to {file.overlay}"
-                reading.problems.append(Problem(message, Origin(file.rival, 1, 1), "remove one", Kind.CONTRADICTION))
-            yield file
-
-    def _skip(self, reading: Reading, folder: str, error: UnreadableError) -> None:
-        """Hold what the files in a folder may name, since nobody can tell what they say."""
-        problem = Problem(f"state: cannot read the folder {quoted(folder or '.')}: {error}", kind=Kind.UNREADABLE)
-        authority = self._config.authority
-        grants = None if authority.authors.targets is None else (authority.grants_at(f"{folder}/"),)
-        reading.unsearched.append((grants, problem))
 
     def _take(self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals) -> tuple[str, Contents]:
         """Compile a state file into the unit of its slot. Returns the slot, and what was read."""
@@ -251,7 +140,7 @@ class Reader:
                 tree.check_allowed(name)
 
     def _compile(self, tree: Tree, slot: str, contents: Contents, allowance: ReadingBudget, reading: Reading) -> None:
-        key = _unit_key(self._facts, slot, contents)
+        key = unit_key(self._facts, slot, contents)
         unit = self._known(slot, key, tree, allowance)
         if unit is None:
             unit = self._compiled(tree, contents, allowance)
@@ -283,7 +172,7 @@ class Reader:
         unit = kept[1] if kept is not None and kept[0] == key else self._cache.unit(slot, key)
         if unit is None or unit.problems:
             return None
-        if not all(_is_same(reference, tree, allowance) for reference in unit.references):
+        if not all(is_same(reference, tree, allowance) for reference in unit.references):
             allowance.forget_values()
             return None
         return unit if all(self._environ.get(name) == value for name, value in unit.variables.items()) else None
@@ -338,48 +227,3 @@ def _watch(root: Path, found: Iterator[str]) -> WatchSet:
     directories = {os.path.realpath(path) for path in (*link_parents(root), *found)}
     there = {path for path in directories if os.path.isdir(path)}  # noqa: PTH112
     return WatchSet(tuple(sorted({*there, os.path.abspath(root)})))  # noqa: PTH100  # links must stay
-
-
-def _unit_key(facts: bytes, slot: str, contents: Contents) -> bytes:
-    state = blake2b(facts + slot.encode(errors="surrogateescape"), digest_size=16)
-    for _, data in contents:
-        state.update(b"%d:" % len(data))
-        state.update(data)
-    return state.digest()
-
-
-def _file_state(
-    contents: Contents, references: tuple[Reference, ...], stamps: Mapping[str, os.stat_result]
-) -> FileState:
-    digests = tuple(blake2b(data, digest_size=16).digest() for _, data in contents)
-    touched = max((max(one.st_mtime, one.st_ctime) for one in stamps.values()), default=0.0)
-    shown = sorted((path, (one.st_ino, one.st_size, one.st_mtime_ns)) for path, one in stamps.items())
-    return FileState((*digests, *(one.digest for one in references)), tuple(shown), touched)
-
-
-def _facts_digest(config: Config, stores: Stores) -> bytes:
-    """Represents everything, besides the files, that compiled files depend on."""
-    configs = [
-        (name, one.type, one.options, one.key_format, one.policy) for name, one in sorted(stores.configs.items())
-    ]
-    facts = [(name, store.capabilities) for name, store in sorted(stores.facts.items())]
-    rest = config.limits, configs, facts, _rights(stores.authority), sorted(stores.variables.items())
-    text = repr((_FORMAT, __version__, sys.version_info[:2], *rest))
-    return blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
-
-
-def _rights(authority: Authority) -> tuple[Authors, list[str]]:
-    return authority.authors, sorted(authority.credentials)
-
-
-def _is_same(reference: Reference, tree: Tree, allowance: ReadingBudget) -> bool:
-    try:
-        tree.check_allowed(reference.path)
-        if reference.kind == "glob":
-            found = find_files(tree, reference.path, reference.pattern, reference.exclude, allowance.take_steps)
-            return names_digest(found) == reference.digest
-        data = tree.read(reference.path, allowance.most_value)
-        allowance.take_values(len(data))
-        return blake2b(data, digest_size=16).digest() == reference.digest
-    except UnreadableError:
-        return False

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from kvsync.config.authority import Authority
-from kvsync.desired.model import CompiledFile, DesiredState
+from kvsync.desired.model import CompiledFile, DesiredState, Reading
 from kvsync.desired.problem_sets import Problems, in_order
-from kvsync.desired.reading import Reading
 from kvsync.desired.rest import FileRest
 from kvsync.errors import Problem
 from kvsync.model.entry import Target
