@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.faults.proxy import Call
 from tests.stores import apify_service, azure_service, cloudflare_service, voximplant_service
+from tests.support.etcd import b64, running_members
+from tests.support.openbao import ROOT_TOKEN, running_bao
 
 FOREIGN: Final = ("foreign-1", "foreign-2")
 """Keys in the namespace that belong to another program."""
@@ -207,6 +212,89 @@ def _vox_touched(call: Call) -> set[str]:
     return {_vox_parameters(call)["key"][0].removeprefix("web:")} if is_change else set()
 
 
+# -- etcd -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def etcd() -> Iterator[Backend]:
+    with TemporaryDirectory() as folder, running_members(Path(folder), 1, "--unsafe-no-fsync") as (member,):
+        for key in FOREIGN:
+            member.put(f"web/{key}", f"of others {key}")
+
+        def values() -> dict[str, bytes]:
+            found = member.ask("kv/range", key=b64("web/"), range_end=b64("web0")).get("kvs", ())
+            return {b64decode(one["key"]).decode()[4:]: b64decode(one.get("value", "")) for one in found}
+
+        yield Backend("type: etcd, endpoint: '{url}'", lambda _url: {}, member.url, values, _no_control)
+
+
+def _no_control(*_arguments: Any) -> None:
+    """A real server goes by the real time."""
+
+
+def _etcd_kind(call: Call) -> str:
+    if not call.target.endswith("/kv/txn"):
+        return "find"
+    if b'"request_put"' in call.body:
+        return "write"
+    if b'"request_delete_range"' in call.body:
+        return "delete"
+    return "read" if b'"request_txn"' in call.body else "list"
+
+
+def _etcd_touched(call: Call) -> set[str]:
+    operations = _operations(json.loads(call.body)) if _etcd_kind(call) in ("write", "delete") else ()
+    keys = {b64decode(one["key"]).decode() for one in operations}
+    return {key.removeprefix("web/") for key in keys if key.startswith("web/") and not key.endswith("\0")}
+
+
+def _operations(found: Any) -> Iterator[Mapping[str, Any]]:
+    """All puts and deletes of a transaction, nested ones too."""
+    if isinstance(found, list):
+        for one in found:
+            yield from _operations(one)
+    elif isinstance(found, dict):
+        for name, member in found.items():
+            if name in ("request_put", "request_delete_range"):
+                yield member
+            else:
+                yield from _operations(member)
+
+
+# -- Vault and OpenBao ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def vault() -> Iterator[Backend]:
+    with TemporaryDirectory() as folder, running_bao(Path(folder)) as server:
+        for key in FOREIGN:
+            server.put(f"web/{key}", {"value": f"of others {key}"})
+
+        def values() -> dict[str, bytes]:
+            held = {path: server.get(path) for path in server.paths()}
+            return {path[4:]: str(found["value"]).encode() for path, found in held.items() if found is not None}
+
+        config = "type: vault-kv, endpoint: '{url}', token: {env: VAULT_TOKEN}"
+        yield Backend(config, lambda _url: {"VAULT_TOKEN": ROOT_TOKEN}, server.url, values, _no_control)
+
+
+def _vault_kind(call: Call) -> str:
+    kind = "/".join(_path(call)[2:3])
+    kinds = {
+        ("GET", "detailed-metadata"): "list",
+        ("GET", "data"): "read",
+        ("POST", "data"): "write",
+        ("PATCH", "metadata"): "mark",
+        ("POST", "metadata"): "mark",
+        ("POST", "delete"): "delete",
+    }
+    return kinds.get((call.method, kind), "find")
+
+
+def _vault_touched(call: Call) -> set[str]:
+    return {_path(call)[-1]} if _vault_kind(call) in ("write", "mark", "delete") else set()
+
+
 _PAGES: Final = ("list", "page2", "read", "write", "delete")
 _EMULATED: Final = (_apify_kind, _apify_touched)
 _VOX: Final = (_vox_kind, _vox_touched)
@@ -218,5 +306,7 @@ KINDS: Final[dict[str, Kind]] = {
     "apify with a ledger": Kind(apify("store"), *_EMULATED, ("ledger", "write")),
     "voximplant": Kind(voximplant("local"), *_VOX, _PAGES),
     "voximplant with a ledger": Kind(voximplant("store"), *_VOX, ("ledger", "write")),
+    "etcd": Kind(etcd, _etcd_kind, _etcd_touched, ("list", "write", "delete", "find")),
+    "vault-kv": Kind(vault, _vault_kind, _vault_touched, ("list", "write", "mark", "delete", "find")),
 }
 """The stores, and the kinds of calls that a pass makes to each."""
