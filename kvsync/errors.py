@@ -105,6 +105,15 @@ class LeaseHeld(KvsyncError):
         super().__init__(f"lease {lease}: {holder}; nothing was written")
 
 
+class StandsBy(KvsyncError):
+    """What a person asks of a replica that does not lead: the one that leads would not see it."""
+
+    def __init__(self, lease: str, leader: str | None) -> None:
+        self.lease, self.leader = lease, leader
+        where = f"run this on {leader}, which leads" if leader else "run this on the leader, which is not known now"
+        super().__init__(f"lease {lease}: this replica stands by, and its state is not the leader's; {where}")
+
+
 class NotApproved(KvsyncError):
     """Something a person must release first: a guard, a deny window, a confirmation. `details` are further lines, one fact
     each."""

@@ -9,7 +9,16 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from kvsync.errors import ClaimHeld, InvalidInput, LeaseHeld, LockHeld, NotApproved, StateDirUntrusted, UsageError
+from kvsync.errors import (
+    ClaimHeld,
+    InvalidInput,
+    LeaseHeld,
+    LockHeld,
+    NotApproved,
+    StandsBy,
+    StateDirUntrusted,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from kvsync.app.daemon import OnceResult
@@ -65,6 +74,7 @@ def of_error(error: BaseException) -> Exit:
         (LockHeld, Exit.LOCKED),
         (LeaseHeld, Exit.LOCKED),
         (ClaimHeld, Exit.LOCKED),
+        (StandsBy, Exit.LOCKED),
         (NotApproved, Exit.REFUSED),
         (KeyboardInterrupt, Exit.INTERRUPTED),
     )

@@ -81,6 +81,8 @@ def assemble(
     gate = Gate(settings.windows, observe=options.observe, clock=clock, leads=leads)
     files = Files(reconciler, clock)
     reporter = Reporter(recorder, options.notifier, gate, clock, options.observers, leadership)
+    if leadership is not None:
+        leadership.is_able = reporter.is_able
     passes = PassRunner(reconciler, files, gate, reporter, on_pass_done)
     pool = WorkerPool(passes, clock, options.rng)
     return DaemonParts(files, gate, reporter, pool)

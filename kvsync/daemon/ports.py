@@ -128,6 +128,9 @@ class UndoPort(Protocol):
 class Leadership(Protocol):
     """Whether this replica is the one that may write, where several share a lease."""
 
+    is_able: Callable[[], bool]
+    """Set by the daemon: whether its passes work. A replica whose passes do not leaves the lease to others."""
+
     @property
     def lease(self) -> LeaseRecord:
         """How things stand, for people."""

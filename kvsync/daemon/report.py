@@ -14,6 +14,7 @@ from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_counts import PassCounts
 from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, StatusStore
 from kvsync.daemon.systemd import SystemdNotifier
+from kvsync.daemon.work_health import WorkHealth
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.model.change import OutcomeKind
@@ -57,13 +58,19 @@ class Reporter:
         self._waiting: set[Target] = set()
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._failures = FailureLog(clock)
+        self._health = WorkHealth()
 
     def pass_started(self, request: PassRequest) -> None:
         """Say that a pass begins."""
         self._began[request.target] = request.triggers, self._clock.monotonic()
+        self._health.began(self._clock.monotonic())
         _log.debug("pass.started", **_names(request.target), trigger="+".join(request.triggers), deep=request.deep)
         for observer in self.observers:
             observer.pass_started(request)
+
+    def is_able(self) -> bool:
+        """False when no pass has worked for some time, so that another replica should lead."""
+        return self._health.is_able(self._clock.monotonic())
 
     def pass_crashed(self, target: Target) -> None:
         """Log the exception at hand: it is nobody's input, but a mistake in kvsync."""
@@ -75,6 +82,7 @@ class Reporter:
         now = self._clock.now()
         result = replace(result, triggers=triggers, at=now, seconds=self._clock.monotonic() - began)
         self._counts.add(result)
+        self._health.ended(works=result.error is None)
         retry_in = None if result.next_at is None else round(result.next_at - now, 1)
         self._failures.store(result, retry_in)
         if result.error is None:

@@ -38,6 +38,8 @@ class Elector:
         self._led_since = 0.0  # monotonic
         self._led_at = 0.0  # the same in epoch seconds
         self._is_failing = False
+        self.is_able: Callable[[], bool] = lambda: True
+        """Whether this replica could work if it led. One that could not leaves the lease to others."""
 
     @property
     def lease(self) -> LeaseRecord:
@@ -62,13 +64,21 @@ class Elector:
         while True:
             self._expire(on_change)  # the machine may have slept, or this process been stopped
             try:
-                await self.turn(on_change)
+                await self._turn_if_able(on_change)
             except KvsyncError as error:
                 self._failed(str(error))
             except Exception:  # noqa: BLE001 - whatever it is, the lease ends automatically, and then nothing is written
                 self._failed("unexpected", exc_info=True)
             self._expire(on_change)
             await self._clock.sleep(self._pause())
+
+    async def _turn_if_able(self, on_change: Callable[[], None]) -> None:
+        """Claim, or leave the lease to a replica that can work. Raises StoreError."""
+        if self.is_able():
+            await self.turn(on_change)
+        elif self.may_write():
+            await self.release()
+            self._lost("no pass has worked for some time, so that another replica may lead", on_change)
 
     async def turn(self, on_change: Callable[[], None] = lambda: None) -> None:
         """Claim once. Raises StoreError."""

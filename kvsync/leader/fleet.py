@@ -53,6 +53,8 @@ class Fleet:
         """Called when a person approved, paused or resumed something."""
         self.is_busy: Callable[[Target], bool] = lambda _target: False
         """Whether a pass of the target is in flight: then its claim is kept."""
+        self.is_able: Callable[[], bool] = lambda: True
+        """Set by the daemon. Targets are divided all the same: where one store cannot be reached, others may."""
         self.revision: str | None = None
         self._wanted: frozenset[Target] = frozenset()
         self._costs: dict[Target, float] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from kvsync.errors import StandsBy
 from kvsync.logs import get_logger
 from kvsync.model.entry import Identity, Target, identity_order
 from kvsync.model.target_name import parse_target
@@ -25,7 +26,8 @@ class Resumed:
 
 
 def approve(state: StateDir, digest: str, now: float, by: str) -> list[ParkedRecord]:
-    """Release what is parked under a hash. Raises UsageError, NotApproved, StateDirError."""
+    """Release what is parked under a hash. Raises UsageError, NotApproved, StandsBy, StateDirError."""
+    _check_leads(state)
     released = state.parked.approve(digest, now)
     for record in released:
         _log.info("target.approved", **_names(record.target), digest=record.digest, by=by)
@@ -36,6 +38,7 @@ def pause(state: StateDir, stores: Collection[str], target: str, reason: str | N
     """Leave a target, or all of a store, alone; False when it was paused already, and only the reason is new. Raises
     UsageError, StateDirError."""
     store, namespace = parse_target(target, stores)
+    _check_leads(state)
     is_new = state.pauses.pause(store, namespace, reason, now)
     _log.info("pause.begun", store=store, namespace=namespace, reason=reason, by=by)
     return is_new
@@ -44,6 +47,7 @@ def pause(state: StateDir, stores: Collection[str], target: str, reason: str | N
 def resume(state: StateDir, stores: Collection[str], target: str, by: str) -> Resumed:
     """End the pause of a target, or of all of a store. Raises UsageError, StateDirError."""
     store, namespace = parse_target(target, stores)
+    _check_leads(state)
     ended = state.pauses.resume(store, namespace)
     if ended:
         _log.info("pause.ended", store=store, namespace=namespace, by=by)
@@ -56,6 +60,7 @@ def retry(
     """Let deferred entries be tried again at once: those of a target, or of a whole store, whose keys match one of the globs.
     Returns them. Raises UsageError, StateDirError."""
     store, namespace = parse_target(target, stores)
+    _check_leads(state)
     is_meant = key_matcher(keys)
     released: list[tuple[Target, Identity]] = []
     for one in sorted({*state.quarantine.counts(now), *state.contended.counts(now), *state.undone.counts()}):
@@ -64,6 +69,14 @@ def retry(
     for one, identity in released:
         _log.info("entry.released", **_names(one), key=identity.key, label=identity.label, by=by)
     return released
+
+
+def _check_leads(state: StateDir) -> None:
+    """Raise StandsBy when the daemon of this state directory does not hold the lease that it shares with others."""
+    daemon = state.passes.daemon()
+    if daemon is None or daemon.lease is None or daemon.lease.leads or daemon.pid != state.writer():
+        return
+    raise StandsBy(daemon.lease.name, daemon.lease.leader)
 
 
 def _released(state: StateDir, target: Target, is_meant: Callable[[str], bool], now: float) -> list[Identity]:

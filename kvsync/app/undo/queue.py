@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kvsync.app import Report, Workspace
 from kvsync.app.undo.operation import UndoOperation
-from kvsync.errors import KvsyncError, LockHeld
+from kvsync.errors import KvsyncError, LockHeld, StandsBy
 from kvsync.model.change import Action, Outcome, OutcomeKind
 from kvsync.model.entry import Identity
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
@@ -33,10 +33,7 @@ class QueuedUndo:
         if daemon is None or daemon.pid != writer:
             raise held
         if daemon.lease is not None and not daemon.lease.leads:
-            leader = daemon.lease.leader or "not known"
-            raise KvsyncError(
-                f"this replica stands by and writes nothing; run kvsync undo next to the leader ({leader})"
-            )
+            raise StandsBy(daemon.lease.name, daemon.lease.leader)
         return daemon.pid
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], done: Callable[[int], None]) -> Report:

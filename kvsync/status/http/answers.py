@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from kvsync.errors import AuthError, InvalidInput, KvsyncError, NotApproved, StateDirError, UsageError
+from kvsync.errors import AuthError, InvalidInput, KvsyncError, NotApproved, StandsBy, StateDirError, UsageError
 from kvsync.util.escaping import encode_json
 
 HEADERS: Final = {
@@ -20,7 +20,17 @@ HEADERS: Final = {
 }
 """On every answer, unless it says otherwise itself."""
 
-_STATUSES: Final = ((UsageError, 400), (InvalidInput, 400), (NotApproved, 404), (StateDirError, 503), (AuthError, 503))
+_STATUSES: Final = (
+    *((UsageError, 400), (InvalidInput, 400), (NotApproved, 404), (StandsBy, 409)),
+    *((StateDirError, 503), (AuthError, 503)),
+)
+    (UsageError, 400),
+    (InvalidInput, 400),
+    (NotApproved, 404),
+    (StandsBy, 409),
+    (StateDirError, 503),
+    (AuthError, 503),
+)
 
 _KINDS: Final = {
     400: "usage-error",
