@@ -197,7 +197,7 @@ class PostgresDatabase:
         if self._connection is not None and not self._connection.broken and not self._connection.closed:
             return self._connection
         if self._failure is not None and self._monotonic() < self._failed_at + REST_SECONDS:
-            raise self._failure
+            raise StateDirError(self.address.name, self._failure.reason)
         connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
         try:
             self._check_server(connection)
@@ -231,17 +231,30 @@ class PostgresDatabase:
     def _speaking(self) -> Iterator[None]:
         """Turn errors of the driver into StateDirError; one that says the database is out of reach is remembered."""
         try:
-            yield
-        except psycopg.ProgrammingError as error:
-            if isinstance(error, (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege)):
-                raise StateDirError(self.address.name, _words(error)) from None
-            raise
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            failure = StateDirError(self.address.name, _words(error))
+            with _speaking_of(self.address):
+                yield
+        except _OutOfReach as failure:
             self._failed_at, self._failure = self._monotonic(), failure
-            raise failure from None
-        except psycopg.Error as error:
-            raise StateDirError(self.address.name, _words(error)) from None
+            raise
+
+
+class _OutOfReach(StateDirError):
+    """The database cannot be reached, or does not answer."""
+
+
+@contextmanager
+def _speaking_of(address: PostgresAddress) -> Iterator[None]:
+    """Turn errors of the driver into StateDirError."""
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
+        raise StateDirError(address.name, _words(error)) from None
+    except psycopg.ProgrammingError:
+        raise  # a mistake in kvsync, not in the database
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise _OutOfReach(address.name, _words(error)) from None
+    except psycopg.Error as error:
+        raise StateDirError(address.name, _words(error)) from None
 
 
 class _PostgresStatements:
@@ -277,8 +290,7 @@ class _PostgresStatements:
 def upgrade(address: PostgresAddress, *, create: bool) -> int | None:
     """Bring the schema up to date; with `create` where there is none, too. Returns the version that was found. Safe to run on
     several machines at once. Raises StateDirError."""
-    database = PostgresDatabase(address, read_only=False)
-    with database._speaking(), psycopg.connect(address.dsn, prepare_threshold=None) as connection:
+    with _speaking_of(address), psycopg.connect(address.dsn, prepare_threshold=None) as connection:
         statements = _PostgresStatements(connection)
         statements.execute("SELECT pg_advisory_xact_lock(?)", (SCHEMA_LOCK,))
         found = version_of(statements)

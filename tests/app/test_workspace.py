@@ -225,7 +225,7 @@ class TestAccidents:
             bad, _ = (await workspace.plan()).targets
             assert isinstance(workspace.failure(bad.target), TransientError)
         assert bad.error is not None
-        assert "Too many open files" in bad.error
+        assert "too many open files; raise the limit" in bad.error
         assert "bug" not in bad.error
 
 

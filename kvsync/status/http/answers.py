@@ -21,9 +21,6 @@ HEADERS: Final = {
 """On every answer, unless it says otherwise itself."""
 
 _STATUSES: Final = (
-    *((UsageError, 400), (InvalidInput, 400), (NotApproved, 404), (StandsBy, 409)),
-    *((StateDirError, 503), (AuthError, 503)),
-)
     (UsageError, 400),
     (InvalidInput, 400),
     (NotApproved, 404),
