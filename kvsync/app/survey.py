@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -50,8 +51,8 @@ async def survey(workspace: Workspace, name: str) -> Survey:
         return Survey(tuple(await store.namespaces()))
     keys = await _keys(store, name)
     templates = dict.fromkeys((default, *(f"{{namespace}}{divider}{{key}}" for divider in _DIVIDERS), PLAIN))
-    usable = [template for template in templates if _is_usable(store, template)]
-    found = [_candidate(template, keys) for template in usable]
+    usable = [one for template in templates if (one := _with_format(store, template)) is not None]
+    found = [_candidate(one, template, keys) for one, template in usable]
     return Survey(keys=len(keys), candidates=tuple(sorted(found, key=lambda one: _rank(one, len(keys)))))
 
 
@@ -73,24 +74,27 @@ async def _keys(store: Store, name: str) -> Sequence[str]:
     return sorted({identity.key for identity in snapshot.entries})
 
 
-def _is_usable(store: Store, template: str) -> bool:
-    """False for a format that the store type does not take."""
+def _with_format(store: Store, template: str) -> tuple[Store, str] | None:
+    """The store with a key format, which comes with it; None for one that the store type does not take."""
     try:
-        open_store(replace(store.config, key_format=template), replace(store.context, read_only=True, cache_dir=None))
+        config = replace(store.config, key_format=template)
+        return open_store(config, replace(store.context, read_only=True, cache_dir=None)), template
     except ValueError:
-        return False
-    return True
+        return None
 
 
-def _candidate(template: str, keys: Sequence[str]) -> FormatCandidate:
+def _candidate(store: Store, template: str, keys: Sequence[str]) -> FormatCandidate:
     if template == PLAIN:
         return FormatCandidate(template, len(keys))
-    homes = Counter(_homes(KeyFormat(template), keys))
+    homes = Counter(_homes(store, KeyFormat(template), keys))
     return FormatCandidate(template, homes.total(), dict(sorted(homes.items())))
 
 
-def _homes(keys: KeyFormat, found: Sequence[str]) -> Iterator[str]:
+def _homes(store: Store, keys: KeyFormat, found: Sequence[str]) -> Iterator[str]:
+    """The namespace of each key that can be managed in one."""
     for key in found:
         home = keys.namespace_of(key)
-        if home is not None and keys.decode(home, key) is not None:
-            yield home
+        identity = None if home is None else keys.decode(home, key)
+        with suppress(ValueError):
+            if home is not None and identity is not None and store.remote_key(home, identity) == key:
+                yield home

@@ -35,12 +35,12 @@ async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, 
         return []
     if isinstance(store, KeyListing):
         listed = [Identity(key) for key in sorted(await store.remote_keys())]
-        return list(_homeless(listed, keys, None if is_all else namespaces))
+        return list(_homeless(listed, keys, namespaces, is_all=is_all))
     raw = open_store(replace(store.config, key_format=_RAW), replace(store.context, read_only=True, cache_dir=None))
     try:
         if keys.holds_namespace:
             found = await _listed(raw, _ANY)
-            return list(_homeless(found, keys, None if is_all else namespaces))
+            return list(_homeless(found, keys, namespaces, is_all=is_all))
         if not namespaces:
             return [LeftOut(identity, _NO_NAMESPACE.format(template, name)) for identity in await _tried(raw)]
         lists = [(namespace, await _listed(raw, namespace)) for namespace in namespaces]
@@ -64,20 +64,16 @@ async def _tried(raw: Store) -> list[Identity]:
         return []
 
 
-def _homeless(found: Iterable[Identity], keys: KeyFormat, namespaces: Sequence[str] | None) -> Iterator[LeftOut]:
-    """What is not an entry of any namespace (None), or of the one that its key belongs to."""
-    reason = f'its key does not fit key_format "{keys.template}"'
+def _homeless(
+    found: Iterable[Identity], keys: KeyFormat, namespaces: Sequence[str], *, is_all: bool = False
+) -> Iterator[LeftOut]:
+    """What is an entry of none of the namespaces; without `is_all`, only what looks like an entry of one of them."""
+    reason, known = f'its key does not fit key_format "{keys.template}"', frozenset(namespaces)
     for identity in found:
-        homes = _homes(identity.key, keys) if namespaces is None else namespaces
+        homes = [home for home in (keys.namespace_of(identity.key),) if home in known] if is_all else namespaces
         is_of_others = keys.holds_namespace and not any(identity.key.startswith(keys.prefix(home)) for home in homes)
-        is_wanted = namespaces is None or not is_of_others
-        if is_wanted and not any(_fits(identity, keys, home) for home in homes):
+        if (is_all or not is_of_others) and not any(_fits(identity, keys, home) for home in homes):
             yield LeftOut(identity, reason)
-
-
-def _homes(key: str, keys: KeyFormat) -> list[str]:
-    home = keys.namespace_of(key)
-    return [] if home is None else [home]
 
 
 def _fits(identity: Identity, keys: KeyFormat, namespace: str) -> bool:

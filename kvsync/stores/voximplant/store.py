@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
-from kvsync.errors import TransientError
+from kvsync.errors import PermanentError, TransientError
 from kvsync.http.moments import moment_from
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Marks, SizeUnit
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _RATE: Final = 4.0
 _CALLS_A_CHANGE: Final = 3
 """A read before it, the write itself, and a read after it."""
+
+_COLON_FIRST: Final = "the namespace must not begin with a colon"
 
 _USUAL_CHUNK: Final = 1500
 """Characters of a chunk of a ledger, on average."""
@@ -115,7 +117,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         if RESERVED in name:
             raise ValueError(f'"{RESERVED}" is reserved for the ledger of kvsync; use another name')
         if self._first_level(namespace) is None:
-            raise ValueError("the namespace must not begin with a colon")
+            raise ValueError(_COLON_FIRST)
         if self.keeps_ledger and (size := len(self._keys.prefix(namespace)) + LONGEST_KEY) > MOST_KEY:
             raise ValueError(
                 f"the namespace is too long: the keys of its ledger would have {size} characters of {MOST_KEY}"
@@ -135,15 +137,18 @@ class VoximplantStore(RemoteStore["Remote"]):
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """The application by its id. A configured name is looked up at most once a minute, and before each pass that writes; a
-        configured id needs no call. All calls about the namespace go to that application until it is located again."""
+        configured id needs no call. All calls about the namespace go to that application until it is located again. Raises
+        PermanentError for a namespace that the service cannot list."""
         from kvsync.stores.voximplant.storage import NamespaceKeys, Storage
 
+        pattern = self._first_level(namespace)
+        if pattern is None:
+            raise PermanentError(f"store {self.config.name}/{namespace}: {_COLON_FIRST}; choose another name")
         finder = self._client().applications
         application = await (finder.find(0) if writing else finder.find())
         known = self._located.get(namespace)
         if known is None or known.storage.application != application:
-            storage, pattern = Storage(self._client(), application), self._first_level(namespace) or ""
-            prefix = self._keys.prefix(namespace)
+            storage, prefix = Storage(self._client(), application), self._keys.prefix(namespace)
             self._located[namespace] = NamespaceKeys(storage, pattern, prefix, keeps_ledger=self.keeps_ledger)
         account = ("account", application.account)
         return replace(self._place(namespace, account, ("application", application.id)), detail=application.name)
@@ -194,9 +199,9 @@ class VoximplantStore(RemoteStore["Remote"]):
         return [WriteResult(WriteStatus.DONE)]
 
     async def namespaces(self) -> Sequence[str]:
-        """The namespaces of all keys, as far as the key format tells them."""
+        """The namespaces of all keys, as far as the key format tells them and the service can list them."""
         names = {self._keys.namespace_of(key) for key in await self.remote_keys()}
-        return sorted(name for name in names if name is not None)
+        return sorted(name for name in names if name is not None and self._first_level(name) is not None)
 
     async def remote_keys(self) -> Sequence[str]:
         """The keys of the application."""

@@ -14,14 +14,14 @@ from uuid import uuid4
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from kvsync.app import open_workspace
 from kvsync.app.dump import dump, strays
 from kvsync.model.change import Action
 from kvsync.model.entry import Identity
-from tests.stores import apify_service, azure_service, cloudflare_service
+from tests.stores import apify_service, azure_service, cloudflare_service, voximplant_service
 from tests.support.examples import examples
 
 FEW = settings(
@@ -243,3 +243,30 @@ def test_any_records_of_apify(
     config = f"{{type: apify, token: {{env: T}}, endpoint: '{apify.url}', key_format: '{key_format}'}}"
     found = asyncio.run(account_for(tmp_path, config, {"T": apify.env["APIFY_TOKEN"]}))
     assert sum(map(len, found.values())) == len(apify.keys("web"))
+
+
+@pytest.fixture(scope="module")
+def telephony() -> Iterator[voximplant_service.Service]:
+    """A Voximplant account."""
+    with voximplant_service.Service.serve() as running:
+        yield running
+
+
+@settings(FEW, max_examples=examples(4))
+@example(pairs={":": "a", "::": "b", ":.": "c", ":.:x": "d", "a:a": "e", "a": "f"}, key_format="{namespace}:{key}")
+@given(
+    pairs=st.dictionaries(st.text("ab:.#", min_size=1, max_size=6), st.text("aб\n:#'", max_size=4), max_size=12),
+    key_format=st.sampled_from(("{namespace}:{key}", "a:{key}", "{namespace}:{label}.{key}")),
+)
+def test_any_pairs_of_voximplant(
+    tmp_path: Path, telephony: voximplant_service.Service, pairs: dict[str, str], key_format: str
+) -> None:
+    """Keys in which colons stand anywhere: also those that the service lists under no namespace."""
+    telephony.reset()
+    for key, value in pairs.items():
+        with suppress(HTTPError, AssertionError):  # what the service refuses
+            telephony.put(key, value)
+    where = f"credentials: {{env: V}}, application_id: 1, endpoint: '{telephony.url}'"
+    config = f"{{type: voximplant, {where}, requests_per_second: 10000, key_format: '{key_format}'}}"
+    found = asyncio.run(account_for(tmp_path, config, {"V": json.dumps(telephony.key_file())}))
+    assert sum(map(len, found.values())) == len(telephony.keys())
