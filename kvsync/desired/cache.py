@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
+from threading import RLock
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -36,20 +37,21 @@ _FAILURES: Final = (sqlite3.Error, OSError, ValueError, TypeError, msgspec.Msgsp
 class Cache:
     """Units by slot (path of the file and its overlay), valid for one key; and which targets were found free of clashes.
 
-    The file is at `path`, its records are sealed with `secret`; without either nothing is kept.
+    The file is at `path`, its records are sealed with `secret`; without either nothing is kept. It may be closed while a
+    background thread is still loading: a connection that is closed in use ends the process.
     """
 
     def __init__(self, path: Path | None, secret: bytes | None) -> None:
-        self._path = path
+        self._path, self._lock = path, RLock()
         self._secret = blake2b(b"cache", key=secret).digest() if secret is not None else b""
         self._database = self._connect(path) if path is not None and secret is not None else None
 
     def unit(self, slot: str, key: bytes) -> CompiledFile | None:
         """The unit that was kept for `slot`, None unless it was compiled from just what `key` represents."""
-        row = self._ask("SELECT key, head, body, seal FROM units WHERE slot = ?", slot)
-        if row is None or row[0] != key:
+        rows = self._all("SELECT key, head, body, seal FROM units WHERE slot = ?", slot)
+        if not rows or rows[0][0] != key:
             return None
-        _, head, body, seal = row
+        _, head, body, seal = rows[0]
         try:
             is_ours = hmac.compare_digest(self._seal("unit", slot, key, head, body), seal)
             return _unpacked(head, body) if is_ours else None
@@ -64,12 +66,9 @@ class Cache:
     def _checked(self) -> dict[str, bytes]:
         """The digests as they were when they were first asked for, all at once: there may be thousands. Those without a
         valid seal are left out."""
+        rows = self._all("SELECT target, digest, seal FROM checked")
         try:
-            rows = list(self._database.execute("SELECT target, digest, seal FROM checked")) if self._database else []
             return {target: digest for target, digest, seal in rows if self._is_sealed(target, digest, seal)}
-        except sqlite3.Error as error:
-            self._fail(error)
-            return {}
         except _FAILURES:
             return {}
 
@@ -82,25 +81,29 @@ class Cache:
         """Keep these, and forget what came from other files than `paths`. Units that are private or have problems are left
         out."""
         kept = {slot: (key, *_packed(unit)) for slot, (key, unit) in units.items() if _may_be_kept(unit)}
-        if self._database is None or not (kept or checked):
+        if not (kept or checked):
             return
         rows = [(slot, *record, self._seal("unit", slot, *record)) for slot, record in kept.items()]
         marks = [(str(one), digest, self._seal("checked", str(one), digest)) for one, digest in checked.items()]
-        try:
-            with transaction(self._database):
-                self._database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?)", rows)
-                self._database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", marks)
-                slots = [slot for (slot,) in self._database.execute("SELECT slot FROM units")]
-                gone = [(slot,) for slot in slots if slot.partition("\0")[0] not in paths]
-                self._database.executemany("DELETE FROM units WHERE slot = ?", gone)
-        except sqlite3.Error as error:
-            self._fail(error)
+        with self._lock:
+            if self._database is None:
+                return
+            try:
+                with transaction(self._database) as database:
+                    database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?)", rows)
+                    database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", marks)
+                    slots = [slot for (slot,) in database.execute("SELECT slot FROM units")]
+                    gone = [(slot,) for slot in slots if slot.partition("\0")[0] not in paths]
+                    database.executemany("DELETE FROM units WHERE slot = ?", gone)
+            except sqlite3.Error as error:
+                self._fail(error)
 
     def close(self) -> None:
-        """Release the file."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        """Release the file, once nothing uses it. Idempotent."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
 
     def _seal(self, kind: str, name: str, *parts: bytes) -> bytes:
         """What proves that this process, or one with the same key, wrote a record under this name."""
@@ -112,14 +115,16 @@ class Cache:
             seal.update(part)
         return seal.digest()
 
-    def _ask(self, query: str, *values: str) -> Any:
-        if self._database is None:
-            return None
-        try:
-            return self._database.execute(query, values).fetchone()
-        except sqlite3.Error as error:
-            self._fail(error)
-            return None
+    def _all(self, query: str, *values: str) -> list[Any]:
+        """All rows; none where the file cannot be used."""
+        with self._lock:
+            if self._database is None:
+                return []
+            try:
+                return self._database.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                self._fail(error)
+                return []
 
     def _fail(self, error: sqlite3.Error) -> None:
         """Go on without; a damaged file is put away, so that the next run has a new one. A busy one is left alone."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -305,6 +306,30 @@ def test_a_cache_in_use_causes_no_trouble(full: Repo) -> None:
     other.execute("ROLLBACK")
     other.close()
     assert full.cache.exists()
+
+
+def test_a_cache_that_is_closed_while_it_is_written_writes_to_the_end(full: Repo) -> None:
+    """A daemon that is told to stop closes the cache while a thread still loads: the connection is never closed under it."""
+    full.load()
+    config, stores = full.parts()
+    reading = Reader(config, Stores(stores, config.stores, config.authority), Cache(None, None), full.environ).read(
+        None
+    )
+    assert full.cache is not None
+    full.cache.unlink()
+    cache = Cache(full.cache, full.secret)
+
+    class Paths(list[str]):
+        """Closes the cache from another thread in the middle of the transaction."""
+
+        def __contains__(self, path: object) -> bool:
+            closer = Thread(target=cache.close, daemon=True)
+            closer.start()
+            closer.join(0.2)
+            return super().__contains__(path)
+
+    cache.keep(reading.fresh, {}, Paths(reading.paths))
+    assert compiled(full) == set()
 
 
 def test_no_cache_at_all(full: Repo) -> None:
