@@ -23,7 +23,7 @@ from kvsync.model.digest import target_digest
 from kvsync.model.entry import Entry, Identity, Mode, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import Place
-from kvsync.model.plan import Plan, TargetPlan, make_plan
+from kvsync.model.plan import Plan, TargetPlan, narrowed_plan
 from kvsync.model.policy import Adopt, Guard, Policy, Prune
 from kvsync.planning.cost import cost_of
 from kvsync.planning.pass_target import PassTarget
@@ -81,7 +81,7 @@ class Relocation:
         plans = await self._workspace.plan(TargetSelection(tuple(files.targets), _ASK), files)
         by_target = {one.target: one for one in plans.targets}
         parts = [part for pair in self._pairs for part in self._parts(pair, by_target)]
-        return make_plan(self._workspace.state.digest_key, plans.owner, parts, plans.stats, self._loaded.source)
+        return narrowed_plan(replace(plans, source=self._loaded.source), parts, self._workspace.state.digest_key)
 
     async def finish(self) -> list[str]:
         """Forget what has left the sources, also in ledgers that stores keep. Returns what could not be done. Raises

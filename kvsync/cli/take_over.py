@@ -60,9 +60,9 @@ async def take_over(settings: GlobalOptions, request: TakeoverRequest) -> Exit:
 
 
 def _narrowed(plan: Plan, is_wanted: Callable[[Change], bool], key: bytes) -> Plan:
-    from kvsync.model.plan import make_plan
+    from kvsync.model.plan import narrowed_plan
 
-    return make_plan(key, plan.owner, (_part(one, is_wanted, key) for one in plan.targets), plan.stats, plan.source)
+    return narrowed_plan(plan, (_part(one, is_wanted, key) for one in plan.targets), key)
 
 
 def _part(plan: TargetPlan, is_wanted: Callable[[Change], bool], key: bytes) -> TargetPlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kvsync.errors import Problem
@@ -130,6 +130,12 @@ def make_plan(
     ordered = tuple(sorted(targets, key=lambda plan: plan.target))
     digest = plan_digest(key, owner, ((plan.target, plan.digest) for plan in ordered))
     return Plan(owner, ordered, digest, stats or Stats(), source)
+
+
+def narrowed_plan(plan: Plan, targets: Iterable[TargetPlan], key: bytes) -> Plan:
+    """A part of a plan: these plans of targets; commit, environment and traffic stay. Orphans elsewhere are left out."""
+    part = make_plan(key, plan.owner, targets, plan.stats, plan.source)
+    return replace(part, environment=plan.environment)
 
 
 def summary(targets: Iterable[TargetPlan]) -> Summary:

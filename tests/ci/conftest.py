@@ -30,6 +30,7 @@ class Project:
     def write(self, text: str, name: str = "state/web.yaml") -> str:
         """Commit other text for a file. Gives the commit."""
         (self.root / name).write_text(text, encoding="utf-8")
+        git(self.root, "add", "--all")
         git(self.root, "commit", "--quiet", "--all", "--message", "change")
         return git(self.root, "rev-parse", "HEAD")
 

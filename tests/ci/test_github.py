@@ -143,6 +143,19 @@ def test_one_comment_is_kept_up_to_date(machines: Machines, project: Project) ->
 
 
 @needs_gh
+def test_each_environment_has_its_own_comment(machines: Machines, project: Project) -> None:
+    """The comment of one environment is replaced by its own newest plan, not by that of another environment."""
+    configuration = (project.root / "kvsync.yaml").read_text(encoding="utf-8")
+    for environment in ("dev", "prod", "dev"):
+        declared = f"environments: [dev, prod]\nenvironment: {environment}\n"
+        done = plan(machines, project, project.write(configuration + declared, "kvsync.yaml"))
+        assert done.code == 0, done.text
+    headings = [one["body"].splitlines()[:2] for one in machines.code_host.comments]
+    assert [marker for marker, _heading in headings] == ["<!-- kvsync-plan dev -->", "<!-- kvsync-plan prod -->"]
+    assert headings[1][1].startswith("### kvsync plan (prod): 4 to create")
+
+
+@needs_gh
 def test_a_refusal_is_reported_on_the_pull_request(machines: Machines, project: Project) -> None:
     """When a merge is not applied, its pull request says why and how to go on; an artifact of a fork does not count."""
     assert plan(machines, project, "main").code == 0

@@ -38,6 +38,17 @@ def test_what_was_reviewed_is_what_is_applied(machines: Machines, project: Proje
     assert "no plan was made for the files as they are now" in machines.code_host.comments[-1]["body"]
 
 
+def test_each_environment_has_its_own_note(machines: Machines, project: Project) -> None:
+    """The note of one environment is replaced by its own newest plan, not by that of another environment."""
+    configuration = (project.root / "kvsync.yaml").read_text(encoding="utf-8")
+    for environment in ("dev", "prod", "dev"):
+        declared = f"environments: [dev, prod]\nenvironment: {environment}\n"
+        done = plan(machines, project, project.write(configuration + declared, "kvsync.yaml"))
+        assert done.code == 0, done.text
+    markers = [one["body"].splitlines()[0] for one in machines.code_host.comments]
+    assert markers == ["<!-- kvsync-plan dev -->", "<!-- kvsync-plan prod -->"]
+
+
 def test_a_tampered_plan_is_refused(machines: Machines, project: Project) -> None:
     """A plan from which a change was taken applies nothing, and the note says that the file was changed."""
     assert plan(machines, project, "main").code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.conftest import CONFIGURATION, Repo
 
 DECLARED = f"{CONFIGURATION}environments: [dev, prod, test]\nenvironment: dev\n"
@@ -18,6 +20,14 @@ def test_one_command_serves_two_accounts(repo: Repo) -> None:
     repo.run("apply", "--yes", env={"KVSYNC_ENV": "prod"})
     assert repo.json("--env", "prod", "plan")["summary"]["create"] == 0
     assert repo.json("plan")["summary"]["create"] == 1
+
+
+@pytest.mark.parametrize("words", [("plan",), ("drift",), ("adopt", "--dry-run")], ids=lambda words: str(words[0]))
+def test_every_plan_names_its_environment(repo: Repo, words: tuple[str, ...]) -> None:
+    """A plan, and every part of one, says which environment it is of, in JSON and for people."""
+    repo.write("kvsync.yaml", DECLARED)
+    assert repo.json("--env", "prod", *words, code=None)["environment"] == "prod"
+    assert "(prod)" in repo.run("--env", "prod", *words, code=None).stdout
 
 
 def test_validate_checks_the_overlays_of_all_environments(repo: Repo) -> None:

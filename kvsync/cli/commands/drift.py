@@ -55,9 +55,9 @@ async def _drift(
 
 
 def _only_drift(plan: Plan, key: bytes) -> Plan:
-    from kvsync.model.plan import make_plan
+    from kvsync.model.plan import narrowed_plan
 
-    return make_plan(key, plan.owner, (_drifted(one, key) for one in plan.targets), plan.stats, plan.source)
+    return narrowed_plan(plan, (_drifted(one, key) for one in plan.targets), key)
 
 
 def _drifted(plan: TargetPlan, key: bytes) -> TargetPlan:
