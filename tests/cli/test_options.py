@@ -31,8 +31,9 @@ def options(command: click.Command) -> list[click.Option]:
 def test_there_are_the_commands_of_the_contract() -> None:
     """Every command there should be is there, and has a module of its name."""
     assert set(COMMANDS) == {
-        "adopt", "apply", "approve", "completion", "doctor", "drift", "dump", "emulate", "explain", "history", "init", "list",
-        "pause", "plan", "resume", "run", "schema", "status", "stores", "transfer", "undo", "validate",
+        "adopt", "apply", "approve", "compare", "completion", "doctor", "drift", "dump", "emulate", "explain", "fmt", "history",
+        "import", "init", "list", "pause", "plan", "release", "resume", "run", "schema", "set", "show", "state", "status",
+        "stores", "transfer", "undo", "validate",
     }  # fmt: skip
     assert {name: found(name).name for name in COMMANDS} == {name: name for name in COMMANDS}
 

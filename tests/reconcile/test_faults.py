@@ -184,7 +184,8 @@ async def test_a_store_that_throttles_is_given_time(any_store: MemoryRepository)
 
 
 async def test_a_run_can_be_taken_back(any_store: MemoryRepository) -> None:
-    """On every kind of store undo restores what a run changed, and spares what someone changed since."""
+    """On every kind of store undo restores what a run changed, and spares what someone changed since. What was undone stays so
+    until the files change it; the rest is as the files ask."""
     repo = any_store
     await repo.settle({"a": 1, "b": 1, "c": 1})
     repo.want({"a": 2, "b": 2, "d": 1})
@@ -196,8 +197,12 @@ async def test_a_run_can_be_taken_back(any_store: MemoryRepository) -> None:
     assert outcomes(undone) == {"a": "applied", "b": "stale", "c": "applied", "d": "applied"}
     assert repo.values() == {"a": "1", "b": "since", "c": "1"}
     repo.clock.advance(61)
+    kept = dict.fromkeys("acd", "refused")
+    assert outcomes(await repo.apply(PassOptions(deep=True))) == {"b": "applied"} | kept
+    assert repo.values() == {"a": "1", "b": "2", "c": "1"}
+    repo.want({"a": 3, "b": 2, "c": 2, "d": 2})
     assert is_clean(await repo.apply(PassOptions(deep=True)))
-    assert repo.values() == {"a": "2", "b": "2", "d": "1"}
+    assert repo.values() == {"a": "3", "b": "2", "c": "2", "d": "2"}
 
 
 @pytest.mark.parametrize("kind", ["memory-edge", "memory-bucket", "memory-mortal"])

@@ -216,7 +216,7 @@ async def test_a_bad_read_back_orphans_nothing(
     await repo.settle(KEYS)
     repo.want(KEYS | {"new": "one"})
     at_write(monkeypatch, repo, lambda: repo.server.misread("new", shown))
-    assert outcomes(await repo.apply()) == {"new": "failed" if shown is None else "conflict"}
+    assert outcomes(await repo.apply()) == {"new": "unknown" if shown is None else "conflict"}
     repo.want(KEYS | {"new": "two"})
     assert rows(await repo.plan(writing="test")) == [("update", "changed", "new")]
     assert is_clean(await repo.apply())
@@ -234,7 +234,7 @@ async def test_an_update_that_is_read_back_as_before_is_the_last_word(
     await repo.settle(KEYS)
     repo.want(KEYS | {"a": "two"})
     at_write(monkeypatch, repo, lambda: repo.server.misread("a", b"1"))
-    assert outcomes(await repo.apply()) == {"a": "failed"}
+    assert outcomes(await repo.apply()) == {"a": "unknown"}
     repo.want({"b": 1, "c": 1})
     assert rows(await repo.plan(writing="test")) == [("delete", "removed", "a")]
     assert is_clean(await repo.apply())
@@ -344,7 +344,7 @@ async def test_a_lost_answer_orphans_nothing(
         plan = await workspace.plan()
         at_write(monkeypatch, repo, lambda: lose(repo))
         report = await workspace.apply(plan, command="test")
-    assert outcomes(report) == {key: "failed"}
+    assert outcomes(report) == {key: "unknown"}
     repo.server.heal()
     repo.want(later)
     await repo.apply()

@@ -9,6 +9,7 @@ import json
 from base64 import b64encode
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
@@ -125,12 +126,30 @@ class Password:
     async def _fetch(self) -> str:
         what = f"signing in as {self._name}"
         body = {"name": self._name, "password": self._password()}
-        request = call("auth/authenticate", what, body, reads=True, is_secret=True)
-        token = decoded(self._where, what, await self._login.send(request)).get("token")
+        request = replace(call("auth/authenticate", what, body, reads=True, is_secret=True), expects=(200, 400))
+        answer = await self._login.send(request)
+        if answer.status == 400:
+            raise AuthError(f"{self._where}: {what} failed: {_known_reason(answer)}")
+        token = decoded(self._where, what, answer).get("token")
         if not isinstance(token, str):
             raise PermanentError(f"{self._where}: {what} failed: the response contains no token; check the endpoint")
         self._register(token)
         return token
+
+
+_REASONS: Final = {
+    "authentication is not enabled": "remove username and password, or run etcdctl auth enable",
+    "invalid user ID or password": "check username and password",
+}
+"""What etcd says of a refused sign-in, and what to do. Nothing else of its response is repeated, since a password was sent."""
+
+
+def _known_reason(answer: Response) -> str:
+    said = message_of(answer)
+    for reason, hint in _REASONS.items():
+        if reason in said:
+            return f"etcd says {reason}; {hint}"
+    return "status 400; check username and password"
 
 
 def message_of(answer: Response) -> str:
