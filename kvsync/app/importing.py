@@ -24,7 +24,7 @@ policy:
   drift: heal         # restore entries that were changed by hand
 """
 
-_SETTING: Final = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _REFERENCE: Final = re.compile(r"(env|file|credential):(.+)", re.DOTALL)
 _STORES: Final = re.compile(r"^stores:[ \t]*(?:#.*)?$", re.MULTILINE)
 
@@ -66,10 +66,9 @@ def owner_from(folder: str) -> str:
 
 
 def _setting(written: str) -> tuple[str, str]:
-    found = _SETTING.fullmatch(written)
-    if found is None:
+    name, equals, value = written.partition("=")
+    if not equals or _NAME.fullmatch(name) is None:
         raise UsageError(f"--set {written}: expected NAME=VALUE, such as token=env:CLOUDFLARE_API_TOKEN")
-    name, value = found.groups()
     reference = _REFERENCE.fullmatch(value)
     return name, f"{{{reference[1]}: {_scalar(reference[2])}}}" if reference else _scalar(value)
 

@@ -16,7 +16,7 @@ from kvsync.app import Workspace
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.desired import DesiredState
 from kvsync.planning.compare import key_matcher
-from kvsync.reconcile import target_pass
+from kvsync.reconcile import scope
 from kvsync.util.background import in_background
 from tests.support.memory_repository import MemoryRepository
 
@@ -115,7 +115,7 @@ async def test_patterns_of_authors_are_matched_in_a_thread(tmp_path: Path, monke
         used.append(threading.current_thread() is threading.main_thread())
         return key_matcher(globs)
 
-    monkeypatch.setattr(target_pass, "key_matcher", matcher)
+    monkeypatch.setattr(scope, "key_matcher", matcher)
     plan = await repo.plan()
     assert used == [False]
     assert (len(plan.changes), plan.ignored) == (39, 11)
