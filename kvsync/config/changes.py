@@ -13,7 +13,7 @@ from kvsync.errors import Origin
 from kvsync.model.policy import Policy
 from kvsync.yaml.problems import quoted
 
-_LEADING = ("type", "options", "endpoint", "key_format", "allow_insecure")
+_LEADING = ("type", "options", "endpoint", "proxy", "ca_file", "key_format", "allow_insecure")
 """Fields of a store that say where it leads, and with which credential."""
 
 

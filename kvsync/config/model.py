@@ -22,7 +22,8 @@ from kvsync.yaml.credential import CredentialKind as CredentialKind
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     """One configured store. `options` are the type's own, decoded by the fields that the type declares; `private_files` are
-    those of them that name a file which no state file may read."""
+    those of them that name a file which no state file may read. `proxy` is a URL, by reference if it holds a password;
+    `ca_file` is relative to the configuration's folder."""
 
     name: str
     type: str
@@ -35,6 +36,8 @@ class StoreConfig:
     policy: Policy = field(default_factory=Policy)
     origin: Origin | None = None
     private_files: tuple[str, ...] = ()
+    proxy: str | Credential | None = None
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

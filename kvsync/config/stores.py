@@ -21,12 +21,15 @@ from kvsync.yaml.fields import (
     at,
     boolean,
     checked,
+    credential,
     decode,
     duration,
     fields_schema,
     integer,
     map_of,
     name_hint,
+    one_of,
+    path,
     quoted,
     record,
     text,
@@ -41,6 +44,12 @@ COMMON_FIELDS: Final = (
     Field("concurrency", integer(1, 1024), help="Maximum number of concurrent requests (depends on the type)."),
     Field("key_format", key_format(), help="Format of remote keys (depends on the type)."),
     Field("policy", record(POLICY_FIELDS), help="Settings that override the policy of the configuration."),
+    Field(
+        "proxy",
+        one_of(url(), credential()),
+        help="URL of the HTTP proxy, instead of HTTP_PROXY and HTTPS_PROXY; by reference if it holds a password.",
+    ),
+    Field("ca_file", path(), help="PEM file of the authorities to trust, instead of those of the system."),
     Field("allow_insecure", boolean(), default=False, help="Allow plain http:// to other machines."),
 )
 """What every store takes, whatever its type."""
@@ -83,6 +92,8 @@ class WrittenStore:
             policy=override(policy, self.values["policy"]),
             origin=self.origin,
             private_files=self.private_files,
+            proxy=self.values["proxy"],
+            ca_file=self.values["ca_file"],
         )
 
 
@@ -154,6 +165,8 @@ def _check_encrypted(values: Mapping[str, Any], node: nodes.Mapping, problems: P
     if values["allow_insecure"]:
         return
     for name, value in values.items():
+        if name == "proxy":  # TLS goes through it
+            continue
         addresses = value if isinstance(value, tuple) else (value,)
         if any(is_plain_http(address) for address in addresses):
             message = "plain http:// sends secrets unencrypted over the network"

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from kvsync.http.model import (
 )
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
-from kvsync.http.trust import ClientCertificate
+from kvsync.http.route import USUAL, Route
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
@@ -58,8 +57,7 @@ class ClientOptions:
     """How a client calls an API.
 
     Every request, also a repeated one, is taken from `quota`, and waits for `shared_limiter`, which reads and writes share. No
-    write is sent while the `fence` is closed. `ca_file` names the authorities to trust instead of the system's; `certificate`
-    is shown to a server that asks for one. Without `repeats_reads`, a read is sent once, because the caller has another
+    write is sent while the `fence` is closed. Without `repeats_reads`, a read is sent once, because the caller has another
     endpoint to try.
     """
 
@@ -70,8 +68,7 @@ class ClientOptions:
     shared_limiter: TokenBucket | None = None
     read_only: bool = False
     fence: Fence = field(default_factory=Fence)
-    ca_file: Path | None = None
-    certificate: ClientCertificate | None = None
+    route: Route = USUAL
     repeats_reads: bool = True
 
 
@@ -90,7 +87,7 @@ class Client:
         options = options or ClientOptions()
         self.label, self.origin = label, _origin(label, base)
         self._clock, self._traffic, self._read_only = clock, traffic, options.read_only
-        self._fence, self._ca_file, self._certificate = options.fence, options.ca_file, options.certificate
+        self._fence, self._route = options.fence, options.route
         self._repeats_reads = options.repeats_reads
         self._credentials, self._error_mapper, self._quota = options.credentials, options.error_mapper, options.quota
         self._limits = options.limits
@@ -209,10 +206,9 @@ class Client:
                     Transport(
                         self.origin,
                         self._limits.concurrency,
-                        self._ca_file,
+                        self._route,
                         self._limits.answers,
                         self._fence,
-                        self._certificate,
                     ),
                     host_of(self.origin),
                 )

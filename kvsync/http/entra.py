@@ -14,6 +14,7 @@ from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.route import USUAL, Route
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -54,14 +55,14 @@ class Roles(NamedTuple):
 class EntraToken:
     """Adds a token to every request. `roles` are named if the service refuses a call."""
 
-    def __init__(self, request: TokenRequest, roles: Roles, where: str, clock: Clock) -> None:
+    def __init__(self, request: TokenRequest, roles: Roles, where: str, clock: Clock, route: Route = USUAL) -> None:
         self._request, self._roles, self._clock = request, roles, clock
         self._client = Client(
             where,
             request.base,
             clock,
             Traffic(),
-            ClientOptions(limits=ClientLimits(timeout=_ATTEMPT), error_mapper=_error_mapper),
+            ClientOptions(limits=ClientLimits(timeout=_ATTEMPT), error_mapper=_error_mapper, route=route),
         )
         self._token: Token | None = None
         self._fetching = asyncio.Lock()

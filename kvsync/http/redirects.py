@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client, ClientOptions
 from kvsync.http.model import Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
@@ -18,12 +19,13 @@ _KNOWN: Final = frozenset({200, 404})
 
 
 class RedirectFollower:
-    """Follows redirects. Each host has connections of its own."""
+    """Follows redirects. Each host has connections of its own, with the limits and the route of `options`."""
 
     def __init__(
-        self, where: str, clock: Clock, traffic: Traffic, limits: ClientLimits, *, allow_insecure: bool
+        self, where: str, clock: Clock, traffic: Traffic, options: ClientOptions, *, allow_insecure: bool
     ) -> None:
-        self._where, self._clock, self._traffic, self._limits = where, clock, traffic, limits
+        self._where, self._clock, self._traffic = where, clock, traffic
+        self._options = replace(options, error_mapper=self._error_mapper, read_only=True)
         self._allow_insecure = allow_insecure
         self._clients: dict[str, Client] = {}
 
@@ -59,13 +61,7 @@ class RedirectFollower:
 
     def _client(self, origin: str) -> Client:
         if origin not in self._clients:
-            self._clients[origin] = Client(
-                self._where,
-                origin,
-                self._clock,
-                self._traffic,
-                ClientOptions(limits=self._limits, error_mapper=self._error_mapper, read_only=True),
-            )
+            self._clients[origin] = Client(self._where, origin, self._clock, self._traffic, self._options)
         return self._clients[origin]
 
     def _error_mapper(self, call: Request, answer: Response) -> StoreError | None:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from errno import errorcode
 from os import strerror
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -31,7 +30,8 @@ from kvsync.http.abort import AbortableConnector, aborted_on_failure
 from kvsync.http.body import in_pieces, length_header
 from kvsync.http.model import AnswerTooLongError, BodySink, NotAnsweredError, NotSentError, Request, Response
 from kvsync.http.proxy import Proxy, proxy_for
-from kvsync.http.trust import ClientCertificate, not_trusted, trusting
+from kvsync.http.route import USUAL, Route
+from kvsync.http.trust import not_trusted, trusting
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.util.write_fence import Fence
 
@@ -56,26 +56,25 @@ _TARGET: ContextVar[URL] = ContextVar("_TARGET")
 class Transport:
     """Connections to one origin (`https://host:port`), at most `connections` at once.
 
-    `ca_file` names the authorities to trust instead of the system's; `certificate` is shown to a server that asks for one; the
-    `fence` is checked before a write is sent, and before each chunk of a long one. Must be made in a running event loop. Raises
-    PermanentError for an origin, a CA file, a certificate or a proxy that cannot be used.
+    The `fence` is checked before a write is sent, and before each chunk of a long one. Must be made in a running event loop.
+    Raises PermanentError for an origin, a CA file, a certificate or a proxy that cannot be used, AuthError for a URL of a proxy
+    that cannot be read.
     """
 
     def __init__(
         self,
         origin: str,
         connections: int,
-        ca_file: Path | None = None,
+        route: Route = USUAL,
         limits: AnswerLimits | None = None,
         fence: Fence | None = None,
-        certificate: ClientCertificate | None = None,
     ) -> None:
         self._origin, self._url, self._host = origin, _url(origin), host_of(origin)
-        self._proxy, self._limits = proxy_for(origin), limits or AnswerLimits()
+        self._proxy, self._limits = proxy_for(origin, route.proxy), limits or AnswerLimits()
         self._fence = fence
         # A context without authorities costs nothing; no TLS is spoken with it.
         context = (
-            trusting(ca_file, httpx.create_ssl_context, certificate)
+            trusting(route.ca_file, httpx.create_ssl_context, route.certificate)
             if origin.startswith("https:")
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )

@@ -69,9 +69,8 @@ def _as_file(text: str) -> Iterator[str]:
 def not_trusted(error: Exception) -> PermanentError:
     """The error for a server whose certificate was refused with this one."""
     reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
-    return PermanentError(
-        f"the server's certificate is not trusted: {reason}; correct the endpoint, or set SSL_CERT_FILE to its CA file"
-    )
+    remedy = "correct the endpoint, or name its CA file in ca_file of the store or in SSL_CERT_FILE"
+    return PermanentError(f"the server's certificate is not trusted: {reason}; {remedy}")
 
 
 def _source(ca_file: Path | None) -> str:

@@ -10,6 +10,7 @@ from kvsync.errors import PermanentError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.route import Route
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -68,7 +69,11 @@ def in_cluster(
     account = ServiceAccount(folder / "token", read)
     limits = ClientLimits(timeout, _CONCURRENCY)
     return Client(
-        where, origin, clock, Traffic(), ClientOptions(limits=limits, credentials=account, ca_file=folder / "ca.crt")
+        where,
+        origin,
+        clock,
+        Traffic(),
+        ClientOptions(limits=limits, credentials=account, route=Route(ca_file=folder / "ca.crt")),
     )
 
 

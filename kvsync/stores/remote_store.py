@@ -50,12 +50,16 @@ class Connection:
         return self.context.clock
 
     def client(self, endpoint: str, options: ClientOptions) -> Client:
-        """A client of the API at `endpoint`, with the timeout, limits, fence and read-only mode of this store."""
+        """A client of the API at `endpoint`, with the timeout, limits, fence and read-only mode of this store, and with its
+        route unless `options` has another one."""
         from kvsync.http.client import Client
+        from kvsync.http.route import USUAL
+        from kvsync.stores.route import route_of
 
         config, context = self.config, self.context
         limits = replace(options.limits, timeout=config.timeout, concurrency=self.concurrency, answers=context.limits)
-        guarded = replace(options, limits=limits, read_only=context.read_only, fence=context.fence)
+        route = route_of(config, context) if options.route == USUAL else options.route
+        guarded = replace(options, limits=limits, read_only=context.read_only, fence=context.fence, route=route)
         return Client(self.label, endpoint, context.clock, self.traffic, guarded)
 
     def listing_limit(self, what: str, most_pages: int | None = None) -> ListingLimit:

@@ -10,7 +10,7 @@ from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import StoreError
 from kvsync.git.command import GitFailed
 from kvsync.git.failures import explained
-from kvsync.http.client import ClientLimits
+from kvsync.http.client import ClientOptions
 from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.failures import failure
 from kvsync.http.model import Request, Response
@@ -106,7 +106,7 @@ def answer(data: bytes) -> None:
     Rate(60, clock).observe(got.headers)
     Quota(60, 1.0, clock).observe(got.headers)
     SyncTokens().learn(got.headers.get("sync-token"))
-    elsewhere = RedirectFollower("store", clock, Traffic(), ClientLimits(), allow_insecure=False)
+    elsewhere = RedirectFollower("store", clock, Traffic(), ClientOptions(), allow_insecure=False)
     with suppress(StoreError):
         elsewhere._checked("https://api/v2", got.headers.get("location", ""), Request("GET", "/", "reading"))
 

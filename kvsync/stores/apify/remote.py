@@ -18,6 +18,7 @@ from kvsync.http.redirects import RedirectFollower
 from kvsync.stores.apify.api import ENDPOINT, OTHERS, RECORDS, ApiToken, ErrorMapper, Rate, Targets, looks_like_id
 from kvsync.stores.namespaces import NamespaceGone, NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
+from kvsync.stores.route import route_of
 
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}~)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -37,7 +38,11 @@ class Remote:
         self.client = connection.client(endpoint, ClientOptions(credentials=token, error_mapper=mapper))
         limits = ClientLimits(config.timeout, connection.concurrency, answers=context.limits)
         self.redirects = RedirectFollower(
-            self.label, self.clock, connection.traffic, limits, allow_insecure=config.allow_insecure
+            self.label,
+            self.clock,
+            connection.traffic,
+            ClientOptions(limits, route=route_of(config, context)),
+            allow_insecure=config.allow_insecure,
         )
         self.namespaces = Namespaces(self)
 

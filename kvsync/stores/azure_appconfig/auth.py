@@ -23,6 +23,7 @@ from kvsync.http.entra import EntraToken, Roles, TokenRequest, ambient, client_s
 from kvsync.http.failures import cleaned, glimpse, server_message
 from kvsync.http.model import Credentials, ErrorText, Request, Response
 from kvsync.stores.base import StoreContext
+from kvsync.stores.route import route_of
 from kvsync.util.clock import Clock
 
 _AUDIENCE: Final = "https://azconfig.io"
@@ -138,7 +139,7 @@ def connect(
     if config.options.get("connection_string"):
         return endpoint, HmacKey(lambda: _connection_string(config, context), context.clock)
     request = _token_request(config, context, environ)
-    return endpoint, EntraToken(request, _ROLES, f"store {config.name}", context.clock)
+    return endpoint, EntraToken(request, _ROLES, f"store {config.name}", context.clock, route_of(config, context))
 
 
 def endpoint_of(config: StoreConfig, context: StoreContext) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from kvsync.http.model import Request, Response
 from kvsync.http.trust import ClientCertificate
 from kvsync.stores.etcd.gateway import CompactedError, LeaseGoneError, Password, call, encoded, error_of, raw
 from kvsync.stores.remote_store import Connection
+from kvsync.stores.route import route_of
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.redaction import REDACTOR
 
@@ -260,8 +260,7 @@ class _Opener(NamedTuple):
             error_mapper=partial(error_of, where),
             read_only=context.read_only,
             fence=context.fence,
-            ca_file=context.root / Path(tls["ca"]).expanduser() if tls.get("ca") else None,
-            certificate=self._certificate(tls),
+            route=route_of(self.connection.config, context, tls.get("ca"), self._certificate(tls)),
             repeats_reads=False,
         )
         return Client(where, url, context.clock, self.connection.traffic, options)

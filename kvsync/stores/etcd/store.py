@@ -253,6 +253,8 @@ def check_options(config: StoreConfig) -> None:
         raise ValueError("set both username and password, or neither")
     if (tls.get("cert") is None) is not (tls.get("key") is None):
         raise ValueError("set both tls.cert and tls.key, or neither")
+    if tls.get("ca") and config.ca_file:
+        raise ValueError("set either ca_file or tls.ca")
 
 
 def _state_of(token: str | None) -> State | None:

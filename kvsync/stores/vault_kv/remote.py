@@ -13,6 +13,7 @@ from kvsync.http.model import Response
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.health import Traffic
 from kvsync.stores.remote_store import Connection
+from kvsync.stores.route import route_of
 from kvsync.stores.vault_kv.api import ErrorMapper, Paths, data_of, errors_of, reading
 from kvsync.stores.vault_kv.auth import VaultToken, sign_in_of
 from kvsync.stores.vault_kv.secrets import Secret, current_of, needs_history, secret_of, to_actual, to_content
@@ -34,11 +35,11 @@ class Remote:
         self.paths = Paths(urlsplit(address).path, options.get("mount") or MOUNT)
         hint = f"the token is not valid, or its policies do not allow this on {self.paths.mount}/"
         mapper = ErrorMapper(self.where, hint)
-        ca_file = context.root / options["ca"] if options.get("ca") else None
-        quiet = ClientOptions(ClientLimits(config.timeout, 2), error_mapper=mapper, ca_file=ca_file)
+        route = route_of(config, context, options.get("ca"))
+        quiet = ClientOptions(ClientLimits(config.timeout, 2), error_mapper=mapper, route=route)
         self._login = Client(self.where, address, context.clock, Traffic(), quiet)
         token = VaultToken(self._login, self.paths, sign_in_of(options, context, self.where), context.clock)
-        self.client = connection.client(address, ClientOptions(credentials=token, error_mapper=mapper, ca_file=ca_file))
+        self.client = connection.client(address, ClientOptions(credentials=token, error_mapper=mapper, route=route))
         self._mount: tuple[str, float] | None = None
 
     async def mount(self, *, refresh: bool) -> str:

@@ -167,6 +167,8 @@ def check_options(config: StoreConfig) -> None:
     options: Mapping[str, Any] = config.options
     if bool(options.get("address")) == bool(config.endpoint):
         raise ValueError("set address: the URL of the server, such as https://vault.example.com:8200")
+    if options.get("ca") and config.ca_file:
+        raise ValueError("set either ca_file or ca")
     given = [name for name in _WAYS if options.get(name) is not None]
     if len(given) != 1:
         found = f"{' and '.join(given)} cannot be combined" if given else "the store needs a way to sign in"
