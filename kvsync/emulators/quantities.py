@@ -37,6 +37,11 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(int(at), UTC).isoformat()
 
 
+def precise_iso(at: float) -> str:
+    """A moment as ISO 8601 in UTC with seven decimals: `2026-12-24T00:00:00.0000000+00:00`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0+00:00")
+
+
 def http_date(at: float) -> str:
     """A moment as HTTP headers have it: `Thu, 24 Dec 2026 00:00:00 GMT`."""
     return format_datetime(datetime.fromtimestamp(int(at), UTC), usegmt=True)

@@ -27,7 +27,8 @@ def test_a_key_value_comes_back_as_it_was_put(http: Http) -> None:
         assert answer.headers["ETag"] == f'"{answer.json()["etag"]}"'
         assert answer.headers["Last-Modified"].endswith(" GMT")
         assert answer.headers["Sync-Token"].partition(";sn=")[2] == "1"
-        assert answer.headers["x-ms-request-id"]
+        assert answer.headers["x-ms-request-id"] == answer.headers["x-ms-correlation-request-id"]
+        assert len(answer.json()["etag"]) == 43
 
 
 def test_the_null_label_is_a_label_of_its_own(http: Http) -> None:
@@ -60,13 +61,15 @@ def test_delete_gives_back_what_it_deleted(http: Http) -> None:
     stored = http.set("k")
     assert http.delete("/kv/k").json() == stored
     again = http.delete("/kv/k")
-    assert (again.status_code, again.content) == (204, b"")
+    assert (again.status_code, again.content, again.headers["Content-Type"]) == (204, b"", KV)
 
 
 # What a condition says to each method: when the key is missing, and when it is there.
 CONDITIONS = [
     ({"If-Match": '"{etag}"'}, (404, 412, 412), (200, 200, 200)),
-    ({"If-Match": "{etag}"}, (404, 412, 412), (200, 200, 200)),
+    ({"If-Match": "{etag}"}, (404, 200, 204), (200, 200, 200)),
+    ({"If-Match": "another"}, (404, 200, 204), (200, 200, 200)),
+    ({"If-None-Match": "{etag}"}, (404, 200, 204), (200, 200, 200)),
     ({"If-Match": 'W/"{etag}"'}, (404, 412, 412), (200, 200, 200)),
     ({"If-Match": '"another"'}, (404, 412, 412), (412, 412, 412)),
     ({"If-Match": "*"}, (404, 412, 412), (200, 200, 200)),
@@ -82,7 +85,8 @@ CONDITIONS = [
 def test_conditions(
     http: Http, method: str, headers: dict[str, str], missing: tuple[int, ...], present: tuple[int, ...]
 ) -> None:
-    """If-Match and If-None-Match decide as documented, in every form an etag is sent in, and refuse with an empty body."""
+    """If-Match and If-None-Match decide as documented, weak or strong, and refuse with an empty body. Text without quotes
+    is not an entity tag, and decides nothing."""
     at = ("GET", "PUT", "DELETE").index(method)
     body = {"json": {"value": "new"}} if method == "PUT" else {}
     absent = http.request(method, "/kv/k", headers={k: v.format(etag="x") for k, v in headers.items()}, **body)  # type: ignore[arg-type]
@@ -93,6 +97,7 @@ def test_conditions(
     assert answer.status_code == present[at]
     if answer.status_code in (304, 412):
         assert answer.content == b""
+        assert "Last-Modified" not in answer.headers
         assert http.get("/kv/k").json()["etag"] == etag
 
 
@@ -109,7 +114,7 @@ def test_select_limits_the_fields(http: Http) -> None:
     assert set(http.get("/kv/k?$Select=key,label,ETag").json()) == {"key", "label", "etag"}
     assert set(http.get("/kv/k?%24select=value").json()) == {"value"}
     assert set(http.get("/kv?$select=key").json()["items"][0]) == {"key"}
-    assert len(http.get("/kv/k?$select=").json()) == len(http.get("/kv/k?$select=*").json()) == 8
+    assert len(http.get("/kv/k?$select=").json()) == len(http.get("/kv/k?$select=*").json()) == 9
 
 
 def test_a_locked_key_value_refuses_changes(http: Http) -> None:
@@ -120,6 +125,8 @@ def test_a_locked_key_value_refuses_changes(http: Http) -> None:
     assert locked["etag"] != before
     assert http.put("/locks/k").json()["etag"] == locked["etag"]
     for refused in (http.put("/kv/k", json={"value": "w"}), http.delete("/kv/k")):
+        assert list(refused.json()) == ["type", "title", "name", "detail", "status"]
+        assert refused.text.startswith('{"type":"https://azconfig.io/errors/key-locked","title":"Modif')
         assert refused.status_code == 409
         assert refused.headers["Content-Type"] == "application/problem+json; charset=utf-8"
         assert refused.json() == {
@@ -178,7 +185,6 @@ def test_refused_keys(http: Http, segment: str) -> None:
 @pytest.mark.parametrize(
     ("key", "label", "body", "name"),
     [
-        ("k" * 257, None, {}, "key"),
         ("k", "l" * 257, {}, "label"),
         ("k", "l\n", {}, "label"),
         ("k", None, {"tags": {"t" * 257: ""}}, "tags[" + "t" * 256 + "].key"),
@@ -206,6 +212,38 @@ def test_bodies(http: Http) -> None:
         assert http.put("/kv/k", content=content).status_code == 400
 
 
+def test_long_keys(http: Http) -> None:
+    """A key may be as long as the limit of a key-value as a whole lets it be."""
+    key = "k" * 5_000
+    assert http.set(key)["key"] == key
+    assert http.delete(f"/kv/{key}x").status_code == 204
+    assert http.put(f"/kv/{'k' * 10_240}", json={"value": "v"}).status_code == 413
+
+
+def test_descriptions(http: Http) -> None:
+    """A description is kept and shown from version 2026-04-01 on; a PUT without one clears it, also in an older version."""
+    assert http.set("k", "v", description="why")["description"] == "why"
+    assert http.get("/kv").json()["items"][0]["description"] == "why"
+    assert "description" not in http.get("/kv/k?api-version=2024-09-01").json()
+    assert http.set("k", "v")["description"] is None
+    http.set("k", "v", description="why")
+    http.put("/kv/k?api-version=2024-09-01", json={"value": "v", "description": "old"}).raise_for_status()
+    assert http.get("/kv/k").json()["description"] is None
+
+
+def test_pages_in_a_browser_may_read_answers(azure: Running, http: Http) -> None:
+    """Every answer carries the headers of the service for pages; a preflight is answered without a credential or a version."""
+    for answer in (http.get("/kv/k"), http.get("/kv"), http.put("/kv/k", json=[])):
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Sync-Token" in answer.headers["Access-Control-Expose-Headers"]
+    with Http(azure, version=None) as client:
+        wanted = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization,x-ms-date"}
+        answer = client.options("/kv/k", headers={"Origin": "http://localhost:3000"} | wanted)
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization,x-ms-date"
+    assert "PUT" in answer.headers["Access-Control-Allow-Methods"]
+
+
 def test_ten_kilobytes_are_the_limit(http: Http) -> None:
     """All attributes together may have 10,240 bytes, and not one more."""
     http.set("key", "é" * 5_118 + "x")
@@ -213,19 +251,24 @@ def test_ten_kilobytes_are_the_limit(http: Http) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "title"),
+    ("query", "title", "detail"),
     [
-        ("", "API version is not specified"),
-        ("?api-version=2020-01-01", "Unsupported API version"),
-        ("?api-version=new", "Invalid API version"),
-        ("?api-version=1.0&API-Version=2023-10-01", "Ambiguous API version"),
+        ("", "API version is not specified", "An API version is required, but was not specified."),
+        ("?api-version=2020-01-01", "Unsupported API version", "/kv' does not support the API version '2020-01-01'."),
+        ("?api-version=new", "Invalid API version", "/kv' does not support the API version 'new'."),
+        (
+            "?api-version=1.0&API-Version=2023-10-01",
+            "Ambiguous API version",
+            "versions were requested: 1.0, 2023-10-01.",
+        ),
     ],
 )
-def test_the_api_version_is_required(azure: Running, query: str, title: str) -> None:
+def test_the_api_version_is_required(azure: Running, query: str, title: str, detail: str) -> None:
     """A missing, unknown, malformed or repeated api-version is a problem with that name."""
     with Http(azure, version=None) as http:
         answer = http.get(f"/kv{query}")
     assert (answer.status_code, answer.json()["title"], answer.json()["name"]) == (400, title, "api-version")
+    assert detail in answer.json()["detail"]
 
 
 def test_wrong_verbs_and_paths(http: Http) -> None:

@@ -86,6 +86,18 @@ def test_wrong_filters(http: Http, name: str, text: str, detail: str) -> None:
     assert (answer.status_code, answer.json()["name"], answer.json()["detail"]) == (400, name, detail)
 
 
+def test_a_wrong_name_of_labels(http: Http) -> None:
+    """The filter of labels is called `label` in problems, and nothing follows the members of the service."""
+    answer = http.get("/labels?name=test'@*$!%25")
+    assert answer.json() == {
+        "type": "https://azconfig.io/errors/invalid-argument",
+        "title": "Invalid request parameter 'label'",
+        "name": "label",
+        "detail": "label(6): Invalid character",
+        "status": 400,
+    }
+
+
 def test_six_tag_filters_are_too_many(http: Http) -> None:
     """A request may have five tag filters."""
     assert http.get("/kv", params={"tags": ["a=b"] * 5}).status_code == 200
@@ -126,6 +138,8 @@ def test_page_etags(http: Http) -> None:
     assert changed.status_code == 200
     assert changed.headers["ETag"] != etags[1]
     assert http.get("/kv", headers={"If-Match": '"another"'}).status_code == 412
+    for path in ("/kv", "/revisions"):
+        assert http.get(path, headers={"If-Match": "another"}).status_code == 200  # without quotes it is not an etag
     assert http.head("/kv").headers["ETag"] == etags[0]
 
 

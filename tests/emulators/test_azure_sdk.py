@@ -217,7 +217,7 @@ async def test_snapshots(sdk: Sdk) -> None:
     made = await sdk.snapshot("s 1", ConfigurationSettingsFilter(key="*"), tagged, composition_type="key_label",
                               retention_period=3600, tags={"a": "b"})  # fmt: skip
     assert (made.name, made.status, made.items_count, made.retention_period) == ("s 1", "ready", 2, 3600)
-    assert [each.tags for each in made.filters] == [[], ["t=1"]]
+    assert [each.tags for each in made.filters] == [None, ["t=1"]]
     with pytest.raises(ResourceExistsError):
         await sdk.snapshot("s 1", tagged)
     await sdk.put("a", "later")

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Final
 
 from kvsync.emulators.azure.auth import Credential, Door
+from kvsync.emulators.azure.cors import SHARED, preflight
 from kvsync.emulators.azure.history import History
 from kvsync.emulators.azure.keyvalues import KeyValues
 from kvsync.emulators.azure.lists import Lists
 from kvsync.emulators.azure.model import View
 from kvsync.emulators.azure.problems import Refused, empty, server_error, throttled
-from kvsync.emulators.azure.query import SNAPSHOTS, Arguments, name_in_path, unsupported
+from kvsync.emulators.azure.query import SNAPSHOTS, Arguments, name_in_path
 from kvsync.emulators.azure.quota import TIERS, Quota
 from kvsync.emulators.azure.snapshots import Snapshots
 from kvsync.emulators.model import Address, Answer, Emulator, Parts, Request
@@ -105,6 +106,8 @@ class AzureAppConfig(Emulator):
 
     def answer(self, request: Request) -> Answer:
         """As the service answers."""
+        if request.method == "OPTIONS":
+            return self._dressed(request, preflight(request))
         try:
             answer = self._answer(request, Arguments(request))
         except Refused as refused:
@@ -121,7 +124,7 @@ class AzureAppConfig(Emulator):
         if request.method not in _METHODS[resource]:
             raise empty(405, {"Allow": ", ".join(_METHODS[resource])})
         if resource in ("/snapshots", "/snapshots/{name}", "/operations") and version < SNAPSHOTS:
-            raise unsupported()
+            raise arguments.unsupported()
         if resource in ("/kv/{key}", "/locks/{key}"):
             return self._key_value(resource, name_in_path(encoded, "key"), arguments)
         if resource == "/snapshots/{name}":
@@ -178,7 +181,8 @@ class AzureAppConfig(Emulator):
 
     def _dressed(self, request: Request, answer: Answer) -> Answer:
         """With what every answer carries."""
-        extra = {"x-ms-request-id": str(uuid.uuid4()), "Cache-Control": "no-cache"}
+        id_ = str(uuid.uuid4())
+        extra = {"x-ms-request-id": id_, "x-ms-correlation-request-id": id_, "Cache-Control": "no-cache", **SHARED}
         if client_id := request.headers.get("x-ms-client-request-id"):
             extra["x-ms-client-request-id"] = client_id
         if answer.status < 500:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kvsync.emulators.azure.model import FIELDS, KeyValue
+from kvsync.emulators.azure.model import DESCRIBED_FIELDS, FIELDS, KeyValue
 from kvsync.emulators.azure.problems import empty, invalid, problem
-from kvsync.emulators.azure.query import LONGEST, has_control, literal
+from kvsync.emulators.azure.query import DESCRIPTIONS, LONGEST, Arguments, has_control, literal
 from kvsync.emulators.model import Answer, Request
 from kvsync.emulators.quantities import iso
 
@@ -38,8 +38,14 @@ def key_value(found: KeyValue, fields: Sequence[str] = FIELDS) -> dict[str, Any]
         "tags": dict(found.tags),
         "locked": found.locked,
         "last_modified": iso(found.modified),
+        "description": found.description,
     }
-    return document if len(fields) == len(FIELDS) else {name: document[name] for name in fields}
+    return {name: document[name] for name in fields}
+
+
+def shown_fields(arguments: Arguments) -> Sequence[str]:
+    """The members of a key-value that a request wants, of those its version knows."""
+    return arguments.selected(DESCRIBED_FIELDS if arguments.version >= DESCRIPTIONS else FIELDS)
 
 
 def read_json(request: Request) -> dict[str, Any]:
@@ -58,13 +64,16 @@ def read_json(request: Request) -> dict[str, Any]:
     return document
 
 
-def read_key_value(request: Request, key: str, label: str | None) -> KeyValue:
-    """What a PUT asks for, without etag and moment. Members that cannot be written are ignored. Raises Refused."""
-    document = read_json(request)
+def read_key_value(arguments: Arguments, key: str) -> KeyValue:
+    """What a PUT asks for, without etag and moment. Members that cannot be written are ignored, and so is a description in
+    versions without it. Raises Refused."""
+    document, label = read_json(arguments.request), arguments.label
     value, content_type = (_text(document, name) for name in ("value", "content_type"))
     if content_type is not None and has_control(content_type):
         raise invalid("content_type")
-    wanted = KeyValue(key, label, value, content_type, read_tags(document.get("tags")), False, "", 0.0)
+    description = _text(document, "description") if arguments.version >= DESCRIPTIONS else None
+    tags = read_tags(document.get("tags"))
+    wanted = KeyValue(key, label, value, content_type, tags, False, "", 0.0, description)
     if wanted.size > _LARGEST:
         detail = f"The key-value has {wanted.size} bytes; at most {_LARGEST} are allowed."
         raise problem(413, "invalid-argument", title="The key-value is too large", name="value", detail=detail)

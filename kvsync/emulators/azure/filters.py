@@ -110,7 +110,7 @@ def _split(text: str, separator: str, parameter: str) -> Iterator[tuple[int, str
         if text[index] == "\\":
             index += 1
             if index == len(text):
-                raise invalid(parameter, f"{parameter}({index - 1}): Invalid character", pos=index - 1)
+                raise invalid(parameter, f"{parameter}({index - 1}): Invalid character")
         elif text[index] == separator:
             yield start, text[start:index]
             start = index + 1
@@ -124,7 +124,7 @@ def _unescape(text: str, offset: int, parameter: str) -> str:
     characters = iter(enumerate(text, offset))
     for position, character in characters:
         if character in "*,":
-            raise invalid(parameter, f"{parameter}({position}): Invalid character", pos=position)
+            raise invalid(parameter, f"{parameter}({position}): Invalid character")
         meant.append(next(characters, (0, ""))[1] if character == "\\" else character)
     return "".join(meant)
 

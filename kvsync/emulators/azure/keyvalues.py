@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
-from kvsync.emulators.azure.body import key_value, read_key_value, reply
+from kvsync.emulators.azure.body import key_value, media_type, read_key_value, reply, shown_fields
 from kvsync.emulators.azure.filters import read_tags, tagged
 from kvsync.emulators.azure.history import History
-from kvsync.emulators.azure.model import FIELDS, KeyValue, View, slot
+from kvsync.emulators.azure.model import KeyValue, View, slot
 from kvsync.emulators.azure.problems import empty, locked
-from kvsync.emulators.azure.query import SINGLE_TAGS, Arguments, Verdict, conditions, literal
+from kvsync.emulators.azure.query import SINGLE_TAGS, Arguments, Verdict, conditions
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.model import Answer, Request
 from kvsync.emulators.quantities import http_date
@@ -35,13 +35,13 @@ class KeyValues:
             raise empty(404)
         verdict = conditions(arguments.request, found.etag)
         if verdict is not Verdict.PROCEED:
-            raise empty(verdict.value, _headers(found))
+            raise empty(verdict.value, {"ETag": f'"{found.etag}"'})
         return _reply(found, arguments)
 
     def put(self, key: str, arguments: Arguments) -> Answer:
         """PUT /kv/{key}: replaces the key-value whole; the same content again changes nothing, not even the etag."""
         label = arguments.label
-        wanted = read_key_value(arguments.request, literal(key, "key"), label)
+        wanted = read_key_value(arguments, key)
         found = self._checked(key, label, arguments.request)
         if found is not None and found.locked:
             raise locked(key)
@@ -53,7 +53,7 @@ class KeyValues:
         """DELETE /kv/{key}: the deleted key-value, or 204 when there is none."""
         found = self._checked(key, arguments.label, arguments.request)
         if found is None:
-            raise empty(204)
+            raise empty(204, {"Content-Type": media_type("kv")})
         if found.locked:
             raise locked(key)
         self.history.record(found.slot, None, self.clock.now())
@@ -85,7 +85,7 @@ class KeyValues:
 
     def _record(self, wanted: KeyValue) -> KeyValue:
         now = self.clock.now()
-        written = replace(wanted, etag=secrets.token_urlsafe(16), modified=now)
+        written = replace(wanted, etag=secrets.token_urlsafe(32), modified=now)
         self.history.record(written.slot, written, now)
         return written
 
@@ -95,4 +95,4 @@ def _headers(found: KeyValue) -> dict[str, str]:
 
 
 def _reply(found: KeyValue, arguments: Arguments) -> Answer:
-    return reply("kv", key_value(found, arguments.selected(FIELDS)), _headers(found))
+    return reply("kv", key_value(found, shown_fields(arguments)), _headers(found))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from kvsync.emulators.azure import filters, pages
-from kvsync.emulators.azure.body import key_value
+from kvsync.emulators.azure.body import key_value, shown_fields
 from kvsync.emulators.azure.filters import Filter, KeyValueFilter
 from kvsync.emulators.azure.history import History
-from kvsync.emulators.azure.model import FIELDS, KeyValue, Slot, View
+from kvsync.emulators.azure.model import KeyValue, Slot, View
 from kvsync.emulators.azure.pages import Page
 from kvsync.emulators.azure.query import LIST_TAGS, PAGE_ETAGS, Arguments
 from kvsync.emulators.model import Answer
@@ -39,7 +39,7 @@ class Lists:
 
     def names(self, kind: str, arguments: Arguments, view: View) -> Answer:
         """GET and HEAD /keys and /labels: distinct names; the null label is listed as null."""
-        wanted = filters.read(arguments.one("name"), "name")
+        wanted = filters.read(arguments.one("name"), "label" if kind == "label" else "name")
         after = arguments.one("after") and pages.continuation(arguments)[0]
         take: Callable[[KeyValue], str | None] = (lambda kv: kv.key) if kind == "key" else (lambda kv: kv.label)
         found = self.matching(KeyValueFilter(wanted) if kind == "key" else KeyValueFilter(label=wanted), view)
@@ -77,7 +77,7 @@ class Lists:
 
 def key_value_page(page: Page[KeyValue], arguments: Arguments) -> Answer:
     """A page of key-values, with its etag in the versions that know of it."""
-    fields = arguments.selected(FIELDS)
+    fields = shown_fields(arguments)
     etag = page.etag(item.etag for item in page.items) if arguments.version >= PAGE_ETAGS else None
     return pages.answer("kvset", [key_value(item, fields) for item in page.items], page.after, arguments, etag)
 

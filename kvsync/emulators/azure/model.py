@@ -10,6 +10,7 @@ Slot = tuple[str, str]
 """Key and label; the empty text represents the null label, so slots sort as the service lists: null label first."""
 
 FIELDS: Final = ("etag", "key", "label", "content_type", "value", "tags", "locked", "last_modified")
+DESCRIBED_FIELDS: Final = (*FIELDS, "description")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class KeyValue:
     locked: bool
     etag: str
     modified: float
+    description: str | None = None
 
     @property
     def slot(self) -> Slot:
@@ -34,13 +36,13 @@ class KeyValue:
     def size(self) -> int:
         """Bytes of all attributes together, as the limit counts them."""
         tags = (text for pair in self.tags.items() for text in pair)
-        texts = (self.key, self.label, self.value, self.content_type, *tags)
+        texts = (self.key, self.label, self.value, self.content_type, self.description, *tags)
         return sum(len(text.encode()) for text in texts if text)
 
     def same_content(self, other: KeyValue | None) -> bool:
         """Whether a write of this one over the other would change nothing."""
-        mine = (self.value, self.content_type, self.tags)
-        return other is not None and mine == (other.value, other.content_type, other.tags)
+        mine = (self.value, self.content_type, self.tags, self.description)
+        return other is not None and mine == (other.value, other.content_type, other.tags, other.description)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,16 +24,16 @@ def empty(status: int, headers: Mapping[str, str] | None = None) -> Refused:
     return Refused(Answer(status, headers or {}))
 
 
-def problem(status: int, type_: str, headers: Mapping[str, str] | None = None, **members: Any) -> Refused:
-    """Refuse with a problem document."""
-    body = json.dumps({"type": _BASE + type_, **members, "status": status}, ensure_ascii=False).encode()
+def problem(status: int, type_: str, headers: Mapping[str, str] | None = None, /, **members: Any) -> Refused:
+    """Refuse with a problem document: compact, its status last unless the members place it."""
+    document = {"type": _BASE + type_, **members, "status": status}
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     return Refused(Answer(status, {"Content-Type": "application/problem+json; charset=utf-8", **(headers or {})}, body))
 
 
-def invalid(name: str, detail: str = "", **members: Any) -> Refused:
+def invalid(name: str, detail: str = "") -> Refused:
     """Refuse an argument (400)."""
-    title = f"Invalid request parameter '{name}'"
-    return problem(400, "invalid-argument", title=title, name=name, detail=detail, **members)
+    return problem(400, "invalid-argument", title=f"Invalid request parameter '{name}'", name=name, detail=detail)
 
 
 def locked(key: str) -> Refused:
@@ -44,7 +44,7 @@ def locked(key: str) -> Refused:
 
 def already_exists() -> Refused:
     """Refuse to make a snapshot twice (409)."""
-    return problem(409, "already-exists", title="The resource already exists.", detail="")
+    return problem(409, "already-exists", title="The resource already exists.", status=409, detail="")
 
 
 def invalid_state() -> Refused:

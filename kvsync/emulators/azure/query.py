@@ -15,14 +15,23 @@ from urllib.parse import unquote
 from kvsync.emulators.azure.problems import Refused, empty, invalid, problem
 from kvsync.emulators.model import Request
 
-VERSIONS: Final = ("1.0", "2023-10-01", "2023-11-01", "2024-09-01", "2026-04-01", "2026-05-01-preview")
+VERSIONS: Final = (
+    *("1.0", "2022-11-01-preview", "2023-10-01", "2023-11-01", "2024-09-01"),
+    *("2026-04-01", "2026-05-01-preview"),
+)
 PAGE_ETAGS: Final = "2023-10-01"
-SNAPSHOTS: Final = "2023-10-01"
+SNAPSHOTS: Final = "2022-11-01-preview"
 LIST_TAGS: Final = "2023-11-01"
 SINGLE_TAGS: Final = "2024-09-01"
+DESCRIPTIONS: Final = "2026-04-01"
 
-LONGEST: Final = 256  # characters of a key, label, tag name, tag value or snapshot name
+LONGEST: Final = 256  # characters of a label, tag name, tag value or snapshot name
 _VERSION: Final = re.compile(r"\d{4}-\d\d-\d\d(-[a-z]+)?|\d+\.\d+")
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"([^"]+)"')
+_AMBIGUOUS: Final = (
+    "The following API versions were requested: {}. At most, only a single API version may be specified. "
+    "Please update the intended API version and retry the request."
+)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -37,14 +46,18 @@ class Arguments:
         """The api-version. Raises Refused when it is missing, repeated, malformed or unknown."""
         given = self.all("api-version")
         if not given:
-            raise _version_problem("API version is not specified")
+            raise _version_problem("API version is not specified", "An API version is required, but was not specified.")
         if len(set(given)) > 1:
-            raise _version_problem("Ambiguous API version")
-        if not _VERSION.fullmatch(given[0]):
-            raise _version_problem("Invalid API version")
+            raise _version_problem("Ambiguous API version", _AMBIGUOUS.format(", ".join(given)))
         if given[0] not in VERSIONS:
-            raise unsupported()
+            raise self.unsupported("Unsupported" if _VERSION.fullmatch(given[0]) else "Invalid")
         return given[0]
+
+    def unsupported(self, what: str = "Unsupported") -> Refused:
+        """Refuse the version (400), everywhere or for one resource."""
+        place = f"{self.request.origin}{self.request.path}"
+        detail = f"The HTTP resource that matches the request URI '{place}' does not support the API version '{{}}'."
+        return _version_problem(f"{what} API version", detail.format(self.one("api-version") or ""))
 
     def all(self, name: str) -> list[str]:
         """All values of a parameter."""
@@ -98,12 +111,12 @@ def name_in_path(encoded: str, parameter: str) -> str:
         raise invalid(parameter) from None
     if name in ("", ".", "..") or "%" in name:
         raise invalid(parameter)
-    return literal(name, parameter)
+    return literal(name, parameter, longest=None if parameter == "key" else LONGEST)
 
 
-def literal(text: str, parameter: str) -> str:
-    """A text that is stored as it is. Raises Refused for control characters and for more than 256 characters."""
-    if len(text) > LONGEST or _CONTROL.search(text):
+def literal(text: str, parameter: str, *, longest: int | None = LONGEST) -> str:
+    """A text that is stored as it is. Raises Refused for control characters and for too many characters; None is no limit."""
+    if (longest is not None and len(text) > longest) or _CONTROL.search(text):
         raise invalid(parameter)
     return text
 
@@ -133,18 +146,13 @@ def conditions(request: Request, etag: str | None) -> Verdict:
 
 
 def _tag(header: str | None) -> str | None:
-    """The bare etag, or `*`, in one of the forms that clients send it."""
+    """The bare etag, or `*`. Text without quotes is not an entity tag: the service ignores it, so it is not a condition."""
     first = (header or "").split(",")[0].strip()
-    return first.removeprefix("W/").strip('"') or None
+    if first == "*":
+        return first
+    match = _ENTITY_TAG.fullmatch(first)
+    return match[1] if match else None
 
 
-def unsupported() -> Refused:
-    """Refuse a version (400), everywhere or for one resource."""
-    return _version_problem("Unsupported API version")
-
-
-def _version_problem(title: str) -> Refused:
-    return problem(400, "invalid-argument", title=title, name="api-version", detail=_SUPPORTED)
-
-
-_SUPPORTED: Final = f"The HTTP resource supports the API versions {', '.join(VERSIONS)}."
+def _version_problem(title: str, detail: str) -> Refused:
+    return problem(400, "invalid-argument", title=title, name="api-version", detail=detail)

@@ -6,8 +6,8 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from kvsync.emulators.azure import filters, pages
@@ -18,67 +18,17 @@ from kvsync.emulators.azure.model import NOW, KeyValue
 from kvsync.emulators.azure.pages import Page
 from kvsync.emulators.azure.problems import already_exists, empty, invalid, invalid_state
 from kvsync.emulators.azure.query import Arguments, Verdict, conditions, literal
+from kvsync.emulators.azure.snapshot import FIELDS, Snapshot
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.model import Answer
-from kvsync.emulators.quantities import http_date, iso
+from kvsync.emulators.quantities import http_date
 from kvsync.emulators.storage import Storage
 
-FIELDS: Final = (
-    *("etag", "name", "description", "status", "filters", "composition_type", "created"),
-    *("expires", "size", "items_count", "tags", "retention_period"),
-)
 _STATUSES: Final = ("provisioning", "ready", "archived", "failed")
+_FILTER: Final = ("key", "label", "tags")
 _COMPOSITIONS: Final = ("key", "key_label")
 _KIND: Final = "snapshot"
 _HOUR, _DAY = 3600, 86400
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One snapshot. Moments are in seconds since the Unix epoch; it is provisioning until `ready_at`."""
-
-    name: str
-    etag: str
-    filters: Sequence[dict[str, Any]]
-    composition_type: str
-    retention_period: int
-    tags: dict[str, str | None]
-    description: str | None
-    created: float
-    modified: float
-    ready_at: float
-    archived_at: float | None
-    content: tuple[KeyValue, ...]
-
-    def status(self, now: float) -> str:
-        """What it is in by then."""
-        if now < self.ready_at:
-            return "provisioning"
-        return "ready" if self.archived_at is None else "archived"
-
-    @property
-    def expires(self) -> float | None:
-        """When an archived snapshot goes."""
-        return None if self.archived_at is None else self.archived_at + self.retention_period
-
-    def document(self, status: str, fields: Sequence[str] = FIELDS) -> dict[str, Any]:
-        """As the service shows it, with the selected fields."""
-        done = status != "provisioning"
-        document = {
-            "etag": self.etag,
-            "name": self.name,
-            "description": self.description,
-            "status": status,
-            "filters": list(self.filters),
-            "composition_type": self.composition_type,
-            "created": iso(self.created),
-            "expires": self.expires and iso(self.expires),
-            "size": sum(item.size for item in self.content) if done else 0,
-            "items_count": len(self.content) if done else 0,
-            "tags": self.tags,
-            "retention_period": self.retention_period,
-        }
-        return {name: document[name] for name in fields}
 
 
 class Snapshots:
@@ -89,7 +39,7 @@ class Snapshots:
         self._provisioning, self._longest = provisioning, longest
         self._snapshots: dict[str, Snapshot] = {}
         for name, document in storage.items(_KIND):
-            self._snapshots[name] = _load(json.loads(document))
+            self._snapshots[name] = Snapshot.read(json.loads(document))
 
     def clear(self) -> None:
         """Forget all snapshots."""
@@ -131,7 +81,7 @@ class Snapshots:
             raise invalid_state()
         if found.status(now) != wanted:
             archived_at = now if wanted == "archived" else None
-            found = replace(found, archived_at=archived_at, modified=now, etag=secrets.token_urlsafe(16))
+            found = replace(found, archived_at=archived_at, etag=secrets.token_urlsafe(32))
             self._keep(found)
         return self._reply(found, arguments)
 
@@ -176,11 +126,11 @@ class Snapshots:
             raise invalid("retention_period")
         asked = _read_filters(document.get("filters"), composition)
         now = self._clock.now()
-        shown = [_shown(each) for each in document["filters"]]
+        sent = [{name: each[name] for name in _FILTER if name in each} for each in document["filters"]]
         tags, description = read_tags(document.get("tags")), document.get("description")
         return Snapshot(
-            *(name, secrets.token_urlsafe(16), shown, composition, retention, tags, description),
-            *(now, now, now + self._provisioning, None, self._compose(asked, composition)),
+            *(name, secrets.token_urlsafe(32), sent, composition, retention, tags, description),
+            *(now, now + self._provisioning, None, self._compose(asked, composition)),
         )
 
     def _compose(self, asked: Iterable[KeyValueFilter], composition: str) -> tuple[KeyValue, ...]:
@@ -211,8 +161,8 @@ class Snapshots:
 
 def _headers(found: Snapshot, arguments: Arguments) -> dict[str, str]:
     link = f"/kv?snapshot={pages.encode(found.name)}&api-version={arguments.version}"
-    modified = http_date(found.modified)
-    return {"ETag": f'"{found.etag}"', "Last-Modified": modified, "Link": f'<{link}>; rel="items"'}
+    created = http_date(found.created)
+    return {"ETag": f'"{found.etag}"', "Last-Modified": created, "Link": f'<{link}>; rel="items"'}
 
 
 def _statuses(text: str | None) -> tuple[str, ...]:
@@ -243,12 +193,3 @@ def _read_filter(given: Any, name: str, composition: str) -> KeyValueFilter:
         raise invalid(f"{name}.label")
     tags = filters.read_tags(given.get("tags") or (), f"{name}.tags")
     return KeyValueFilter(filters.read(given["key"], f"{name}.key"), label, tags)
-
-
-def _shown(given: dict[str, Any]) -> dict[str, Any]:
-    return {"key": given["key"], "label": given.get("label"), "tags": list(given.get("tags") or ())}
-
-
-def _load(document: dict[str, Any]) -> Snapshot:
-    content = tuple(KeyValue(**item) for item in document.pop("content"))
-    return Snapshot(**document, content=content)

@@ -27,7 +27,7 @@ _TARGET: Final = re.compile(r"/[!-~]*")
 _RESERVED: Final = re.compile(r"([*,\\])")
 
 MOST_CHARACTERS: Final = 256
-"""Limit of a key, a label, the name or the value of a tag."""
+"""Limit of a label, the name or the value of a tag."""
 
 MOST_BYTES: Final = 10 * 1024
 """Limit of an entry with all its attributes, including kvsync's mark."""

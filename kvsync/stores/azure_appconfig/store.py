@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
-from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
+from kvsync.model.capabilities import Capabilities, Lifetimes
 from kvsync.model.entry import Actual, Content, Entry, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
@@ -17,7 +17,6 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.azure_appconfig.api import (
     KEY_PATTERN,
     MOST_BYTES,
-    MOST_CHARACTERS,
     RATES,
     Tier,
     call_for,
@@ -56,8 +55,6 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         metadata=False,
         binary=False,
         lifetimes=Lifetimes.EMULATED,
-        max_key=MOST_CHARACTERS,
-        key_unit=SizeUnit.CHARACTERS,
         key_pattern=KEY_PATTERN,
         max_entry=MOST_BYTES,
         batch=1,
