@@ -115,7 +115,7 @@ def name_in_path(encoded: str, parameter: str) -> str:
 
 
 def literal(text: str, parameter: str, *, longest: int | None = LONGEST) -> str:
-    """A text that is stored as it is. Raises Refused for control characters and for too many characters; None is no limit."""
+    """A text that is stored as it is. Raises Refused for control characters and for more than `longest`."""
     if (longest is not None and len(text) > longest) or _CONTROL.search(text):
         raise invalid(parameter)
     return text
