@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from azure.appconfiguration import FeatureFlagConfigurationSetting
+from azure.appconfiguration import ConfigurationSetting, FeatureFlagConfigurationSetting
 
 from kvsync.model.change import OutcomeKind
 from tests.cli.runner import run_command
@@ -384,3 +384,15 @@ def test_options_that_cannot_work_are_reported_with_their_place(repo: Repo) -> N
     assert done.returncode == 78
     assert "kvsync.yaml:9:8: stores.one: set connection_string, or endpoint" in done.stderr
     assert "kvsync.yaml:10:8: stores.two: connection_string and client_id cannot be combined" in done.stderr
+
+
+async def test_a_null_stays_null(repo: Repo, service: Service) -> None:
+    """An entry without a value is adopted and changed without getting one; any other becomes empty as the files ask."""
+    service.sdk.set_configuration_setting(ConfigurationSetting(key="web:nil", value=None))
+    service.set("web:empty", "")
+    await repo.settle({"nil": "''", "empty": "''", "was": "text"})
+    assert [service.must_get(f"web:{key}").value for key in ("nil", "empty", "was")] == [None, "", "text"]
+    await repo.settle({"nil": "{value: '', tags: {a: b}}", "empty": "''", "was": "''"})
+    assert [service.must_get(f"web:{key}").value for key in ("nil", "empty", "was")] == [None, "", ""]
+    assert service.must_get("web:nil").tags["a"] == "b"
+    assert changes(await repo.plan_all()) == []

@@ -159,15 +159,17 @@ def _escaped(text: str) -> str:
     return _RESERVED.sub(r"\\\1", text)
 
 
-def call_for(write: Write, key: str, label: str | None, home: str | None) -> Request:
-    """The request for one write. `home` is the namespace to record in the mark, None if the key tells it."""
+def call_for(write: Write, slot: Slot, home: str | None, *, is_null: bool = False) -> Request:
+    """The request for one write. `home` is the namespace to record in the mark, None if the key tells it. With `is_null`, the
+    entry has the value null, which is read as empty, and keeps it."""
+    key, label = slot
     is_new = write.precondition is Precondition.ABSENT
     headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
     target = entry_target(key, label)
     if write.content is None:
         return Request("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
     body = {
-        "value": write.content.value.decode(),
+        "value": None if is_null else write.content.value.decode(),
         "content_type": write.content.content_type,
         "tags": tags_for(write.content, write.mark, write.expires_at, home),
     }

@@ -110,13 +110,23 @@ class Remote:
         if isinstance(self._credentials, EntraToken):
             await self._credentials.aclose()
 
+    async def is_null(self, key: str, label: str | None) -> bool:
+        """True for an entry whose value is null; rows have an empty one then. Raises StoreError."""
+        found = await self._item(key, label)
+        return found is not None and found[1]
+
     async def _look_up(self, key: str, label: str | None) -> Row | None:
+        found = await self._item(key, label)
+        return None if found is None else found[0]
+
+    async def _item(self, key: str, label: str | None) -> tuple[Row, bool] | None:
+        """An entry, and whether its value is null; None if there is none."""
         call = Request("GET", entry_target(key, label), f"reading {key}", expects=(200, 404), is_json=True)
         answer = await self.send(call)
         if answer.status == 404 and (answer.problem() or not answer.body):
             return None
         with understood(self._label, call.what, f"a key-value ({glimpse(call, answer)})"):
-            return row_of(answer.data)
+            return row_of(answer.data), answer.data.get("value") is None
 
     def _scope(self, first: str) -> str:
         return f"{self._client.origin}{first}"

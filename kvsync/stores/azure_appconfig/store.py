@@ -165,8 +165,11 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             self._check(key, label, write, home)
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
-        call = call_for(write, key, label, home)
-        answer = await self._remote_of(namespace).send(call)
+        remote = self._remote_of(namespace)
+        may_be_null = write.content is not None and not write.content.value and write.etag is not None
+        is_null = may_be_null and await remote.is_null(key, label)
+        call = call_for(write, (key, label), home, is_null=is_null)
+        answer = await remote.send(call)
         return result_of(f"store {self.config.name}", write, call, answer, (key, label))
 
     def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
