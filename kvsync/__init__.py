@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         NestedNamespaces,
         PlaceResolving,
         QuotaReporting,
+        Scannable,
         VersionHints,
         Watchable,
     )
@@ -106,6 +107,7 @@ __all__ = [
     "QuotaReporting",
     "Refusal",
     "Report",
+    "Scannable",
     "SizeUnit",
     "Snapshot",
     "SourceError",
@@ -163,7 +165,8 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
-        "DeepObservable LedgerKeeping NamespaceIds NestedNamespaces PlaceResolving QuotaReporting VersionHints Watchable"
+        "DeepObservable LedgerKeeping NamespaceIds NestedNamespaces PlaceResolving QuotaReporting Scannable VersionHints"
+        " Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

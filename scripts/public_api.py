@@ -27,7 +27,8 @@ RECORDED: Final = Path(__file__).resolve().parent.parent / "tests/recorded/api.t
 GROUPS: Final = {
     "store": "Store StoreContext StoreConfig Credential Capabilities Lifetimes Marks SizeUnit Traffic DoctorCheck",
     "extensions": (
-        "PlaceResolving DeepObservable LedgerKeeping VersionHints NestedNamespaces QuotaReporting NamespaceIds Watchable"
+        "PlaceResolving DeepObservable Scannable LedgerKeeping VersionHints NestedNamespaces QuotaReporting NamespaceIds"
+        " Watchable"
     ),
     "values": "Target Identity Content Entry Mode Mark Actual Snapshot snapshot_of fingerprint",
     "writes": "Write Precondition WriteResult WriteStatus check_batch check_entry",

@@ -1,6 +1,7 @@
 """Sends one write call to the store and turns its result into outcomes.
 
-prepare    read what must be known before writing; entries that changed since the plan are planned again, alone
+prepare    scan the batch, or read what must be known before writing; entries that changed since the plan are planned
+           again, alone
 intend     commit the intent to the journal
 note       changes of the ledger alone                                               -> applied
 send       one call of `Store.write`
@@ -18,23 +19,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kvsync.apply.batch_check import BatchCheck
 from kvsync.apply.model import PendingStep
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
-from kvsync.apply.read_back import describe, has_landed, is_held, is_untouched, loses_content
+from kvsync.apply.read_back import describe, has_landed, is_untouched, loses_content
 from kvsync.apply.replanning import MOVED, Replanner, landed
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError, UnexpectedError
 from kvsync.model.change import OutcomeKind
-from kvsync.model.entry import Actual
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.pacing import Stopped
 from kvsync.stores.partial import PartialRead
 
-_OVERTAKEN = "another writer changed it right after kvsync wrote it ({what}); run plan again"
-_UNSEEN = "the store confirmed the write, but reading it back shows the entry as it was before; the next run checks it"
 _LOST = "the response of the store was lost, so the entry may or may not have been written; the next run checks it"
 
 SplitSteps = list[list[PendingStep]]
@@ -44,8 +43,8 @@ SplitSteps = list[list[PendingStep]]
 class BatchSender:
     """Sends the steps of one call until each has its outcome."""
 
-    def __init__(self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner) -> None:
-        self._access, self._recorder, self._signer = access, recorder, signer
+    def __init__(self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner, check: BatchCheck) -> None:
+        self._access, self._recorder, self._signer, self._check = access, recorder, signer, check
         self._capabilities = access.capabilities
         self._replanner = Replanner(access, recorder)
 
@@ -110,6 +109,8 @@ class BatchSender:
     async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], SplitSteps]:
         """Read what must be known before writing: the steps that can be sent, and those that must be sent again on their
         own."""
+        if not self._capabilities.compare_and_set:
+            await self._check.refresh(part)
         unread = [work for work in part if self._must_read(work)]
         if not unread:
             return part, []
@@ -144,9 +145,9 @@ class BatchSender:
         return [work for work in works if self._recorder.is_open(work)]
 
     def _must_read(self, work: PendingStep) -> bool:
-        """Without compare-and-set, every entry is read right before it is written; otherwise only a content that would be
-        lost."""
-        if not self._capabilities.compare_and_set:
+        """Without compare-and-set, every entry is read right before it is written, unless a scan has just confirmed it;
+        otherwise only a content that would be lost."""
+        if not self._capabilities.compare_and_set and not self._check.confirms(work):
             return True
         has_content = work.previous is None or work.previous.content is not None
         return not has_content and not work.change.sensitive and loses_content(work)
@@ -187,7 +188,7 @@ class BatchSender:
     async def _look_into(self, unread: list[tuple[PendingStep, WriteResult]]) -> SplitSteps:
         done = [(work, result) for work, result in unread if result.status is WriteStatus.DONE]
         if done:
-            await self._read_back(done)
+            await self._check.verify(done)
         unknown = [
             work
             for work, result in unread
@@ -198,30 +199,6 @@ class BatchSender:
         if unknown:
             again += await self._recover(unknown, TransientError("the store did not report the result"))
         return again
-
-    async def _read_back(self, done: list[tuple[PendingStep, WriteResult]]) -> None:
-        """Read entries back after a write, if nothing else confirms that they were written."""
-        try:
-            fresh = await self._access.read([work.identity for work, _ in done])
-        except PartialRead as partial:  # the store said that those are written; the next pass looks again
-            fresh = partial.found
-            blind = [pair for pair in done if pair[0].identity in partial.failed]
-            self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in blind])
-            done = [pair for pair in done if pair not in blind]
-        except (StoreError, Stopped) as error:  # The store said that it is written; the next pass looks again.
-            self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in done])
-            if isinstance(error, TransientError | Stopped):
-                return
-            raise
-        self._recorder.close([self._verified(work, result, fresh.get(work.identity)) for work, result in done])
-
-    def _verified(self, work: PendingStep, result: WriteResult, found: Actual | None) -> StepResult:
-        if work.sent is not None and is_held(work.sent, found, self._capabilities):
-            return StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else result.etag)
-        if is_untouched(work.change.before, found, self._capabilities):
-            return StepResult(work, OutcomeKind.FAILED, _UNSEEN, etag=result.etag, is_done=True, is_unknown=True)
-        what = _OVERTAKEN.format(what=describe(found))
-        return StepResult(work, OutcomeKind.CONFLICT, what, etag=result.etag, is_done=True)
 
     async def _recover(self, works: list[PendingStep], error: TransientError) -> SplitSteps:
         """Find out what became of writes whose response was lost; returns those that did not happen, in smaller calls."""

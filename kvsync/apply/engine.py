@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kvsync.apply.batch import BatchSender
+from kvsync.apply.batch_check import BatchCheck
 from kvsync.apply.model import ApplyReport, PendingStep, Step
 from kvsync.apply.moves import MoveGuard
 from kvsync.apply.order import WriteOrder
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.ports import RunPort
 from kvsync.apply.store_access import ApplierOptions, StopCondition, StoreAccess
-from kvsync.apply.writes import calls_of
+from kvsync.apply.writes import batches_of
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import Change, OutcomeKind
@@ -23,8 +24,12 @@ from kvsync.model.place import LocatedTarget
 from kvsync.planning.marks import MarkSigner
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import version_hints
 from kvsync.stores.pacing import Pace, Stopped
 from kvsync.util.clock import Clock
+
+Calls = deque[tuple[BatchCheck, list[PendingStep]]]
+"""Calls that must still be sent, with the check of the batch that each belongs to."""
 
 
 class Applier:
@@ -100,20 +105,29 @@ class Applier:
             raise TransientError("kvsync was stopped while waiting for the store") from None
 
     async def _send(self, works: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition) -> None:
-        calls = calls_of(works, self._store.capabilities)
+        hints = version_hints(self._store)
+        batches = [
+            BatchCheck(self._access(halt), recorder, self.signer, calls, hints)
+            for calls in batches_of(works, self._store.capabilities)
+        ]
+        calls = deque((batch, call) for batch in batches for call in batch.calls)
         workers = [self._work(calls, recorder, halt) for _ in range(min(len(calls), self._pace.most))]
         # All are waited for, so that a failing journal lets the calls in flight come back before the error is raised.
         for result in await asyncio.gather(*workers, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+        for batch in batches:
+            await batch.finish()
 
-    async def _work(self, calls: deque[list[PendingStep]], recorder: OutcomeRecorder, halt: StopCondition) -> None:
+    async def _work(self, calls: Calls, recorder: OutcomeRecorder, halt: StopCondition) -> None:
         while calls and not halt():
             async with self._pace.slot():
                 if not calls or halt():
                     return
+                batch, call = calls.popleft()
                 try:
-                    await BatchSender(self._access(halt), recorder, self.signer).run(calls.popleft())
+                    await BatchSender(self._access(halt), recorder, self.signer, batch).run(call)
+                    await batch.end_call()
                 except BaseException:
                     halt.is_broken = True
                     raise

@@ -8,7 +8,7 @@ from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.change import Change
 from kvsync.model.entry import Actual
 from kvsync.stores.base import Store, Write
-from kvsync.stores.extensions import version_hints
+from kvsync.stores.extensions import VersionHints, version_hints
 
 _SLACK = 10
 """Seconds by which a store may round the end of a lifetime, or report it late."""
@@ -25,6 +25,29 @@ def is_untouched(before: Actual | None, fresh: Actual | None, capabilities: Capa
     if before.fingerprint is not None:
         return before.fingerprint == fingerprint_of(fresh)
     return before.size is None or before.size == size_of(fresh)
+
+
+def is_confirmed(before: Actual | None, seen: Actual | None, capabilities: Capabilities, hints: VersionHints) -> bool:
+    """True if a scan leaves no doubt that the store still holds the version that the change was planned against."""
+    if before is None or seen is None:
+        return before is seen
+    if capabilities.marks is Marks.STORE and before.mark != seen.mark:
+        return False
+    if seen.fingerprint is not None:
+        return seen.fingerprint == fingerprint_of(before)
+    return seen.etag is not None and before.etag is not None and hints.may_be_version(seen.etag, before.etag)
+
+
+def is_written(
+    write: Write, etag: str | None, seen: Actual | None, capabilities: Capabilities, hints: VersionHints
+) -> bool:
+    """True if a scan leaves no doubt that the store holds the content of `write`, with its mark; `etag` is the version that the
+    write made."""
+    if write.content is None or seen is None or seen.fingerprint is not None:
+        return is_held(write, seen, capabilities)
+    if capabilities.marks is Marks.STORE and write.mark != seen.mark:
+        return False
+    return seen.etag is not None and etag is not None and hints.may_be_version(seen.etag, etag)
 
 
 def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities) -> str | None:

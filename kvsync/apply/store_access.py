@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -10,7 +10,9 @@ from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
 from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
 from kvsync.model.change import Change, Refusal
 from kvsync.model.entry import Actual, Identity, Target
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
+from kvsync.stores.extensions import scan
 from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
 from kvsync.stores.partial import PartialRead
 from kvsync.util.clock import Clock
@@ -132,6 +134,15 @@ class StoreAccess:
                 await self.patience.wait(error)
             else:
                 return found  # no success of the call: reads that pass make no failing write worth more attempts
+
+    async def scan(
+        self, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        """What exists of many entries, None if the store cannot show that in few requests, or fails."""
+        try:
+            return await scan(self._store, self._target.namespace, signer, absent, present)
+        except StoreError:
+            return None
 
     async def replan(self, identity: Identity, change: Change) -> Change | Refusal | None:
         """Observe one entry and plan it again. Raises StoreError, Stopped."""

@@ -13,6 +13,9 @@ from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Write
 
+MOST_CHECKED = 1000
+"""Steps in one batch, if a call has fewer."""
+
 _OVERHEAD = 256
 """Bytes that an entry takes in a request besides its content: field names, our mark, quotes."""
 
@@ -63,6 +66,19 @@ def calls_of(works: Iterable[PendingStep], capabilities: Capabilities) -> deque[
         calls[-1].append(work)
         size += weight
     return calls
+
+
+def batches_of(works: Iterable[PendingStep], capabilities: Capabilities) -> list[list[list[PendingStep]]]:
+    """Group the calls for these steps into batches, whose entries are checked together."""
+    batches: list[list[list[PendingStep]]] = []
+    size = 0
+    for call in calls_of(works, capabilities):
+        if not batches or size + len(call) > MOST_CHECKED:
+            batches.append([])
+            size = 0
+        batches[-1].append(call)
+        size += len(call)
+    return batches
 
 
 def halves(works: list[PendingStep]) -> list[list[PendingStep]]:

@@ -11,11 +11,11 @@ from kvsync.planning.ledger_only import is_ledger_only
 
 
 def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
-    """Requests, bytes sent, and seconds at the declared rate (0 without one) to apply the changes of a target.
+    """Most requests, bytes sent, and seconds at the declared rate (0 without one) to apply the changes of a target.
 
     Counted are the writes in batches, with deletes in batches of their own; reads of previous values for the journal; without
-    compare-and-set, a read before and after each write; and the read of the new entry before the old half of a move is deleted.
-    Changes in the ledger alone cost nothing.
+    compare-and-set, a read before and after each write, most of which scans save in a large batch; and the read of the new
+    entry before the old half of a move is deleted. Changes in the ledger alone cost nothing.
     """
     written = [change for change in plan.changes if not is_ledger_only(change, capabilities)]
     deletes = [change for change in written if change.action is Action.DELETE]

@@ -7,10 +7,10 @@ store it wraps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
-from kvsync.model.entry import Identity
+from kvsync.model.entry import Actual, Identity
 from kvsync.model.place import Place
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
@@ -37,6 +37,22 @@ class DeepObservable(Protocol):
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """The same as `Store.observe`, with an `etag` or `fingerprint` of each entry that represents every byte of its value.
         None if only reading the entries one by one can show that. Raises StoreError."""
+        ...
+
+
+@runtime_checkable
+class Scannable(Protocol):
+    """A store without compare-and-set that can show many entries in few requests."""
+
+    async def scan(
+        self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        """What exists of many entries now, without reading them one by one; other entries may be among them.
+
+        Of the `absent` ones, which should not exist, only that matters. Each of the `present` ones has an `etag` or a
+        `fingerprint` that represents its value, and its mark if the store keeps marks. None if that takes no fewer requests
+        than reading the entries, or if anything may be missing. Raises StoreError.
+        """
         ...
 
 
@@ -137,6 +153,7 @@ class Watchable(Protocol):
 EXTENSIONS: Final[tuple[type, ...]] = (
     PlaceResolving,
     DeepObservable,
+    Scannable,
     LedgerKeeping,
     VersionHints,
     NestedNamespaces,
@@ -158,6 +175,13 @@ async def locate(store: Store, namespace: str, *, writing: bool = False) -> Plac
 async def observe_deep(store: Store, namespace: str, signer: MarkSigner) -> Snapshot | None:
     """A listing that represents every byte, None if the store has none. Raises StoreError."""
     return await store.observe_deep(namespace, signer) if isinstance(store, DeepObservable) else None
+
+
+async def scan(
+    store: Store, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+) -> Mapping[Identity, Actual] | None:
+    """What exists of many entries, None if the store cannot show that in few requests. Raises StoreError."""
+    return await store.scan(namespace, signer, absent, present) if isinstance(store, Scannable) else None
 
 
 def ledger_keeper(store: Store) -> LedgerKeeping | None:

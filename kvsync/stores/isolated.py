@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -41,6 +41,13 @@ class IsolatedStore(StoreWrapper):
         """Call the wrapped store."""
         with self._isolated("reading all of", namespace):
             return await extensions.observe_deep(self._inner, namespace, signer)
+
+    async def scan(
+        self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        """Call the wrapped store."""
+        with self._isolated("scanning", namespace):
+            return await extensions.scan(self._inner, namespace, signer, absent, present)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """Call the wrapped store."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from kvsync.model.entry import Actual, Identity
@@ -37,6 +37,13 @@ class TracedStore(StoreWrapper):
         """Call the wrapped store."""
         with span("store.observe_deep", **self._names, namespace=namespace):
             return await extensions.observe_deep(self._inner, namespace, signer)
+
+    async def scan(
+        self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        """Call the wrapped store."""
+        with span("store.scan", **self._names, namespace=namespace, entries=len(absent) + len(present)):
+            return await extensions.scan(self._inner, namespace, signer, absent, present)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """Call the wrapped store."""

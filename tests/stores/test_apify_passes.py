@@ -19,6 +19,7 @@ from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
 from kvsync.stores.apify.content import whole
+from kvsync.testing import FakeClock
 from tests.cli.runner import run_command
 from tests.daemon.support import until
 from tests.status.support import process
@@ -165,6 +166,40 @@ async def test_changes_cost_no_more_than_they_must(repo: Repo, service: Service,
         PUT: 5 + left.get(PUT, 0),
         DELETE: 5,
     }
+
+
+async def test_a_large_batch_is_checked_and_verified_as_a_whole(repo: Repo, service: Service) -> None:
+    """Many creates take a write each, one listing before all of them and one ZIP after them; many updates two ZIPs, and one
+    read each, which shows in the plan what is there and is not repeated."""
+    repo.clock = FakeClock(float(int(time.time())))
+    repo.want(many(80))
+    assert set(outcomes(await repo.apply()).values()) == {"applied"}
+    assert service.requests() == {FIND: 2, KEYS: 2, PUT: 80, ZIP: 1}
+    repo.want(many(80, "w"))
+    service.forget_requests()
+    assert set(outcomes(await repo.apply()).values()) == {"applied"}
+    assert service.requests() == {FIND: 2, KEYS: 1, GET: 80, PUT: 80, ZIP: 2}
+
+
+async def test_a_large_batch_overwrites_nothing_that_changed(repo: Repo, service: Service) -> None:
+    """Records that another program made, changed or deleted since the plan stay as they are, among many that are written."""
+    repo.clock = FakeClock(float(int(time.time())))
+    await repo.settle({"going": "1"} | {f"old-{number}": "1" for number in range(40)})
+    repo.want({f"old-{number}": "2" for number in range(40)} | {f"new-{number}": "2" for number in range(40)})
+
+    def interfere() -> None:
+        service.put("web", "old-1", b"3")
+        service.put("web", "new-1", b"3")
+        service.put("web", "going", b"3")
+        service.delete("web", "old-2")
+
+    found = outcomes(await repo.apply(interfere))
+    refused = {key: found.pop(key) for key in ("old-1", "new-1", "going", "old-2")}
+    assert set(refused.values()) == {"conflict"}
+    assert set(found.values()) == {"applied"}
+    held = service.values("web")
+    assert [held.get(key) for key in ("old-1", "new-1", "going", "old-2")] == [b"3", b"3", b"3", None]
+    assert service.requests()[ZIP] == 2
 
 
 async def test_the_plan_says_what_is_not_promised(repo: Repo) -> None:

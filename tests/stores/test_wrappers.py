@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
 from kvsync.errors import PermanentError
-from kvsync.model.entry import Identity, Target
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import (
     EXTENSIONS,
@@ -17,6 +18,7 @@ from kvsync.stores.extensions import (
     locate,
     observe_deep,
     quota_left,
+    scan,
     version_hints,
 )
 from kvsync.stores.memory.store import MemoryStore
@@ -55,6 +57,12 @@ class ExtendedStore(MemoryStore):
         """One key of no namespace."""
         return ["stray"]
 
+    async def scan(
+        self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        """Nothing exists."""
+        return {}
+
     async def watch(self, namespaces: Collection[str], changed: Callable[[str], None]) -> None:
         """Report one change."""
         changed("web")
@@ -81,6 +89,7 @@ async def test_wrapper_has_the_extensions_of_its_store(wrapper: type[StoreWrappe
     assert [extension.__name__ for extension in EXTENSIONS if not isinstance(store, extension)] == []
     assert await locate(store, "web") == ELSEWHERE
     assert await observe_deep(store, "web", SIGNER) is not None
+    assert await scan(store, "web", SIGNER, [], []) == {}
     assert quota_left(store) == 5
     assert version_hints(store).may_be_version("5", "5:ab")
     assert isinstance(store, NestedNamespaces)

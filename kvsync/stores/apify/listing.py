@@ -18,6 +18,7 @@ from kvsync.http.model import Request
 from kvsync.http.paging import ListingPage, walk
 from kvsync.stores.apify.api import KEY, LEDGER_KEY
 from kvsync.stores.apify.content import archived, hasher, listed
+from kvsync.stores.apify.extent import Extent
 from kvsync.stores.apify.records import read
 from kvsync.stores.apify.remote import KeyValueStore, Remote
 from kvsync.util.concurrency import gather_or_cancel
@@ -33,6 +34,11 @@ class View(NamedTuple):
     etags: dict[str, str]
     ledger: bytes | None = None
     problem: str | None = None
+
+    @property
+    def extent(self) -> Extent:
+        """How much the store holds."""
+        return Extent(len(self.sizes), sum(self.sizes.values()))
 
     def token(self) -> str | None:
         """A digest of all that a listing shows, and of the ledger; None if something may be missing."""
@@ -86,6 +92,18 @@ class SnapshotReader:
         sizes = {key: size for key, (size, _) in found.digests.items()}
         etags = {key: archived(digest) for key, (_, digest) in found.digests.items()}
         return View(sizes, etags, ledger if self._keeps_ledger else None)
+
+    async def scanned(self, *, lists: bool, unpacks: bool) -> list[View | None]:
+        """The listing without the ledger, then the ZIP, as far as they are asked for; None for a view that cannot be had.
+        Raises StoreError."""
+        views: list[View | None] = []
+        if lists:
+            sizes, problem = await self._list()
+            sizes.pop(LEDGER_KEY, None)
+            views.append(View(sizes, {key: listed(size) for key, size in sizes.items()}, None, problem))
+        if unpacks:
+            views.append(await self.archived())
+        return views
 
     async def ledger(self) -> bytes | None:
         """The ledger, None if the store keeps none or has none yet. Raises StoreError."""

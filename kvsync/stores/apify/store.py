@@ -4,7 +4,7 @@ compares before and after each write, and keeps ownership and lifetimes in the l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, looks_like_id, root_of
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
+from kvsync.stores.apify.extent import Extent
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
@@ -73,6 +74,7 @@ class ApifyStore(RemoteStore["Remote"]):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
+        self._extents: dict[str, Extent] = {}
 
     def normalise(self, content: Content) -> Content:
         """The content with the canonical content type, without one that only says text or bytes, and without tags and
@@ -125,8 +127,10 @@ class ApifyStore(RemoteStore["Remote"]):
         """Everything in `namespace`, without values. A listing that breaks off or contradicts itself is incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
+            self._extents[namespace] = Extent(0, 0)
             return Snapshot(Target(self.config.name, namespace), {}, {})
         view = await viewer.listed()
+        self._extents[namespace] = view.extent
         stands_for = view.token()
         return None if stands_for is not None and stands_for == token else self._snapshot(namespace, view)
 
@@ -134,7 +138,28 @@ class ApifyStore(RemoteStore["Remote"]):
         """The same from a ZIP of all records, in one request; None if there is any doubt about it."""
         viewer = await self._viewer(namespace)
         view = await viewer.archived() if viewer is not None else None
+        if view is not None:
+            self._extents[namespace] = view.extent
         return None if view is None else self._snapshot(namespace, view)
+
+    async def scan(
+        self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        """Whether records exist, from a listing, and what others hold, from a ZIP. None if these would mostly be about other
+        records."""
+        extent = self._extents.get(namespace)
+        viewer = await self._viewer(namespace)
+        if viewer is None or extent is None or not extent.is_worth_scanning(len(absent), len(present)):
+            return None
+        views = await viewer.scanned(lists=bool(absent), unpacks=bool(present))
+        if any(view is None or view.problem is not None for view in views):
+            return None
+        return {
+            identity: actual
+            for view in views
+            if view is not None
+            for identity, actual in self._snapshot(namespace, view).entries.items()
+        }
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values, with a request for each. Names that no key can have are left out."""
