@@ -1,0 +1,114 @@
+"""Stores without compare-and-set that can show many entries at once: one scan checks a batch, and one verifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import pytest
+
+from kvsync.errors import TransientError
+from kvsync.model.entry import Actual, Identity
+from kvsync.planning.marks import MarkSigner
+from tests.apply.harness import ApplyHarness, after, entry, kinds, writes_of
+
+MANY = [f"k{number}" for number in range(8)]
+
+
+class Scans:
+    """Scans of the memory store; `before` is called before each, and raises its errors."""
+
+    def __init__(self, harness: ApplyHarness) -> None:
+        self.harness, self.count = harness, 0
+        self.before: Callable[[int], None] = lambda _count: None
+
+    async def scan(
+        self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        self.count += 1
+        self.before(self.count)
+        snapshot = await self.harness.store.observe(namespace, signer)
+        assert snapshot is not None
+        return snapshot.entries
+
+
+@pytest.fixture
+def scanning(make: Callable[..., ApplyHarness]) -> tuple[ApplyHarness, Scans]:
+    harness = make(compare_and_set=False, batch=1, read_batch=1)
+    scans = Scans(harness)
+    harness.store.scan = scans.scan  # type: ignore[attr-defined]
+    return harness, scans
+
+
+def lookups(harness: ApplyHarness) -> int:
+    return sum(call.method == "lookup" for call in harness.server.calls)
+
+
+async def test_two_scans_replace_all_reads(scanning: tuple[ApplyHarness, Scans]) -> None:
+    """Creates, updates and deletes are checked by a scan and verified by another, in each stage of the run."""
+    harness, scans = scanning
+    await harness.settle(*(entry(key, "1") for key in MANY))
+    scans.count = 0
+    harness.want(*(entry(key, "2") for key in MANY[:4]), *(entry(f"new-{key}") for key in MANY))
+    assert set(kinds(await harness.apply()).values()) == {"applied"}
+    assert (scans.count, lookups(harness), len(writes_of(harness.server))) == (4, 0, 16)
+
+
+async def test_a_scan_serves_for_ten_seconds(scanning: tuple[ApplyHarness, Scans]) -> None:
+    """When a write is due later than that, the batch is scanned again, and what another program changed in the meantime is
+    left alone."""
+    harness, scans = scanning
+    harness.want(*map(entry, MANY))
+    changes = await harness.plan()
+    write, sent = harness.store.write, 0
+
+    async def slow(namespace: str, writes: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        results = await write(namespace, writes)
+        if sent == 3:
+            harness.server.write("web", MANY[-1], b"theirs")
+            harness.clock.advance(10.0)
+        return results
+
+    harness.store.write = slow  # type: ignore[method-assign]
+    assert kinds(await harness.apply(changes, concurrency=1)) == dict.fromkeys(MANY, "applied") | {MANY[-1]: "conflict"}
+    assert harness.held(MANY[-1]) == b"theirs"
+    assert scans.count == 3
+
+
+async def test_what_is_overtaken_after_its_write_is_a_conflict(scanning: tuple[ApplyHarness, Scans]) -> None:
+    """The scan that verifies a batch shows what another program wrote since."""
+    harness, scans = scanning
+    harness.want(*map(entry, MANY))
+    changes = await harness.plan()
+    scans.before = lambda count: harness.server.write("web", "k1", b"theirs") if count == 2 else None
+    assert kinds(await harness.apply(changes)) == dict.fromkeys(MANY, "applied") | {"k1": "conflict"}
+    assert harness.journal()["k1"] == "conflict"
+
+
+@pytest.mark.parametrize("which", [1, 2])
+async def test_without_a_scan_entries_are_read(scanning: tuple[ApplyHarness, Scans], which: int) -> None:
+    """A scan that fails costs reads, before the writes or after them, and nothing else."""
+    harness, scans = scanning
+    harness.want(*map(entry, MANY))
+    changes = await harness.plan()
+
+    def fail(count: int) -> None:
+        if count == which:
+            raise TransientError("503")
+
+    scans.before = fail
+    assert set(kinds(await harness.apply(changes)).values()) == {"applied"}
+    assert lookups(harness) == (2 * len(MANY) if which == 1 else len(MANY))
+
+
+async def test_a_run_that_is_stopped_settles_what_it_wrote(scanning: tuple[ApplyHarness, Scans]) -> None:
+    """What was written when kvsync is asked to stop is applied by the word of the store; the rest was not attempted."""
+    harness, _ = scanning
+    harness.want(*map(entry, MANY))
+    found = kinds(await harness.apply(await harness.plan(), concurrency=1, stop=after(12)))
+    written = {keys[0] for keys in writes_of(harness.server)}
+    assert 0 < len(written) < len(MANY)
+    assert found == {key: "applied" if key in written else "not-attempted" for key in MANY}
+    assert {key for key, outcome in harness.journal().items() if outcome == "applied"} == written
