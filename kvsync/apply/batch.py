@@ -75,7 +75,7 @@ class BatchSender:
             [
                 StepResult(work, kind, error, is_unknown=work.lost and kind is OutcomeKind.FAILED)
                 for work in works
-                if self._recorder.is_open(work)
+                if self._recorder.is_open(work) and not self._check.defers(work)
             ]
         )
 

@@ -48,7 +48,7 @@ class BatchCheck:
         self._capabilities = access.capabilities
         self._read_back = ReadBack(access, recorder)
         self._confirmed: dict[int, Change] = {}
-        self._done: list[Done] = []
+        self._done: dict[int, Done] = {}
         self._begun_at: float | None = None
         self._is_deferring = self._is_checking = not self._capabilities.compare_and_set and len(self._works) > 1
         self._scanning = asyncio.Lock()
@@ -68,9 +68,13 @@ class BatchCheck:
         """Verify writes that the store has confirmed: with those of the batch, or by reading them now. Raises StoreError,
         StateDirError."""
         if self._is_deferring:
-            self._done += done
+            self._done |= {pair[0].index: pair for pair in done}
         else:
             await self._read_back.verify(done)
+
+    def defers(self, work: PendingStep) -> bool:
+        """True if the store has confirmed the write, and the batch still has to verify it."""
+        return work.index in self._done
 
     async def end_call(self) -> None:
         """Finish after the last call of the batch. Raises StateDirError."""
@@ -98,14 +102,13 @@ class BatchCheck:
         return self._begun_at is not None and self._access.clock.monotonic() - self._begun_at < FRESH_SECONDS
 
     def _taken(self) -> list[Done]:
-        done, self._done = self._done, []
+        done, self._done = list(self._done.values()), {}
         return done
 
     async def _scan(self) -> None:
         """Confirm what is to be written and what was written. What the store does not show, or shows too slowly, is read."""
-        began_at, done = self._access.clock.monotonic(), list(self._done)
-        written = {work.index for work, _ in done}
-        ahead = [work for work in self._works if work.index not in written and self._recorder.is_open(work)]
+        began_at, done = self._access.clock.monotonic(), list(self._done.values())
+        ahead = [work for work in self._works if self._recorder.is_open(work) and not self.defers(work)]
         seen = await self._seen(ahead, [work for work, _ in done])
         if seen is None:
             self._is_checking = self._is_deferring = False
@@ -136,5 +139,5 @@ class BatchCheck:
             and is_written(work.sent, result.etag, seen.get(work.identity), self._capabilities, self._hints)
         ]
         self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in closed])
-        gone = {work.index for work, _ in closed}
-        self._done = [pair for pair in self._done if pair[0].index not in gone]
+        for work, _ in closed:
+            del self._done[work.index]
