@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from math import ceil
 from typing import Any
 
@@ -39,32 +39,6 @@ class EtcdKeeper:
 
     async def claim(self) -> LeaseClaim:
         """See the module. Raises StoreError."""
-        with understood(f"lease {self.name}", "claiming it"):
-            return await self._claim()
-
-    async def release(self) -> None:
-        """Revoke our lease: the key goes with it. Raises StoreError."""
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            await self._ask("lease/revoke", "releasing it", {"ID": lease})
-
-    async def check(self) -> Sequence[DoctorCheck]:
-        """Reached, and who leads."""
-        try:
-            with understood(f"lease {self.name}", "reading the leader"):
-                leader = await self._leader()
-        except AuthError as error:
-            return [DoctorCheck("credential", False, str(error))]
-        except StoreError as error:
-            return [DoctorCheck("reached", False, str(error), "check run.lease.etcd.endpoint")]
-        return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader")]
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        for gateway in self._gateways:
-            await gateway.aclose()
-
-    async def _claim(self) -> LeaseClaim:
         if self._lease is not None:
             seconds, held = await asyncio.gather(self._kept_alive(self._lease), self._held())
             is_tied = held is not None and held.get("lease") == self._lease
@@ -77,17 +51,41 @@ class EtcdKeeper:
         else:
             held = None if self._is_vacant else await self._held()
         self._is_vacant = held is None
-        return await self._take() if held is None else LeaseClaim(_value(held))
+        return await self._take() if held is None else LeaseClaim(self._leader_in(held))
+
+    async def release(self) -> None:
+        """Revoke our lease: the key goes with it. Raises StoreError."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await self._ask("lease/revoke", "releasing it", {"ID": lease})
+
+    async def check(self) -> Sequence[DoctorCheck]:
+        """Reached, and who leads."""
+        try:
+            held = await self._held()
+            leader = None if held is None else self._leader_in(held)
+        except AuthError as error:
+            return [DoctorCheck("credential", False, str(error))]
+        except StoreError as error:
+            return [DoctorCheck("reached", False, str(error), "check run.lease.etcd.endpoint")]
+        return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader")]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for gateway in self._gateways:
+            await gateway.aclose()
 
     async def _kept_alive(self, lease: str) -> float:
         """How many seconds our lease lasts from now on; 0 when it is over."""
         data = await self._ask("lease/keepalive", "renewing it", {"ID": lease})
-        return int(data.get("result", {}).get("TTL", 0))
+        with self._understood("renewing it"):
+            return int(data.get("result", {}).get("TTL", 0))
 
     async def _take(self) -> LeaseClaim:
         granted = await self._ask("lease/grant", "requesting a lease", {"TTL": str(self._ttl)})
-        self._lease = str(granted["ID"])
-        return await self._tie(self._lease, int(granted["TTL"]))
+        with self._understood("requesting a lease"):
+            self._lease, seconds = str(granted["ID"]), int(granted["TTL"])
+        return await self._tie(self._lease, seconds)
 
     async def _tie(self, lease: str, seconds: float) -> LeaseClaim:
         """Make the key, tied to our lease, unless it is there."""
@@ -100,23 +98,29 @@ class EtcdKeeper:
         if done.get("succeeded"):
             return LeaseClaim(self._identity, is_ours=True, duration=seconds)
         await self._forget()
-        (found,) = done["responses"]
-        return LeaseClaim(_value(found["response_range"]["kvs"][0]))
+        with self._understood("taking it"):
+            (found,) = done["responses"]
+            return LeaseClaim(_value(found["response_range"]["kvs"][0]))
 
     async def _forget(self) -> None:
         """Give up a lease that is of no use; it ends automatically where it cannot be revoked."""
         with suppress(StoreError):
             await self.release()
 
-    async def _leader(self) -> str | None:
-        held = await self._held()
-        return None if held is None else _value(held)
-
     async def _held(self) -> Mapping[str, Any] | None:
         """The key as it is now."""
         found = await self._ask("kv/range", "reading the leader", {"key": _b64(self._key)})
-        entries: list[Mapping[str, Any]] = found.get("kvs", [])
-        return entries[0] if entries else None
+        with self._understood("reading the leader"):
+            entries: list[Mapping[str, Any]] = found.get("kvs", [])
+            return dict(entries[0]) if entries else None
+
+    def _leader_in(self, held: Mapping[str, Any]) -> str:
+        with self._understood("reading the leader"):
+            return _value(held)
+
+    def _understood(self, what: str) -> AbstractContextManager[None]:
+        """For reading an answer, and never for waiting for one: what goes wrong on the way is another error."""
+        return understood(f"lease {self.name}", what)
 
     async def _ask(self, path: str, what: str, body: Mapping[str, str | list[Any]]) -> Mapping[str, Any]:
         at = self._at

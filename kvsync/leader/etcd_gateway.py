@@ -13,6 +13,9 @@ from kvsync.util.clock import Clock
 
 _CONCURRENCY: Final = 2
 
+_SIGN_IN: Final = 15.0
+"""Seconds that signing in may take: it goes on while claims that wait for it are given up."""
+
 
 class Gateway:
     """One endpoint of etcd, `url`. `timeout` is in seconds. `user` is a name and what gives the password; `register` hears of
@@ -29,13 +32,14 @@ class Gateway:
     ) -> None:
         self._where = where
         limits = ClientLimits(timeout, _CONCURRENCY)
-        self._login = Client(where, url, clock, Traffic(), ClientOptions(limits=limits)) if user is not None else None
-        credentials = None
+        slow = ClientOptions(limits=ClientLimits(max(timeout, _SIGN_IN), 1))
+        self._login = Client(where, url, clock, Traffic(), slow) if user is not None else None
+        self._credentials: Password | None = None
         if user is not None and self._login is not None:
             hint = f"grant {user[0]} read and write on the key of the lease"
-            credentials = Password(where, self._login, user, register, hint)
+            self._credentials = Password(where, self._login, user, register, hint)
         mapper = None if user is None else partial(outdated, where)
-        options = ClientOptions(limits=limits, credentials=credentials, error_mapper=mapper)
+        options = ClientOptions(limits=limits, credentials=self._credentials, error_mapper=mapper)
         self._client = Client(where, url, clock, Traffic(), options)
 
     async def ask(self, path: str, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -44,6 +48,8 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
+        if self._credentials is not None:
+            await self._credentials.aclose()
         await self._client.aclose()
         if self._login is not None:
             await self._login.aclose()

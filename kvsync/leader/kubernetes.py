@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ from kvsync.util.clock import Clock
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _VERBS: Final = ("get", "update")
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
 _TRIES: Final = 2
 """How often one claim looks again after someone changed the object meanwhile."""
 
@@ -60,7 +62,7 @@ class KubernetesKeeper:
         self._lease, self._identity, self._duration = lease, identity, duration
         self._client, self._clock = client, clock
         self._watch = Watch(duration)
-        self._moment_at = 0.0
+        self._moment_at = 0  # microseconds since 1970
 
     async def claim(self) -> LeaseClaim:
         """See the module. Raises StoreError."""
@@ -185,8 +187,8 @@ class KubernetesKeeper:
     def _moment(self) -> str:
         """Now, as the API writes it: to the microsecond, and later than the last one. Others take a record that stays the same
         for a leader that is gone, and a wall clock may stand still or be set back."""
-        self._moment_at = max(self._clock.now(), self._moment_at + 1e-6)
-        return datetime.fromtimestamp(self._moment_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        self._moment_at = max(int(self._clock.now() * 1e6), self._moment_at + 1)
+        return (_EPOCH + timedelta(microseconds=self._moment_at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _leader(found: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from kvsync.leader.etcd import EtcdKeeper
 from kvsync.leader.etcd_gateway import Gateway
 from kvsync.leader.model import LeaseClaim
 from kvsync.util.clock import Clock
-from tests.http.script_server import is_silent, says, serving
+from tests.http.script_server import Exchange, is_silent, says, serving
 from tests.leader.support import wire_to
 from tests.support.etcd import free_port, running_etcd
 
@@ -231,6 +231,33 @@ async def test_a_signed_token_is_fetched_again_when_it_counts_no_more(tmp_path: 
         post(url, "auth/user/add", {"name": "somebody", "password": "x"}, root)
         assert (await one.claim()).is_ours
         await one.aclose()
+
+
+async def test_a_sign_in_outlives_the_claims_that_wait_for_it(key: str) -> None:
+    """Checking a password may take longer than a claim: the calls of all claims share one sign-in, and one of them uses it."""
+    is_checked, sign_ins = asyncio.Event(), []
+
+    async def act(exchange: Exchange) -> None:
+        if "/auth/authenticate" not in exchange.line:
+            is_known = exchange.headers.get("authorization") == "token-1"
+            await (says(200, b"{}") if is_known else says(401, b'{"message": "invalid auth token"}'))(exchange)
+            return
+        sign_ins.append(exchange.line)
+        await is_checked.wait()
+        await says(200, f'{{"token": "token-{len(sign_ins)}"}}'.encode())(exchange)
+
+    async with serving(act) as server:
+        one = keeper(key, "a", server.origin, password=lambda: "correct-horse")
+        for _ in range(3):
+            claim = asyncio.ensure_future(one.check())
+            while not sign_ins:
+                await asyncio.sleep(0)
+            claim.cancel()
+            await asyncio.gather(claim, return_exceptions=True)
+        is_checked.set()
+        assert [found.ok for found in await one.check()] == [True]
+        await one.aclose()
+    assert len(sign_ins) == 1
 
 
 async def test_name_and_password(tmp_path: Path) -> None:

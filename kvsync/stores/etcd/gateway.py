@@ -5,6 +5,7 @@ Keys and values are base64, 64-bit numbers are text, and what is zero is left ou
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode
 from binascii import a2b_base64
@@ -93,7 +94,11 @@ def decoded(where: str, what: str, answer: Response) -> Mapping[str, Any]:
 
 class Password:
     """Name and password, and the token that etcd gives for them: fetched when it is needed, and again when it is refused.
-    `hint` says what to grant to a user that lacks permission; `register` hears of tokens, which are secrets too."""
+
+    Calls in flight share one sign-in, and it goes on when a call that waits for it is cancelled: the next call uses its token.
+    Checking a password takes etcd a good part of a second, and a claim of a lease may have less time than that. `hint` says what
+    to grant to a user that lacks permission; `register` hears of tokens, which are secrets too.
+    """
 
     def __init__(
         self,
@@ -106,12 +111,12 @@ class Password:
         self._where, self._login, self._register, self._hint = where, login, register, hint
         self._name, self._password = user
         self._token: str | None = None
+        self._signing_in: asyncio.Task[str] | None = None
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The token, without the name of a scheme before it. Raises StoreError."""
-        if self._token is None:
-            self._token = await self._fetch()
-        return {"Authorization": self._token}
+        token = self._token
+        return {"Authorization": await self._shared() if token is None else token}
 
     async def renew(self) -> bool:
         """Tokens end after some minutes, and when etcd starts again; another one is fetched."""
@@ -122,6 +127,24 @@ class Password:
         """Tell a user who may not from one who is not known."""
         said = cleaned(message_of(answer) or f"status {answer.status}")
         return ErrorText("permission" if answer.status == 403 else "credential", f"etcd says {said}", self._hint)
+
+    async def aclose(self) -> None:
+        """Stop signing in. Idempotent."""
+        if self._signing_in is not None:
+            self._signing_in.cancel()
+            await asyncio.gather(self._signing_in, return_exceptions=True)
+
+    async def _shared(self) -> str:
+        """The token of the sign-in under way, which is begun if there is none."""
+        if self._signing_in is None:
+            self._signing_in = asyncio.ensure_future(self._fetch())
+            self._signing_in.add_done_callback(self._signed_in)
+        return await asyncio.shield(self._signing_in)
+
+    def _signed_in(self, task: asyncio.Task[str]) -> None:
+        self._signing_in = None
+        if not task.cancelled() and task.exception() is None:
+            self._token = task.result()
 
     async def _fetch(self) -> str:
         what = f"signing in as {self._name}"

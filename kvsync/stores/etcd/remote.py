@@ -63,6 +63,8 @@ class Endpoint:
 
     async def aclose(self) -> None:
         """Close all of them. Idempotent."""
+        if self.credentials is not None:
+            await self.credentials.aclose()
         for client in (self.client, self.streams, self.login):
             if client is not None:
                 await client.aclose()
