@@ -231,7 +231,8 @@ async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[
     except StoreError as error:
         return [Finding(subject, "reached", False, str(error))]
     except TimeoutError:
-        return [Finding(subject, "reached", False, f"no response within {patience:g} s")]
+        cause = store.traffic.last_failure or f"no response within {patience:g} s"
+        return [Finding(subject, "reached", False, cause)]
     return [Finding(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
 
 

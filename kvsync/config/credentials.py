@@ -46,7 +46,7 @@ def describe(credential: Credential) -> str:
 def _from_environment(credential: Credential, environ: Mapping[str, str]) -> str:
     value = environ.get(credential.name)
     if value is None:
-        raise _unusable(credential, "is not set")
+        raise _unusable(credential, "is not set; set it, or correct its name")
     return value
 
 

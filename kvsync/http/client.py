@@ -134,6 +134,16 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, call: Request) -> Response:
+        """Send once, and keep why it failed."""
+        try:
+            answer = await self._authenticated(call)
+        except StoreError as error:
+            self._traffic.last_failure = str(error)
+            raise
+        self._traffic.last_failure = ""
+        return answer
+
+    async def _authenticated(self, call: Request) -> Response:
         """Send once; once more if the credential was refused and there is a newer one: the refused request did nothing."""
         answer = await self._exchange(call)
         error = self._mapped(call, answer)

@@ -150,7 +150,8 @@ def _described(call: Request, answer: Response) -> str:
     told = server_message(call, answer)
     if call.is_secret:
         return told
-    return f"status {answer.status}" + (f", {told}" if told else "") + _request(answer)
+    sender = f" from {answer.host}" if answer.host else ""
+    return f"status {answer.status}{sender}" + (f", {told}" if told else "") + _request(answer)
 
 
 def _request(answer: Response) -> str:

@@ -38,6 +38,8 @@ from kvsync.util.write_fence import Fence
 _CONNECT: Final = 10.0
 """Seconds in which a connection must be made."""
 
+_UNREACHABLE: Final = "check the endpoint and the network"
+
 _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
 
@@ -101,7 +103,7 @@ class Transport:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise NotAnsweredError(f"no response within {seconds:g} s") from None
+            raise NotAnsweredError(f"no response from {self._host} within {seconds:g} s") from None
         except (httpx.TransportError, aiohttp.ClientError, OSError, EOFError) as error:
             raise self._failed(error) from error
         if response.status_code == _PROXY_PASSWORD and self._proxy is not None:
@@ -143,11 +145,11 @@ class Transport:
                 return PermanentError(self._proxy.refusal)
             return NotSentError(f"no connection {to}: the proxy answered with status {cause.status}")
         if isinstance(cause, aiohttp.ClientProxyConnectionError) and self._proxy is not None:
-            return NotSentError(f"no connection to {self._proxy.label}: {_reason(cause)}")
+            return NotSentError(f"no connection to {self._proxy.label}: {_reason(cause)}; check the proxy")
         if isinstance(cause, aiohttp.ConnectionTimeoutError):
-            return NotSentError(f"no connection {to}: no answer within {_CONNECT:g} s")
+            return NotSentError(f"no connection {to}: no answer within {_CONNECT:g} s; {_UNREACHABLE}")
         if isinstance(cause, aiohttp.ClientConnectorError):
-            return NotSentError(f"no connection {to}: {_reason(cause)}")
+            return NotSentError(f"no connection {to}: {_reason(cause)}; {_UNREACHABLE}")
         if cause is not None and isinstance(cause.__cause__, NotLeader):
             return NotAnsweredError("the lease ended before all of it was sent")
         broken = f"the connection {to} was lost before the response arrived"

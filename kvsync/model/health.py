@@ -14,6 +14,8 @@ class Traffic:
     bytes_received: int = 0
     bytes_sent: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
+    last_failure: str = ""
+    """Why the last request failed, for those who stop waiting while it is repeated; empty after a success."""
 
 
 def total(all_traffic: Iterable[Traffic | None]) -> Traffic:

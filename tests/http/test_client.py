@@ -224,8 +224,8 @@ async def test_messages_hold_no_query_and_no_body(stack: AsyncExitStack) -> None
     """A message tells what was asked for and what the server says, not the URL, a header, or a body of ours."""
     problem = b'{"title": "It is broken", "detail": "badly"}'
     web = await start(stack, says(500, problem, x_ms_request_id="r-17"), credentials=RenewableCredentials("k"))
-    message = str(await web.error(WRITE))
-    assert message == "store web: writing a failed: status 500, It is broken: badly (request r-17)"
+    message, host = str(await web.error(WRITE)), web.server.origin.removeprefix("http://")
+    assert message == f"store web: writing a failed: status 500 from {host}, It is broken: badly (request r-17)"
     assert "secret-looking" not in str(await web.error(READ))
 
 

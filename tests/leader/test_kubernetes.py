@@ -188,7 +188,7 @@ async def test_doctor_hears_who_leads_and_what_is_permitted(api: Cluster) -> Non
 async def test_a_namespace_that_does_not_exist(api: Cluster) -> None:
     """The API's own words are in the message."""
     async with keepers(api, "a", lease=LeaseName("nowhere", "kvsync")) as (a, _):
-        with pytest.raises(PermanentError, match='status 404, namespaces "nowhere" not found'):
+        with pytest.raises(PermanentError, match=r'status 404 from 127\.0\.0\.1:\d+, namespaces "nowhere" not found'):
             await a.claim()
 
 

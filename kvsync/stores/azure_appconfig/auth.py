@@ -62,7 +62,9 @@ class ConnectionString:
         parts = {name.strip().lower(): value for name, _, value in (part.partition("=") for part in text.split(";"))}
         missing = [name for name in ("Endpoint", "Id", "Secret") if not parts.get(name.lower(), "").strip()]
         if missing:
-            raise ValueError(f"no {' and no '.join(missing)} in the connection string")
+            raise ValueError(
+                f"no {' and no '.join(missing)} in the connection string; copy it again from the access settings of the store"
+            )
         endpoint = parts["endpoint"].strip().rstrip("/")
         if not re.fullmatch(r"https?://[^\s/?#@]+", endpoint):
             raise ValueError("the Endpoint in the connection string is not a URL such as https://name.azconfig.io")
@@ -73,7 +75,9 @@ class ConnectionString:
         try:
             return cls(endpoint, parts["id"].strip(), b64decode(parts["secret"].strip(), validate=True))
         except binascii.Error:
-            raise ValueError("the Secret in the connection string is not base64; it may be truncated") from None
+            raise ValueError(
+                "the Secret in the connection string is not base64; it may be truncated; copy it again"
+            ) from None
 
 
 class HmacKey:

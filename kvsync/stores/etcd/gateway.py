@@ -96,8 +96,8 @@ class Password:
     """Name and password, and the token that etcd gives for them: fetched when it is needed, and again when it is refused.
 
     Calls in flight share one sign-in, and it goes on when a call that waits for it is cancelled: the next call uses its token.
-    Checking a password takes etcd a good part of a second, and a claim of a lease may have less time than that. `hint` says what
-    to grant to a user that lacks permission; `register` hears of tokens, which are secrets too.
+    Checking a password takes etcd a good part of a second, and a claim of a lease may have less time than that. `hint` says
+    what to grant to a user that lacks permission; `register` hears of tokens, which are secrets too.
     """
 
     def __init__(

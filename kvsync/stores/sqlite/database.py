@@ -121,7 +121,9 @@ class Database:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise PermanentError(f"store {self.name}: cannot create the folder {folder}: {error.strerror}") from error
+            raise PermanentError(
+                f"store {self.name}: cannot create the folder {folder}: {error.strerror}; correct path"
+            ) from error
 
     def _open(self) -> sqlite3.Connection:
         if not self._read_only:
