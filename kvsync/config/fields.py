@@ -191,7 +191,7 @@ POSTGRESQL_FIELDS: Final = (
         "dsn",
         credential(),
         required=True,
-        help="Connection string: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full.",
+        help="Connection string: postgresql://USER@HOST:PORT/DATABASE?sslmode=verify-full, with a password.",
     ),
 )
 """Everything that `state.postgresql` may hold."""

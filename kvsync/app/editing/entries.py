@@ -78,7 +78,11 @@ def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
 
 
 def write_edit(edit: Edit) -> None:
-    """Replace the file at once; its permissions stay. Raises KvsyncError when it was changed in the meantime."""
+    """Replace the file at once; its permissions stay. A file that is not there is created. Raises KvsyncError when it was
+    changed in the meantime."""
+    if not edit.before:
+        edit.path.parent.mkdir(parents=True, exist_ok=True)
+        edit.path.touch()
     if edit.path.read_bytes().decode() != edit.before:
         raise KvsyncError(f"{edit.file}: the file was changed in the meantime; run the command again")
     handle, name = tempfile.mkstemp(dir=edit.path.parent, prefix=".kvsync-")
