@@ -50,17 +50,30 @@ class Call:
         """What the service answers."""
         connection = http.client.HTTPConnection(*self.upstream, timeout=30)
         try:
-            connection.putrequest(self.method, self.target, skip_host=True, skip_accept_encoding=True)
-            for name, text in self.headers:
-                if name.lower() not in _HOP:
-                    connection.putheader(name, text)
-            if self.body or self.method in ("POST", "PUT", "PATCH"):
-                connection.putheader("Content-Length", str(len(self.body)))
+            self._begin(connection)
             connection.endheaders(self.body)
             answer = connection.getresponse()
             return Answer(answer.status, tuple(answer.getheaders()), answer.read())
         finally:
             connection.close()
+
+    def forward_half(self) -> None:
+        """Send half of the body to the service, with the length of all of it, and hang up."""
+        connection = http.client.HTTPConnection(*self.upstream, timeout=30)
+        try:
+            self._begin(connection)
+            connection.endheaders(self.body[: len(self.body) // 2])
+        finally:
+            connection.close()
+
+    def _begin(self, connection: http.client.HTTPConnection) -> None:
+        """Send the head of the call, without the end of the head."""
+        connection.putrequest(self.method, self.target, skip_host=True, skip_accept_encoding=True)
+        for name, text in self.headers:
+            if name.lower() not in _HOP:
+                connection.putheader(name, text)
+        if self.body or self.method in ("POST", "PUT", "PATCH"):
+            connection.putheader("Content-Length", str(len(self.body)))
 
 
 Fault = Callable[[Call], Iterator[bytes]]
