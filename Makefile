@@ -42,8 +42,12 @@ tests: $(VENV)/.dev $(VENV)/.compiled
 	$(IN_MEMORY) $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## install kvsync in a fresh environment, boot it, build its image, try more examples (all of it: as root, on Debian)
-	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m system $(ALONE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m system -n auto $(addprefix --ignore=,$(ALONE)) $(PYTEST_ARGS)
 	$(IN_MEMORY) $(BIN)/python -m pytest -n auto -m 'hypothesis and not system' --hypothesis-profile full $(PYTEST_ARGS)
+
+# These boot machines, or run replicas against leases of seconds: one after the other.
+ALONE := $(addprefix tests/,deploy episodes leader simulation status/test_page_browser.py test_packaging.py test_system.py)
 
 tools:  ## install what some tests need besides Python packages: a browser, promtool, what boots systems (as root, on Debian)
 	@scripts/system_tools.sh
