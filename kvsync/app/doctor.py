@@ -28,6 +28,9 @@ from kvsync.rendering.words import count
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
 
+_LATER: Final = 0.5
+"""Seconds by which a store's checks may exceed its `timeout`: its own error comes first, and names the host."""
+
 _UNSHARED: Final = (
     "its ledger is in the state directory of one replica; the other replicas cannot see which entries kvsync owns"
 )
@@ -221,7 +224,7 @@ async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[
     targets = [target for target in loaded.targets if target.store == name]
     patience = workspace.config.stores[name].timeout
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(patience + _LATER):
             findings: Sequence[DoctorCheck] = await store.check() or [await _reached(store)]
             if targets and all(one.ok for one in findings):
                 subjects = [await workspace.locate(target) for target in targets]

@@ -111,7 +111,7 @@ BAD: Final[Mapping[str, Callable[[], BadStore]]] = {
         r"at 127\.0\.0\.1:1: .*missing\.pem cannot be used: No such file or directory; name a PEM file",
     ),
     "a certificate of a stranger": lambda: BadStore(
-        CLOUDFLARE, "certificate is not trusted: .*; correct the endpoint", is_stranger=True
+        CLOUDFLARE.replace("200ms", "2s"), "certificate is not trusted: .*; correct the endpoint", is_stranger=True
     ),
     "a connection string that was cut": lambda: BadStore(
         AZURE, "no Id and no Secret in the connection string; copy it"
