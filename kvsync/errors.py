@@ -149,10 +149,10 @@ class ClaimLost(StateDirError):
 
 
 class StateRolledBack(StateDirError):
-    """The database lost transactions that were committed, as after a failover: every claim is dropped."""
+    """The database may have lost transactions that were committed, as in a failover: every claim is dropped."""
 
     def __init__(self, name: str) -> None:
-        lost = "the database has forgotten committed transactions (a failover?)"
+        lost = "the database failed over, or has forgotten committed transactions"
         super().__init__(name, f"{lost}; this replica stops writing until every earlier lease has ended")
 
 

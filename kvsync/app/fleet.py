@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Final, Protocol
@@ -35,6 +35,11 @@ class Share(Protocol):
         """True when this process works on a target."""
         ...
 
+    def borrow(self, target: Target) -> bool:
+        """Hold a target that no file names, for something that is done once; False when another process holds it. Raises
+        StateDirError."""
+        ...
+
     def spent(self, target: Target, seconds: float) -> None:
         """Say how long a pass took."""
         ...
@@ -50,8 +55,13 @@ def fleet_of(claims: TargetClaims, clock: Clock, fence: Fence) -> Fleet:
     """The part of a daemon: it divides the targets with the others, and writes only while its lease runs."""
     claims.takes_on_demand = False
     fleet = Fleet(claims, TIMING, clock, Random())  # noqa: S311 - spreads load, guards nothing
-    fence.follow(fleet.seconds_left, fleet.led_since)
+    fence.follow(_while_claimed(claims, fleet.seconds_left), fleet.led_since)
     return fleet
+
+
+def _while_claimed(claims: TargetClaims, seconds_left: Callable[[], float]) -> Callable[[], float]:
+    """The seconds of the lease; none for a pass whose target was lost, whatever became of the lease since."""
+    return lambda: seconds_left() if claims.is_current() else 0.0
 
 
 class CommandShare:
@@ -70,6 +80,11 @@ class CommandShare:
         """True when the target was claimed."""
         return target in self._claims.held
 
+    def borrow(self, target: Target) -> bool:
+        """Claim a target. Raises StateDirError."""
+        self.wants([target])
+        return self.owns(target)
+
     def spent(self, target: Target, seconds: float) -> None:
         """Nothing to do: a command divides nothing."""
 
@@ -79,7 +94,7 @@ async def command_lease(claims: TargetClaims, clock: Clock, fence: Fence) -> Asy
     """Inside, a command may claim targets and write to them; its lease is renewed. Raises StateDirError."""
     lease = _CommandLease(claims, clock)
     await lease.begin()
-    fence.follow(lease.seconds_left)
+    fence.follow(_while_claimed(claims, lease.seconds_left))
     renewing = asyncio.ensure_future(lease.renew())
     try:
         yield

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,11 @@ from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.app.undo.desk import UndoDesk
 from kvsync.config.credentials import resolve
 from kvsync.config.model import RunConfig
+from kvsync.errors import KvsyncError
 from kvsync.model.result import Trigger
 from kvsync.notify.message import Sender
 from kvsync.notify.notifier import Notifier, NotifierContext
+from kvsync.state import StateDir
 from kvsync.status.collector import Collector, CollectorSettings
 from kvsync.status.snapshot import ProcessView
 
@@ -68,7 +70,7 @@ class Serving:
         if self._server is None:
             workspace, access = self._workspace, Access(self._workspace.clock)
             hook = HookHandler(access, workspace.clock, partial(self._trigger, Trigger.HOOK), self.collector.hooked)
-            wake = partial(self._trigger, Trigger.WAKE)
+            wake = partial(_wake, self._trigger, workspace.state)
             redactor = workspace.redactor
             stores = self._reconciler.store_names
             budget = self._reconciler.deletion_budget
@@ -79,6 +81,14 @@ class Serving:
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
             self._server = await self._open.enter_async_context(closing(Server(parts, secrets)))
         return self._server
+
+
+def _wake(trigger: Callable[[Trigger], None], state: StateDir) -> None:
+    """Let this daemon, and the replicas that share its state, look at what a person decided."""
+    trigger(Trigger.WAKE)
+    if state.is_shared:
+        with suppress(KvsyncError):  # they poll, too
+            state.wake()
 
 
 def notifier_of(workspace: Workspace, environ: Mapping[str, str]) -> Notifier:

@@ -240,16 +240,28 @@ class WorkspaceReconciler:
         return self._context.state.pauses.is_paused(target)
 
     def undo_requested(self) -> frozenset[Target]:
-        """The targets in which something is still to be undone. Raises StateDirError."""
-        return frozenset(one.target for one in self._context.state.undo_requests.open())
+        """The targets in which something is still to be undone, except those that other replicas work on. Raises
+        StateDirError."""
+        requested = frozenset(one.target for one in self._context.state.undo_requests.open())
+        if self.share is None:
+            return requested
+        return frozenset(target for target in requested if self.share.owns(target) or not self._is_named(target))
+
+    def _is_named(self, target: Target) -> bool:
+        """True when the files name a target, or have not been read."""
+        return self._files is None or target in self._files.managed
 
     async def carry_out_undo(self, target: Target, stop: Callable[[], bool]) -> None:
         """Undo in a target that no file names. Raises StateDirError."""
+        if self.share is not None and not self.share.borrow(target):
+            return  # whoever holds it does it
         workspace = self._workspace
         self._users[workspace] += 1
+        self._in_flight[target] += 1
         try:
             await self._undo(workspace, target, stop)
         finally:
+            self._in_flight[target] -= 1
             self._users[workspace] -= 1
             await self._release(workspace)
 

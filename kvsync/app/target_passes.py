@@ -76,12 +76,22 @@ class TargetPasses:
     def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
         """A pass over one target with what was loaded; if its files have problems, with its last good state. Raises
         StoreError, StateDirError."""
+        return self._with(self.context, target, place, loaded, ask)
+
+    def _with(
+        self,
+        context: PassContext,
+        target: Target,
+        place: Place,
+        loaded: DesiredState,
+        ask: PassOptions = PassOptions(),  # noqa: B008 - frozen
+    ) -> TargetPass:
         problems = _problems(loaded, target)
         known = loaded.kept if problems else loaded.targets
         desired = known.get(target) or Desired(target, {}, {}, digest="")
         if problems is not desired.problems:
             desired = replace(desired, problems=problems)
-        return TargetPass(desired, self._stores[target.store], place, self.context, ask, loaded.others(target))
+        return TargetPass(desired, self._stores[target.store], place, context, ask, loaded.others(target))
 
     def failure(self, target: Target) -> StoreError | None:
         """Why the store was given up in the last pass over a target, None if it was not."""
@@ -159,9 +169,11 @@ class TargetPasses:
     async def _missing(
         self, files: DesiredState, target: Target, identities: Sequence[Identity]
     ) -> Mapping[Identity, str]:
-        """Why entries cannot be relied on to be in the target that they move to. Raises StoreError, StateDirError."""
+        """Why entries cannot be relied on to be in the target that they move to. That one is only read: another replica may
+        work on it. Raises StoreError, StateDirError."""
         place = await self._places.locate(target)
-        return await self.target_pass(target, place, files, PassOptions()).missing(identities)
+        reading = replace(self.context, writing=False)
+        return await self._with(reading, target, place, files).missing(identities)
 
     async def _unchanged(
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]

@@ -200,9 +200,11 @@ class Workspace:
         """Where a target leads. Raises StoreError."""
         return await self._places.locate(target)
 
-    async def locate(self, target: Target) -> PassTarget:
-        """A target with the place that it leads to. Raises StoreError, StateDirError."""
-        return self.pass_context.pass_target(LocatedTarget(target, await self.find_place(target)))
+    async def locate(self, target: Target, *, reads_only: bool = False) -> PassTarget:
+        """A target with the place that it leads to. Unless it `reads_only`, this task may write to it from now on. Raises
+        StoreError, ClaimHeld, ClaimLost, StateDirError."""
+        context = replace(self.pass_context, writing=False) if reads_only else self.pass_context
+        return context.pass_target(LocatedTarget(target, await self.find_place(target)))
 
     def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
         """A pass over one target with what was loaded. Raises StoreError, StateDirError."""

@@ -101,6 +101,11 @@ class Fleet:
         """True when this replica holds the target, and goes on holding it."""
         return target in self._claims.held and target not in self._leaving
 
+    def borrow(self, target: Target) -> bool:
+        """Hold a target that no file names, until nothing is in flight in it; False when another replica holds it. Raises
+        StateDirError."""
+        return target in self._claims.held or bool(self._claims.take([target], {}))
+
     def spent(self, target: Target, seconds: float) -> None:
         """Note how many seconds a pass of a target took."""
         cost = _LEAST_COST + seconds

@@ -21,7 +21,6 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.verdict import Rules
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
-from kvsync.state.claims import bind_pass
 from kvsync.stores.pacing import Pace, RetryPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
@@ -48,10 +47,10 @@ class PassContext:
     places: PlaceResolver = field(default_factory=lambda: PlaceResolver({}))
     limits: PassLimits = field(default_factory=PassLimits)
 
-    def pass_target(self, located: LocatedTarget) -> PassTarget:
-        """A target at the place where it was found; a writing process records the place. Raises StateDirError, and AuthError if
-        an owner key cannot be read."""
-        self.claim(located.target)
+    def pass_target(self, located: LocatedTarget, fence: int | None = None) -> PassTarget:
+        """A target at the place where it was found; a writing process records the place. `fence` is as for `claim`. Raises
+        StateDirError, and AuthError if an owner key cannot be read."""
+        self.claim(located.target, fence)
         places, owner_keys = self.state.places, self.owner_keys()
         self.state.use_owner_keys(owner_keys)
         moved_from = places.moved_from(located)
@@ -75,11 +74,12 @@ class PassContext:
             ask.adopt is not None,
         )
 
-    def claim(self, target: Target) -> None:
-        """Let this task write to the state for a pass of this target. Raises ClaimHeld, ClaimLost, StateDirError."""
-        if self.writing and self.state.claims is not None:
-            self.state.claims.ensure(target)
-            bind_pass(target)
+    def claim(self, target: Target, fence: int | None = None) -> int | None:
+        """Let this task write for a pass of this target: a new one, or the one that got this `fence` (fencing number) from an
+        earlier call. Returns the number, None without claims. Raises ClaimHeld, ClaimLost, StateDirError."""
+        if not self.writing or self.state.claims is None:
+            return None
+        return self.state.claims.bind(target, fence)
 
     def remembering(self) -> AbstractContextManager[None]:
         """A context in which state is written. A command that only reads ignores errors, such as a full disk."""

@@ -65,11 +65,12 @@ class TargetPass:
         self._snapshot: Snapshot | None = None
         self._time = PassTime(desired.target, pass_context.limits.pass_time, pass_context.clock)
         self.failure: StoreError | None = None
+        self._fence = pass_context.claim(desired.target)
         self._enter(place)
 
     def _enter(self, place: Place) -> None:
         """Set the place of this pass, with the marks that count there and what is known about it."""
-        self._subject = subject = self._context.pass_target(LocatedTarget(self._desired.target, place))
+        self._subject = subject = self._context.pass_target(LocatedTarget(self.target, place), self._fence)
         self._rules = self._context.rules(self._desired, self._ask, self._store.capabilities, subject)
         self._observer = Observer(self._store, subject, self._context.state, writing=self._context.writing)
         gives_up = self._ask.releases and not self._ask.keys
@@ -231,7 +232,7 @@ class TargetPass:
 
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
-        self._context.claim(self.target)
+        self._context.claim(self.target, self._fence)
         with self._time.counted():
             return await self._apply(plan, applying)
 
@@ -266,6 +267,7 @@ class TargetPass:
     async def leave_ledger(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> str | None:
         """Write the ledger that the store keeps if it is out of date, or give it up, in a pass that writes nothing else;
         returns why that failed. Raises StateDirError."""
+        self._context.claim(self.target, self._fence)
         gives_up = self._ledger.gives_up and plan.complete
         if not gives_up and not self._ledger.is_due(self._context.clock.now()):
             return None

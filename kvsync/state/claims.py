@@ -14,53 +14,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.errors import ClaimHeld, ClaimLost, StateRolledBack
+from kvsync.errors import ClaimHeld, ClaimLost, StateDirError, StateRolledBack
 from kvsync.model.entry import Target
+from kvsync.state import claim_statements
 from kvsync.state.database import Database, Statements
+from kvsync.state.records import RunStatus
 
-_ALIVE: Final = "expires_at > clock_timestamp()"
-
-_BEAT: Final = f"""
-UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => ?), seen_at = clock_timestamp(), load = ?,
-    draining = ?, revision = ?
-WHERE id = ? AND {_ALIVE}
-"""  # noqa: S608 - constants
-_REGISTER: Final = """
-INSERT INTO replicas (id, host, pid, version, owner, started_at, seen_at, expires_at, load, draining, revision)
-VALUES (?, ?, ?, ?, ?, clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => ?), 0, 0, NULL)
-ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, expires_at = excluded.expires_at
-"""
-_FORGET: Final = "DELETE FROM replicas WHERE expires_at < clock_timestamp() - interval '1 day'"
-_REPLICAS: Final = f"""
-SELECT id, host, pid, version, owner, extract(epoch FROM started_at)::double precision,
-    extract(epoch FROM seen_at)::double precision, load, draining, revision,
-    (SELECT count(*) FROM claims WHERE claims.replica = replicas.id)
-FROM replicas WHERE {_ALIVE} ORDER BY id
-"""  # noqa: S608 - constants
-_TAKE: Final = """
-INSERT INTO claims (store, namespace, replica, fence, cost, claimed_at)
-VALUES (?, ?, ?, nextval('fences'), ?, clock_timestamp())
-ON CONFLICT (store, namespace) DO UPDATE
-SET replica = excluded.replica, fence = excluded.fence, claimed_at = excluded.claimed_at
-WHERE claims.replica = excluded.replica
-    OR NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.id = claims.replica AND replicas.expires_at > clock_timestamp())
-RETURNING fence
-"""
-_GUARD: Final = f"""
-SELECT 1 FROM claims WHERE store = ? AND namespace = ? AND replica = ? AND fence = ?
-    AND EXISTS (SELECT 1 FROM replicas WHERE id = claims.replica AND {_ALIVE})
-FOR SHARE
-"""  # noqa: S608 - constants
-_HOLDERS: Final = f"""
-SELECT store, namespace, replica, fence, cost, EXISTS (SELECT 1 FROM replicas WHERE id = claims.replica AND {_ALIVE})
-FROM claims
-"""  # noqa: S608 - constants
 _SKIPPED: Final = 1_000_000
 """Fencing numbers that are passed over where some were lost: another replica may have seen later ones."""
 
-_LAST: Final = "SELECT last_value, (SELECT wakes FROM kvsync_state) FROM fences"
+QUIET_SECONDS: Final = 10.0
+"""After a failover nobody takes a target for this time: the leases that the former server gave have ended then."""
 
-_TARGET: ContextVar[Target | None] = ContextVar("target of the pass", default=None)
+_BOUND: ContextVar[tuple[Target, int] | None] = ContextVar("target of the pass, and its claim", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +68,7 @@ class TargetClaims:
         self.wakes = 0
         """How often a person woke the replicas, as of the last beat: an approval or a pause to look at."""
         self._held: dict[Target, int] = {}
-        self._highest = 0
+        self._highest = self._timeline = 0
 
     @property
     def held(self) -> Mapping[Target, int]:
@@ -112,22 +78,28 @@ class TargetClaims:
     def register(self, lease: float) -> None:
         """Become one of the replicas, for so many seconds at first; again after a lease ended. Raises StateDirError."""
         me = self.me
-        with self._database.transaction() as statements:
-            statements.execute(_FORGET)
+        with self._transaction() as statements:
+            self._bury(statements)
             statements.execute("DELETE FROM claims WHERE replica = ?", (me.id,))  # of an earlier lease
-            statements.execute(_REGISTER, (me.id, me.host, me.pid, me.version, me.owner, lease))
+            over = "UPDATE runs SET status = ? WHERE status = ? AND replica = ?"
+            statements.execute(over, (RunStatus.INTERRUPTED, RunStatus.RUNNING, me.id))
+            statements.execute(claim_statements.NOTICE, (QUIET_SECONDS,))
+            row = (me.id, me.host, me.pid, me.version, me.owner, lease)
+            statements.execute(claim_statements.REGISTER, row)
+            _, _, self._timeline = statements.execute(claim_statements.LAST).fetchone()
         self._held.clear()
 
     def beat(self, lease: float, load: float, *, is_draining: bool, revision: str | None) -> bool:
         """Renew the lease; False when it had run out: then all claims are lost. Raises StateDirError, StateRolledBack."""
-        with self._database.transaction() as statements:
+        with self._transaction() as statements:
             row = (lease, load, int(is_draining), revision, self.me.id)
-            is_renewed = statements.execute(_BEAT, row).rowcount > 0
-            last, self.wakes = statements.execute(_LAST).fetchone()
+            statements.execute(claim_statements.NOTICE, (QUIET_SECONDS,))
+            is_renewed = statements.execute(claim_statements.BEAT, row).rowcount > 0
+            last, self.wakes, timeline = statements.execute(claim_statements.LAST).fetchone()
             is_older = last < self._highest
             if is_older:
                 statements.execute("SELECT setval('fences', ?)", (self._highest + _SKIPPED,))
-        if is_older:
+        if is_older or timeline != self._timeline:
             self._held.clear()
             raise StateRolledBack(self.me.id)
         self._highest = max(self._highest, last)
@@ -138,7 +110,7 @@ class TargetClaims:
     def leave(self) -> None:
         """Give everything up, so that others take it at once. Raises StateDirError."""
         self._held.clear()
-        with self._database.transaction() as statements:
+        with self._transaction() as statements:
             statements.execute("DELETE FROM claims WHERE replica = ?", (self.me.id,))
             statements.execute("DELETE FROM replicas WHERE id = ?", (self.me.id,))
 
@@ -148,80 +120,117 @@ class TargetClaims:
 
     def holders(self) -> dict[Target, Holding]:
         """All claims. Raises StateDirError."""
-        rows = self._database.query(_HOLDERS)
+        rows = self._database.query(claim_statements.HOLDERS)
         return {Target(store, namespace): Holding(*rest) for store, namespace, *rest in rows}
 
     def take(self, targets: Iterable[Target], costs: Mapping[Target, float]) -> list[Target]:
         """Claim those of the targets that no living replica holds. Returns them. Raises StateDirError."""
-        taken = {}
-        with self._database.transaction() as statements:
-            for target in sorted(targets):  # always in this order, so that two replicas do not wait for each other
+        wanted, taken = sorted(targets), {}
+        if not wanted:
+            return []
+        with self._transaction() as statements:
+            self._bury(statements)
+            if self._is_quiet(statements):
+                return []
+            for target in wanted:  # always in this order, so that two replicas do not wait for each other
                 row = (target.store, target.namespace, self.me.id, costs.get(target, 1.0))
-                found = statements.execute(_TAKE, row).fetchone()
+                found = statements.execute(claim_statements.TAKE, row).fetchone()
                 if found is not None:
                     taken[target] = int(found[0])
         self._held |= taken
         self._highest = max([self._highest, *taken.values()])
         return list(taken)
 
-    def ensure(self, target: Target) -> None:
-        """Hold a target for a pass. Raises ClaimHeld when a living replica holds it, ClaimLost when this one should hold it and
-        does not, StateDirError."""
-        if target in self._held:
-            return
-        if not self.takes_on_demand:
+    def ensure(self, target: Target) -> int:
+        """Hold a target for a pass; returns its fencing number. Raises ClaimHeld when a living replica holds it, ClaimLost when
+        this one should hold it and does not, StateDirError."""
+        fence = self._held.get(target)
+        if fence is None and not self.takes_on_demand:
             raise ClaimLost(str(target))
-        with unbound():
+        if fence is None:
             if not self.take([target], {}):
-                holder = self.holders().get(target)
-                raise ClaimHeld(str(target), holder.replica if holder is not None else "another replica")
+                raise self._refusal(target)
+            fence = self._held[target]
+        return fence
+
+    def _refusal(self, target: Target) -> ClaimHeld | StateDirError:
+        """Why a target could not be had."""
+        if self._database.one(claim_statements.QUIET)[0]:
+            why = "the database failed over, and earlier leases may still run"
+            return StateDirError(str(target), f"{why}; try again in {QUIET_SECONDS:.0f} s")
+        holder = self.holders().get(target)
+        return ClaimHeld(str(target), holder.replica if holder is not None else "another replica")
+
+    def bind(self, target: Target, fence: int | None = None) -> int:
+        """From here on, what this task writes is for a pass of this target, under its claim as it is now, or under the one with
+        this fencing number. Returns the number. Raises what `ensure` does."""
+        fence = self.ensure(target) if fence is None else fence
+        _BOUND.set((target, fence))
+        return fence
+
+    def is_current(self) -> bool:
+        """True unless this task works for a target whose claim is over, also when the target was claimed again since."""
+        bound = _BOUND.get()
+        return bound is None or self._held.get(bound[0]) == bound[1]
 
     def give_up(self, targets: Sequence[Target]) -> None:
         """Let others take these targets. Raises StateDirError."""
         for target in targets:
             self._held.pop(target, None)
         sql = "DELETE FROM claims WHERE store = ? AND namespace = ? AND replica = ?"
-        with self._database.transaction() as statements:
+        with self._transaction() as statements:
             statements.executemany(sql, [(target.store, target.namespace, self.me.id) for target in targets])
 
     def set_costs(self, costs: Mapping[Target, float]) -> None:
         """Note what targets cost, for all replicas. Raises StateDirError."""
         sql = "UPDATE claims SET cost = ? WHERE store = ? AND namespace = ? AND replica = ?"
         rows = [(cost, target.store, target.namespace, self.me.id) for target, cost in costs.items()]
-        with self._database.transaction() as statements:
+        with self._transaction() as statements:
             statements.executemany(sql, rows)
 
     def check(self, statements: Statements) -> None:
         """At the start of a transaction: raise ClaimLost when the target of the pass under way is not ours any more."""
-        target = _TARGET.get()
-        if target is None:
+        bound = _BOUND.get()
+        if bound is None:
             return
-        fence = self._held.get(target)
+        target, fence = bound
         row = (target.store, target.namespace, self.me.id, fence)
-        if fence is None or statements.execute(_GUARD, row).fetchone() is None:
+        is_held = self.is_current() and statements.execute(claim_statements.GUARD, row).fetchone() is not None
+        if not is_held:
             raise ClaimLost(str(target))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Statements]:
+        """One over claims alone, also where a pass is under way."""
+        with unbound(), self._database.transaction() as statements:
+            yield statements
+
+    def _bury(self, statements: Statements) -> None:
+        """Forget replicas whose leases are over, and close their runs."""
+        statements.execute(claim_statements.BURY)
+        statements.execute(claim_statements.CLOSE, (RunStatus.INTERRUPTED, RunStatus.RUNNING))
+
+    def _is_quiet(self, statements: Statements) -> bool:
+        """True shortly after a failover."""
+        statements.execute(claim_statements.NOTICE, (QUIET_SECONDS,))
+        return bool(statements.execute(claim_statements.QUIET).fetchone()[0])
 
 
 def replicas_of(database: Database) -> list[Replica]:
     """The replicas that share a state and whose leases run. Raises StateDirError."""
     found = []
-    for *names, load, draining, revision, targets in database.query(_REPLICAS):
+    for *names, load, draining, revision, targets in database.query(claim_statements.REPLICAS):
         replica_id, host, pid, version, owner, started_at, seen_at = names
         times = (started_at, seen_at)
         found.append(Replica(replica_id, host, pid, version, owner, *times, load, bool(draining), revision, targets))
     return found
 
 
-def bind_pass(target: Target) -> None:
-    """From here on, what this task writes to the state is for a pass of this target."""
-    _TARGET.set(target)
-
-
 @contextmanager
 def unbound() -> Iterator[None]:
     """Inside, what is written is for no target: a run over several, say."""
-    token = _TARGET.set(None)
+    token = _BOUND.set(None)
     try:
         yield
     finally:
-        _TARGET.reset(token)
+        _BOUND.reset(token)

@@ -64,6 +64,10 @@ class Database(Protocol):
         """All or nothing of what is done inside. `durable` also waits for the disk."""
         ...
 
+    def alone(self, statements: Statements, table: StateTable) -> None:
+        """Wait for every other transaction that asked this for the table, and let none do so until this one ends."""
+        ...
+
     def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
         """Add a row to a numbered table, inside a transaction; returns its number."""
         ...

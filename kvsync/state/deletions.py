@@ -43,6 +43,7 @@ class Deletions:
         """Count up to `wanted` deletes against the limit, durably. Raises StateDirError: then nothing may be deleted."""
         now = self._timeline.now()
         with self._database.transaction(durable=True) as connection:
+            self._database.alone(connection, DELETIONS)  # replicas share the limit
             connection.execute(_FORGET, (now - WINDOW,))
             connection.execute(_NO_FUTURE, (now, now))
             rows = connection.execute(_RECENT, (now - WINDOW,)).fetchall()

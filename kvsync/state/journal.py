@@ -107,16 +107,20 @@ class Journal:
         self._context, self._ledger = context, ledger
         self._database, self._key, self._sealing_keys = context.database, context.key, context.sealing_keys
         self._sizes: dict[int, int] = {}
+        self._left: set[int] = set()
+        """Runs of this process whose end could not be recorded."""
 
     def begin(self, command: str | RunCause, source: str | None = None) -> Run:
         """Open a run of a command, or for a cause that says more than its name and source. Raises StateDirError."""
         cause = RunCause(command, source) if isinstance(command, str) else command
         now = self._context.clock.now()
+        self._close_left()
         with self._database.transaction() as connection:
+            self._database.alone(connection, RUNS)  # or two replicas take the same id
             run_id = self._free_id(now)
             row = (run_id, *_cause_row(cause), now, RunStatus.RUNNING, self._context.replica())
             seq = self._database.inserted(connection, RUNS, _BEGUN, row)
-        return Run(run_id, seq, self._context, self._ledger)
+        return Run(run_id, seq, self._context, self._ledger, self._left)
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The last runs, newest first. Raises StateDirError."""
@@ -192,6 +196,7 @@ class Journal:
 
     def cut_off(self, located: LocatedTarget) -> list[ChangeRecord]:
         """The changes of killed runs to a target whose outcome nobody knows, oldest first. Raises StateDirError."""
+        self._close_left()
         parameters = (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, *_places(located))
         return self._changes(_CUT_OFF, parameters)
 
@@ -254,6 +259,13 @@ class Journal:
             (size,) = self._database.one(_SIZE, (seq << SEQ_BITS, seq + 1 << SEQ_BITS))
             self._sizes[seq] = size or 0
         return self._sizes[seq]
+
+    def _close_left(self) -> None:
+        if self._left:
+            rows = [(RunStatus.INTERRUPTED, seq, RunStatus.RUNNING) for seq in self._left]
+            with self._database.transaction() as connection:
+                connection.executemany("UPDATE runs SET status = ? WHERE seq = ? AND status = ?", rows)
+            self._left.clear()
 
     def _free_id(self, now: float) -> str:
         """The moment to the millisecond: sorts by time, reads as what it is, and moves on by one when it is taken."""

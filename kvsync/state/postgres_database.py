@@ -21,6 +21,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kvsync.errors import StateDirError
+from kvsync.state.claim_statements import SET_TIMELINE
 from kvsync.state.database import Statements
 from kvsync.state.keys import KEY_BYTES
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
@@ -128,6 +129,10 @@ class PostgresDatabase:
             with self._begun() as statements:
                 self.begun(statements)
                 yield statements
+
+    def alone(self, statements: Statements, table: StateTable) -> None:
+        """Exclude the other replicas that ask this for the table, until the transaction ends. Raises StateDirError."""
+        statements.execute("SELECT pg_advisory_xact_lock(hashtext(?))", (table.name,))
 
     def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
         """Add a row to a numbered table, inside a transaction; returns its number. Raises StateDirError."""
@@ -304,6 +309,7 @@ def upgrade(address: PostgresAddress, *, create: bool) -> int | None:
             statements.execute(statement)
         if found is None:
             statements.execute("INSERT INTO kvsync_state VALUES (?, ?)", (VERSION, secrets.token_bytes(KEY_BYTES)))
+            statements.execute(SET_TIMELINE)
         statements.execute("UPDATE kvsync_state SET version = ?", (VERSION,))
     return found
 

@@ -32,7 +32,8 @@ def _column(table: StateTable, column: StateColumn) -> str:
 
 
 BASELINE: Final = (
-    "CREATE TABLE kvsync_state (version bigint NOT NULL, sealing_key bytea NOT NULL, wakes bigint NOT NULL DEFAULT 0)",
+    "CREATE TABLE kvsync_state (version bigint NOT NULL, sealing_key bytea NOT NULL, wakes bigint NOT NULL DEFAULT 0,"
+    " timeline bigint NOT NULL DEFAULT 0, quiet_until timestamptz NOT NULL DEFAULT '-infinity')",
     "CREATE UNIQUE INDEX kvsync_state_once ON kvsync_state ((true))",
     *(_create(table) for table in TABLES),
     "CREATE UNIQUE INDEX runs_by_id ON runs (id)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kvsync.errors import StateDirError
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_text
@@ -25,8 +26,8 @@ _FINISH = "UPDATE runs SET finished_at = ?, status = ?, summary = ? WHERE seq = 
 class Run:
     """A run that `Journal.begin` opened. It may serve several targets."""
 
-    def __init__(self, run_id: str, seq: int, context: Context, ledger: Ledger) -> None:
-        self.id = run_id
+    def __init__(self, run_id: str, seq: int, context: Context, ledger: Ledger, left: set[int]) -> None:
+        self.id, self._left = run_id, left
         self._seq, self._context, self._ledger = seq, context, ledger
         self._next = seq << SEQ_BITS
         self._open: dict[tuple[Target, Identity], int] = {}
@@ -36,13 +37,13 @@ class Run:
         is planned again after a conflict. Raises StateDirError, and then nothing may be written to the store."""
         now = self._context.clock.now()
         entries = [(located.target, intent.identity) for intent in intents]
+        numbers = range(self._next, self._next + len(intents))
+        self._next = numbers.stop  # a transaction that seems to fail may have been committed
         with self._context.database.transaction() as connection:
             replaced = [(self._open[entry],) for entry in entries if entry in self._open]
             connection.executemany("DELETE FROM changes WHERE seq = ?", replaced)
-            numbers = range(self._next, self._next + len(intents))
             rows = [self._row(seq, located, intent, now) for seq, intent in zip(numbers, intents, strict=True)]
             connection.executemany(_INTEND, rows)
-            self._next = numbers.stop
         self._open.update(zip(entries, numbers, strict=True))
 
     def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
@@ -62,8 +63,12 @@ class Run:
         outcome is not known counts as interrupted: the next pass finds out. Raises StateDirError."""
         status = RunStatus.INTERRUPTED if self._open else RunStatus.FINISHED
         row = (self._context.clock.now(), status, counts_text(summary or {}), self._seq)
-        with self._context.database.transaction(durable=True) as connection:
-            connection.execute(_FINISH, row)
+        try:
+            with self._context.database.transaction(durable=True) as connection:
+                connection.execute(_FINISH, row)
+        except StateDirError:
+            self._left.add(self._seq)
+            raise
 
     def _row(self, seq: int, located: LocatedTarget, intent: Intent, now: float) -> tuple[Any, ...]:
         before, after, withheld = intent.before, intent.after, _is_withheld(intent)

@@ -115,6 +115,9 @@ class SqliteDatabase:
             with transaction(self._connection):
                 yield self._connection
 
+    def alone(self, statements: Statements, table: StateTable) -> None:
+        """Does nothing: one process writes at a time."""
+
     def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
         """Add a row to a numbered table, inside a transaction; returns its number. Raises StateDirError."""
         statements.execute(table.insert(columns), row)

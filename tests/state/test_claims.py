@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kvsync.errors import ClaimHeld, ClaimLost, StateDirError, StateRolledBack
+from kvsync.app.fleet import fleet_of
+from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateRolledBack
 from kvsync.model.entry import Target
 from kvsync.state import RunStatus, StateDir
-from kvsync.state.claims import Replica, bind_pass
+from kvsync.state.claims import Replica, unbound
 from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.util.clock import Clock
+from kvsync.util.write_fence import Fence
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, update
 from tests.support.postgres import Cluster
 
 API = Target("edge", "api")
-LONG, SHORT = 60.0, 0.3
+LONG = 60.0
 
 
 @pytest.fixture
@@ -48,26 +53,46 @@ def claims_of(state: StateDir):  # type: ignore[no-untyped-def]
 
 
 def ended(state: StateDir, name: str) -> None:
-    """Wait until the database says that a lease is over."""
-    deadline = time.monotonic() + 20
-    while any(one.id == name for one in state.replicas()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    """Let a lease be over by the clock of the database."""
+    with state.database.transaction() as statements:
+        statements.execute("UPDATE replicas SET expires_at = clock_timestamp() WHERE id = ?", (name,))
+
+
+def taken_over(one: StateDir, two: StateDir) -> None:
+    """The lease of `one` ends, `two` has its target for a while, then `one` has it again."""
+    with unbound():
+        ended(two, "one")
+    assert claims_of(two).take([WEB], {}) == [WEB]
+    assert not claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+    claims_of(one).register(LONG)
+    claims_of(two).give_up([WEB])
+    assert claims_of(one).take([WEB], {}) == [WEB]
+
+
+@contextmanager
+def meanwhile(work: Callable[[], Any], done: list[Any]) -> Iterator[None]:
+    """Begin a call of another replica, give it time to get as far as it can, and let it end after the block."""
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(work)
+        time.sleep(0.5)
+        yield
+        done.append(running)
+    done[:] = [running.result()]
 
 
 def test_a_target_has_one_holder_until_its_lease_ends(replica: Callable[..., StateDir]) -> None:
     """A living replica keeps what it claimed; a dead one loses it, under a higher fencing number."""
-    one, two = replica("one", SHORT), replica("two")
+    one, two = replica("one"), replica("two")
     assert claims_of(one).take([WEB, API], {}) == [API, WEB]
     first = claims_of(one).held[WEB]
-    claims_of(one).beat(SHORT, 0.0, is_draining=False, revision=None)
+    claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(two).take([WEB], {}) == []
     with pytest.raises(ClaimHeld, match=r"edge/web: one holds this target"):
         claims_of(two).ensure(WEB)
     ended(two, "one")
     assert claims_of(two).take([WEB], {}) == [WEB]
     assert claims_of(two).held[WEB] > first
-    assert not claims_of(one).beat(SHORT, 0.0, is_draining=False, revision=None)
+    assert not claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(one).held == {}
     claims_of(one).register(LONG)
     assert claims_of(one).take([WEB, API], {}) == [API]
@@ -76,12 +101,13 @@ def test_a_target_has_one_holder_until_its_lease_ends(replica: Callable[..., Sta
 async def test_nothing_is_recorded_under_a_claim_that_is_over(replica: Callable[..., StateDir]) -> None:
     """Intents, outcomes, ledger and results of a pass are refused once another replica has the target, and once the lease is
     over although nobody took it; those of other targets are not."""
-    one, two = replica("one", SHORT), replica("two")
+    one, two = replica("one"), replica("two")
     claims_of(one).take([WEB], {})
+    fence = claims_of(one).held[WEB]
     begun = one.journal.begin("run")
 
     async def write() -> None:
-        bind_pass(WEB)
+        claims_of(one).bind(WEB, fence)
         begun.intend(WEB_AT, [update(KEY, "a", "b")])
         one.ledger.record(WEB_KEY, {KEY: applied("b")})
         one.passes.record(WEB, 1.0)
@@ -97,6 +123,109 @@ async def test_nothing_is_recorded_under_a_claim_that_is_over(replica: Callable[
     one.pauses.pause("edge", None, None, 1.0)
 
 
+async def test_a_pass_does_not_go_on_under_a_later_claim(replica: Callable[..., StateDir]) -> None:
+    """A pass that began before its replica lost the target, and claimed it again, knows an old store: it neither records nor
+    writes, although the lease of the replica runs."""
+    one, two = replica("one"), replica("two")
+    fence, clock = Fence(), Clock()
+    fleet = fleet_of(claims_of(one), clock, fence)
+    fleet.wants([WEB])
+    await fleet.turn()
+    run = one.journal.begin("run")
+
+    async def write() -> None:
+        claims_of(one).bind(WEB)
+        fence.check()
+        taken_over(one, two)
+        assert fleet.may_write()
+        with pytest.raises(NotLeader):
+            fence.check()
+        with pytest.raises(ClaimLost):
+            run.intend(WEB_AT, [update(KEY, "a", "b")])
+        claims_of(one).bind(WEB)  # the next pass
+        fence.check()
+        run.intend(WEB_AT, [update(KEY, "a", "b")])
+
+    await asyncio.create_task(write())
+
+
+def test_who_takes_over_recovers_what_was_cut_off(replica: Callable[..., StateDir]) -> None:
+    """Intents of a replica that died, or whose lease ended while it could not say so, are known to the next holder."""
+    one, two = replica("one"), replica("two")
+    claims_of(one).take([WEB], {})
+    one.journal.begin("run").intend(WEB_AT, [update(KEY, "a", "b")])
+    assert two.journal.cut_off(WEB_AT) == []
+    ended(two, "one")
+    claims_of(two).take([WEB], {})
+    assert [change.identity for change in two.journal.cut_off(WEB_AT)] == [KEY]
+
+
+def test_a_renewal_under_way_is_waited_for(replica: Callable[..., StateDir]) -> None:
+    """A lease that is renewed in its last moment was never over for anyone."""
+    one, two = replica("one"), replica("two")
+    claims_of(one).take([WEB], {})
+    ended(one, "one")
+    found: list[Any] = []
+    with one.database.transaction() as statements:
+        statements.execute("UPDATE replicas SET expires_at = clock_timestamp() + interval '60 s' WHERE id = 'one'")
+        with meanwhile(lambda: claims_of(two).take([WEB], {}), found):
+            statements.execute("COMMIT")
+            statements.execute("BEGIN")
+    assert found == [[]]
+
+
+def test_replicas_share_the_limit_of_deletes(replica: Callable[..., StateDir]) -> None:
+    """Two replicas that ask for deletes at the same moment get no more than the limit together."""
+    one, two = replica("one"), replica("two")
+    found: list[Any] = []
+    with one.database.transaction() as statements:
+        assert one.deletions.take(8, 10).granted == 8
+        with meanwhile(lambda: two.deletions.take(8, 10).granted, found):
+            statements.execute("COMMIT")
+            statements.execute("BEGIN")
+    assert found == [2]
+
+
+def test_runs_of_the_same_millisecond_have_their_own_ids(
+    replica: Callable[..., StateDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two replicas that begin a run at the same moment do not fail."""
+    monkeypatch.setattr(Clock, "now", lambda _self: 1_800_000_000.0)
+    one, two = replica("one"), replica("two")
+    found: list[Any] = []
+    with one.database.transaction() as statements:
+        first = one.journal.begin("run")
+        with meanwhile(lambda: two.journal.begin("run"), found):
+            statements.execute("COMMIT")
+            statements.execute("BEGIN")
+    assert (first.id, found[0].id) == ("20270115-080000-000", "20270115-080000-001")
+
+
+def test_after_a_failover_a_free_target_waits_for_earlier_leases(replica: Callable[..., StateDir]) -> None:
+    """A server with another timeline may have lost claims: nobody takes a target until every earlier lease has ended."""
+    one = replica("one")
+    with one.database.transaction() as statements:
+        statements.execute("UPDATE kvsync_state SET timeline = timeline - 1")
+    assert claims_of(one).take([API], {}) == []
+    with pytest.raises(StateDirError, match="edge/api: the database failed over"):
+        claims_of(one).ensure(API)
+    with one.database.transaction() as statements:
+        statements.execute("UPDATE kvsync_state SET quiet_until = clock_timestamp()")
+    assert claims_of(one).take([API], {}) == [API]
+
+
+async def test_a_command_leaves_at_once_also_after_a_pass(replica: Callable[..., StateDir]) -> None:
+    """The task that made a pass gives the claim up."""
+    one, two = replica("one"), replica("two")
+
+    async def work() -> None:
+        claims_of(one).bind(WEB)
+        claims_of(one).leave()
+
+    await asyncio.create_task(work())
+    assert claims_of(two).take([WEB], {}) == [WEB]
+
+
 def test_given_up_is_free_at_once(replica: Callable[..., StateDir]) -> None:
     """Who gives targets up, or leaves, lets others take them without waiting for a lease."""
     one, two = replica("one"), replica("two")
@@ -110,7 +239,7 @@ def test_given_up_is_free_at_once(replica: Callable[..., StateDir]) -> None:
 
 def test_only_runs_of_dead_replicas_are_interrupted(replica: Callable[..., StateDir]) -> None:
     """A replica that starts leaves the runs of living ones alone, and closes those that a dead one left open."""
-    one, two = replica("one", SHORT), replica("two")
+    one, two = replica("one"), replica("two")
     begun = one.journal.begin("run")
     assert two.journal.close_interrupted() == []
     ended(two, "one")
@@ -142,11 +271,14 @@ def test_a_database_that_is_down_is_named_and_found_again(
 ) -> None:
     """While the server is down, calls fail with its address and no password; afterwards the same state goes on."""
     one = replica("one")
-    begun = one.journal.begin("run")
+    begun, cut_off = one.journal.begin("run"), one.journal.begin("run")
+    cut_off.intend(WEB_AT, [update(KEY, "a", "b")])
     cluster.control("-m", "immediate", "stop")
     try:
         with pytest.raises(StateDirError, match=rf"state in postgresql://127\.0\.0\.1:{cluster.port}/claimed: "):
             begun.finish()
+        with pytest.raises(StateDirError):
+            cut_off.finish()
     finally:
         cluster.start()
     deadline = time.monotonic() + 20
@@ -158,3 +290,4 @@ def test_a_database_that_is_down_is_named_and_found_again(
             assert time.monotonic() < deadline
             time.sleep(0.1)
     assert one.journal.run(begun.id).status is RunStatus.FINISHED
+    assert [change.identity for change in one.journal.cut_off(WEB_AT)] == [KEY]

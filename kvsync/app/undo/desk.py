@@ -64,5 +64,5 @@ class UndoDesk:
         workspace, loaded = self._reconciler.workspace, self._reconciler.files
         choice = UndoChoice(run or None, commit or None)
         chosen = chosen_runs(workspace.state, choice, workspace.clock.now())
-        operation = UndoOperation(workspace, chosen, loaded)
+        operation = UndoOperation(workspace, chosen, loaded, reads_only=True)
         return operation, await operation.plan()

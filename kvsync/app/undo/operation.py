@@ -17,11 +17,14 @@ from kvsync.state import ChangeRecord
 
 
 class UndoOperation:
-    """Takes back chosen runs. A reading workspace may `plan`, and only a writing one may `apply`."""
+    """Takes back chosen runs. A reading workspace may `plan`, and only a writing one may `apply`. What `reads_only` only plans,
+    also in targets that other replicas hold."""
 
-    def __init__(self, workspace: Workspace, chosen: ChosenRuns, loaded: DesiredState) -> None:
+    def __init__(
+        self, workspace: Workspace, chosen: ChosenRuns, loaded: DesiredState, *, reads_only: bool = False
+    ) -> None:
         self._workspace, self._state = workspace, workspace.state
-        self.chosen, self._loaded = chosen, loaded
+        self.chosen, self._loaded, self._reads_only = chosen, loaded, reads_only
         self.records: Mapping[Target, Sequence[ChangeRecord]] = records_of(workspace.state, chosen.ids)
         self._undoing: dict[Target, TargetUndo] = {}
 
@@ -34,7 +37,8 @@ class UndoOperation:
         """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""
         targets = []
         for target, records in self.records.items():
-            self._undoing[target] = undoing = TargetUndo(self._workspace, target, records)
+            undoing = TargetUndo(self._workspace, target, records, reads_only=self._reads_only)
+            self._undoing[target] = undoing
             targets.append(await undoing.plan())
         config = self._workspace.config
         plan = replace(make_plan(self._state.digest_key, config.owner, targets), environment=config.environment)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kvsync.app import Report, Workspace
 from kvsync.app.undo.operation import UndoOperation
-from kvsync.errors import KvsyncError, LockHeld, StandsBy
+from kvsync.errors import ClaimHeld, KvsyncError, LockHeld, StandsBy
 from kvsync.model.change import Action, Outcome, OutcomeKind
 from kvsync.model.entry import Identity
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
@@ -26,9 +26,9 @@ class QueuedUndo:
     def __init__(self, workspace: Workspace, operation: UndoOperation) -> None:
         self._workspace, self._operation = workspace, operation
 
-    def check(self, held: LockHeld) -> int:
-        """The process of the daemon that may write here. Raises the given LockHeld when another process holds the lock,
-        KvsyncError when the daemon must not write."""
+    def check(self, held: LockHeld | ClaimHeld) -> int:
+        """The process of the daemon that may write here. Raises what is given when the process that is in the way is not
+        the daemon, KvsyncError when the daemon must not write."""
         daemon, writer = self._workspace.state.passes.daemon(), self._workspace.state.writer()
         if daemon is None or daemon.pid != writer:
             raise held

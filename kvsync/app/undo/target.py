@@ -27,10 +27,13 @@ _CANNOT = frozenset({OutcomeKind.STALE, OutcomeKind.REFUSED, OutcomeKind.SKIPPED
 
 class TargetUndo:
     """What undoing some changes, oldest first, comes to in their target. `outcomes` are of what cannot or need not be restored,
-    `subject` is the target at its place; both are there once it is planned."""
+    `subject` is the target at its place; both are there once it is planned. What `reads_only` can be planned for a target that
+    another replica holds."""
 
-    def __init__(self, workspace: Workspace, target: Target, records: Sequence[ChangeRecord]) -> None:
-        self._workspace, self._state = workspace, workspace.state
+    def __init__(
+        self, workspace: Workspace, target: Target, records: Sequence[ChangeRecord], *, reads_only: bool = False
+    ) -> None:
+        self._workspace, self._state, self._reads_only = workspace, workspace.state, reads_only
         self.target, self.records = target, records
         self.outcomes: tuple[Outcome, ...] = ()
         self.subject: PassTarget | None = None
@@ -57,7 +60,7 @@ class TargetUndo:
 
     async def _locate(self) -> PassTarget:
         """The target where the runs wrote it. Raises PermanentError when its names lead to another place now, StoreError."""
-        subject = await self._workspace.locate(self.target)
+        subject = await self._workspace.locate(self.target, reads_only=self._reads_only)
         places = {record.place for record in self.records} - {subject.key, name_key(self.target)}
         if places:
             known = self._state.places.known(self.target)

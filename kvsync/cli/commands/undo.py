@@ -12,7 +12,7 @@ from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 from kvsync.cli.output import say
-from kvsync.errors import LockHeld
+from kvsync.errors import ClaimHeld, LockHeld
 
 if TYPE_CHECKING:
     from kvsync.app import Report, Workspace
@@ -62,19 +62,19 @@ class _Answer:
 
 
 async def _undo(settings: GlobalOptions, choice: UndoChoice, how: _Answer) -> Exit:
-    held: LockHeld | None = None
+    held: LockHeld | ClaimHeld | None = None
     if not how.dry_run:
         try:
             async with opening.workspace(settings, writing="undo", fetches=False) as workspace:
                 return await _carry_out(settings, workspace, choice, how, None)
-        except LockHeld as error:
+        except (LockHeld, ClaimHeld) as error:
             held = error
     async with opening.workspace(settings, fetches=False) as workspace:
         return await _carry_out(settings, workspace, choice, how, held)
 
 
 async def _carry_out(
-    settings: GlobalOptions, workspace: Workspace, choice: UndoChoice, how: _Answer, held: LockHeld | None
+    settings: GlobalOptions, workspace: Workspace, choice: UndoChoice, how: _Answer, held: LockHeld | ClaimHeld | None
 ) -> Exit:
     from kvsync.app.undo import QueuedUndo, UndoOperation, chosen_runs, finish_open
     from kvsync.cli import confirm

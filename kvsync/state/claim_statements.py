@@ -1,0 +1,61 @@
+"""Statements of the claims: replicas with leases on the database's clock, and who holds which target."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ALIVE: Final = "expires_at > clock_timestamp()"
+
+BEAT: Final = f"""
+UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => ?), seen_at = clock_timestamp(), load = ?,
+    draining = ?, revision = ?
+WHERE id = ? AND {ALIVE}
+"""  # noqa: S608 - constants
+REGISTER: Final = """
+INSERT INTO replicas (id, host, pid, version, owner, started_at, seen_at, expires_at, load, draining, revision)
+VALUES (?, ?, ?, ?, ?, clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => ?), 0, 0, NULL)
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, expires_at = excluded.expires_at
+"""
+BURY: Final = "DELETE FROM replicas WHERE expires_at <= clock_timestamp()"
+"""Only who has no row is dead. A renewal that is under way holds the row, so that this waits for it; after it, a renewal finds
+no row and fails."""
+
+CLOSE: Final = """
+UPDATE runs SET status = ? WHERE status = ? AND replica IS NOT NULL AND replica NOT IN (SELECT id FROM replicas)
+"""
+"""The runs of dead replicas are over: whoever takes a target finds out what became of their intents."""
+
+_TIMELINE: Final = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
+"""Changes with every failover, also with one that lost no transaction."""
+
+SET_TIMELINE: Final = f"UPDATE kvsync_state SET timeline = {_TIMELINE}"  # noqa: S608 - constants
+NOTICE: Final = f"""
+UPDATE kvsync_state SET timeline = {_TIMELINE}, quiet_until = clock_timestamp() + make_interval(secs => ?)
+WHERE timeline <> {_TIMELINE}
+"""  # noqa: S608 - constants
+QUIET: Final = "SELECT quiet_until > clock_timestamp() FROM kvsync_state"
+REPLICAS: Final = f"""
+SELECT id, host, pid, version, owner, extract(epoch FROM started_at)::double precision,
+    extract(epoch FROM seen_at)::double precision, load, draining, revision,
+    (SELECT count(*) FROM claims WHERE claims.replica = replicas.id)
+FROM replicas WHERE {ALIVE} ORDER BY id
+"""  # noqa: S608 - constants
+TAKE: Final = """
+INSERT INTO claims (store, namespace, replica, fence, cost, claimed_at)
+VALUES (?, ?, ?, nextval('fences'), ?, clock_timestamp())
+ON CONFLICT (store, namespace) DO UPDATE
+SET replica = excluded.replica, fence = excluded.fence, claimed_at = excluded.claimed_at
+WHERE claims.replica = excluded.replica
+    OR NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.id = claims.replica)
+RETURNING fence
+"""
+GUARD: Final = f"""
+SELECT 1 FROM claims WHERE store = ? AND namespace = ? AND replica = ? AND fence = ?
+    AND EXISTS (SELECT 1 FROM replicas WHERE id = claims.replica AND {ALIVE})
+FOR SHARE
+"""  # noqa: S608 - constants
+HOLDERS: Final = f"""
+SELECT store, namespace, replica, fence, cost, EXISTS (SELECT 1 FROM replicas WHERE id = claims.replica AND {ALIVE})
+FROM claims
+"""  # noqa: S608 - constants
+LAST: Final = "SELECT last_value, (SELECT wakes FROM kvsync_state), (SELECT timeline FROM kvsync_state) FROM fences"
