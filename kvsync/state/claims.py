@@ -24,7 +24,7 @@ _SKIPPED: Final = 1_000_000
 """Fencing numbers that are passed over where some were lost: another replica may have seen later ones."""
 
 QUIET_SECONDS: Final = 10.0
-"""After a failover nobody takes a target for this time: the leases that the former server gave have ended then."""
+"""After a failover nobody takes a target for this time: leases that the old server gave have ended then."""
 
 _BOUND: ContextVar[tuple[Target, int] | None] = ContextVar("target of the pass, and its claim", default=None)
 
