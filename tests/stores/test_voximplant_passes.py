@@ -139,12 +139,12 @@ async def test_a_thousand_entries(repo: Repo, service: Service) -> None:
     """1,000 entries are observed in 20 calls and one that finds that there are no more; 980 in 20. Each is written by one call,
     with one listing before all of them and one after, and the plan says how many calls it takes at most."""
     repo.clock = FakeClock(float(int(time.time())))
-    repo.want(many(100))
+    repo.want(many(300))
     plan = await repo.plan()
-    assert plan.cost.requests == 3 * 100
+    assert plan.cost.requests == 3 * 300
     await repo.apply()
-    assert service.requests() == {SET: 100, ITEMS: 2 + 1 + 3}
-    there = 100
+    assert service.requests() == {SET: 300, ITEMS: 2 + 1 + 7}  # two plans, a page before the batch, seven after it
+    there = 300
     for count, pages in ((980, 20), (1000, 21)):
         for number in range(there, count):
             service.put(f"web:foreign-{number}", "1")
