@@ -215,6 +215,35 @@ def test_the_account(kvs: ApifyApi, apify: Running) -> None:
     assert error(httpx.get(url)) == (401, "token-not-valid")
 
 
+def test_users(kvs: ApifyApi) -> None:
+    """Everybody may look up a user by id or name; limits and usage are those of the token's own account."""
+    users = f"{kvs.origin}/v2/users"
+    for name in ("kvsyncEmulatorGst", "kvsync-guest"):
+        assert data(httpx.get(f"{users}/{name}"))["username"] == "kvsync-guest"
+    assert error(httpx.get(f"{users}/nobody")) == (404, "record-not-found")
+    kvs.control("PUT", "clock", {"now": "2026-12-24T00:00:00Z"})
+    limits, usage = data(kvs.get(f"{users}/me/limits")), data(kvs.get(f"{users}/me/usage/monthly"))
+    month = {"startAt": "2026-12-01T00:00:00.000Z", "endAt": "2027-01-01T00:00:00.000Z"}
+    assert limits["monthlyUsageCycle"] == usage["usageCycle"] == month
+    assert (limits["limits"]["maxMonthlyUsageUsd"], limits["current"]["monthlyUsageUsd"]) == (100.0, 0.0)
+    assert error(httpx.get(f"{users}/me/limits")) == (401, "token-not-valid")
+
+
+@pytest.mark.parametrize("names", ["seed", "docs"])
+def test_texts_of_refusals(names: str) -> None:
+    """Texts are those of the older documentation or of the service; the one of a 403 is always that of the service."""
+    with with_store(error_names=names) as kvs:
+
+        def text(status: int) -> str:
+            kvs.control("PUT", "faults", {"spec": f"{status}:1", "times": 1})
+            found: str = kvs.get(kvs.at()).json()["error"]["message"]
+            return found
+
+        assert text(403).startswith("Insufficient permissions for the key-value store. Make sure you're passing")
+        assert text(401).startswith({"seed": "Authentication token is not valid.", "docs": "User was not"}[names])
+        assert text(429).startswith({"seed": "You have exceeded the rate limit. Please", "docs": "You have"}[names])
+
+
 @pytest.mark.parametrize(
     "status", [400, 401, 402, 403, 404, 408, 409, 413, 415, 418, 429, 499, 500, 502, 503, 504, 599]
 )

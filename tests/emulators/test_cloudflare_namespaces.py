@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
 
 from kvsync.emulators.cloudflare import model, namespaces
@@ -17,7 +18,7 @@ UNKNOWN = "f" * 32
 def test_it_starts_with_no_namespace(cloudflare: Running) -> None:
     """Nothing is there before someone made it, and the list says so in the envelope."""
     with KvApi(cloudflare) as http:
-        info = {"page": 1, "per_page": 20, "count": 0, "total_count": 0}
+        info = {"page": 1, "per_page": 20, "count": 0, "total_count": 0, "total_pages": 0}
         assert http.get(http.all).json() == {
             "success": True,
             "errors": [],
@@ -42,6 +43,19 @@ def test_a_namespace_from_birth_to_end(kv: KvApi) -> None:
     assert error(kv.get(kv.at())) == (404, 10013, "get namespace: 'namespace not found'")
     kv.use(kv.create("Renamed"))
     assert kv.keys() == []
+
+
+def test_a_client_finds_its_account(kv: KvApi) -> None:
+    """The user, the accounts and the memberships lead a client that knows only its token to the one account."""
+    assert ok(kv.get("/user"))["email"] == "emulator@example.com"
+    for path in ("/accounts?page=1", "/memberships?page=1"):
+        (found,) = ok(kv.get(path))
+        assert (found.get("account") or found)["id"] == kv.account
+        assert kv.get(path).json()["result_info"]["total_pages"] == 1
+    assert ok(kv.get(f"/accounts/{kv.account}"))["id"] == kv.account
+    assert error(kv.get(f"/accounts/{UNKNOWN}")) == (403, 10000, "Authentication error")
+    with httpx.Client(base_url=str(kv.base_url)) as stranger:
+        assert stranger.get("memberships").status_code == 401
 
 
 def test_titles_are_unique(kv: KvApi) -> None:
@@ -72,7 +86,7 @@ def test_pages_of_namespaces(kv: KvApi) -> None:
     ids = [item["id"] for item in ok(kv.get(kv.all, params={"per_page": 100}))]
     assert ids == sorted(ids)
     info = kv.get(kv.all, params={"page": 3}).json()["result_info"]
-    assert info == {"page": 3, "per_page": 20, "count": 5, "total_count": 45}
+    assert info == {"page": 3, "per_page": 20, "count": 5, "total_count": 45, "total_pages": 3}
     for wrong in ({"page": "0"}, {"page": "x"}, {"per_page": "1001"}, {"order": "size"}, {"direction": "left"}):
         assert error(kv.get(kv.all, params=wrong))[0] == 400
 

@@ -148,6 +148,17 @@ async def test_pages_of_namespaces_that_repeat_end() -> None:
         await store.aclose()
 
 
+@pytest.mark.parametrize("last", [[], [{"id": "b" * 32, "title": "b"}]], ids=["empty", "known"])
+async def test_namespaces_without_a_total_are_read_to_the_end(last: list[dict[str, str]]) -> None:
+    """A server that does not report their number, and sends shorter pages than asked for, hides none of them."""
+    pages = [[{"id": letter * 32, "title": letter}] for letter in "ab"]
+    bodies = [json.dumps({"success": True, "errors": [], "result": page}).encode() for page in (*pages, last)]
+    async with serving(*[says(200, body) for body in bodies]) as server:
+        store = cloudflare_store(Bare(server.origin), FakeClock(), timeout=60)
+        assert await store.namespaces() == ["a", "b"]
+        await store.aclose()
+
+
 # A name that leads elsewhere while kvsync runs
 
 

@@ -348,6 +348,14 @@ async def test_all_pages_of_namespaces_are_looked_through(service: Service, conn
     assert snapshot is not None
 
 
+async def test_a_namespace_is_made_in_its_jurisdiction(service: Service, connect: Open) -> None:
+    """A namespace that kvsync creates keeps its data in the configured jurisdiction."""
+    store = connect(options={"create_namespaces": True, "jurisdiction": "eu"})
+    await store.write("new", [creation("a")])
+    found = {one["title"]: one.get("jurisdiction") for one in service.api("GET", "")["result"]}
+    assert found == {"web": None, "new": "eu"}
+
+
 async def test_a_missing_namespace_is_made_when_it_is_written_to(service: Service, connect: Open) -> None:
     """With create_namespaces looking makes nothing, the first write makes the namespace, and two at once make one."""
     one, two = (connect(options={"create_namespaces": True}) for _ in range(2))

@@ -8,10 +8,10 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
-from kvsync.emulators.apify import archive, listing, routes, shown, signatures
+from kvsync.emulators.apify import archive, listing, routes, shown, signatures, users
 from kvsync.emulators.apify.access import OWNER, Caller, Door, check_read, check_write, require_user
 from kvsync.emulators.apify.limits import Rates
-from kvsync.emulators.apify.model import Record, Store, User
+from kvsync.emulators.apify.model import Record, Store
 from kvsync.emulators.apify.problems import (
     FORBIDDEN,
     NO_CREDIT,
@@ -108,8 +108,11 @@ class Apify(Emulator):
         if not routes.allows(place, request.method):
             raise wrong_method(routes.METHODS[place.route])
         caller = self._door.caller(request)
-        if place.route == routes.ME:
-            return done(_me(require_user(caller)))
+        if place.route == routes.USER:
+            return done(users.public(place.user))
+        if place.route in users.PRIVATE:
+            shown_to = require_user(caller)
+            return done(users.PRIVATE[place.route](shown_to, self._clock.now(), self._settings.spent))
         if place.route == routes.STORES:
             return self._all_stores(caller, request)
         return self._in_store(place, caller, request)
@@ -235,17 +238,3 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise invalid("POST data must be a JSON object", "invalid-request")
     return document
-
-
-def _me(user: User) -> dict[str, Any]:
-    """The account as its owner sees it."""
-    proxy = {"password": "kvsync-emulator", "groups": []}  # nothing listens there  # nosec B105
-    return {
-        "id": user.id,
-        "username": user.username,
-        "profile": {"name": user.username},
-        "email": f"{user.username}@example.com",
-        "proxy": proxy,
-        "createdAt": "2024-01-01T00:00:00.000Z",
-        "isPaying": False,
-    }

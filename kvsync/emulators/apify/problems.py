@@ -13,16 +13,19 @@ from kvsync.emulators.model import Answer
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong. `seed` is the type as older documentation names it, `docs` as newer does."""
+    """What is wrong. `seed` is the type as older documentation names it, `docs` as newer does; `seed_message` is the older
+    text, where there is one."""
 
     status: int
     seed: str
     docs: str
     message: str
+    seed_message: str | None = None
 
     def answer(self, *, newer: bool) -> Answer:
         """As the API says it, in one generation of names."""
-        error = {"type": self.docs if newer else self.seed, "message": self.message}
+        message = self.message if newer else self.seed_message or self.message
+        error = {"type": self.docs if newer else self.seed, "message": message}
         return _json(self.status, {"error": error})
 
 
@@ -38,18 +41,26 @@ def _same(status: int, type_: str, message: str) -> Problem:
     return Problem(status, type_, type_, message)
 
 
-NO_TOKEN: Final = Problem(401, "token-not-valid", "token-not-provided", "Authentication token was not provided")
+_SEED_TOKEN: Final = "Authentication token is not valid."  # noqa: S105
+NO_TOKEN: Final = Problem(
+    401, "token-not-valid", "token-not-provided", "Authentication token was not provided", _SEED_TOKEN
+)
 BAD_TOKEN: Final = Problem(
-    401, "token-not-valid", "user-or-token-not-found", "User was not found or authentication token is not valid"
+    *(401, "token-not-valid", "user-or-token-not-found"),
+    "User was not found or authentication token is not valid",
+    _SEED_TOKEN,
 )
 NO_CREDIT: Final = _same(402, "limit-reached", "The usage limit of the account is reached")
 FORBIDDEN: Final = Problem(
-    403, "permission-denied", "insufficient-permissions", "Insufficient permissions to perform this action"
+    *(403, "permission-denied", "insufficient-permissions"),
+    "Insufficient permissions for the key-value store. Make sure you're passing a correct API token and that it has the "
+    "required permissions.",
 )
 BAD_SIGNATURE: Final = Problem(
     403, "permission-denied", "invalid-signature", "The signature is not valid or has expired"
 )
 NO_STORE: Final = _same(404, "record-not-found", "Key-value Store was not found")
+NO_USER: Final = _same(404, "record-not-found", "User was not found")
 NO_RECORD: Final = _same(404, "record-not-found", "Record was not found")
 NO_PAGE: Final = _same(404, "page-not-found", "There is no API endpoint at this URL")
 NAME_TAKEN: Final = Problem(
@@ -90,7 +101,8 @@ def wrong_method(methods: tuple[str, ...]) -> Refused:
 def too_fast(limit: int, unit: str = "second") -> Refused:
     """More requests than allowed (429), to be raised."""
     text = f"You have exceeded the rate limit of {limit} requests per {unit}"
-    return Refused(_same(429, "rate-limit-exceeded", text))
+    seed = "You have exceeded the rate limit. Please try again later."
+    return Refused(Problem(429, "rate-limit-exceeded", "rate-limit-exceeded", text, seed))
 
 
 def of_status(status: int) -> Problem:

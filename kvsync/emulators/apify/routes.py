@@ -18,11 +18,15 @@ STORE: Final = STORES + "/{storeId}"
 KEYS, RECORDS = STORE + "/keys", STORE + "/records"
 RECORD: Final = RECORDS + "/{recordKey}"
 ME: Final = "/users/me"
+LIMITS, USAGE, USER = ME + "/limits", ME + "/usage/monthly", "/users/{userId}"
 STORAGE: Final = "/_storage/{storeId}/{recordKey}"
 """Where redirected reads end up: not under `/v2`, and open to everybody, as a URL signed for a storage host is."""
 
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     ME: ("GET",),
+    LIMITS: ("GET",),
+    USAGE: ("GET",),
+    USER: ("GET",),
     STORES: ("GET", "POST"),
     STORE: ("GET", "PUT", "DELETE"),
     KEYS: ("GET",),
@@ -40,6 +44,7 @@ class Place:
     route: str
     store: str = ""
     key: str = ""
+    user: str = ""
 
 
 def locate(path: str) -> Place | None:
@@ -50,7 +55,7 @@ def locate(path: str) -> Place | None:
         match = pattern.fullmatch(resolved if route == STORAGE else below)
         if match and (route == STORAGE or below != resolved):
             names = match.groupdict("")
-            return Place(route, unquote(names.get("storeId", "")), unquote(names.get("recordKey", "")))
+            return Place(route, *(unquote(names.get(name, "")) for name in ("storeId", "recordKey", "userId")))
     return None
 
 

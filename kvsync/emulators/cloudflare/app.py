@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from kvsync.emulators.cloudflare import bulk, routes, values
 from kvsync.emulators.cloudflare.auth import Door
 from kvsync.emulators.cloudflare.contents import Contents, View
-from kvsync.emulators.cloudflare.envelope import EDGE, Refused, done, failed, page, refused
+from kvsync.emulators.cloudflare.envelope import EDGE, Refused, failed, page, refused
 from kvsync.emulators.cloudflare.limits import Budget, Pace, Plan, throttled
 from kvsync.emulators.cloudflare.listing import OPERATION as LIST
 from kvsync.emulators.cloudflare.listing import Listing
+from kvsync.emulators.cloudflare.member import Member
 from kvsync.emulators.cloudflare.namespaces import Namespaces
 from kvsync.emulators.cloudflare.routes import Place
 from kvsync.emulators.cloudflare.settings import SWITCHES, Settings
@@ -25,7 +26,7 @@ _ACCOUNT: Final = "6b7673796e6300000000000000000000"
 _TOKEN: Final = "kvsync-emulator-token"  # noqa: S105
 _EMAIL: Final = "emulator@example.com"
 _KEY: Final = "6b7673796e632d656d756c61746f722d6b657"
-_TOKEN_ID: Final = "6b7673796e6374000000000000000001"  # noqa: S105
+_MEMBER: Final = Member(_ACCOUNT, "6b7673796e6374000000000000000001", _EMAIL)
 
 _OPERATIONS: Final = {
     f"GET {routes.KEYS}": LIST,
@@ -126,8 +127,8 @@ class CloudflareKV(Emulator):
         self._door.check(request, writes=self.writes(request))
         self._budget.spend(self._clock.now())
         place = self._place(request)
-        if place.route in (routes.VERIFY, routes.VERIFY_ACCOUNT_TOKEN):
-            return _verified()
+        if about := _MEMBER.about(place.route):
+            return about
         if place.route == routes.NAMESPACES:
             actions = {"GET": self._namespaces.list, "POST": self._namespaces.create}
             return actions[request.method](request)
@@ -179,8 +180,3 @@ class CloudflareKV(Emulator):
         """With what every answer carries."""
         ray = {"CF-RAY": f"{secrets.token_hex(8)}-AMS"}
         return replace(answer, headers={**ray, **self._budget.headers(self._clock.now()), **answer.headers})
-
-
-def _verified() -> Answer:
-    message: Mapping[str, object] = {"code": 10000, "message": "This API Token is valid and active", "type": None}
-    return done({"id": _TOKEN_ID, "status": "active"}, messages=(message,))

@@ -52,8 +52,9 @@ class Namespaces:
         down = _choice(asked, "direction", ("asc", "desc")) == "desc"
         everything = sorted(self._known.values(), key=lambda found: (getattr(found, order), found.id), reverse=down)
         shown = [found.document() for found in everything[(page - 1) * size : page * size]]
+        pages = -(-len(everything) // size)
         info = {"page": page, "per_page": size, "count": len(shown), "total_count": len(everything)}
-        return done(shown, info)
+        return done(shown, info | {"total_pages": pages})
 
     def get(self, id_: str) -> Answer:
         """One namespace."""

@@ -17,9 +17,14 @@ NAMESPACE: Final = NAMESPACES + "/{namespace_id}"
 BULK, BULK_DELETE, BULK_GET = (NAMESPACE + path for path in ("/bulk", "/bulk/delete", "/bulk/get"))
 KEYS, METADATA, VALUE = (NAMESPACE + path for path in ("/keys", "/metadata/{key_name}", "/values/{key_name}"))
 VERIFY, VERIFY_ACCOUNT_TOKEN = "/user/tokens/verify", _ACCOUNT + "/tokens/verify"
+USER, MEMBERSHIPS, ACCOUNTS, ACCOUNT = "/user", "/memberships", "/accounts", _ACCOUNT
 
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     VERIFY: ("GET",),
+    USER: ("GET",),
+    MEMBERSHIPS: ("GET",),
+    ACCOUNTS: ("GET",),
+    ACCOUNT: ("GET",),
     VERIFY_ACCOUNT_TOKEN: ("GET",),
     NAMESPACES: ("GET", "POST"),
     NAMESPACE: ("GET", "PUT", "DELETE"),

@@ -13,6 +13,7 @@ response                                  reading            writing
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Final
 from urllib.parse import quote
 
@@ -32,6 +33,15 @@ PAGE: Final = 1000
 """Entries that one call lists."""
 
 NAMESPACES_A_PAGE: Final = 100
+
+
+class Jurisdiction(StrEnum):
+    """Where a namespace keeps its data."""
+
+    EU = "eu"
+    FEDRAMP = "fedramp"
+    US = "us"
+
 
 NO_NAMESPACE: Final = frozenset({10011, 10013})
 TITLE_TAKEN: Final = 10014

@@ -20,7 +20,6 @@ from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import SharedLimiters
 from kvsync.stores.cloudflare_kv.api import (
     ENDPOINT,
-    NAMESPACES_A_PAGE,
     TITLE_TAKEN,
     ApiToken,
     ErrorMapper,
@@ -104,7 +103,7 @@ class Namespaces(NamespaceResolver[Namespace]):
         options = remote.connection.config.options
         self._remote, self._label, self._targets = remote, remote.label, remote.targets
         self._configured = {name: id_.lower() for name, id_ in (options.get("namespace_ids") or {}).items()}
-        self._creates = bool(options.get("create_namespaces"))
+        self._creates, self._jurisdiction = bool(options.get("create_namespaces")), options.get("jurisdiction")
         self._titles: dict[str, str] = {}
         self._by_id: dict[str, str] = {}
         self._pages = 1
@@ -124,10 +123,11 @@ class Namespaces(NamespaceResolver[Namespace]):
             answer = await self._client.send(Request("GET", self._targets.namespaces(number), what, is_json=True))
             with understood(self._label, what, "a list of namespaces"):
                 items, total = _namespaces_page(answer.data)
-            if items and items.keys() <= found.keys():
+            is_known = items.keys() <= found.keys()
+            if items and is_known and total is not None:
                 raise TransientError(f"{self._label}: {what} failed: the pages repeat")
             found.update(items)
-            is_last = not items or len(found) >= total or (total < 0 and len(items) < NAMESPACES_A_PAGE)
+            is_last = is_known if total is None else not items or len(found) >= total
             return ListingPage(items, len(items), len(answer.body), None if is_last else number + 1)
 
         limit = self._remote.connection.listing_limit(what, MOST_NAMESPACE_PAGES)
@@ -180,7 +180,8 @@ class Namespaces(NamespaceResolver[Namespace]):
         raise PermanentError(f'{self._label}: there is no namespace "{name}" in this account{meant}; {way}')
 
     async def _make(self, name: str) -> Namespace:
-        body, what = json.dumps({"title": name}).encode(), f"creating the namespace {name}"
+        wanted = {"title": name} | ({"jurisdiction": self._jurisdiction} if self._jurisdiction else {})
+        body, what = json.dumps(wanted).encode(), f"creating the namespace {name}"
         call = Request("POST", self._targets.namespaces(), what, _JSON, body, expects=(200, 400))
         answer = await self._client.send(call)
         if answer.status == 200:
@@ -215,11 +216,12 @@ def _keys_page(data: Any) -> tuple[list[Item], str | None]:
 _name_of: Final = itemgetter("name")
 
 
-def _namespaces_page(data: Any) -> tuple[dict[str, str], int]:
-    """Titles and ids of a page, and the number of all namespaces, -1 if the API does not say it."""
+def _namespaces_page(data: Any) -> tuple[dict[str, str], int | None]:
+    """Titles and ids of a page, and the number of all namespaces. None if the API does not report it: then all pages are read,
+    until one has no new namespace, because a server may send shorter pages than were asked for."""
     items = {item["title"]: item["id"] for item in data["result"] or ()}
     total = (data.get("result_info") or {}).get("total_count")
-    return items, total if isinstance(total, int) else -1
+    return items, total if isinstance(total, int) and total >= 0 else None
 
 
 def _namespace(result: Any) -> Namespace:

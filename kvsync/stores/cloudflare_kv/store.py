@@ -20,13 +20,14 @@ from kvsync.model.place import Place
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.cloudflare_kv.api import Jurisdiction
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
 from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import Connection, RemoteStore
 from kvsync.yaml.credential import credential
-from kvsync.yaml.fields import Field, boolean, integer, map_of, text
+from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, text
 
 if TYPE_CHECKING:
     from kvsync.stores.cloudflare_kv.remote import Remote
@@ -45,6 +46,11 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         Field("account_id", _ID, required=True, help="Id of the account with the namespaces."),
         Field("token", credential(), required=True, help='API token with "Workers KV Storage: Edit".'),
         Field("create_namespaces", boolean(), default=False, help="Create namespaces that do not exist."),
+        Field(
+            "jurisdiction",
+            choice(Jurisdiction),
+            help="Jurisdiction that stores the data of the namespaces kvsync creates.",
+        ),
         Field("namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by their names in the state files."),
         Field(
             "batch_size", integer(1, _MOST_A_CALL), default=1000, help="Maximum number of entries per write request."
