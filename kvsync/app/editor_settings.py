@@ -6,7 +6,7 @@ The schemas are files next to the configuration, so that editors need no network
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ET
+import xml.etree.ElementTree as ET  # nosec B405  # for a file of the person who runs the command
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -109,7 +109,7 @@ def _vs_code(text: str, associations: Associations) -> str:
 def _jetbrains(text: str, associations: Associations) -> str:
     """`jsonSchemas.xml` with our entries in its map."""
     try:
-        project = ET.fromstring(text) if text.strip() else ET.Element("project", version="4")  # noqa: S314  # a file of the user
+        project = ET.fromstring(text) if text.strip() else ET.Element("project", version="4")  # noqa: S314  # a file of the user  # nosec B314
     except ET.ParseError as error:
         raise _UnfitError(f"it is not XML ({error}); mend or delete it") from None
     if "<!--" in text or project.tag != "project":

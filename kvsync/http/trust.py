@@ -43,7 +43,7 @@ def trusting(
 def _load(context: ssl.SSLContext, shown: ClientCertificate) -> None:
     with _as_file(f"{shown.certificate}\n{shown.key}\n") as name:
         try:
-            context.load_cert_chain(name, password="")
+            context.load_cert_chain(name, password="")  # nosec B106  # an encrypted key must not ask on the terminal
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             message = f"the client certificate cannot be used: {reason}; name a PEM certificate and its unencrypted key"

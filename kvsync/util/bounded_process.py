@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def run_bounded(
 ) -> ProcessResult:
     """Run a program with `data` on stdin, for at most `timeout` seconds and `most` bytes of stdout. Blocks.
     Raises OSError when it cannot be started, ProcessTimeout, ProcessOutputTooLarge; the program and its children are ended."""
-    process = subprocess.Popen(  # noqa: S603  # callers name programs of the operator
+    process = subprocess.Popen(  # noqa: S603  # callers name programs of the operator  # nosec B603
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
