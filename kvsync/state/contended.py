@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kvsync.model.entry import Identity, Target, sealed
-from kvsync.state.by_place import Row, RowsByPlace
+from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 from kvsync.state.tables import CONTENDED
@@ -69,7 +69,6 @@ class Contended:
 
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database
-        self._steady, self._wall = context.timeline.steady, context.timeline.wall
         self.rows = RowsByPlace(context.database, "contended", "key, label, count, last, until, digest")
 
     def healed(self, place: str, digests: Mapping[Identity, bytes], now: float) -> dict[Identity, Contention]:
@@ -81,9 +80,8 @@ class Contended:
             for identity, digest in digests.items():
                 entry = entry_row(place, identity)
                 row = connection.execute(_ENTRY, entry).fetchone()
-                known = (self._contention(row) if row else _NEVER).healed_again(now, self._sealed(digest))
-                last, until = self._steady(known.last), self._steady(known.until)
-                connection.execute(_PUT, (*entry, known.count, last, until, known.digest))
+                known = (Contention(*row) if row else _NEVER).healed_again(now, self._sealed(digest))
+                connection.execute(_PUT, (*entry, known.count, known.last, known.until, known.digest))
                 if known.contended:
                     contended[identity] = known
         return contended
@@ -94,7 +92,7 @@ class Contended:
 
     def all(self, place: str) -> dict[Identity, Contention]:
         """All that is known of a place. Raises StateDirError."""
-        return {identity_of(*row[:2]): self._contention(row[2:]) for row in self.rows.of(place)}
+        return {identity_of(*row[:2]): Contention(*row[2:]) for row in self.rows.of(place)}
 
     def matches(self, known: Contention, digest: bytes) -> bool:
         """True when the heals were counted for the desired entry with this `entry_digest`. Raises StateDirError."""
@@ -102,8 +100,7 @@ class Contended:
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
-        kept = self._steady(now)
-        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (kept + SET_BACK, kept))}
+        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now + SET_BACK, now))}
 
     def forget(self, place: str, identities: Iterable[Identity]) -> None:
         """Forget the heals of entries. Raises StateDirError."""
@@ -112,10 +109,6 @@ class Contended:
             self.rows.changed(place)
             with self._database.transaction() as connection:
                 connection.executemany(_FORGET, rows)
-
-    def _contention(self, row: Row) -> Contention:
-        count, last, until, digest = row
-        return Contention(count, self._wall(last), self._wall(until), digest)
 
     def _sealed(self, digest: bytes) -> bytes:
         return sealed(digest, self._context.key())
