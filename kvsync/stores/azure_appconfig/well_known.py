@@ -78,8 +78,7 @@ FLAG_SCHEMA: Final[dict[str, Any]] = {
 }
 
 _REFERENCE_SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["uri"],
+    # Without `uri` an entry is not a reference, but the service keeps it, and other programs may have a use for it.
     "properties": {"uri": {"type": "string", "pattern": "^https://[^/?#\\s]+/[^?#\\s]+$"}},
 }
 
