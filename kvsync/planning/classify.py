@@ -34,7 +34,7 @@ from kvsync.planning.difference import differences, is_as_applied, lifetime
 from kvsync.planning.marks import Proof
 from kvsync.planning.ownership import Claim, claim_of, must_be_renewed
 from kvsync.planning.undesired import UNPROVEN, why_unproven
-from kvsync.planning.verdict import Idle, Rules, Verdict, ends_too_soon, permitted
+from kvsync.planning.verdict import Idle, Rules, Verdict, ends_too_soon, permitted, too_soon
 
 
 def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rules) -> Verdict:
@@ -87,7 +87,9 @@ def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
     else:
         cause = Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT
     if ends_too_soon(entry.expires_at, rules):
-        return Idle.EXPIRED
+        if last is not None:
+            return Idle.EXPIRED
+        return Refusal(entry.identity, cause, Action.CREATE, too_soon(rules), entry.origin)
     return Change(Action.CREATE, cause, entry.identity, after=entry, origin=entry.origin)
 
 

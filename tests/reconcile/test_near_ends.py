@@ -46,9 +46,13 @@ async def test_an_entry_about_to_end_is_not_adopted(tmp_path: Path, monkeypatch:
 
 
 async def test_an_entry_about_to_end_is_not_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no way to write it any more, so it counts as ended."""
+    """There is no way to write it any more, and the plan says so, until it has ended or the files give it more time."""
     found, _ = await ending(tmp_path, monkeypatch)
-    assert rows(await found.plan(writing="test")) == [("create", "new", "stays")]
+    plan = await found.plan(writing="test")
+    assert (rows(plan), refused(plan)) == ([("create", "new", "stays")], [("create", "new", "soon")])
+    assert "it expires in less than 60 s" in plan.refused[0].reason
+    found.want({"soon": "x", "stays": "y"})
+    assert rows(await found.plan(writing="test")) == [("create", "new", "soon"), ("create", "new", "stays")]
 
 
 async def test_an_entry_about_to_end_is_not_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
