@@ -44,7 +44,8 @@ def test_a_second_plan_is_empty(model: TargetModel) -> None:
 
 @given(models())
 def test_what_is_ours_becomes_what_is_desired(model: TargetModel) -> None:
-    """After applying, every enforced entry is in the store as desired, unless it was refused, ended, or is ignored."""
+    """After applying, every enforced entry is in the store as desired, unless it was refused, ended, or is ignored. It is ours,
+    unless it is locked there and needed no change."""
     plan = model.plan()
     model.apply(plan.changes)
     refused = {refusal.identity for refusal in plan.refused}
@@ -53,7 +54,7 @@ def test_what_is_ours_becomes_what_is_desired(model: TargetModel) -> None:
         if identity in refused or ended or one.mode is not Mode.ENFORCE or identity.key in model.desired.policy.ignore:
             continue
         assert model.store[identity].fingerprint == one.fingerprint
-        assert _is_ours(model, identity)
+        assert _is_ours(model, identity) or model.store[identity].locked
 
 
 @given(models(Policy(prune=Prune.OWNED, guard=NO_GUARD)))
