@@ -298,9 +298,9 @@ class Daemon:
             self._parts.reporter.keep(self._parts.files.targets, self._parts.files.loaded)
         self._watch_stores()
 
-    def _watch_stores(self, *, anew: bool = False) -> None:
+    def _watch_stores(self, *, restart: bool = False) -> None:
         if self._stores is not None and not self._stop.asked.is_set():
-            self._stores.use(self._parts.files.targets, anew=anew)
+            self._stores.use(self._parts.files.targets, restart=restart)
 
     async def _reload(self) -> bool:
         """Load the configuration. Returns whether another one is in force."""
@@ -319,7 +319,7 @@ class Daemon:
             return False
         else:
             self._use(settings)
-            self._watch_stores(anew=True)
+            self._watch_stores(restart=True)
             if self._on_reload is not None:
                 await self._on_reload(settings)
             _log.info("config.reloaded")

@@ -38,15 +38,15 @@ class StoreWatcher:
         self._next: dict[Target, float] = {}
         self._waiting: dict[Target, asyncio.Task[None]] = {}
 
-    def use(self, targets: Iterable[Target], *, anew: bool = False) -> None:
-        """Watch exactly these targets, as far as their stores report changes; `anew` with a changed configuration."""
+    def use(self, targets: Iterable[Target], *, restart: bool = False) -> None:
+        """Watch exactly these targets, as far as their stores report changes; `restart` with a changed configuration."""
         names, wanted = self._stores.watched_stores(), defaultdict[str, set[str]](set)
         for target in targets:
             if target.store in names:
                 wanted[target.store].add(target.namespace)
         watched = {store: frozenset(namespaces) for store, namespaces in wanted.items()}
         for store in self._watched.keys() | watched.keys():
-            if anew or self._watched.get(store) != watched.get(store):
+            if restart or self._watched.get(store) != watched.get(store):
                 self._replace(store, watched.get(store))
         self._watched = watched
 

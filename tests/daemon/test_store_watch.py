@@ -62,7 +62,7 @@ async def test_stores_that_report_changes_are_watched() -> None:
     setup.watcher.use([A, C])
     await turns()
     assert setup.stores.watching["edge"][0] == {"a"}
-    setup.watcher.use([A, C], anew=True)
+    setup.watcher.use([A, C], restart=True)
     await turns()
     assert setup.stores.began == ["edge"] * 3
     await setup.watcher.aclose()

@@ -140,14 +140,14 @@ class Episode:
         """The store that a file is for, and its path."""
         return ("local" if name == "c" else "remote"), self.repo / f"state/{name}.yaml"
 
-    def edit(self, name: str, *, anew: bool = False) -> None:
-        """Let a file ask for something else; `anew` is for every key, and for what no file has asked for before."""
+    def edit(self, name: str, *, restart: bool = False) -> None:
+        """Let a file ask for something else; `restart` is for every key, and for what no file has asked for before."""
         self._come_back()
         store, path = self._file(name)
         keys = {"a": OURS[:5], "b": OURS[5:], "c": OURS}[name]
         entries = {key: f"v{self.chance.randrange(40)}".encode() for key in keys if self.chance.random() < 0.7}
-        if anew:
-            entries = dict.fromkeys(keys, f"anew {self.generation}".encode())
+        if restart:
+            entries = dict.fromkeys(keys, f"restart {self.generation}".encode())
         lines = "".join(f"  {key}: {self._spelled(key, value, store)}\n" for key, value in entries.items())
         secret = "" if name == "b" else "  secret: {env: SECRET}\n"
         if secret:
@@ -577,7 +577,7 @@ class Episode:
         self.heal()
         self._change_secret()
         for name in "abc":
-            self.edit(name, anew=self.has_undone)
+            self.edit(name, restart=self.has_undone)
         self.has_undone = False
         if self.chance.random() < 0.7:
             self.set_clock(0)

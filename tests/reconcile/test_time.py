@@ -169,15 +169,15 @@ async def test_a_ttl_without_renewal_ends_and_stays_away(repo: MemoryRepository)
 
 
 @pytest.mark.parametrize(
-    "anew", ["{value: y, ttl: 1h, renew_before: 0s}", "{value: x, ttl: 2h, renew_before: 0s}", "x"]
+    "restart", ["{value: y, ttl: 1h, renew_before: 0s}", "{value: x, ttl: 2h, renew_before: 0s}", "x"]
 )
-async def test_what_ended_comes_back_when_the_files_ask_for_it_again(repo: MemoryRepository, anew: str) -> None:
+async def test_what_ended_comes_back_when_the_files_ask_for_it_again(repo: MemoryRepository, restart: str) -> None:
     """An entry that ended as declared is made again once its declaration is another one."""
     await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
     repo.clock.advance(2 * HOUR)
     await repo.apply()
     repo.clock.advance(60)
-    repo.want({"a": anew, "b": 1})
+    repo.want({"a": restart, "b": 1})
     report = await repo.apply()
     assert [row[0] for row in rows(report.plan.targets[0]) if row[2] == "a"] == ["create"]
     assert is_clean(report)
