@@ -165,7 +165,7 @@ def _warnings(plan: TargetPlan) -> Iterator[str]:
 
 
 def _change_row(change: Change, owner: str, note: str = "") -> str:
-    seen = "; ".join(map(markdown_code, detail_of(change, owner, _LIMITS).beside)) or "see below"
+    seen = "; ".join(map(markdown_code, detail_of(change, owner, _LIMITS).notes)) or "see below"
     return _row(SIGNS[change.action], change, f"{change.action}{note}: {seen}")
 
 

@@ -167,7 +167,7 @@ def _change(change: Change, owner: str, style: Style) -> Iterator[str]:
     pieces = [_Piece(f"  {SIGNS[change.action]} {name(change.identity)}", paint)]
     if change.cause not in _PLAIN_CLASSES:
         pieces.append(_Piece(change.cause.value, Paint.RENEW))
-    pieces += map(_Piece, detail.beside)
+    pieces += map(_Piece, detail.notes)
     yield from _row([*pieces, *_origin(change)], style)
     yield from (_below(line, style) for line in detail.below)
 

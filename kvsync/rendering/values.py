@@ -34,7 +34,7 @@ class DisplayLimits:
 class Detail(NamedTuple):
     """What is seen of a change: short escaped texts that fit next to its key, and lines that go below."""
 
-    beside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     below: tuple[Line, ...] = ()
 
 
@@ -50,20 +50,20 @@ def detail_of(change: Change, owner: str, limits: DisplayLimits) -> Detail:
     """Everything a person is shown of a change besides its action, class, identity and origin."""
     if change.action is Action.RELEASE:
         return Detail(change.reasons)
-    beside = list(_lifetime(change))
+    notes = list(_lifetime(change))
     if change.moved_to is not None:
         where = "" if change.moved_to_target is None else f"{escape_name(str(change.moved_to_target))}: "
-        beside.append(f"moved to {where}{name(change.moved_to)}")
-    beside += _order(change)
+        notes.append(f"moved to {where}{name(change.moved_to)}")
+    notes += _order(change)
     if change.sensitive:
         differing = [reason for reason in change.reasons if reason not in ("ttl", "expires_at")]
-        return Detail(("(sensitive)", *differing, *beside))
+        return Detail(("(sensitive)", *differing, *notes))
     if change.action in (Action.RENEW, Action.ADOPT):
-        return Detail(tuple(beside) or change.reasons)
+        return Detail(tuple(notes) or change.reasons)
     pair = _pair(change, owner)
     value = _value(change, pair, limits)
     rest = [] if pair.hidden else [*_content_type(pair), *_tags(pair), *_metadata(pair)]
-    return Detail((*value.beside, *rest, *beside) or (() if value.below else change.reasons), value.below)
+    return Detail((*value.notes, *rest, *notes) or (() if value.below else change.reasons), value.below)
 
 
 def _order(change: Change) -> Iterator[str]:

@@ -68,7 +68,7 @@ def _change(kind: PendingRowKind, change: Change, owner: str, redact: Redact) ->
         change.cause.value,
         redact(name(change.identity)),
         change.sensitive,
-        tuple(redact(text) for text in detail.beside),
+        tuple(redact(text) for text in detail.notes),
         tuple(Line(line.sign, redact(line.text)) for line in detail.below),
         _origin(change),
     )
@@ -77,7 +77,7 @@ def _change(kind: PendingRowKind, change: Change, owner: str, redact: Redact) ->
 def _refusal(refusal: Refusal, redact: Redact) -> PendingRow:
     reason = redact(escape_cell(refusal.reason))
     names = (refusal.action.value, refusal.cause.value, redact(name(refusal.identity)))
-    return PendingRow(PendingRowKind.REFUSED, REFUSED, *names, beside=(reason,), origin=_origin(refusal))
+    return PendingRow(PendingRowKind.REFUSED, REFUSED, *names, notes=(reason,), origin=_origin(refusal))
 
 
 def _origin(item: Change | Refusal) -> str | None:

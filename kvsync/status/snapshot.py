@@ -55,7 +55,7 @@ class PendingRowKind(StrEnum):
 class PendingRow:
     """One entry of a pending plan, as far as it may be shown.
 
-    `sign` is the one of `kvsync plan` (`+ ~ ^ = - !`), `name` the key with the label in brackets. `beside` are short texts that
+    `sign` is the one of `kvsync plan` (`+ ~ ^ = - !`), `name` the key with the label in brackets. `notes` are short texts that
     fit next to the name (of a refusal: the reason), `below` the lines of a difference. All texts are escaped for one line.
     """
 
@@ -65,7 +65,7 @@ class PendingRow:
     cause: str
     name: str
     sensitive: bool = False
-    beside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     below: tuple[Line, ...] = ()
     origin: str | None = None
 

@@ -75,8 +75,8 @@ async def test_a_parked_target_waits_and_is_released(repo: MemoryRepository) -> 
         held = await reconcile(reconciler)
         assert held.parked
         assert held.pending == 11
-        async with repo.open(writing=None) as beside:
-            beside.state.parked.approve(held.digest, repo.clock.now())
+        async with repo.open(writing=None) as other:
+            other.state.parked.approve(held.digest, repo.clock.now())
         done = await reconcile(reconciler)
     assert done.parked == ()
     assert done.changes["applied"] == 11
@@ -86,9 +86,9 @@ async def test_a_parked_target_waits_and_is_released(repo: MemoryRepository) -> 
 async def test_a_pause_is_seen_at_once(repo: MemoryRepository) -> None:
     """A pause of a target or its store, set by another process, is known before the next pass."""
     repo.want({"a": 1})
-    async with reconciling(repo) as reconciler, repo.open(writing=None) as beside:
+    async with reconciling(repo) as reconciler, repo.open(writing=None) as other:
         assert not reconciler.is_paused(WEB)
-        beside.state.pauses.pause("main", None, "a change freeze", repo.clock.now())
+        other.state.pauses.pause("main", None, "a change freeze", repo.clock.now())
         assert reconciler.is_paused(WEB)
 
 

@@ -126,7 +126,7 @@ async def test_no_targets_is_not_a_reason_not_to_be_ready() -> None:
         assert work.recorder.seen[-1].ready
 
 
-async def test_a_thousand_nudges_are_few_passes() -> None:
+async def test_a_thousand_triggers_are_few_passes() -> None:
     """A storm of triggers while a pass runs reads the files a few times and makes a pass or two."""
     reconciler, released = FakeReconciler(), asyncio.Event()
 

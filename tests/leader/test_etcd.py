@@ -228,7 +228,7 @@ async def test_a_signed_token_is_fetched_again_when_it_counts_no_more(tmp_path: 
         one = keeper("kvsync/leader", "a", url, password=lambda: "correct-horse")
         assert (await one.claim()).is_ours
         root = post(url, "auth/authenticate", {"name": "root", "password": "root-pass"})["token"]
-        post(url, "auth/user/add", {"name": "somebody", "password": "x"}, root)
+        post(url, "auth/user/add", {"name": "another-team", "password": "x"}, root)
         assert (await one.claim()).is_ours
         await one.aclose()
 

@@ -95,12 +95,12 @@ class PromiseChecker(DaemonObserver):
 
     clock: LoopClock
     passes: list[PassResult] = field(default_factory=list)
-    nudges: Counter[Trigger] = field(default_factory=Counter)
+    triggers: Counter[Trigger] = field(default_factory=Counter)
     written: list[RecordedWrite] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
 
     def triggered(self, trigger: Trigger) -> None:
-        self.nudges[trigger] += 1
+        self.triggers[trigger] += 1
 
     def pass_done(self, result: PassResult) -> None:
         self.passes.append(result.brief())

@@ -287,7 +287,7 @@ def test_what_ends_as_declared_ends_then_and_stays_away(week: WeekRecord) -> Non
 
 def test_every_beat_is_a_pass_of_every_target_that_can_have_one(week: WeekRecord) -> None:
     """While one target fails forever and another now and then, each of the others has a pass at every beat of the week."""
-    beats = week.deployment.watch.nudges[Trigger.SCHEDULE]
+    beats = week.deployment.watch.triggers[Trigger.SCHEDULE]
     assert 160 <= beats <= 220  # one an hour, a deep one every six, half an hour away
     for target in (LOCAL, SETTINGS):
         assert len(week.passes(target, Trigger.SCHEDULE)) >= 0.85 * beats

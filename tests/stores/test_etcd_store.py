@@ -82,7 +82,7 @@ async def test_applying_leaves_the_namespace_to_its_readers(repo: EtcdRepo, etcd
         lambda etcd: etcd.delete(".kvsync/web/greeting"),
         lambda etcd: etcd.put(".kvsync/web/greeting", "{not json"),
         lambda etcd: etcd.put(".kvsync/web/greeting", etcd.value(".kvsync/web/other")),
-        lambda etcd: etcd.put(".kvsync/web/greeting", json.dumps({"owner": "somebody", "fp": "00"})),
+        lambda etcd: etcd.put(".kvsync/web/greeting", json.dumps({"owner": "another-team", "fp": "00"})),
         lambda etcd: (etcd.delete("web/greeting"), etcd.put("web/greeting", "Hello")),
     ],
     ids=["removed", "damaged", "copied", "of another owner", "of a key that was made again"],
@@ -119,7 +119,7 @@ async def test_a_change_of_the_sidecar_alone_is_a_conflict(etcd: Member) -> None
     """A write planned against an entry fails once anybody wrote to its sidecar."""
     bench = _bench(etcd)
     seen = await bench.create("greeting")
-    etcd.put(".kvsync/web/greeting", json.dumps({"owner": "somebody", "fp": "00"}))
+    etcd.put(".kvsync/web/greeting", json.dumps({"owner": "another-team", "fp": "00"}))
     for write in (bench.change(seen, Content(b"mine")), bench.deletion(seen)):
         assert (await bench.send([write]))[0].status is WriteStatus.CONFLICT
     await bench.aclose()
@@ -259,7 +259,7 @@ async def test_users_and_their_tokens(tmp_path: Path, monkeypatch: pytest.Monkey
         root = _turn_on_authentication(member)
         store = etcd_store(member.url, username="kvsync", password=PASSWORD)
         await store.write("web", [creation("one")])
-        _as_root(member, root, "auth/user/add", name="somebody", password="x")
+        _as_root(member, root, "auth/user/add", name="another-team", password="x")
         await store.write("web", [creation("two")])
         member.stop()
         member.start()

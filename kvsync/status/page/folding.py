@@ -40,9 +40,9 @@ def folds(plan: PendingPlan) -> list[Fold]:
 
 def sides(row: PendingRow) -> tuple[str, str] | None:
     """The old and the new value of an update whose difference fits in one line, escaped as they are."""
-    if row.kind is PendingRowKind.REFUSED or not row.beside:
+    if row.kind is PendingRowKind.REFUSED or not row.notes:
         return None
-    found = _SIDES.fullmatch(row.beside[0])
+    found = _SIDES.fullmatch(row.notes[0])
     return None if found is None else (found[1], found[2])
 
 
