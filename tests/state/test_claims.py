@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -291,3 +292,18 @@ def test_a_database_that_is_down_is_named_and_found_again(
             time.sleep(0.1)
     assert one.journal.run(begun.id).status is RunStatus.FINISHED
     assert [change.identity for change in one.journal.cut_off(WEB_AT)] == [KEY]
+
+
+def test_a_wake_is_heard_by_the_other_replicas(replica: Callable[..., StateDir]) -> None:
+    """An approval or a pause wakes whoever listens, on whatever machine; where it is not heard, the next beat sees it."""
+    one, two = replica("one"), replica("two")
+    heard = threading.Event()
+    before = claims_of(two).wakes
+    with two.listening(heard.set):
+        for _ in range(50):  # until the listener is connected
+            one.wake()
+            if heard.wait(0.2):
+                break
+    assert heard.is_set()
+    claims_of(two).beat(LONG, 0.0, is_draining=False, revision=None)
+    assert claims_of(two).wakes > before
