@@ -61,7 +61,7 @@ format: $(VENV)/.dev  ## let ruff lay out the code
 coverage: $(VENV)/.dev $(VENV)/.compiled  ## line and branch coverage of the core by its own tests (fails below the gate in pyproject.toml)
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(CORE_TESTS) $(PYTEST_ARGS)
 
-CORE_TESTS := $(addprefix tests/,apply config desired planning reconcile state yaml)
+CORE_TESTS := $(addprefix tests/,app apply config desired planning reconcile state yaml)
 
 bench: $(VENV)/.dev $(VENV)/.compiled  ## print the measured costs, as ratios
 	$(BIN)/python -m tests.benchmarks $(BENCH)
