@@ -103,8 +103,8 @@ class Mark:
     """What kvsync leaves next to an entry it wrote: whose it is, and what was applied.
 
     `seal` binds the mark to its place, key and label (see `kvsync.planning.marks`); None where an earlier version wrote it.
-    `is_recorded` says that the mark comes from the ledger, not from the store. A mark kept in the ledger must not tell a
-    guesser what a sensitive value was: there `fingerprint` is the one of the content, sealed with `key`. Ask `matches`
+    `is_recorded` says that the mark comes from the ledger, not from the store; it has no `seal`. A mark kept in the ledger
+    must not reveal what a sensitive value was: there `fingerprint` is the one of the content, sealed with `key`. Ask `matches`
     instead of comparing.
     """
 

@@ -166,7 +166,7 @@ def _transferred(entry: Entry, actual: Actual, mark: Mark, rules: Rules) -> Verd
     if entry.mode is Mode.OBSERVE:
         return _looked_at(entry, actual)
     former = replace(rules.signer, owner=mark.owner)
-    if not mark.is_recorded and former.proof(actual.identity, mark) is Proof.NONE:
+    if former.proof(actual.identity, mark) is Proof.NONE:
         reason = f"its mark of owner {mark.owner!r} was made for another place or key (a copy)"
         return Refusal(entry.identity, Class.TAKEN, Action.ADOPT, reason, entry.origin)
     reasons = differences(entry, actual)

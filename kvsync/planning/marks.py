@@ -124,10 +124,7 @@ class MarkSigner:
 
     def claims(self, entry: Actual) -> bool:
         """True if the entry has a mark of ours that was made for it, as far as kvsync can verify that."""
-        mark = entry.mark
-        if mark is None or mark.owner != self.owner:
-            return False
-        return mark.is_recorded or self.proof(entry.identity, mark) is not Proof.NONE
+        return entry.mark is not None and self.proof(entry.identity, entry.mark) is not Proof.NONE
 
     def is_settled(self, entry: Actual) -> bool:
         """True if the fingerprint says everything about an entry: it is as kvsync left it, with a valid mark."""

@@ -76,6 +76,13 @@ ROWS = [
     ("a copy, different", entry("k", "a"), copied("k", "b"), None, ("refused", "unowned")),
     ("a copy over what we wrote", entry("k", "a"), copied("k", "b"), seen("a"), ("update", "drifted")),
     ("an old revision, restored", entry("k", "b"), actual("k", "a", mark=mark("a")), seen("b"), ("update", "drifted")),
+    (
+        "we ended it, and another machine of ours wrote it since",
+        entry("k", "a"),
+        actual("k", "b", mark=mark("b")),
+        ENDED_ONE,
+        ("update", "changed"),
+    ),
     ("marked by an earlier version, equal", entry("k", "a"), unsealed("k", "a"), None, ("adopt", "unowned")),
     ("marked by an earlier version, different", entry("k", "b"), unsealed("k", "a"), None, ("refused", "unowned")),
     ("marked by an earlier version, known", entry("k", "a"), unsealed("k", "a"), seen("a"), ("adopt", "changed")),
