@@ -192,9 +192,11 @@ def body(code: int, msg: str = "said", **more: Any) -> bytes:
     return json.dumps({"error": {"code": code, "msg": msg}, **more}).encode()
 
 
-async def answered(content: bytes, status: int, call: Callable[[Store], Awaitable[Any]]) -> Any:
-    """What a call to a server that always answers the same comes to."""
-    async with serving(says(status, content)) as server:
+async def answered(
+    content: bytes, status: int, call: Callable[[Store], Awaitable[Any]], *, then: bytes | None = None
+) -> Any:
+    """What a call to a server that always answers the same, or after the first time `then`, comes to."""
+    async with serving(says(status, content), says(200, content if then is None else then)) as server:
         text = json.dumps({"account_id": 1, "key_id": "k", "private_key": _unknown_key()})
         context = StoreContext(Path(), None, lambda _: text, FakeClock())
         options = {"credentials": CREDENTIALS, "application_id": 1}
@@ -208,14 +210,30 @@ async def answered(content: bytes, status: int, call: Callable[[Store], Awaitabl
 
 
 @pytest.mark.parametrize("status", [200, 404])
-@pytest.mark.parametrize(
-    "content", [b'{"result": null}', b"{}", body(341), body(341, result={"key": "web:a", "value": "x"})]
-)
+@pytest.mark.parametrize("content", [b'{"result": null}', body(341), body(341, result={"key": "web:a", "value": "x"})])
 async def test_all_ways_to_say_that_there_is_nothing(content: bytes, status: int) -> None:
-    """An error, null and no result at all mean that a key is absent; `error` counts whatever stands next to it."""
+    """An error and null mean that a key is absent; `error` counts whatever stands next to it."""
     if status == 404 and b"error" not in content:
         return
     assert await answered(content, status, lambda store: store.read("web", [Identity("a")])) == {}
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        (b'{"result": []}', []),
+        (b'{"result": [{"key": "web:b", "value": "y"}]}', []),
+        (b'{"result": [{"key": "web:a", "value": "x"}]}', [b"x"]),
+        (b"{}", TransientError),
+    ],
+)
+async def test_an_empty_object_alone_does_not_mean_that_a_key_is_absent(listed: bytes, expected: Any) -> None:
+    """A proxy may return `{}` for anything: a listing decides."""
+    found = await answered(b"{}", 200, lambda store: store.read("web", [Identity("a")]), then=listed)
+    if isinstance(expected, list):
+        assert [one.content.value for one in found.values()] == expected
+    else:
+        assert type(found) is expected
 
 
 @pytest.mark.parametrize(

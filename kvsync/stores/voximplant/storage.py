@@ -62,9 +62,12 @@ class Storage:
         return page
 
     async def item(self, key: str) -> Item | None:
-        """One item, None if there is none: the API returns an error, null or nothing then. Raises StoreError."""
+        """One item, None if there is none: the API returns an error or null then. An empty object says nothing about the item:
+        a listing decides. Raises StoreError."""
         what = f"reading {key}"
         data = (await self.ask("GetKeyValueItem", what, {"key": key})).problem()
+        if not data:
+            return await self._listed_item(key, what)
         item = data.get("result") if data.get("error") is None else None
         if item is None or (_is_item(item) and item["key"] == key):
             return item
@@ -99,6 +102,13 @@ class Storage:
     async def ask(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Response:
         """Make a call that changes nothing. Raises StoreError."""
         return await self.remote.send(self.application.account, self._named(method, parameters), what, reads=True)
+
+    async def _listed_item(self, key: str, what: str) -> Item | None:
+        """One item as a listing shows it: the namespace is listed by its first part, which every reading of a pattern finds."""
+        listed = await everything(self.pages("GetKeyValueItems", key.partition(":")[0]), PAGE)
+        if key not in listed.items and listed.problem is not None:
+            raise self._not_understood(what, "that item")
+        return listed.items.get(key)
 
     async def _change(
         self, method: str, what: str, parameters: Mapping[str, str | int], *, is_secret: bool = False
