@@ -14,45 +14,31 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from kvsync import __version__
 from kvsync.config.model import RunConfig
+from kvsync.daemon.config_reload import ConfigReload
 from kvsync.daemon.fetching import Fetcher
 from kvsync.daemon.files import TICK
+from kvsync.daemon.jobs import result_of, run_until, unless
 from kvsync.daemon.loading import FileLoading
 from kvsync.daemon.parts import DaemonOptions, assemble
 from kvsync.daemon.ports import Reconciler, StatusStore
+from kvsync.daemon.readiness import Readiness
 from kvsync.daemon.schedule import Schedule
-from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, Stop, unless
+from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, Stop
 from kvsync.daemon.store_watch import StoreWatcher
+from kvsync.daemon.triggers import EVERYONE, FETCHING, LOOKING, NOTHING
 from kvsync.daemon.undoing import UndoDispatcher
+from kvsync.daemon.wake import WakeFile, Waker
 from kvsync.daemon.watch import Watcher, WatchTiming, own_paths
-from kvsync.daemon.worker import NOTHING
-from kvsync.errors import InvalidInput, KvsyncError, StateDirLost
+from kvsync.errors import StateDirLost
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
-
-READY_WITHIN = 60.0
-"""Seconds after which the daemon counts as ready although some store has not answered yet: systemd waits for 90."""
-
-WAKE_FILE = "wake"
-"""The file in the control directory that is touched to wake the daemon."""
-
-EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG, Trigger.LEASE})
-"""Triggers that mean a pass of every target."""
-
-FETCHING = frozenset({Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG})
-"""Triggers that mean that there may be something new to fetch."""
-
-LOOKING = EVERYONE | {Trigger.FILES}
-"""Triggers on which the files are read again."""
 
 _log = get_logger()
 
@@ -78,7 +64,7 @@ class Daemon:
         self._parts = assemble(reconciler, recorder, settings, options, self._pass_done)
         self._on_reload, self._leadership = options.on_reload, options.leadership
         self._control_dir = options.control_dir
-        self._wake_stamp = self._read_wake_stamp()
+        self._wake_file = WakeFile(options.control_dir)
         self._watcher = Watcher(self._files_changed, options.pace or WatchTiming(longest=settings.debounce))
         fetches = partial(self.trigger, Trigger.FILES)
         remote = options.remote
@@ -90,12 +76,12 @@ class Daemon:
         self._schedule = Schedule(self._tick, self._clock)
         self._looking = FileLoading(self._look)
         self._pending, self._triggered = NOTHING, asyncio.Event()
-        self._reloading = asyncio.Lock()
+        self._config = ConfigReload(reconciler, options.notifier, self._use_config)
         self._next_look: asyncio.TimerHandle | None = None
-        self._first_passes, self._stop = asyncio.Event(), Stop()
+        self._readiness, self._stop = Readiness(self._parts, options.clock), Stop()
         self._undoing = UndoDispatcher(options.undo, self._parts.gate, self._stop.asked.is_set)
+        self._waker = Waker(self._parts, self._undoing, reconciler.is_paused)
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unseen: set[Target] = set()
 
     async def run(self) -> DaemonResult:
         """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises, and StateDirLost."""
@@ -119,8 +105,7 @@ class Daemon:
         """Say that something happened. As often as you like: what comes together is handled together."""
         self._pending = self._pending.add(trigger, deep=deep)
         self._triggered.set()
-        for observer in self._parts.reporter.observers:
-            observer.triggered(trigger)
+        self._parts.reporter.triggered(trigger)
 
     # -- from start to end --------------------------------------------------------------------------------------------
 
@@ -130,24 +115,13 @@ class Daemon:
         self._keep()
         self._use(self._settings)
         self._look_again()
-        self._await_first_passes()  # there may be no targets at all
+        self._readiness.find_unseen()
         self._undoing.look(self._parts.files.targets)
         gate = self._parts.gate.watch(self._window_changed)
         fetching = () if self._fetcher is None else (self._fetcher.run(),)
         looking = (self._process_triggers(), self._looking.run(), self._watcher.run())
-        jobs = (*looking, gate, self._announce(), _outcome(self._lost), *fetching)
-        await _until(self._stop.asked, jobs)
-
-    async def _announce(self) -> None:
-        """Say that the daemon is ready once every target had its first pass."""
-        began = self._clock.monotonic()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._first_passes.wait(), READY_WITHIN)
-        self._parts.reporter.ready = True
-        self._notifier.ready()
-        self._parts.reporter.daemon_changed()
-        seconds = round(self._clock.monotonic() - began, 3)
-        _log.info("daemon.ready", targets=len(self._parts.pool.working), seconds=seconds)
+        jobs = (*looking, gate, self._readiness.announce(), result_of(self._lost), *fetching)
+        await run_until(self._stop.asked, jobs)
 
     async def _elect(self) -> None:
         """Take part in the election, also while passes in flight end."""
@@ -163,9 +137,7 @@ class Daemon:
 
     async def _leave(self) -> int:
         _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.pool.running)
-        self._notifier.stopping()
-        for observer in self._parts.reporter.observers:
-            observer.stopping()
+        self._parts.reporter.stopping()
         self._schedule.stop()
         if self._stores is not None:
             await self._stores.aclose()
@@ -193,30 +165,18 @@ class Daemon:
 
     def _pass_done(self, target: Target) -> None:
         self._check_state()
-        self._unseen.discard(target)
-        if not self._unseen and not self._parts.files.loaded.absent:
-            self._first_passes.set()
-
-    def _await_first_passes(self) -> None:
-        """Find the managed targets that no pass has seen yet."""
-        self._unseen = {worker.target for worker in self._parts.pool.working if worker.last is None}
-        if not self._unseen and not self._parts.files.loaded.absent:
-            self._first_passes.set()
+        self._readiness.pass_done(target)
 
     def _tick(self, deep: bool) -> None:
         self.trigger(Trigger.SCHEDULE, deep=deep)
         self._report_next_tick()
 
     def _report_next_tick(self) -> None:
-        next_beat = self._schedule.next_beat
-        for observer in self._parts.reporter.observers:
-            observer.tick_scheduled(next_beat)
+        self._parts.reporter.tick_scheduled(self._schedule.next_beat)
 
     def _files_changed(self, directories: frozenset[Path]) -> None:
         self._check_state()
-        stamp = self._read_wake_stamp()
-        if stamp != self._wake_stamp:
-            self._wake_stamp = stamp
+        if self._wake_file.is_touched():
             self.trigger(Trigger.WAKE)
         if directories - {self._control_dir}:
             self.trigger(Trigger.FILES)
@@ -227,8 +187,7 @@ class Daemon:
             self.trigger(Trigger.LEASE)
 
     def _store_changed(self, target: Target) -> None:
-        for observer in self._parts.reporter.observers:
-            observer.triggered(Trigger.STORE)
+        self._parts.reporter.triggered(Trigger.STORE)
         self._parts.pool.ask([target], Trigger.STORE)
 
     def _window_changed(self) -> None:
@@ -236,12 +195,6 @@ class Daemon:
         if self._parts.gate.denied_by is None:
             waiting = [worker.target for worker in self._parts.pool.working if worker.last and worker.last.pending]
             self._parts.pool.ask(waiting, Trigger.WINDOW)
-
-    def _read_wake_stamp(self) -> int:
-        try:
-            return (self._control_dir / WAKE_FILE).stat().st_mtime_ns if self._control_dir else 0
-        except OSError:
-            return 0
 
     # -- handling it ---------------------------------------------------------------------------------------------------
 
@@ -251,7 +204,7 @@ class Daemon:
             self._triggered.clear()
             pending, self._pending = self._pending, NOTHING
             if Trigger.CONFIG in pending.triggers:
-                await self._reload()
+                await self._config.run()
             if pending.triggers & FETCHING and self._fetcher is not None:
                 self._fetcher.ask()
             if pending.triggers & LOOKING:
@@ -259,10 +212,10 @@ class Daemon:
             for trigger in pending.triggers & EVERYONE:
                 self._parts.pool.ask_all(trigger, deep=pending.deep)
             if Trigger.WAKE in pending.triggers:
-                self._wake()
+                self._waker.wake()
 
     async def _look(self) -> None:
-        is_reloaded = await self._is_config_new() and await self._reload()
+        is_reloaded = await self._config.run_if_new()
         changed = await self._parts.files.look()
         targets = self._parts.files.targets
         self._parts.pool.manage(targets)
@@ -274,7 +227,7 @@ class Daemon:
                 self._fetcher.ask()
         self._arm()
         self._look_again()
-        self._await_first_passes()  # no target may be left, or the first files may name none
+        self._readiness.find_unseen()
 
     def _look_again(self) -> None:
         """Look again once files that are still being written may have rested."""
@@ -284,13 +237,6 @@ class Daemon:
         left = self._parts.files.loaded.look_again
         if left is not None:
             self._next_look = asyncio.get_running_loop().call_later(left + TICK, self.trigger, Trigger.FILES)
-
-    async def _is_config_new(self) -> bool:
-        try:
-            return await self._reconciler.config_changed()
-        except Exception:  # noqa: BLE001 - no file may take the daemon down
-            _log.error("config.invalid", error="unexpected", exc_info=True)
-            return False
 
     def _keep(self) -> None:
         """Forget how targets stood that no file names any more; without files nobody can tell which these are."""
@@ -302,46 +248,12 @@ class Daemon:
         if self._stores is not None and not self._stop.asked.is_set():
             self._stores.use(self._parts.files.targets, restart=restart)
 
-    async def _reload(self) -> bool:
-        """Load the configuration. Returns whether another one is in force."""
-        async with self._reloading:
-            return await self._load_config()
-
-    async def _load_config(self) -> bool:
-        self._notifier.reloading()
-        try:
-            settings = await self._reconciler.reload_config()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one was right
-            problems = len(error.problems) if isinstance(error, InvalidInput) else None
-            _log.error(
-                "config.invalid", error=str(error), problems=problems, exc_info=not isinstance(error, KvsyncError)
-            )
-            return False
-        else:
-            self._use(settings)
-            self._watch_stores(restart=True)
-            if self._on_reload is not None:
-                await self._on_reload(settings)
-            _log.info("config.reloaded")
-            return True
-        finally:
-            self._notifier.ready()
-
-    def _wake(self) -> None:
-        """Ask for a pass where an operator may have paused, resumed, approved, retried or undone something. A pass in flight
-        may have looked too early."""
-        undone = self._undoing.look(self._parts.files.targets)
-        for worker in self._parts.pool.working:
-            waits = worker.last is not None and (worker.last.parked or worker.last.deferred)
-            if self._pause_changed(worker.target) or waits or worker.running or worker.target in undone:
-                worker.ask(Trigger.WAKE)
-
-    def _pause_changed(self, target: Target) -> bool:
-        try:
-            paused = self._reconciler.is_paused(target)
-        except KvsyncError:
-            return True  # the pass meets the same error, and reports it
-        return self._parts.gate.set_paused(target, paused=paused)
+    async def _use_config(self, settings: RunConfig) -> None:
+        """Put changed settings into force."""
+        self._use(settings)
+        self._watch_stores(restart=True)
+        if self._on_reload is not None:
+            await self._on_reload(settings)
 
     def _use(self, settings: RunConfig) -> None:
         self._settings = settings
@@ -355,23 +267,3 @@ class Daemon:
         loaded = self._parts.files.loaded
         watched = set(loaded.watch) if self._settings.watch else set()
         self._watcher.arm(watched | ({self._control_dir} if self._control_dir else set()), own_paths(loaded.own))
-
-
-async def _outcome(future: asyncio.Future[None]) -> None:
-    await future
-
-
-async def _until(stop: asyncio.Event, jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run the jobs until `stop` is set; then cancel them. A job that fails ends it, and its error is raised."""
-    stopping = asyncio.ensure_future(stop.wait())
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    running: set[asyncio.Future[Any]] = {stopping, *tasks}
-    try:
-        while not stopping.done():
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-    finally:
-        for task in (stopping, *tasks):
-            task.cancel()
-        await asyncio.gather(stopping, *tasks, return_exceptions=True)

@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from kvsync.config.model import RunConfig, Window
+from kvsync.daemon.jobs import unless
 from kvsync.daemon.parts import DaemonOptions, DaemonParts, assemble
 from kvsync.daemon.ports import LoadedTargets, Reconciler, StatusStore
-from kvsync.daemon.signals import Stop, handling, unless
+from kvsync.daemon.signals import Stop, handling
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult

@@ -9,7 +9,8 @@ from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.ports import PassRequest, Reconciler
 from kvsync.daemon.report import Reporter
-from kvsync.daemon.worker import PendingTriggers, Worker
+from kvsync.daemon.triggers import PendingTriggers
+from kvsync.daemon.worker import Worker
 from kvsync.errors import KvsyncError
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, failed_pass

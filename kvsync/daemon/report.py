@@ -37,7 +37,7 @@ _log = get_logger()
 
 
 class Reporter:
-    """Remembers what it reported, so that a lasting state is reported once. The onlookers get everything."""
+    """Remembers what it reported, so that a lasting state is reported once. The observers get everything."""
 
     def __init__(
         self,
@@ -59,6 +59,22 @@ class Reporter:
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._failures = FailureLog(clock)
         self._health = WorkHealth()
+
+    def triggered(self, trigger: Trigger) -> None:
+        """Say that something happened that makes the daemon look."""
+        for observer in self.observers:
+            observer.triggered(trigger)
+
+    def tick_scheduled(self, next_beat: float | None) -> None:
+        """Say when the next scheduled pass of everything is due (epoch seconds); None: never."""
+        for observer in self.observers:
+            observer.tick_scheduled(next_beat)
+
+    def stopping(self) -> None:
+        """Say that the daemon is about to leave, to systemd too."""
+        self.notifier.stopping()
+        for observer in self.observers:
+            observer.stopping()
 
     def pass_started(self, request: PassRequest) -> None:
         """Say that a pass begins."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from kvsync.daemon.ports import PATIENT
+from kvsync.daemon.triggers import NOTHING, PendingTriggers
 from kvsync.daemon.waiting import wait_until
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, Trigger
@@ -17,21 +17,6 @@ from kvsync.util.clock import Clock
 
 MIN_GAP = 1.0
 """Seconds to wait at least when a moment is still due after the pass that it caused."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingTriggers:
-    """Triggers that came in since the last pass began, folded into one."""
-
-    triggers: frozenset[Trigger] = frozenset()
-    deep: bool = False
-
-    def add(self, trigger: Trigger, *, deep: bool = False) -> PendingTriggers:
-        """Fold in one more."""
-        return PendingTriggers(self.triggers | {trigger}, self.deep or deep)
-
-
-NOTHING = PendingTriggers()
 
 
 class PassSource(Protocol):

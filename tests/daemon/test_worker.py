@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
 
-from kvsync.daemon.worker import MIN_GAP, PendingTriggers, Worker
+from kvsync.daemon.triggers import PendingTriggers
+from kvsync.daemon.worker import MIN_GAP, Worker
 from kvsync.model.result import PassResult, Trigger
 from kvsync.util.backoff import LONG_RUNNING
 from tests.daemon.support import A, ManualClock, turns

@@ -1,0 +1,31 @@
+"""Triggers of passes: which of them mean what, and how those that arrive together are folded into one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvsync.model.result import Trigger
+
+EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG, Trigger.LEASE})
+"""Triggers that mean a pass of every target."""
+
+FETCHING = frozenset({Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG})
+"""Triggers that mean that there may be something new to fetch."""
+
+LOOKING = EVERYONE | {Trigger.FILES}
+"""Triggers on which the files are read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTriggers:
+    """Triggers that came in since the last pass began, folded into one."""
+
+    triggers: frozenset[Trigger] = frozenset()
+    deep: bool = False
+
+    def add(self, trigger: Trigger, *, deep: bool = False) -> PendingTriggers:
+        """Fold in one more."""
+        return PendingTriggers(self.triggers | {trigger}, self.deep or deep)
+
+
+NOTHING = PendingTriggers()
