@@ -36,7 +36,6 @@ class Elector:
         self._again_in: float | None = None
         self._told: tuple[bool, str | None] | None = None
         self._led_since = 0.0  # monotonic
-        self._led_at = 0.0  # the same in epoch seconds
         self._is_failing = False
         self.is_able: Callable[[], bool] = lambda: True
         """Whether this replica could work if it led. One that could not leaves the lease to others."""
@@ -56,8 +55,10 @@ class Elector:
         return self._election.seconds_left(self._clock.monotonic())
 
     def led_since(self) -> float:
-        """When the present term began (epoch seconds); now, while this replica does not lead. For a `Fence`."""
-        return self._led_at if self.may_write() else self._clock.now()
+        """When the present term began (epoch seconds, by the wall clock as it is set now); now, while this replica does not
+        lead. For a `Fence`."""
+        ago = self._clock.monotonic() - self._led_since if self.may_write() else 0.0
+        return self._clock.now() - ago
 
     async def run(self, on_change: Callable[[], None]) -> None:
         """Claim, renew and step down until cancelled; `on_change` is called when another replica leads than before."""
@@ -147,7 +148,7 @@ class Elector:
             return
         before, self._told = self._told, now
         if election.leads:
-            self._led_since, self._led_at = self._clock.monotonic(), self._clock.now()
+            self._led_since = self._clock.monotonic()
             _log.info("lease.acquired", **names, previous=before[1] if before else None)
         else:
             _log.info("lease.standby", **names, leader=election.leader)

@@ -62,7 +62,7 @@ class Fleet:
         self._free_for: dict[Target, int] = {}
         self._until = 0.0
         self._not_before = 0.0
-        self._led_at = clock.now()
+        self._led_since = clock.monotonic()
         self._is_registered = self._is_failing = False
         self._alive: tuple[Replica, ...] = ()
 
@@ -90,8 +90,10 @@ class Fleet:
         return max(0.0, self._until - self._clock.monotonic())
 
     def led_since(self) -> float:
-        """When the newest claim was taken (epoch seconds): what was written before may have been overwritten since."""
-        return self._led_at if self.may_write() else self._clock.now()
+        """When the newest claim was taken (epoch seconds, by the wall clock as it is set now): what was written before may have
+        been overwritten since."""
+        ago = self._clock.monotonic() - self._led_since if self.may_write() else 0.0
+        return self._clock.now() - ago
 
     def wants(self, targets: Iterable[Target]) -> None:
         """The targets that the files name, and the configuration allows this replica to hold."""
@@ -175,7 +177,7 @@ class Fleet:
         division = self._division(holders)
         taken = await in_background(lambda: self._claims.take(self._chosen(division), self._costs))
         if taken:
-            self._led_at = self._clock.now()
+            self._led_since = self._clock.monotonic()
             _log.info("fleet.taken", replica=self.identity, targets=len(taken), held=len(self._claims.held))
         shed = to_shed(division)
         if shed:

@@ -61,7 +61,7 @@ class PassState:
             return {}
         since = max(now - window, self._context.fence.led_since)
         written = self._state.journal.written_since(self._subject.located, since)
-        recent = now + window  # a clock that was set back makes everything look as if written just now
+        recent = now + window  # a machine that started in the past makes everything look as if written just now
         return {identity: moment + window for identity, moment in written.items() if moment <= recent}
 
     def overwritten(self, identities: Collection[Identity], now: float) -> Mapping[Identity, Sequence[Actual | None]]:

@@ -48,18 +48,13 @@ FROM changes JOIN runs ON runs.seq = changes.seq >> {SEQ_BITS}
 _LONGEST_RUN = 86400.0
 """A run without an end, under way or killed, is looked at when it began no longer ago than this (seconds)."""
 
-_WRITTEN = f"""
-SELECT key, label, max(settled_at) FROM changes
-WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS NULL AND started_at > ?)) << {SEQ_BITS}
-    AND place IN (?, ?) AND outcome = 'applied' AND settled_at > ?
-GROUP BY key, label
+_JUST_APPLIED = f"""
+FROM changes WHERE seq >= (
+    SELECT min(seq) FROM runs WHERE steady_at > ? OR (finished_at IS NULL AND steady_at > ?)
+) << {SEQ_BITS} AND place IN (?, ?) AND outcome = 'applied' AND steady_at > ?
 """  # noqa: S608 - constants
-
-_OVERWRITTEN = f"""
-SELECT key, label, before FROM changes
-WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS NULL AND started_at > ?)) << {SEQ_BITS}
-    AND place IN (?, ?) AND outcome = 'applied' AND settled_at > ?
-"""  # noqa: S608 - constants
+_WRITTEN = f"SELECT key, label, max(steady_at) {_JUST_APPLIED} GROUP BY key, label"
+_OVERWRITTEN = f"SELECT key, label, before {_JUST_APPLIED}"
 
 _CUT_OFF = f"""
 WHERE changes.outcome IS NULL AND runs.status = ?
@@ -68,7 +63,8 @@ WHERE changes.outcome IS NULL AND runs.status = ?
 """  # noqa: S608 - constants
 
 _RESOLVE = """
-UPDATE changes SET outcome = ?, settled_at = ? WHERE place IN (?, ?) AND key = ? AND label = ? AND outcome IS NULL
+UPDATE changes SET outcome = ?, settled_at = ?, steady_at = ?
+WHERE place IN (?, ?) AND key = ? AND label = ? AND outcome IS NULL
 """
 
 _ENDED = "seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9000000000000000000)"
@@ -94,7 +90,7 @@ FROM changes WHERE seq >= ? AND seq < ?
 """The bytes that the changes of a run take, about."""
 
 
-_BEGUN = ("id", "command", "source", "environment", "triggers", "started_at", "status", "replica")
+_BEGUN = ("id", "command", "source", "environment", "triggers", "started_at", "status", "replica", "steady_at")
 
 _DEAD = " AND (replica IS NULL OR replica NOT IN (SELECT id FROM replicas WHERE expires_at > clock_timestamp()))"
 """Where replicas share the state: only the runs of those that ended without a word."""
@@ -113,12 +109,12 @@ class Journal:
     def begin(self, command: str | RunCause, source: str | None = None) -> Run:
         """Open a run of a command, or for a cause that says more than its name and source. Raises StateDirError."""
         cause = RunCause(command, source) if isinstance(command, str) else command
-        now = self._context.clock.now()
+        now, steady = self._context.clock.now(), self._context.timeline.now()
         self._close_left()
         with self._database.transaction() as connection:
             self._database.alone(connection, RUNS)  # or two replicas take the same id
             run_id = self._free_id(now)
-            row = (run_id, *_cause_row(cause), now, RunStatus.RUNNING, self._context.replica())
+            row = (run_id, *_cause_row(cause), now, RunStatus.RUNNING, self._context.replica(), steady)
             seq = self._database.inserted(connection, RUNS, _BEGUN, row)
         return Run(run_id, seq, self._context, self._ledger, self._left)
 
@@ -175,9 +171,11 @@ class Journal:
         return next(iter(self._changes(where, (*target_row(target), *entry_row("", identity)[1:]))), None)
 
     def written_since(self, located: LocatedTarget, moment: float) -> dict[Identity, float]:
-        """The entries of a target that were written after `moment`, and when (both epoch seconds). Raises StateDirError."""
-        rows = self._database.query(_WRITTEN, (moment, moment - _LONGEST_RUN, *_places(located), moment))
-        return {identity_of(key, label): settled_at for key, label, settled_at in rows}
+        """The entries of a target that were written after `moment`, and when: both in epoch seconds by the wall clock as it is
+        set now. Raises StateDirError."""
+        wall = self._context.timeline.wall
+        rows = self._database.query(_WRITTEN, self._just_applied(located, moment))
+        return {identity_of(key, label): wall(steady_at) for key, label, steady_at in rows}
 
     def overwritten_since(
         self, located: LocatedTarget, identities: Collection[Identity], moment: float
@@ -186,13 +184,18 @@ class Journal:
         was there. Raises StateDirError."""
         found: dict[Identity, list[Actual | None]] = {identity: [] for identity in identities}
         keys = self._sealing_keys(state_key(located))
-        rows = self._database.query(_OVERWRITTEN, (moment, moment - _LONGEST_RUN, *_places(located), moment))
+        rows = self._database.query(_OVERWRITTEN, self._just_applied(located, moment))
         for key, label, before in rows:
             identity = identity_of(key, label)
             if identity in found:
                 there = None if before is None else before_of(identity, before, None, keys)
                 found[identity].append(there)
         return found
+
+    def _just_applied(self, located: LocatedTarget, moment: float) -> tuple[object, ...]:
+        """Parameters of `_JUST_APPLIED`."""
+        since = self._context.timeline.steady(moment)
+        return since, since - _LONGEST_RUN, *_places(located), since
 
     def cut_off(self, located: LocatedTarget) -> list[ChangeRecord]:
         """The changes of killed runs to a target whose outcome nobody knows, oldest first. Raises StateDirError."""
@@ -209,8 +212,10 @@ class Journal:
         """Close changes that were cut off, once it is known what became of them, and note with them what the ledger says from
         now on (None: the entry is gone). Raises StateDirError."""
         now = self._context.clock.now()
+        moments = now, self._context.timeline.steady(now)
         rows = [
-            (kind.value, now, *_places(located), *entry_row("", identity)[1:]) for identity, kind in outcomes.items()
+            (kind.value, *moments, *_places(located), *entry_row("", identity)[1:])
+            for identity, kind in outcomes.items()
         ]
         present = {identity: one for identity, one in applied.items() if one is not None}
         with self._database.transaction() as connection:

@@ -38,7 +38,7 @@ BASELINE: Final = (
     *(_create(table) for table in TABLES),
     "CREATE UNIQUE INDEX runs_by_id ON runs (id)",
     "CREATE INDEX runs_by_status ON runs (status)",
-    "CREATE INDEX runs_by_end ON runs (finished_at)",
+    "CREATE INDEX runs_by_steady_end ON runs (steady_at)",
     "CREATE UNIQUE INDEX pauses_once ON pauses (store, (namespace IS NULL), coalesce(namespace, ''))",
     "CREATE TABLE replicas (id text PRIMARY KEY, host text NOT NULL, pid bigint NOT NULL, version text NOT NULL,"
     " owner text NOT NULL, started_at timestamptz NOT NULL, seen_at timestamptz NOT NULL, expires_at timestamptz NOT NULL,"
@@ -51,7 +51,16 @@ BASELINE: Final = (
 )
 """What `kvsync state init` runs, before it adds the one row of `kvsync_state`."""
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = ()
+_STEADY: Final = (
+    "ALTER TABLE runs ADD COLUMN steady_at double precision",
+    "ALTER TABLE changes ADD COLUMN steady_at double precision",
+    "UPDATE runs SET steady_at = coalesce(finished_at, started_at)",
+    "UPDATE changes SET steady_at = settled_at WHERE settled_at > extract(epoch FROM clock_timestamp()) - 86400",
+    "DROP INDEX runs_by_end",
+    "CREATE INDEX runs_by_steady_end ON runs (steady_at)",
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY,)
 """What leads from one version to the next, oldest first; the baseline already has them."""
 
 VERSION: Final = len(STEPS) + 1

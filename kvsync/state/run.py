@@ -19,8 +19,8 @@ INSERT INTO changes
     (seq, store, namespace, place, key, label, action, cause, origin, sensitive, before, before_value, after, intended_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_SETTLE = "UPDATE changes SET outcome = ?, error = ?, etag = ?, settled_at = ? WHERE seq = ?"
-_FINISH = "UPDATE runs SET finished_at = ?, status = ?, summary = ? WHERE seq = ?"
+_SETTLE = "UPDATE changes SET outcome = ?, error = ?, etag = ?, settled_at = ?, steady_at = ? WHERE seq = ?"
+_FINISH = "UPDATE runs SET finished_at = ?, steady_at = ?, status = ?, summary = ? WHERE seq = ?"
 
 
 class Run:
@@ -62,7 +62,7 @@ class Run:
         """Close the run, durably with all that was recorded before it. `summary` holds counts by name. A run with changes whose
         outcome is not known counts as interrupted: the next pass finds out. Raises StateDirError."""
         status = RunStatus.INTERRUPTED if self._open else RunStatus.FINISHED
-        row = (self._context.clock.now(), status, counts_text(summary or {}), self._seq)
+        row = (self._context.clock.now(), self._context.timeline.now(), status, counts_text(summary or {}), self._seq)
         try:
             with self._context.database.transaction(durable=True) as connection:
                 connection.execute(_FINISH, row)
@@ -93,7 +93,8 @@ class Run:
     def _outcome(self, target: Target, settled: Settled, now: float) -> tuple[Any, ...]:
         outcome = settled.outcome
         seq = self._open.get((target, outcome.identity))
-        return outcome.kind.value, self._context.redacted(outcome.error), outcome.etag, now, seq
+        error, steady = self._context.redacted(outcome.error), self._context.timeline.steady(now)
+        return outcome.kind.value, error, outcome.etag, now, steady, seq
 
 
 def _is_withheld(intent: Intent) -> bool:

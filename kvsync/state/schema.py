@@ -175,5 +175,15 @@ CREATE INDEX runs_by_end ON runs (finished_at)
 _REPLICA: Final = "ALTER TABLE runs ADD COLUMN replica TEXT"
 """Which of several replicas began a run; NULL where only one can."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO, _REPLICA)
+_STEADY: Final = """
+ALTER TABLE runs ADD COLUMN steady_at REAL;
+ALTER TABLE changes ADD COLUMN steady_at REAL;
+UPDATE runs SET steady_at = coalesce(finished_at, started_at);
+UPDATE changes SET steady_at = settled_at WHERE settled_at > CAST(strftime('%s', 'now') AS REAL) - 86400;
+DROP INDEX runs_by_end;
+CREATE INDEX runs_by_steady_end ON runs (steady_at)
+"""
+"""When runs and changes ended, on the timeline of the state, for passes that ask what was written just now."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO, _REPLICA, _STEADY)
 SCHEMA_VERSION: Final = len(STEPS)

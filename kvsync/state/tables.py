@@ -1,8 +1,8 @@
 """Tables of the state, described once for both engines, and the statements that are built from the description.
 
 A label is kept as `''` for "no label" and `'=…'` for the label itself, so that it can be part of a primary key. Times are
-seconds since the epoch. `changes.seq` is `runs.seq * 2**32` plus a number within the run: the changes of a run lie next to each
-other, in order, without an index of their own.
+seconds since the epoch; `steady_at` is on the timeline of the state (`SteadyTime`). `changes.seq` is `runs.seq * 2**32` plus a
+number within the run: the changes of a run lie next to each other, in order, without an index of their own.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ LEDGER: Final = _table(
 LEDGER_SEEN: Final = _table("ledger_seen", "place", "place text", "taken_in bytes?", "left_there bytes?")
 RUNS: Final = _table(
     *("runs", "seq", "seq integer", "id text", "command text", "source text?", "started_at real", "finished_at real?"),
-    *("status text", "summary text?", "environment text?", "triggers text?", "replica text?"),
+    *("status text", "summary text?", "environment text?", "triggers text?", "replica text?", "steady_at real?"),
     numbered=True,
 )
 CHANGES: Final = _table(
     *("changes", "seq", "seq integer", *_NAMES, "key text", "label text", "action text", "cause text", "origin text?"),
     *("sensitive integer", "before text?", "before_value bytes?", "after bytes?", "intended_at real", "outcome text?"),
-    *("error text?", "etag text?", "settled_at real?", "place text = ''"),
+    *("error text?", "etag text?", "settled_at real?", "place text = ''", "steady_at real?"),
 )
 QUARANTINE: Final = _table(
     "quarantine", "place key label", *_ENTRY, "digest bytes", "attempts integer", "until real", "error text"

@@ -130,7 +130,7 @@ class MemoryServer(MemoryBackend):
     def listing(self, namespace: str, now: float) -> Listed:
         """As the memory does; late or broken off when told to."""
         self._arrive("listing", namespace, ())
-        moment = self.clock.now() - self._lateness
+        moment = self.clock.monotonic() - self._lateness
         past = next((state for changed_at, state in self._history.get(namespace, ()) if changed_at > moment), None)
         listed = super().listing(namespace, now)
         entries = listed.entries if past is None or not self._lateness else past
@@ -210,7 +210,7 @@ class MemoryServer(MemoryBackend):
     def _remember(self, namespace: str) -> None:
         if self._lateness:
             state = dict(self.held.get(namespace, {}))
-            self._history.setdefault(namespace, []).append((self.clock.now(), state))
+            self._history.setdefault(namespace, []).append((self.clock.monotonic(), state))
 
 
 def memory_store(

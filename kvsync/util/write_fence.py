@@ -24,7 +24,7 @@ class Fence:
 
     def follow(self, seconds_left: Callable[[], float], led_since: Callable[[], float] = lambda: -inf) -> None:
         """Be open only while `seconds_left` gives more than 0: the seconds within which a write that goes out now must be over.
-        `led_since` gives when this replica began to lead (epoch seconds)."""
+        `led_since` gives when this replica began to lead (epoch seconds, by the wall clock as it is set now)."""
         self._seconds_left, self._led_since = seconds_left, led_since
         self.follows_lease = True
 

@@ -323,12 +323,24 @@ async def test_files_that_change_again_are_applied_while_the_listing_is_late(lat
     assert rows(await late.plan()) == []
 
 
-async def test_a_clock_that_was_set_back_hides_no_drift(late: MemoryRepository) -> None:
-    """What was written in the future, as the clock now has it, is not taken for written just now."""
-    late.server.list_late(0)
-    late.want({"a": 1, "b": 1})
+STEPS = pytest.mark.parametrize("step", [-90 * DAY, -HOUR, -45, 45, HOUR, 90 * DAY], ids="{:+}".format)
+
+
+@STEPS
+async def test_a_clock_that_is_set_does_not_end_the_time_in_which_a_listing_is_late(
+    late: MemoryRepository, step: float
+) -> None:
+    """The past that such a listing shows is taken neither for drift nor for another writer, for as long as it may be shown and
+    no longer."""
+    await late.settle({"a": 1, "b": 1, "c": 1})
+    late.want({"a": 2, "c": 1, "d": 1})
     assert is_clean(await late.apply())
-    late.clock.advance(-90 * 86400)
+    late.clock.advance(30)
+    late.clock.step(step)
+    plan = await late.plan()
+    assert (rows(plan), plan.next_moment) == ([], late.clock.now() + 30)
+    late.server.list_late(0)
+    late.clock.advance(31)
     late.server.delete("web", "a")
     assert rows(await late.plan()) == [("create", "missing", "a")]
 

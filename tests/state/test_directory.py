@@ -11,13 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from kvsync.errors import StateDirError
 from kvsync.state import StateDir
+from kvsync.state.postgres_database import PostgresAddress, upgrade
 from kvsync.state.rows import name_key
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
-from tests.state.examples import KEY, WEB, WEB_KEY, applied, apply_one, run, start
+from kvsync.util.clock import Clock
+from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, apply_one, run, start
+from tests.support.postgres import Cluster
 
 
 def without_root() -> tuple[str, ...]:
@@ -281,6 +285,39 @@ def test_an_upgrade_releases_entries_that_waited_for_their_content(path: Path, w
         if writable:
             assert state.quarantine.put(WEB_KEY, KEY, b"digest", "413", 0).attempts == 1
             assert state.contended.healed(WEB_KEY, {KEY: b"digest"}, 0) == {}
+
+
+_BEFORE_STEADY_MOMENTS = (
+    "DROP INDEX runs_by_steady_end",
+    "ALTER TABLE runs DROP COLUMN steady_at",
+    "ALTER TABLE changes DROP COLUMN steady_at",
+    "CREATE INDEX runs_by_end ON runs (finished_at)",
+)
+
+
+def test_an_upgrade_knows_what_was_written_just_before(path: Path) -> None:
+    """A listing that is late is still known to be, by the process that comes after."""
+    with StateDir.open(path, writable=True) as state:
+        apply_one(state, KEY, "1", "2")
+    with closing(sqlite3.connect(path / "state.db")) as connection, connection:
+        for statement in (*_BEFORE_STEADY_MOMENTS, "PRAGMA user_version = 10"):
+            connection.execute(statement)
+    with StateDir.open(path, writable=True) as state:
+        assert state.journal.written_since(WEB_AT, Clock().now() - 60).keys() == {KEY}
+
+
+def test_an_upgrade_in_postgresql_knows_what_was_written_just_before(path: Path, cluster: Cluster) -> None:
+    """As for a directory."""
+    address = PostgresAddress.of(cluster.new_database("upgraded"))
+    upgrade(address, create=True)
+    with StateDir.open_postgres(path, address, writable=True) as state:
+        apply_one(state, KEY, "1", "2")
+    with psycopg.connect(address.dsn) as connection:
+        for statement in (*_BEFORE_STEADY_MOMENTS, "UPDATE kvsync_state SET version = 1"):
+            connection.execute(statement)
+    assert upgrade(address, create=False) == 1
+    with StateDir.open_postgres(path, address, writable=True) as state:
+        assert state.journal.written_since(WEB_AT, Clock().now() - 60).keys() == {KEY}
 
 
 def test_another_programs_database_is_refused(path: Path) -> None:
