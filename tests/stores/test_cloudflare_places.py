@@ -22,7 +22,7 @@ from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
 from tests.stores.cloudflare_repo import Repo
-from tests.stores.cloudflare_service import Bare, Service, cloudflare_store
+from tests.stores.cloudflare_service import TOKEN, Bare, Service, cloudflare_store
 from tests.stores.emulated import FREELY, FastForwardClock, changes, outcomes
 from tests.stores.signing import OWNER, signed, signer
 
@@ -500,3 +500,58 @@ def test_a_seal_that_is_not_one_changes_the_token(seal: Any) -> None:
     entries, token = _taken(signs, items)
     assert token != before
     assert set(entries.settled) == {Identity(f"key-{number}") for number in range(1, 5)}
+
+
+# Which account it is
+
+
+async def test_an_account_by_its_name_is_the_same_place(service: Service, connect: Open) -> None:
+    """An account that is named leads to the places of its id, and is looked up once; the older credentials work the same."""
+    email, key = (service.env[f"CLOUDFLARE_EMULATOR_{name}"] for name in ("EMAIL", "API_KEY"))
+    by_name = {"account_id": None, "account": "kvsync-emulator"}
+    named = connect(options=by_name)
+    by_key = connect(options=by_name | {"token": None, "email": email, "api_key": TOKEN}, token=key)
+    expected = await locate(connect(), "web")
+    service.forget_requests()
+    for store in (named, by_key):
+        await put(store, f"by {store is named}")
+        assert await locate(store, "web", writing=True) == expected
+        assert await store.namespaces() == ["web"]
+        assert {one.check: one.ok for one in await store.check()}.keys() >= {"credential", "reading", "writing"}
+    assert service.control("GET", "stats")["routes"]["GET /accounts"] == 2
+    assert service.values("web") == {"by True": b"v", "by False": b"v"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Nobody", r'no account "Nobody" among those of the credential \("Shop", "Shop", "Zoo"\); correct account, or set'),
+        ("Shop", r'several accounts are named "Shop" \(a1, a2\); set account_id'),
+    ],
+)
+async def test_an_account_that_is_not_certain_is_an_error(name: str, message: str) -> None:
+    """A name that no account has, or several, ends the pass before any namespace is looked up."""
+    accounts = [{"id": "a1", "name": "Shop"}, {"id": "a2", "name": "Shop"}, {"id": "a3", "name": "Zoo"}]
+    page = {"success": True, "errors": [], "result": accounts, "result_info": {"total_count": 3}}
+    async with serving(says(200, json.dumps(page).encode())) as server:
+        store = cloudflare_store(Bare(server.origin), FakeClock(), options={"account_id": None, "account": name})
+        for _ in range(2):
+            with pytest.raises(PermanentError, match=message):
+                await locate(store, "web")
+        assert all("/accounts?" in one.line for one in server.seen)
+        await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"account": "Shop"}, "set either account_id or account"),
+        ({"account_id": None}, "set either account_id or account"),
+        ({"api_key": TOKEN}, "set either token, or email and api_key"),
+        ({"token": None, "email": "a@b.example"}, "set either token, or email and api_key"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(service: Service, options: dict[str, Any], message: str) -> None:
+    """Account and credential are given in one way."""
+    with pytest.raises(ValueError, match=message):
+        cloudflare_store(service, options=options)

@@ -24,11 +24,12 @@ from kvsync.stores.cloudflare_kv.metadata import metadata_for, parts_of
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
-from tests.stores.cloudflare_service import Bare, Service, cloudflare_store
+from tests.stores.cloudflare_service import TOKEN, Bare, Service, cloudflare_store
 from tests.stores.signing import OWNER, signed, signer
 
 KEYS, GET, PUT = "GET /{namespace_id}/keys", "POST /{namespace_id}/bulk/get", "PUT /{namespace_id}/bulk"
 Open = Callable[..., Store]
+KEY = {"token": None, "api_key": TOKEN}
 
 
 def creation(key: str, value: bytes | Content = b"v", expires_at: float | None = None, **mark: Any) -> Write:
@@ -518,6 +519,8 @@ async def test_doctor_finds_nothing_wrong(service: Service, connect: Open) -> No
         ({"token": "two words"}, {"credential"}, "copy it again"),
         ({"options": {"account_id": "f" * 32}}, {"permission"}, "permission"),
         ({"options": {"account_id": "nonsense"}}, {"account"}, "account_id"),
+        ({"options": {"account_id": None, "account": "Nobody"}}, {"account"}, '"kvsync-emulator"'),
+        ({"options": KEY | {"email": "a@b.example"}, "token": "f" * 37}, {"credential"}, "api_key"),
         ({"options": {"namespace_ids": {"prod": "f" * 32}}}, {"namespace"}, "namespace_ids.prod"),
     ],
 )

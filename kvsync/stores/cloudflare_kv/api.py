@@ -1,4 +1,4 @@
-"""Cloudflare's API: paths, the token, and what its responses mean where they deviate from common HTTP semantics.
+"""Cloudflare's API: paths, and what its responses mean where they deviate from common HTTP semantics.
 
 response                                  reading            writing
 ───────────────────────────────────────   ────────────────   ────────────────
@@ -18,9 +18,8 @@ from typing import Final
 from urllib.parse import quote
 
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.bearer import BearerToken
-from kvsync.http.failures import explained, glimpse, refused, server_message
-from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.failures import explained, glimpse, refused
+from kvsync.http.model import Credentials, Request, Response
 from kvsync.http.retry_after import retry_after
 from kvsync.planning.audit import UNUSABLE_KEYS
 from kvsync.stores.namespaces import NamespaceGone
@@ -33,6 +32,8 @@ PAGE: Final = 1000
 """Entries that one call lists."""
 
 NAMESPACES_A_PAGE: Final = 100
+
+ACCOUNTS_A_PAGE: Final = 50
 
 
 class Jurisdiction(StrEnum):
@@ -47,8 +48,8 @@ NO_NAMESPACE: Final = frozenset({10011, 10013})
 TITLE_TAKEN: Final = 10014
 NO_TEXT: Final = 10029
 
-_INVALID_TOKEN: Final = frozenset({1000, 6003, 6111, 9103, 9106, 9107})
-_CREDENTIAL: Final = _INVALID_TOKEN | {9109, 10000}
+INVALID_CREDENTIAL: Final = frozenset({1000, 6003, 6103, 6111, 9103, 9106, 9107})
+_CREDENTIAL: Final = INVALID_CREDENTIAL | {9109, 10000}
 _NO_ROUTE: Final = frozenset({7000, 7003})
 _THROTTLED: Final = 971
 _REFUSALS: Final = frozenset({400, 413, 414})
@@ -58,16 +59,17 @@ _IS_VALUE: Final = re.compile(r"/(?:values|metadata)/[^/]+$")
 _SMALL: Final = 4096
 """Bytes; failures are never longer, so pages of a listing are not decoded twice."""
 
-_TOKENS: Final = "My Profile > API Tokens"
-_PERMISSION: Final = f'give the token the account permission "Workers KV Storage: Edit" ({_TOKENS}), and this account'
+
+def accounts_target(root: str, page: int) -> str:
+    """The request for one page of the accounts that the credential leads to."""
+    return f"{root}/accounts?page={page}&per_page={ACCOUNTS_A_PAGE}"
 
 
 class Targets:
-    """Builds request targets. `root` is the path of the API, such as `/client/v4`."""
+    """Builds the targets of requests about one account. `root` is the path of the API, such as `/client/v4`."""
 
     def __init__(self, root: str, account: str) -> None:
         self._namespaces = f"{root}/accounts/{quote(account, safe='')}/storage/kv/namespaces"
-        self.token = f"{root}/user/tokens/verify"
 
     def namespaces(self, page: int | None = None) -> str:
         """All namespaces, or one page of them."""
@@ -99,20 +101,6 @@ class Targets:
         return f"{self._namespaces}/{quote(namespace, safe='')}"
 
 
-class ApiToken(BearerToken):
-    """API token, and the messages for its rejection."""
-
-    def explain(self, call: Request, answer: Response) -> ErrorText:
-        """Distinguish an invalid token from one without the permission."""
-        codes = error_codes(answer)
-        said = server_message(call, answer) or f"status {answer.status}"
-        if answer.status == 401 or codes & _INVALID_TOKEN:
-            return ErrorText("credential", f"the API token is not valid ({said})", f"create a new one ({_TOKENS})")
-        if answer.status == 405 or call.writes:
-            return ErrorText("permission", f"the API token may not write here ({said})", _PERMISSION)
-        return ErrorText("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
-
-
 def error_codes(answer: Response) -> set[int]:
     """The error codes in a response of the API."""
     errors = answer.problem().get("errors")
@@ -123,8 +111,8 @@ def error_codes(answer: Response) -> set[int]:
 class ErrorMapper:
     """Turns the API's responses to one store into errors."""
 
-    def __init__(self, label: str, token: ApiToken, clock: Clock) -> None:
-        self._label, self._token, self._clock = label, token, clock
+    def __init__(self, label: str, credentials: Credentials, clock: Clock) -> None:
+        self._label, self._credentials, self._clock = label, credentials, clock
 
     def __call__(self, call: Request, answer: Response) -> StoreError | None:
         """The error that a response is; None to treat it as HTTP says."""
@@ -135,12 +123,12 @@ class ErrorMapper:
             return self._page(call, answer)
         codes = error_codes(answer)
         if status in (400, 405) and codes & _CREDENTIAL:
-            return refused(self._label, call, answer, self._token)
+            return refused(self._label, call, answer, self._credentials)
         message = explained(self._label, call, answer, codes)
         if status in (400, 404) and codes & NO_NAMESPACE:
             return NamespaceGone(message)
         if codes & _NO_ROUTE:
-            return PermanentError(f"{message}; correct account_id, or the endpoint")
+            return PermanentError(f"{message}; correct the account, or the endpoint")
         if status in call.expects:
             return None
         return BatchRefused(message) if call.writes and status in _REFUSALS else None
@@ -168,7 +156,7 @@ class ErrorMapper:
         if _THROTTLED in codes:
             return TransientError(message, self._wait(answer))
         if codes & _CREDENTIAL:
-            return refused(self._label, call, answer, self._token)
+            return refused(self._label, call, answer, self._credentials)
         if codes & NO_NAMESPACE:
             return NamespaceGone(message)
         return LostAnswer(message) if call.writes else TransientError(message)

@@ -30,14 +30,15 @@ class Doctor:
 
     async def examine(self) -> list[DoctorCheck]:
         """List the namespaces, then try to delete from a namespace that does not exist: nothing is written."""
-        call = Request("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
         try:
+            await self._remote.open()
+            call = Request("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
             answer = await self._remote.client.send(call)
             listed = await self._remote.namespaces.titles()
         except AuthError as error:
             return [await self._credential(error)]
         except PermanentError as error:
-            return [DoctorCheck("account", False, str(error), "correct account_id; the dashboard shows it")]
+            return [DoctorCheck("account", False, str(error), "correct account_id, or account; the dashboard shows both")]
         except StoreError as error:
             return [DoctorCheck("endpoint", False, str(error))]
         reading = DoctorCheck("reading", True, f"permitted; {len(listed):,} namespaces")
@@ -46,14 +47,15 @@ class Doctor:
         return [*found, *self._namespaces(listed), *clock, self._quota()]
 
     async def _credential(self, refusal: AuthError) -> DoctorCheck:
-        """Whether the token itself is wrong, or its permissions in this account."""
-        call = Request("GET", self._remote.targets.token, "verifying the token", expects=_VERIFIED, is_json=True)
+        """Whether the credential itself is wrong, or its permissions in this account."""
+        target = self._remote.root + self._remote.credentials.verification
+        call = Request("GET", target, "verifying the credential", expects=_VERIFIED, is_json=True)
         try:
             answer = await self._remote.client.send(call)
         except StoreError:
             return DoctorCheck("credential", False, str(refusal))
         result = answer.problem().get("result")
-        is_active = isinstance(result, dict) and result.get("status") == "active"
+        is_active = isinstance(result, dict) and result.get("status", "active") == "active"
         return DoctorCheck("permission" if is_active else "credential", False, str(refusal))
 
     async def _writing(self) -> DoctorCheck:

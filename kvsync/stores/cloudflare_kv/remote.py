@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from hashlib import sha256
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -15,18 +16,21 @@ from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import ClientOptions
 from kvsync.http.failures import explained, understood
 from kvsync.http.model import Request, Response
-from kvsync.http.paging import MOST_NAMESPACE_PAGES, ListingPage, walk
+from kvsync.http.paging import ListingPage, walk
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import SharedLimiters
+from kvsync.stores.cloudflare_kv.accounts import AccountFinder
 from kvsync.stores.cloudflare_kv.api import (
     ENDPOINT,
     TITLE_TAKEN,
-    ApiToken,
     ErrorMapper,
     Targets,
+    accounts_target,
     error_codes,
 )
+from kvsync.stores.cloudflare_kv.auth import credentials_of
 from kvsync.stores.cloudflare_kv.listing import Item
+from kvsync.stores.cloudflare_kv.pages import read_list
 from kvsync.stores.namespaces import NamespaceGone, NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 
@@ -39,21 +43,31 @@ _quotas = SharedLimiters[Quota]()
 
 
 class Remote:
-    """Connects on first use. Raises AuthError for a token that cannot be read."""
+    """Connects on first use. `open` must be awaited before the first call. Raises AuthError for a credential that cannot be
+    read."""
 
     def __init__(self, connection: Connection) -> None:
         config, clock, options = connection.config, connection.clock, connection.config.options
         endpoint = config.endpoint or ENDPOINT
         self.label, self.clock, self.connection = connection.label, clock, connection
-        self.targets = Targets(urlsplit(endpoint).path.rstrip("/"), options["account_id"])
-        token = ApiToken(self.label, lambda: connection.context.resolve(options["token"]))
-        sharing = endpoint, sha256(token.text().encode()).digest(), id(clock)
+        self.root, self._account_id = urlsplit(endpoint).path.rstrip("/"), options.get("account_id")
+        self.credentials = credentials = credentials_of(options, connection.context, self.label)
+        sharing = endpoint, sha256(credentials.text().encode()).digest(), id(clock)
         self.quota = _quotas.get(sharing, lambda: Quota(MOST_CALLS, WINDOW, clock))
-        mapper = ErrorMapper(self.label, token, clock)
+        mapper = ErrorMapper(self.label, credentials, clock)
         self.client = connection.client(
-            endpoint, ClientOptions(credentials=token, error_mapper=mapper, quota=self.quota)
+            endpoint, ClientOptions(credentials=credentials, error_mapper=mapper, quota=self.quota)
         )
+        self._accounts = AccountFinder(self.label, options.get("account") or "", self._list_accounts)
+        self.targets = Targets(self.root, self._account_id or "")
         self.namespaces = Namespaces(self)
+
+    async def open(self) -> str:
+        """Find the account, and return its id. Raises StoreError."""
+        if self._account_id is None:
+            self._account_id = await self._accounts.find()
+            self.targets = Targets(self.root, self._account_id)
+        return self._account_id.lower()
 
     async def post(
         self, namespace: str, target: str, what: str, data: Any, expects: Sequence[int] = (200,)
@@ -87,6 +101,10 @@ class Remote:
         """Close the connections. Idempotent."""
         await self.client.aclose()
 
+    async def _list_accounts(self) -> Mapping[str, str]:
+        what, target = "listing the accounts", partial(accounts_target, self.root)
+        return (await read_list(self.client, self.connection, what, target, ("id", "name"))).items
+
 
 class Namespace(NamedTuple):
     """A namespace of the account."""
@@ -101,7 +119,7 @@ class Namespaces(NamespaceResolver[Namespace]):
     def __init__(self, remote: Remote) -> None:
         super().__init__(remote.client, remote.clock)
         options = remote.connection.config.options
-        self._remote, self._label, self._targets = remote, remote.label, remote.targets
+        self._remote, self._label = remote, remote.label
         self._configured = {name: id_.lower() for name, id_ in (options.get("namespace_ids") or {}).items()}
         self._creates, self._jurisdiction = bool(options.get("create_namespaces")), options.get("jurisdiction")
         self._titles: dict[str, str] = {}
@@ -117,21 +135,11 @@ class Namespaces(NamespaceResolver[Namespace]):
 
     async def titles(self) -> dict[str, str]:
         """Title to id, of all namespaces of the account, as of now. Raises StoreError."""
-        what, found = "listing the namespaces", dict[str, str]()
-
-        async def fetch(number: int) -> ListingPage[dict[str, str], int]:
-            answer = await self._client.send(Request("GET", self._targets.namespaces(number), what, is_json=True))
-            with understood(self._label, what, "a list of namespaces"):
-                items, total = _namespaces_page(answer.data)
-            is_known = items.keys() <= found.keys()
-            if items and is_known and total is not None:
-                raise TransientError(f"{self._label}: {what} failed: the pages repeat")
-            found.update(items)
-            is_last = is_known if total is None else not items or len(found) >= total
-            return ListingPage(items, len(items), len(answer.body), None if is_last else number + 1)
-
-        limit = self._remote.connection.listing_limit(what, MOST_NAMESPACE_PAGES)
-        self._pages = sum([1 async for _ in walk(1, fetch, limit)])
+        target = self._remote.targets.namespaces
+        listed = await read_list(
+            self._client, self._remote.connection, "listing the namespaces", target, ("title", "id")
+        )
+        found, self._pages = listed
         self._titles, self._by_id = found, {id_: title for title, id_ in found.items()}
         self._listed_at = self._clock.monotonic()
         return found
@@ -159,7 +167,7 @@ class Namespaces(NamespaceResolver[Namespace]):
         """The namespace with this id, None if it does not exist or `name` no longer leads to it."""
         what = f"looking up the namespace {name}"
         try:
-            answer = await self._client.send(Request("GET", self._targets.namespace(id_), what, is_json=True))
+            answer = await self._client.send(Request("GET", self._remote.targets.namespace(id_), what, is_json=True))
         except NamespaceGone:
             return None
         with understood(self._label, what, "a namespace"):
@@ -182,7 +190,7 @@ class Namespaces(NamespaceResolver[Namespace]):
     async def _make(self, name: str) -> Namespace:
         wanted = {"title": name} | ({"jurisdiction": self._jurisdiction} if self._jurisdiction else {})
         body, what = json.dumps(wanted).encode(), f"creating the namespace {name}"
-        call = Request("POST", self._targets.namespaces(), what, _JSON, body, expects=(200, 400))
+        call = Request("POST", self._remote.targets.namespaces(), what, _JSON, body, expects=(200, 400))
         answer = await self._client.send(call)
         if answer.status == 200:
             with suppress(LookupError, TypeError):  # then it was created all the same, and is listed
@@ -214,14 +222,6 @@ def _keys_page(data: Any) -> tuple[list[Item], str | None]:
 
 
 _name_of: Final = itemgetter("name")
-
-
-def _namespaces_page(data: Any) -> tuple[dict[str, str], int | None]:
-    """Titles and ids of a page, and the number of all namespaces. None if the API does not report it: then all pages are read,
-    until one has no new namespace, because a server may send shorter pages than were asked for."""
-    items = {item["title"]: item["id"] for item in data["result"] or ()}
-    total = (data.get("result_info") or {}).get("total_count")
-    return items, total if isinstance(total, int) and total >= 0 else None
 
 
 def _namespace(result: Any) -> Namespace:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError, TransientError
@@ -43,8 +43,11 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     """Entries in the KV namespaces of one account."""
 
     options = (
-        Field("account_id", _ID, required=True, help="Id of the account with the namespaces."),
-        Field("token", credential(), required=True, help='API token with "Workers KV Storage: Edit".'),
+        Field("account_id", _ID, help="Id of the account with the namespaces."),
+        Field("account", text(), help="Name of the account, instead of its id."),
+        Field("token", credential(), help='API token with "Workers KV Storage: Edit".'),
+        Field("email", text(r"[!-~]+@[!-~]+", "an email address"), help="Email address of a user, with `api_key`."),
+        Field("api_key", credential(), help="Global API key of the user, instead of a token."),
         Field("create_namespaces", boolean(), default=False, help="Create namespaces that do not exist."),
         Field(
             "jurisdiction",
@@ -79,6 +82,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
+        _check_options(config.options)
         batch = config.options.get("batch_size") or self.capabilities.batch
         self.capabilities = replace(type(self).capabilities, batch=batch, read_batch=max(batch, _READ))
         self._binary: dict[str, set[str]] = {}
@@ -108,19 +112,23 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     def place(self, namespace: str) -> Place:
         """Account and namespace id; the title if the configuration has no id for it."""
-        id_ = self._namespace_ids.get(namespace)
-        return self._place(namespace, ("title", namespace) if id_ is None else ("namespace", id_.lower()), "")
+        options, id_ = self.config.options, self._namespace_ids.get(namespace)
+        known: str | None = options.get("account_id")
+        account = ("account", known.lower()) if known is not None else ("account name", options["account"])
+        return self._place(namespace, account, ("title", namespace) if id_ is None else ("namespace", id_.lower()), "")
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """Account and id of the namespace that has the name now: a title may be given to another one."""
-        found = await self._client().namespaces.locate(namespace, writing=writing)
+        remote = self._client()
+        account = ("account", await remote.open())
+        found = await remote.namespaces.locate(namespace, writing=writing)
         if found is None:
-            return self.place(namespace)
-        return self._place(namespace, ("namespace", found.id), found.title)
+            return self._place(namespace, account, ("title", namespace), "")
+        return self._place(namespace, account, ("namespace", found.id), found.title)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that ends early is incomplete."""
-        remote, target = self._client(), Target(self.config.name, namespace)
+        remote, target = await self._opened(), Target(self.config.name, namespace)
         listing, has_begun = Listing(signer), False
         found = await remote.namespaces.find(namespace)
         if found is None:
@@ -139,7 +147,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         """These entries with their values. Names that no key can have are left out."""
         from kvsync.stores.cloudflare_kv.values import Reader
 
-        remote = self._client()
+        remote = await self._opened()
         named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
         found = await remote.namespaces.find(namespace) if named else None
         if found is None:
@@ -172,7 +180,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """The titles of the account's namespaces, and the names of those that are configured by id."""
-        return await self._client().namespaces.names()
+        return await (await self._opened()).namespaces.names()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, account, permissions, namespaces, clock and quota, distinguished."""
@@ -188,9 +196,9 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     def _namespace_ids(self) -> Mapping[str, str]:
         return self.config.options.get("namespace_ids") or {}
 
-    def _place(self, namespace: str, container: tuple[str, str], title: str) -> Place:
-        """A place. Ids of namespaces are random, so endpoint and token do not matter."""
-        parts = (("account", self.config.options["account_id"].lower()), container)
+    def _place(self, namespace: str, account: tuple[str, str], container: tuple[str, str], title: str) -> Place:
+        """A place. Ids of namespaces are random, so endpoint and credential do not matter."""
+        parts = (account, container)
         return Place(self.config.type, parts, self._keys.scope(namespace), is_resolved=bool(title), detail=title)
 
     def _snapshot(self, target: Target, listing: Listing, error: TransientError | None) -> Snapshot:
@@ -211,7 +219,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
         if not puts and not deletes:
             return []
-        remote = self._client()
+        remote = await self._opened()
         id_ = (await remote.namespaces.find_or_make(namespace)).id
         done = await put(remote, namespace, id_, pairs, puts) if puts else []
         if not deletes:
@@ -223,10 +231,25 @@ class CloudflareKvStore(RemoteStore["Remote"]):
                 raise
             return done + [unknown(error)] * len(deletes)  # the puts are done, which the call as a whole must not hide
 
+    async def _opened(self) -> Remote:
+        """The remote side, once the account is known. Raises StoreError."""
+        remote = self._client()
+        await remote.open()
+        return remote
+
     def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.cloudflare_kv.remote import Remote
 
         return Remote(connection)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for options that do not go together."""
+    given = {name for name, value in options.items() if value is not None}
+    if len(given & {"account_id", "account"}) != 1:
+        raise ValueError("set either account_id or account")
+    if given & {"token", "email", "api_key"} not in ({"token"}, {"email", "api_key"}):
+        raise ValueError("set either token, or email and api_key")
 
 
 def _actual(identity: Identity, held: StoredValue) -> Actual:
