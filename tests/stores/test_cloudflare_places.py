@@ -525,7 +525,10 @@ async def test_an_account_by_its_name_is_the_same_place(service: Service, connec
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Nobody", r'no account "Nobody" among those of the credential \("Shop", "Shop", "Zoo"\); correct account, or set'),
+        (
+            "Nobody",
+            r'no account "Nobody" among those of the credential \("Shop", "Shop", "Zoo"\); correct account, or set',
+        ),
         ("Shop", r'several accounts are named "Shop" \(a1, a2\); set account_id'),
     ],
 )

@@ -19,7 +19,7 @@ _KEY_PERMISSION: Final = "give the user a role in this account that includes Wor
 
 
 class ApiCredentials(Credentials, Protocol):
-    """Credentials of the API. `verification` is the path, below the API's root, of a request that succeeds if they are valid."""
+    """Credentials of the API. `verification` is the path, below the root, of a request that only valid ones may make."""
 
     verification: str
 

@@ -38,7 +38,9 @@ class Doctor:
         except AuthError as error:
             return [await self._credential(error)]
         except PermanentError as error:
-            return [DoctorCheck("account", False, str(error), "correct account_id, or account; the dashboard shows both")]
+            return [
+                DoctorCheck("account", False, str(error), "correct account_id, or account; the dashboard shows both")
+            ]
         except StoreError as error:
             return [DoctorCheck("endpoint", False, str(error))]
         reading = DoctorCheck("reading", True, f"permitted; {len(listed):,} namespaces")
