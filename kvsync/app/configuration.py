@@ -8,6 +8,7 @@ from pathlib import Path
 from kvsync.config.load import load_config
 from kvsync.config.model import Config
 from kvsync.config.revision import ConfigRevision
+from kvsync.errors import InvalidInput, Origin, Problem
 from kvsync.stores.registry import InstalledStoreTypes
 
 
@@ -24,3 +25,15 @@ def read_config(
     return load_config(
         path, environment=environment, environ=environ, store_types=types, revision=revision, links=links
     )
+
+
+def check_reloadable(old: Config, new: Config, state_dir: Path) -> None:
+    """Check that a running daemon can go over to another configuration; `state_dir` is the directory that is open. Raises
+    InvalidInput."""
+    what = None
+    if (new.state_dir, new.owner, new.environment) != (state_dir, old.owner, old.environment):
+        what = "owner, state_dir and environment cannot change while the daemon runs"
+    elif new.run.lease != old.run.lease:
+        what = "run.lease cannot change while the daemon runs"
+    if what is not None:
+        raise InvalidInput([Problem(what, Origin(old.file.name, 1, 1), "restart it")])

@@ -141,7 +141,7 @@ class CheckedReconciler(WorkspaceReconciler):
     async def reload_config(self) -> RunConfig:
         """As always; and the new connections are watched too."""
         settings = await super().reload_config()
-        for name, store in self._workspace.stores.items():
+        for name, store in self.workspace.stores.items():
             self.watch.listen_to(name, store)
         return settings
 
