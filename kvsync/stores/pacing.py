@@ -13,6 +13,7 @@ from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
+from kvsync.util.shortage import shortage_of
 
 SLICE = 0.25
 """Seconds between two checks of `stop` while waiting, so that stopping never waits for a long Retry-After."""
@@ -22,6 +23,9 @@ TICK = 0.001
 
 DOWN_AFTER = 8
 """Failed calls in a row after which the whole store counts as down."""
+
+ATTEMPTS_IN_SHORTAGE = 3
+"""Attempts of one call while this machine has too little memory, descriptors or threads for it: the next pass tries again."""
 
 START = 2
 """Calls in flight before anything is known about a store."""
@@ -147,11 +151,15 @@ class RetryState:
         self._failures += 1
         delay = self._policy.delay(self._failures, self._rng, error.retry_after)
         self._pace.throttled(now + (error.retry_after or 0))
-        attempts = 1 if self._pace.is_spent else self._retry.attempts
-        if self._failures >= attempts or now + delay > self._began + self._retry.deadline:
+        if self._failures >= self._attempts(error) or now + delay > self._began + self._retry.deadline:
             self._pace.gave_up()
             raise error
         await self._sleep(now + delay)
+
+    def _attempts(self, error: TransientError) -> int:
+        if self._pace.is_spent:
+            return 1
+        return self._retry.attempts if shortage_of(error) is None else ATTEMPTS_IN_SHORTAGE
 
     async def hold(self) -> None:
         """Wait while the store has asked another call to wait, unless that is too long: a store that asks for a longer pause is

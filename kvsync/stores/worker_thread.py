@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
@@ -47,7 +48,7 @@ class WorkerThread:
         ) as error:  # no thread can be started; later ones may be, and find these calls done
             _settle_all([(future, None, error) for _, future in calls])
         else:
-            handed.add_done_callback(_settle)
+            handed.add_done_callback(partial(_settle, calls))
 
 
 def _attempt_all(calls: Sequence[_Call]) -> list[_Done]:
@@ -63,8 +64,10 @@ def _attempt(work: Callable[[], Any], future: asyncio.Future[Any]) -> _Done:
         return future, None, error
 
 
-def _settle(attempts: asyncio.Future[list[_Done]]) -> None:
-    _settle_all(attempts.result())
+def _settle(calls: Sequence[_Call], attempts: asyncio.Future[list[_Done]]) -> None:
+    """Settle the calls. Without results, as where the memory for them is missing, none of them is left waiting."""
+    error = attempts.exception()
+    _settle_all(attempts.result() if error is None else [(future, None, error) for _, future in calls])
 
 
 def _settle_all(attempts: Sequence[_Done]) -> None:

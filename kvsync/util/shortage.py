@@ -28,6 +28,9 @@ _OF_DISK: Final = {
 _NO_THREAD: Final = "can't start new thread"
 """What CPython says in a RuntimeError."""
 
+_NO_ROOM: Final = ("failed to map segment", "cannot allocate memory")
+"""What the dynamic loader says in an ImportError."""
+
 
 def shortage_of(error: BaseException) -> str | None:
     """Return what the machine lacks and how to mend that; None for every other error. Errors that it was raised from count."""
@@ -42,7 +45,9 @@ def shortage_of(error: BaseException) -> str | None:
 
 
 def _words(error: BaseException) -> str | None:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM)
+    ):
         return _MEMORY
     if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
         return _THREADS

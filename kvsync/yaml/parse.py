@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from yaml import CBaseLoader, YAMLError
+from yaml import YAMLError
+from yaml.cyaml import CBaseLoader  # `yaml` hides why it could not be loaded
 from yaml.events import (
     AliasEvent,
     DocumentStartEvent,

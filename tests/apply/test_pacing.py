@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
-from kvsync.stores.pacing import DOWN_AFTER, Pace, RetryPolicy, RetryState, Stopped
+from kvsync.stores.pacing import ATTEMPTS_IN_SHORTAGE, DOWN_AFTER, Pace, RetryPolicy, RetryState, Stopped
 from kvsync.testing import FakeClock
 
 
@@ -176,3 +177,25 @@ async def test_a_long_rest_is_not_waited_for() -> None:
     assert clock.monotonic() == began
     assert call.is_rest(TransientError("later", 86_400))
     assert not call.is_rest(TransientError("later", 120))
+
+
+@pytest.mark.parametrize(
+    ("cause", "calls"),
+    [(MemoryError(), ATTEMPTS_IN_SHORTAGE), (OSError(errno.EMFILE, "x"), ATTEMPTS_IN_SHORTAGE), (OSError("reset"), 8)],
+    ids=["memory", "descriptors", "network"],
+)
+async def test_a_call_that_this_machine_has_no_room_for_is_left_to_the_next_pass(cause: Exception, calls: int) -> None:
+    """Nobody who waits for a command waits minutes for memory."""
+    error = TransientError("failed")
+    error.__cause__ = cause
+    retries, waits = patience(FakeClock(), RetryPolicy(deadline=10_000)), 0
+
+    async def retry_forever() -> None:
+        nonlocal waits
+        while True:
+            waits += 1
+            await retries.wait(error)
+
+    with pytest.raises(TransientError):
+        await retry_forever()
+    assert waits == calls

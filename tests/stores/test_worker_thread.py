@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from kvsync.stores import worker_thread
 from kvsync.stores.worker_thread import WorkerThread
 
 
@@ -43,6 +44,20 @@ async def test_an_exception_is_raised_where_the_call_was_made(thread: WorkerThre
     failed, done = await asyncio.gather(thread.run(fail), thread.run(lambda: 1), return_exceptions=True)
     assert isinstance(failed, ValueError)
     assert done == 1
+
+
+async def test_no_call_waits_for_results_that_were_lost(thread: WorkerThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the thread has no memory for them, the calls fail, and the next ones run."""
+
+    def fails(_calls: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_thread, "_attempt_all", fails)
+        async with asyncio.timeout(5):
+            with pytest.raises(MemoryError):
+                await thread.run(lambda: 1)
+    assert await thread.run(lambda: 2) == 2
 
 
 async def test_a_call_that_is_cancelled_first_is_never_begun(thread: WorkerThread) -> None:
