@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -142,6 +143,26 @@ class CloudflareKvStore(RemoteStore["Remote"]):
                 raise
             return self._snapshot(target, listing, error)
         return None if listing.token() == token else self._snapshot(target, listing, None)
+
+    async def scan(
+        self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
+    ) -> Mapping[Identity, Actual] | None:
+        """The listing of their common prefix, if its pages are at most half of the calls that would read them."""
+        from kvsync.stores.cloudflare_kv.values import MOST, common_start
+
+        names = [name for one in (*absent, *present) if (name := self._name(namespace, one)) is not None]
+        pages_left = len(names) // MOST // 2
+        found = await self._client().namespaces.find(namespace) if pages_left else None
+        if found is None:
+            return None
+        listing = Listing(signer)
+        async with aclosing(self._client().pages(namespace, found.id, common_start(names))) as pages:
+            async for items in pages:
+                if not pages_left:
+                    return None
+                listing.add(items)
+                pages_left -= 1
+        return self._snapshot(Target(self.config.name, namespace), listing, None).entries
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values. Names that no key can have are left out."""

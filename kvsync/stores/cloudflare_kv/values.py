@@ -90,7 +90,7 @@ class Reader:
         calls = max(1, len(names) // MOST // 2)
         listed: set[str] = set()
         last = b""
-        async with aclosing(self._remote.pages(self._namespace, self._id, _common_start(names))) as pages:
+        async with aclosing(self._remote.pages(self._namespace, self._id, common_start(names))) as pages:
             async for items in pages:
                 listed.update(item["name"] for item in items)
                 last = items[-1]["name"].encode() if items else last
@@ -144,7 +144,8 @@ class Reader:
         return await self._remote.namespaces.ask(self._namespace, call)
 
 
-def _common_start(names: Sequence[str]) -> str:
+def common_start(names: Sequence[str]) -> str:
+    """What all of these names begin with."""
     first, last = min(names), max(names)
     same = (index for index, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
     return first[: next(same, len(first))]
