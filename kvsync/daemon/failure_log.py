@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from math import inf
 
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
@@ -13,34 +15,53 @@ from kvsync.util.clock import Clock
 INTERVALS = BackoffPolicy(base=900.0, cap=6 * 3600.0)
 """Between two events of one failure that lasts, without jitter."""
 
+MOST_TEXTS = 8
+"""Different errors of one failure that are logged between two events of it: a broken server may have another one each time."""
+
 _log = get_logger()
+
+
+class _News(Enum):
+    """What is to be logged of a failure: that it began, that it goes on, or that it has another error."""
+
+    BEGINS = auto()
+    LASTS = auto()
+    DIFFERS = auto()
 
 
 @dataclass(slots=True)
 class _Lasting:
-    """A failure that lasts. `failures` counts how often it was met since it was last logged, `due_at` (monotonic) is when it is
-    logged again."""
+    """A failure that lasts, `since` a moment (monotonic). It is logged again at `due_at`. `failures` counts how often it was
+    met since it was logged last, and `errors` are those that were logged since then."""
 
-    text: str | None
     since: float
     failures: int = 0
     logged: int = 0
-    due_at: float = 0.0
+    due_at: float = -inf
+    errors: set[str | None] = field(default_factory=set)
 
-    def meet(self, now: float) -> int | None:
-        """Count one more. Returns how many there were since the last event when it is time for one, else None."""
+    def meet(self, error: str | None, now: float) -> _News | None:
+        """Count one more, and return what is to be logged of it."""
         self.failures += 1
-        if now < self.due_at:
+        if now >= self.due_at:
+            self.logged += 1
+            self.due_at = now + INTERVALS.longest(self.logged)
+            self.errors = {error}
+            return _News.BEGINS if self.logged == 1 else _News.LASTS
+        if error in self.errors or len(self.errors) >= MOST_TEXTS:
             return None
-        failures, self.failures = self.failures, 0
-        self.logged += 1
-        self.due_at = now + INTERVALS.longest(self.logged)
-        return failures
+        self.errors.add(error)
+        return _News.DIFFERS
+
+    def take_count(self) -> int:
+        """Return how many failures there were since this was last called."""
+        count, self.failures = self.failures, 0
+        return count
 
 
 @dataclass(slots=True)
 class _Outage:
-    """A store that is down: what was logged of it, and the targets that it fails."""
+    """A store that is down, and the targets that it fails."""
 
     lasting: _Lasting
     targets: set[Target] = field(default_factory=set)
@@ -54,41 +75,53 @@ class FailureLog:
         self._outages: dict[str, _Outage] = {}
         self._failing: dict[Target, _Lasting] = {}
 
-    def store(self, result: PassResult, retry_in: float | None) -> None:
-        """Log that a store is down when it fails its first target, and that it is back when it fails no more."""
+    def note(self, result: PassResult, retry_in: float | None, *, held: bool) -> None:
+        """Log what a pass adds to what was logged of its store and its target. The problems of a `held` target were logged when
+        its files were read."""
         if not result.unavailable:
-            self.up(result.target)
+            self._respond(result.target)
+        elif self._log_store(result, retry_in):
             return
-        store, now = result.target.store, self._clock.monotonic()
-        outage = self._outages.setdefault(store, _Outage(_Lasting(result.error, now)))
-        outage.targets.add(result.target)
-        failures = outage.lasting.meet(now)
-        fields = {"store": store, "error": result.error, "retry_in": retry_in}
-        if failures is not None and outage.lasting.logged == 1:
-            _log.error("store.unavailable", **fields)
-        elif failures is not None:
-            seconds = round(now - outage.lasting.since, 1)
-            _log.error("store.down", **fields, failures=failures, seconds=seconds)
+        if result.error is None:
+            self._failing.pop(result.target, None)
+        elif not held:
+            self._log_target(result, retry_in)
 
-    def failed(self, result: PassResult, retry_in: float | None) -> None:
-        """Log that a pass failed, unless the event of its store, or an earlier one of its own, has just said the same."""
-        fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
-        if result.unavailable:
-            outage = self._outages.get(result.target.store)
-            if outage is not None and outage.lasting.text == result.error:
-                return
-            lasting = self._failing.get(result.target)
-            if lasting is None or lasting.text != result.error:
-                lasting = self._failing[result.target] = _Lasting(result.error, self._clock.monotonic())
-            failures = lasting.meet(self._clock.monotonic())
-            if failures is None:
-                return
-            fields |= {"failures": failures} if lasting.logged > 1 else {}
-        _log.error("pass.failed", store=result.target.store, namespace=result.target.namespace, **fields)
-
-    def up(self, target: Target) -> None:
-        """Note that the store does not fail this target, or that it is no longer managed."""
+    def forget(self, target: Target) -> None:
+        """Note that a target is no longer managed."""
         self._failing.pop(target, None)
+        self._respond(target)
+
+    def _log_store(self, result: PassResult, retry_in: float | None) -> bool:
+        """Log that a store is down. Returns False for an error of the target alone: waiting does not help, and the store has
+        not failed another target with it."""
+        store, now = result.target.store, self._clock.monotonic()
+        outage = self._outages.setdefault(store, _Outage(_Lasting(now)))
+        outage.targets.add(result.target)
+        lasting = outage.lasting
+        if lasting.logged and not result.retryable and result.error not in lasting.errors:
+            return False
+        news, fields = lasting.meet(result.error, now), {"store": store, "error": result.error, "retry_in": retry_in}
+        if news is _News.BEGINS:
+            lasting.take_count()
+            _log.error("store.unavailable", **fields)
+        elif news is _News.LASTS:
+            seconds = round(now - lasting.since, 1)
+            _log.error("store.down", **fields, failures=lasting.take_count(), seconds=seconds)
+        elif news is _News.DIFFERS:
+            _log_failed(result, retry_in)
+        return True
+
+    def _log_target(self, result: PassResult, retry_in: float | None) -> None:
+        now = self._clock.monotonic()
+        lasting = self._failing.setdefault(result.target, _Lasting(now))
+        news = lasting.meet(result.error, now)
+        if news is not None:
+            count = lasting.take_count() if news is not _News.DIFFERS else 0
+            _log_failed(result, retry_in, **({"failures": count} if news is _News.LASTS else {}))
+
+    def _respond(self, target: Target) -> None:
+        """Note that the store does not fail this target, and log that it is back when it fails none."""
         outage = self._outages.get(target.store)
         if outage is None:
             return
@@ -97,3 +130,9 @@ class FailureLog:
             _log.info("store.recovered", store=target.store, seconds=seconds)
             del self._outages[target.store]
         outage.targets.discard(target)
+
+
+def _log_failed(result: PassResult, retry_in: float | None, **counts: int) -> None:
+    names = {"store": result.target.store, "namespace": result.target.namespace}
+    fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
+    _log.error("pass.failed", **names, **fields, **counts)

@@ -93,20 +93,18 @@ class Reporter:
         _log.error("pass.failed", **_names(target), error="unexpected", exc_info=True)
 
     def pass_done(self, result: PassResult, *, held: bool) -> None:
-        """Say what became of a pass. The problems of a held target were said when its files were read."""
+        """Say what became of a pass. `held`: the problems of its files were said when they were read."""
         triggers, began = self._begin_of(result.target)
         now = self._clock.now()
         result = replace(result, triggers=triggers, at=now, seconds=self._clock.monotonic() - began)
         self._counts.add(result)
         self._health.ended(works=result.error is None)
         retry_in = None if result.next_at is None else round(result.next_at - now, 1)
-        self._failures.store(result, retry_in)
+        self._failures.note(result, retry_in, held=held)
         if result.error is None:
             self._log_finished(result)
             self._log_parked(result)
             self._log_waiting(result)
-        elif not held:
-            self._failures.failed(result, retry_in)
         # Whatever is wrong with the state directory, the next pass fails with it, and says so.
         with suppress(KvsyncError):
             self._recorder.record(
@@ -129,7 +127,7 @@ class Reporter:
             self._parked.pop(target, None)
             self._waiting.discard(target)
             self._began.pop(target, None)
-            self._failures.up(target)
+            self._failures.forget(target)
         with suppress(KvsyncError):
             self._recorder.keep(targets)
         self.notifier.status(self.summary())

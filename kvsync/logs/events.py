@@ -74,8 +74,9 @@ _ALL: Final = (
         "pass.failed",
         "error",
         (*_TARGET, "trigger", "error", "retryable", "retry_in", "failures", "exception"),
-        "A pass over one target failed; kvsync retries it. The same failure of a store is logged again after 15 minutes, then"
-        " at growing intervals, with the number of failures since.",
+        "A pass over one target failed; kvsync retries it. A failure that lasts is logged again after 15 minutes, then at"
+        " growing intervals, with the number of failures since; in between, only other errors, eight at most. While a store"
+        " is down, this counts for all of its targets together.",
     ),
     Event(
         "drift.detected",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from kvsync.config.model import RunConfig, Window
+from kvsync.daemon.failure_log import MOST_TEXTS
 from kvsync.daemon.loop import Daemon, DaemonResult
 from kvsync.daemon.once import run_once
 from kvsync.daemon.parts import DaemonOptions
@@ -218,6 +220,45 @@ async def test_a_store_that_stays_down_is_reported_at_growing_intervals(log: Log
     assert [report["seconds"] for report in reports] == sorted(report["seconds"] for report in reports)
     assert log.events("pass.failed") == []
     assert len(reconciler.requests) > 100
+
+
+async def test_a_store_that_fails_in_many_ways_is_reported_no_more_often(log: Log) -> None:
+    """Each kind of error is logged once for all targets, and no more of them than a person reads."""
+    errors = (f"status {status} on line {number}" for number in itertools.count() for status in (502, 503, 504))
+    reconciler = FakeReconciler([A, B])
+
+    async def fail(_request: PassRequest, _stop: Callable[[], bool]) -> PassResult:
+        raise TransientError(next(errors))
+
+    reconciler.scripts = {A: fail, B: fail}
+    async with running(reconciler) as work:
+        await work.clock.advance(14_400)
+        reports = len(log.events("store.down"))
+        assert len(log.events("pass.failed")) <= (1 + reports) * MOST_TEXTS
+        reconciler.scripts.clear()
+        await work.clock.advance(600)
+    assert 3 <= reports <= 5
+    assert len(log.events("store.recovered")) == 1
+    assert len(reconciler.requests) > 100
+
+
+async def test_a_failure_that_is_not_the_stores_is_reported_at_growing_intervals(log: Log) -> None:
+    """A full disk does not fill the log of each target, and the next failure after a recovery is news."""
+    reconciler = FakeReconciler([A])
+    reconciler.scripts[A] = raising(StateDirError("x", "full"))
+    async with running(reconciler) as work:
+        await work.clock.advance(14_400)
+        first, *later = log.events("pass.failed")
+        assert 3 <= len(later) <= 5
+        assert "failures" not in first
+        assert all(event["failures"] > 1 for event in later)
+        reconciler.scripts[A] = succeed
+        await work.clock.advance(600)
+        reconciler.scripts[A] = raising(StateDirError("x", "full"))
+        work.daemon.trigger(Trigger.SIGNAL)
+        await work.clock.advance(600)
+    assert len(log.events("pass.failed")) == len(later) + 2
+    assert "failures" not in log.events("pass.failed")[-1]
 
 
 async def test_a_target_that_its_store_fails_in_its_own_way_is_reported_once(log: Log) -> None:
