@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from kvsync.model.change import Outcome
     from kvsync.model.entry import Identity, Target
     from kvsync.model.plan import Plan, TargetPlan, TargetReport
-    from kvsync.rendering.saved_plan import PlanSelection, SavedPlan
+    from kvsync.rendering.plan_selection import PlanSelection
+    from kvsync.rendering.saved_plan import SavedPlan
 
 _MOST_SHOWN = 20
 _MOST_BYTES = 512 * 2**20  # a million changes; a plan file may come from where others write
@@ -92,12 +93,10 @@ def targets_of(plan: SavedPlan, loaded: DesiredState) -> tuple[str, ...]:
 def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> SelectedPlan:
     """Narrow a fresh plan to what was saved. What was saved for another place is stale."""
     from kvsync.model.plan import TargetPlan
-    from kvsync.rendering import saved_plan as saved
+    from kvsync.rendering.plan_selection import select
 
     stores = workspace.stores
-    selections = saved.select(
-        plan, fresh, workspace.state.seal, lambda target: stores[target.store].place(target.namespace)
-    )
+    selections = select(plan, fresh, workspace.state.seal, lambda target: stores[target.store].place(target.namespace))
     known = {one.target: one for one in fresh.targets}
     kept = {target: _without_waiting(one, known.get(target)) for target, one in sorted(selections.items())}
     targets = tuple(
@@ -112,7 +111,7 @@ def _without_waiting(selection: PlanSelection, fresh: TargetPlan | None) -> Plan
     """The selection without what is written after an entry that went stale and is not as desired: that is skipped."""
     from kvsync.model.change import Outcome, OutcomeKind
     from kvsync.planning.order import waiting_changes, why_waiting
-    from kvsync.rendering.saved_plan import PlanSelection
+    from kvsync.rendering.plan_selection import PlanSelection
 
     is_done = _nothing if fresh is None else _settled(fresh)
     waiting = waiting_changes(selection.changes, [one.identity for one in selection.stale if not is_done(one.identity)])

@@ -1,25 +1,24 @@
-"""Saved plans: writes and reads plan files, and selects the changes that are still the same.
+"""Saved plans: writes and reads plan files.
 
 The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
-applied *from* it; it can only leave out changes of a fresh plan, so an edited file cannot add anything. A signature over the
-whole document, under the key of the state directory, tells whether it was edited at all.
+applied *from* it; it can only leave out changes of a fresh plan (`plan_selection`), so an edited file cannot add anything. A
+signature over the whole document, under the key of the state directory, tells whether it was edited at all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, NamedTuple, TypeVar
 
 from kvsync.errors import InvalidInput, Origin, Problem
-from kvsync.model.change import Action, Change, Outcome, OutcomeKind
+from kvsync.model.change import Action
 from kvsync.model.entry import Identity, Target
-from kvsync.model.place import Place
-from kvsync.model.plan import Plan, TargetPlan
-from kvsync.rendering.json import SCHEMA, Document, Seal, change_document, plan_document, to_text
+from kvsync.model.plan import Plan
+from kvsync.rendering.json import SCHEMA, Document, Seal, plan_document, to_text
 from kvsync.util.escaping import to_bytes
 
 _PROBE = b"kvsync saved plan"
@@ -36,7 +35,7 @@ class _Side(NamedTuple):
     expires_at: str | None = None
 
 
-class _SavedPlace(NamedTuple):
+class SavedPlace(NamedTuple):
     """Where a target led: `id` is None for a place that was not there yet."""
 
     id: str | None
@@ -71,7 +70,7 @@ class SavedPlan:
     environment: str | None
     seal: str
     targets: Mapping[Target, tuple[SavedChange, ...]]
-    places: Mapping[Target, _SavedPlace | None]
+    places: Mapping[Target, SavedPlace | None]
     content: bytes
     signature: str | None
 
@@ -83,14 +82,6 @@ class SavedPlan:
         """True when it is not as it was saved. Only for one that `is_comparable`."""
         given = to_bytes(self.signature or "")
         return not compare_digest(given, seal(_SIGNED + self.content).encode())
-
-
-@dataclass(frozen=True, slots=True)
-class PlanSelection:
-    """What is left of a saved plan for one target: changes to apply, and an outcome `stale` with a reason for each other."""
-
-    changes: tuple[Change, ...] = ()
-    stale: tuple[Outcome, ...] = ()
 
 
 def save(plan: Plan, seal: Seal, environment: str | None) -> str:
@@ -121,27 +112,6 @@ def load(text: str, file: str = "plan file") -> SavedPlan:
         raise _invalid("is damaged: a part of the plan is missing or has the wrong type", file) from None
 
 
-def select(
-    saved: SavedPlan, fresh: Plan, seal: Seal, configured: Callable[[Target], Place]
-) -> dict[Target, PlanSelection]:
-    """For every target of the saved plan: the changes of the fresh plan that are the same, and what went stale.
-
-    The same is: place, action, version seen (etag; the content where the store has none), content and lifetime to be written.
-    Fresh changes that the saved plan does not hold are left out. `configured` is the place of a target as the configuration
-    alone knows it.
-    """
-    plans = {plan.target: plan for plan in fresh.targets}
-    comparable = saved.is_comparable(seal)
-    selections: dict[Target, PlanSelection] = {}
-    for target, changes in saved.targets.items():
-        plan = plans.get(target)
-        elsewhere = _elsewhere(saved.places[target], plan, configured)
-        selections[target] = (
-            _select(changes, plan, seal, comparable) if elsewhere is None else _all_stale(changes, elsewhere)
-        )
-    return selections
-
-
 def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | None:
     """Why a saved plan does not belong to this configuration at all, None when it does."""
     if saved.owner != owner:
@@ -152,75 +122,12 @@ def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | Non
     return None
 
 
-def _elsewhere(old: _SavedPlace | None, plan: TargetPlan | None, configured: Callable[[Target], Place]) -> str | None:
-    """Why a target's saved changes belong to another place than it has now, None when they do not. A target that cannot be
-    planned has reasons of its own. A place that was not there yet may have been made since: the configuration tells."""
-    if plan is None or plan.error or plan.place is None:
-        return None
-    if old is None:
-        return "the plan does not contain the place it was saved for"
-    if old.id is None:
-        is_same = old.description == str(configured(plan.target))
-    else:
-        is_same = plan.place.is_resolved and plan.place.key == old.id
-    return None if is_same else f"the plan was saved for another place: it was {old.description}, it is {plan.place}"
-
-
-def _all_stale(changes: Iterable[SavedChange], reason: str) -> PlanSelection:
-    return PlanSelection(stale=tuple(Outcome(one.identity, one.action, OutcomeKind.STALE, reason) for one in changes))
-
-
-def _select(changes: Iterable[SavedChange], plan: TargetPlan | None, seal: Seal, comparable: bool) -> PlanSelection:
-    fresh = {change.identity: change for change in plan.changes} if plan else {}
-    selected: list[Change] = []
-    stale: list[Outcome] = []
-    for old in changes:
-        new = fresh.get(old.identity)
-        reason = _gone(old.identity, plan) if new is None else _moved(old, new, seal, comparable)
-        if new is not None and reason is None:
-            selected.append(new)
-        else:
-            stale.append(Outcome(old.identity, old.action, OutcomeKind.STALE, reason))
-    return PlanSelection(tuple(selected), tuple(stale))
-
-
-def _gone(identity: Identity, plan: TargetPlan | None) -> str:
-    """Why there is no fresh change for an entry."""
-    if plan is None:
-        return "its target is no longer part of the plan"
-    if plan.error or plan.problems:
-        return f"its target cannot be planned now: {plan.error or plan.problems[0]}"
-    refused = next((refusal.reason for refusal in plan.refused if refusal.identity == identity), None)
-    if refused is not None:
-        return f"it would be refused now: {refused}"
-    return "it no longer needs a change"
-
-
-def _moved(old: SavedChange, change: Change, seal: Seal, comparable: bool) -> str | None:
-    """Why a fresh change is not the one that was saved, None when it is."""
-    new = _change(change_document(change, seal))
-    if new.action is not old.action:
-        return f"the new plan would {new.action} it, the saved plan would {old.action} it"
-    if (old.sensitive or new.sensitive) and not comparable:
-        return "its sensitive value cannot be compared, because the plan was saved with another state directory"
-    if _version(old) != _version(new):
-        return "it changed in the store after the plan was saved"
-    if (old.after, old.moved_to, old.moved_to_target) != (new.after, new.moved_to, new.moved_to_target):
-        return "the files changed after the plan was saved"
-    return None
-
-
-def _version(change: SavedChange) -> tuple[str | None, str | None]:
-    """What represents the version seen: the etag, or the content where a store has no versions."""
-    return change.etag, change.before.fingerprint if change.before and change.etag is None else None
-
-
 def _saved(document: Document) -> SavedPlan:
     targets: dict[Target, tuple[SavedChange, ...]] = {}
-    places: dict[Target, _SavedPlace | None] = {}
+    places: dict[Target, SavedPlace | None] = {}
     for described in document["targets"]:
         target = Target(_typed(described["store"], str), _typed(described["namespace"], str))
-        changes = {change.identity: change for change in map(_change, described["changes"])}
+        changes = {change.identity: change for change in map(saved_change, described["changes"])}
         if target in targets or len(changes) != len(described["changes"]):
             raise ValueError(target)
         targets[target] = tuple(changes.values())
@@ -230,10 +137,10 @@ def _saved(document: Document) -> SavedPlan:
     return SavedPlan(owner, digest, environment, seal, targets, places, _content(document), signature)
 
 
-def _place(document: Document | None) -> _SavedPlace | None:
+def _place(document: Document | None) -> SavedPlace | None:
     if document is None:
         return None
-    return _SavedPlace(_optional(document["id"], str), _typed(document["description"], str))
+    return SavedPlace(_optional(document["id"], str), _typed(document["description"], str))
 
 
 def _content(document: Document) -> bytes:
@@ -250,7 +157,8 @@ def _members(pairs: list[tuple[str, Any]]) -> Document:
     return members
 
 
-def _change(document: Document) -> SavedChange:
+def saved_change(document: Document) -> SavedChange:
+    """A change from its JSON document. Raises KeyError, TypeError and ValueError if it is damaged."""
     moved_to = document.get("moved_to")
     return SavedChange(
         _identity(document),

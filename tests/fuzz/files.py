@@ -15,6 +15,7 @@ from kvsync.desired import Source
 from kvsync.errors import InvalidInput, UsageError
 from kvsync.model.entry import Identity
 from kvsync.rendering import saved_plan as saved
+from kvsync.rendering.plan_selection import select
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.memory.store import MemoryStore
 from kvsync.util.clock import Clock
@@ -134,7 +135,7 @@ def plan_file(data: bytes) -> None:
         plan = saved.load(data.decode("utf-8", "replace"), "plan.json")
         plan.is_altered(seal)
         saved.mismatch(plan, "shop", None)
-        saved.select(plan, _FRESH, seal, configured)
+        select(plan, _FRESH, seal, configured)
 
 
 def _export(read: Callable[[Path, StoreConfig], object], type_: str, data: bytes) -> None:

@@ -14,7 +14,8 @@ from kvsync.model.entry import Content, Mark
 from kvsync.model.plan import Plan, TargetPlan
 from kvsync.rendering import json as as_json
 from kvsync.rendering import markdown, text
-from kvsync.rendering.saved_plan import load, save, select
+from kvsync.rendering.plan_selection import select
+from kvsync.rendering.saved_plan import load, save
 from kvsync.rendering.style import Style
 from tests.planning.plans import OWNER, change, configured, outcome, plan, report, seal, stored, target_plan, wanted
 

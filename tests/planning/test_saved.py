@@ -17,7 +17,8 @@ from kvsync.model.entry import Identity, Mark, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan
 from kvsync.rendering.json import render_plan
-from kvsync.rendering.saved_plan import PlanSelection, load, mismatch, save, select
+from kvsync.rendering.plan_selection import PlanSelection, select
+from kvsync.rendering.saved_plan import load, mismatch, save
 from tests.planning.plans import (
     OWNER,
     TARGET,

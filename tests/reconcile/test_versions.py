@@ -9,6 +9,7 @@ import pytest
 from kvsync.model.entry import Content
 from kvsync.model.pass_options import PassOptions
 from kvsync.rendering import saved_plan as saved
+from kvsync.rendering.plan_selection import select
 from kvsync.stores.memory.backend import RemoteKey
 from tests.support.machines import WEB, calls
 from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
@@ -109,7 +110,7 @@ async def test_a_saved_plan_is_not_stale_for_a_listings_weakness(repo: MemoryRep
         async with repo.open(writing=None) as workspace:
             fresh = await repo.plan_all(PassOptions(deep=deep))
             place = lambda target: workspace.stores[target.store].place(target.namespace)  # noqa: E731
-            (selection,) = saved.select(kept, fresh, workspace.state.seal, place).values()
+            (selection,) = select(kept, fresh, workspace.state.seal, place).values()
         assert selection.stale == ()
         assert [change.identity.key for change in selection.changes] == ["gone", "mortal", "plain"]
 
