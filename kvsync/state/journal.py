@@ -19,20 +19,12 @@ from kvsync.model.entry import Actual, Applied, Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
+from kvsync.state.journal_limits import KEEP_RUNS, JournalLimits
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import ChangeRecord, RunCause, RunRecord, RunStatus
 from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key, target_row
 from kvsync.state.run import Run
 from kvsync.state.tables import RUNS
-
-KEEP_RUNS = 100_000
-"""How many runs `prune` keeps by default: more than bytes and days leave, except where many runs change little."""
-
-YOUNG = 3600.0
-"""Seconds in which a run is not forgotten for the size of the journal: passes look at what was just written."""
-
-AT_LEAST = 20
-"""Runs that are not forgotten for their age: the clock may be wrong."""
 
 RUN_ROWS = f"""
 SELECT id, command, source, started_at, finished_at, status, summary, (
@@ -67,28 +59,6 @@ UPDATE changes SET outcome = ?, settled_at = ?, steady_at = ?
 WHERE place IN (?, ?) AND key = ? AND label = ? AND outcome IS NULL
 """
 
-_ENDED = "seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9000000000000000000)"
-
-_TOO_MANY = f"""
-SELECT seq FROM runs WHERE {_ENDED} ORDER BY seq DESC LIMIT 1 OFFSET ?
-"""  # noqa: S608 - constants
-
-_TOO_OLD = f"""
-SELECT max(seq) FROM runs WHERE {_ENDED} AND started_at < ?
-    AND seq <= (SELECT seq FROM runs ORDER BY seq DESC LIMIT 1 OFFSET ?)
-"""  # noqa: S608 - constants
-
-_PRUNABLE = f"""
-SELECT seq FROM runs WHERE {_ENDED} AND started_at < ?
-ORDER BY seq DESC
-"""  # noqa: S608 - constants
-
-_SIZE = """
-SELECT sum(200 + length(key) + coalesce(length(origin), 0) + coalesce(length(before), 0) + coalesce(length(before_value), 0))
-FROM changes WHERE seq >= ? AND seq < ?
-"""
-"""The bytes that the changes of a run take, about."""
-
 
 _BEGUN = ("id", "command", "source", "environment", "triggers", "started_at", "status", "replica", "steady_at")
 
@@ -102,7 +72,7 @@ class Journal:
     def __init__(self, context: Context, ledger: Ledger) -> None:
         self._context, self._ledger = context, ledger
         self._database, self._key, self._sealing_keys = context.database, context.key, context.sealing_keys
-        self._sizes: dict[int, int] = {}
+        self._limits = JournalLimits(context)
         self._left: set[int] = set()
         """Runs of this process whose end could not be recorded."""
 
@@ -226,44 +196,7 @@ class Journal:
         """Forget all but the last runs, those that began longer ago than `max_age` (seconds), and the oldest until the changes
         take no more than about `max_size` bytes. None that is as old as one under way is forgotten. Cheap when there is
         nothing to forget. Raises StateDirError."""
-        too_many = self._database.one(_TOO_MANY, (RunStatus.RUNNING, keep_runs))
-        oldest = max(0 if too_many is None else too_many[0], self._too_old(max_age), self._too_large(max_size))
-        if not oldest:
-            return
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM changes WHERE seq < ?", (oldest + 1 << SEQ_BITS,))
-            connection.execute("DELETE FROM runs WHERE seq <= ?", (oldest,))
-        self._sizes = {seq: size for seq, size in self._sizes.items() if seq > oldest}
-
-    def _too_old(self, max_age: float | None) -> int:
-        """The last run that began too long ago, 0 for none."""
-        if max_age is None:
-            return 0
-        # Runs carry the wall clock's time. One that was set must not make them look old.
-        moment = min(self._context.clock.now(), self._context.timeline.now()) - max_age
-        (seq,) = self._database.one(_TOO_OLD, (RunStatus.RUNNING, moment, AT_LEAST))
-        return seq or 0
-
-    def _too_large(self, max_size: int | None) -> int:
-        """The last run that does not fit with those after it, 0 when all fit."""
-        if max_size is None or self._database.size() <= max_size:
-            return 0
-        every = [seq for (seq,) in self._database.query("SELECT seq FROM runs")]
-        moment = self._context.clock.now() - YOUNG
-        prunable = [seq for (seq,) in self._database.query(_PRUNABLE, (RunStatus.RUNNING, moment))]
-        total = sum(self._size(seq) for seq in set(every) - set(prunable))
-        for seq in prunable:
-            total += self._size(seq)
-            if total > max_size:
-                return int(seq)
-        return 0
-
-    def _size(self, seq: int) -> int:
-        """The bytes that a run takes. Those of a run that ended stay the same."""
-        if seq not in self._sizes:
-            (size,) = self._database.one(_SIZE, (seq << SEQ_BITS, seq + 1 << SEQ_BITS))
-            self._sizes[seq] = size or 0
-        return self._sizes[seq]
+        self._limits.prune(keep_runs, max_age, max_size)
 
     def _close_left(self) -> None:
         if self._left:
