@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from kvsync.desired.documents import Departure, Document
+from kvsync.desired.document import Departure, Document
 from kvsync.desired.model import DocumentRows, StoreFacts, Stores
 from kvsync.desired.rows import RowBuilder, Rows, RowTemplate, with_labels
 from kvsync.errors import Kind, Problem

@@ -14,7 +14,9 @@ from typing import Final
 from kvsync.config.authority import Authority
 from kvsync.config.model import ReadLimits
 from kvsync.desired.compile import compile_document
-from kvsync.desired.documents import Document, Layer, documents_of, left_targets, named, read_document
+from kvsync.desired.document import Document, Layer
+from kvsync.desired.document_decoder import read_document
+from kvsync.desired.document_names import documents_of, left_targets, named
 from kvsync.desired.model import CompiledFile, DocumentRows, Stores
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.sops import Decryptor

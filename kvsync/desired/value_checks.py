@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from kvsync.config.schemas import SchemaRule
-from kvsync.desired.documents import Document
+from kvsync.desired.document import Document
 from kvsync.desired.rows import RowTemplate
 from kvsync.desired.schemas import JsonSchema, Schemas
 from kvsync.errors import Origin, Problem

@@ -14,7 +14,8 @@ from kvsync.app.configuration import read_config
 from kvsync.app.json_schema import SCHEMAS, config_schema, plan_schema, state_schema
 from kvsync.config.authority import Authority, Authors
 from kvsync.config.model import ReadLimits, StoreConfig
-from kvsync.desired.documents import Layer, read_document
+from kvsync.desired.document import Layer
+from kvsync.desired.document_decoder import read_document
 from kvsync.desired.model import Stores
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kvsync.desired.compile import compile_document
-from kvsync.desired.documents import Document
+from kvsync.desired.document import Document
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
 from kvsync.stores.memory.store import MemoryStore
