@@ -16,13 +16,14 @@ from kvsync.desired.cache import Cache
 from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit
 from kvsync.desired.jail import TooMuchError, UnreadableError, shown_size
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
+from kvsync.desired.links import link_parents
 from kvsync.desired.model import CompiledFile, Reading, Stores, WatchSet
 from kvsync.desired.overlays import StateFile, spellings
 from kvsync.desired.reading_budget import ReadingBudget, TotalBudget
 from kvsync.desired.schemas import SchemaFiles
 from kvsync.desired.sops import DecryptionError, Decryptor, is_encrypted_name
 from kvsync.desired.state_files import StateFiles
-from kvsync.desired.tree import Tree, link_parents
+from kvsync.desired.tree import Tree
 from kvsync.desired.unit_keys import Contents, facts_digest, file_state, is_same, unit_key
 from kvsync.errors import Kind, Origin, Problem
 
