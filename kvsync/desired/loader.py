@@ -11,17 +11,16 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
-from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 from kvsync.config.authority import FileGrants
 from kvsync.config.model import Config
-from kvsync.desired.assemble import assemble, conflicting_entries, target_digest
+from kvsync.desired.assemble import assemble, target_digest
 from kvsync.desired.cache import Cache
+from kvsync.desired.conflict_checks import ConflictChecks
 from kvsync.desired.jail import MissingError, UnreadableError
-from kvsync.desired.key_conflicts import KeyConflict, meetings
 from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Reading, StoreFacts, Stores, WatchSet
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.reading import Reader
@@ -32,9 +31,8 @@ from kvsync.desired.target_places import TargetPlaces
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
-from kvsync.model.entry import Identity, Target
-from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
-from kvsync.stores.extensions import NamespaceIds, NestedNamespaces
+from kvsync.model.entry import Target
+from kvsync.stores.extensions import NamespaceIds
 from kvsync.util.gc_pause import gc_paused
 
 _TRIES: Final = 6
@@ -57,9 +55,8 @@ class Source:
             config, Stores(stores, config.stores, self._authority, config.variables), self._cache, environ
         )
         self._targets: dict[Target, Desired] = {}
-        self._clean: dict[Target, bytes] = {}
+        self._checks = ConflictChecks(stores, self._cache, config.limits.problems)
         self._places = TargetPlaces(stores, config.stores)
-        self._apart: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
         self._resting: RestingFiles | None = None
         self._problems: Mapping[Problems, Problems] = {}
@@ -72,10 +69,10 @@ class Source:
         configured one). Never raises for what files hold."""
         with gc_paused():
             reading = self._read(environment or self._config.environment, root)
-            clean = dict(self._clean)
+            clean = dict(self._checks.clean)
             loaded = self._put_together(reading)
             self._reader.units, self._targets = reading.units, dict(loaded.targets)
-            checked = {target: digest for target, digest in self._clean.items() if clean.get(target) != digest}
+            checked = {target: digest for target, digest in self._checks.clean.items() if clean.get(target) != digest}
             self._cache.keep(reading.fresh, checked, reading.paths)
             if environment not in (None, self._config.environment):
                 return loaded
@@ -167,11 +164,11 @@ class Source:
         unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
         digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
         for target, parts in chunks.items():
-            found[target].append(tuple(self._conflicts(target, parts, digests[target])))
+            found[target].append(tuple(self._checks.of_target(target, parts, digests[target])))
         for target, problem in self._places.problems(chunks):
             found[target].append((problem,))
         for group in self._places.groups(chunks):
-            for meeting in self._meetings({target: (chunks[target], digests[target]) for target in group}):
+            for meeting in self._checks.between({target: (chunks[target], digests[target]) for target in group}):
                 for target in meeting.targets:
                     found[target].append((meeting.problem,))
         problems = ProblemSets(found, reading.problems, self._problems)
@@ -224,41 +221,6 @@ class Source:
         usable = {} if loaded.hold_all else loaded.targets
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
         return replace(loaded, kept=kept, nested=self._places.nested({*loaded.targets, *kept}))
-
-    def _conflicts(self, target: Target, chunks: list[DocumentRows], digest: bytes) -> Iterable[Problem]:
-        """What is wrong between the chunks of a target; looked for once for each state of it."""
-        if digest in (self._clean.get(target), self._cache.checked(target)):
-            self._clean[target] = digest
-            return ()
-        found = tuple(islice(conflicting_entries(chunks), self._config.limits.problems))
-        if not found:
-            self._clean[target] = digest
-        return found
-
-    def _meetings(self, group: Mapping[Target, tuple[list[DocumentRows], bytes]]) -> Iterable[KeyConflict]:
-        """What is wrong between targets whose keys could meet; looked for once for each state of them."""
-        first, state = min(group), blake2b(digest_size=16)
-        for target, (_, digest) in group.items():
-            state.update(repr(target).encode(errors="surrogateescape"))
-            state.update(digest)
-        if self._apart.get(first) == state.digest():
-            return ()
-        names = namespaces_by_store(group)
-        stores = ((name, self._stores[name]) for name in names)
-        nesting = {name: store for name, store in stores if isinstance(store, NestedNamespaces)}
-
-        def nested_namespace(target: Target, identity: Identity) -> str | None:
-            if (store := nesting.get(target.store)) is None:
-                return None
-            return store.nested_namespace(
-                target.namespace, identity, OtherNamespaces(names[target.store], target.namespace)
-            )
-
-        met = meetings({target: chunks for target, (chunks, _) in group.items()}, nested_namespace)
-        found = tuple(islice(met, self._config.limits.problems * len(group)))
-        if not found:
-            self._apart[first] = state.digest()
-        return found
 
     def _desired(
         self, target: Target, chunks: list[DocumentRows], digest: bytes, problems: Problems, problems_digest: bytes

@@ -121,7 +121,7 @@ def test_nested_targets_are_compared_once(shared: Repo, monkeypatch: pytest.Monk
         asked.append(1)
         return meetings.meetings(*given)
 
-    monkeypatch.setattr("kvsync.desired.loader.meetings", counted)
+    monkeypatch.setattr("kvsync.desired.conflict_checks.meetings", counted)
     want(shared, APP, "  a: 1\n")
     want(shared, SUB, "  y: 1\n")
     source = shared.source()
