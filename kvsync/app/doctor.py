@@ -21,7 +21,7 @@ from kvsync.config.model import ChannelConfig, Credential
 from kvsync.config.values import host_and_port, is_loopback
 from kvsync.desired import DesiredState
 from kvsync.errors import AuthError, Problem, SourceError, StateDirError, StoreError
-from kvsync.ledger.target_ledger import examine as examine_ledgers
+from kvsync.ledger.examination import examine as examine_ledgers
 from kvsync.model.health import DoctorCheck
 from kvsync.planning.pass_target import PassTarget
 from kvsync.rendering.words import count

@@ -11,32 +11,29 @@ that only reads takes the store's ledger in for itself alone, and writes nothing
 
 from __future__ import annotations
 
-import random
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
-from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.ledger.document import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode, encode
+from kvsync.errors import StoreError
+from kvsync.ledger.document import LedgerDocument, LedgerRow, encode
 from kvsync.ledger.found import FoundLedger, LedgerNotOurs, read_ledger
+from kvsync.ledger.in_store import LedgerInStore
 from kvsync.ledger.intents import landed, still_open, unsettled
 from kvsync.ledger.merge import Describes, Rows, left_as_is, merge
 from kvsync.logs import get_logger
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mark
-from kvsync.model.health import DoctorCheck
 from kvsync.model.plan import Cost
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import LedgerKeeping, ledger_keeper, version_hints
-from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
+from kvsync.stores.extensions import ledger_keeper, version_hints
+from kvsync.stores.pacing import Pace
 from kvsync.util.clock import Clock
 
 _log = get_logger()
-
-_Result = TypeVar("_Result")
 
 _ROW_BYTES: Final = 60
 """Bytes that an entry takes in the ledger besides its key."""
@@ -160,7 +157,7 @@ class TargetLedger:
         known = self.get(rows)
         self._intents = {name: row for name, row in rows.items() if name in known and not known[name].has_ended}
         new = {name: row for name, row in rows.items() if name not in self._intents}
-        await self._leave(self._keeper, now, _patience(pace, clock, stop), new)
+        await self._leave(LedgerInStore(self._keeper, self._target.namespace, pace, clock, stop), now, new)
 
     def _announced(self, entry: Entry, now: float) -> LedgerRow:
         mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
@@ -173,7 +170,7 @@ class TargetLedger:
             return None
         try:
             self._intents, self._own = {}, frozenset(self._intents)
-            await self._leave(self._keeper, clock.now(), _patience(pace, clock, stop), {})
+            await self._leave(LedgerInStore(self._keeper, self._target.namespace, pace, clock, stop), clock.now(), {})
         except StoreError as error:
             return f"the ledger could not be written to the store: {error}; the next pass tries again"
         return None
@@ -187,10 +184,10 @@ class TargetLedger:
             self._state.ledger.record(self._key, {}, [name for name in self.all() if name not in kept])
             return await self.leave(pace, clock, stop)
         if self._keeper is not None:
-            keeper, patience = self._keeper, _patience(pace, clock, stop)
+            in_store = LedgerInStore(self._keeper, self._target.namespace, pace, clock, stop)
             try:
-                read_ledger(await _patiently(lambda: self._read_again(keeper), patience), self._subject)
-                await _patiently(lambda: keeper.remove_ledger(self._target.namespace), patience)
+                read_ledger(await in_store.read(), self._subject)
+                await in_store.remove()
             except StoreError as error:
                 return f"the ledger could not be removed from the store: {error}; run kvsync release again"
         self._state.ledger.forget(self._key)
@@ -202,20 +199,19 @@ class TargetLedger:
         self._state.ledger.record(self._key, {}, gone)
         if self._keeper is None:
             return None
-        keeper, patience = self._keeper, _patience(pace, clock, stop)
+        in_store = LedgerInStore(self._keeper, self._target.namespace, pace, clock, stop)
         try:
-            found = read_ledger(await _patiently(lambda: self._read_again(keeper), patience), self._subject)
+            found = read_ledger(await in_store.read(), self._subject)
             if found.is_whole and not self._rows():
-                await _patiently(lambda: keeper.remove_ledger(self._target.namespace), patience)
+                await in_store.remove()
         except StoreError as error:
             return f"the ledger could not be removed from the store: {error}"
         return await self.leave(pace, clock, stop) if found.is_whole and self._rows() else None
 
-    async def _leave(self, keeper: LedgerKeeping, now: float, patience: RetryState, announced: Rows) -> None:
+    async def _leave(self, in_store: LedgerInStore, now: float, announced: Rows) -> None:
         """Write the merged ledger: ours, what other machines have written in the meantime, and the `announced` rows."""
         known = [self._last(), *self._known()]
-        text = await _patiently(lambda: self._read_again(keeper), patience)
-        found = read_ledger(text, self._subject).unless_older(known)
+        found = read_ledger(await in_store.read(), self._subject).unless_older(known)
         ours = self._rows()
         merged: Rows = ours
         if found.is_whole:
@@ -230,7 +226,7 @@ class TargetLedger:
             return
         document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))
         text = encode(document, self._signer)
-        await _patiently(lambda: keeper.write_ledger(self._target.namespace, text), patience)
+        await in_store.write(text)
         self._take_in(text, ours, merged, left=True)
         self._found = FoundLedger(text, document.rows, document.revision, intents=intents)
         self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
@@ -254,12 +250,6 @@ class TargetLedger:
             return [read_ledger(text, self._subject) for text in self._state.ledger.seen(self._key)]
         return []
 
-    async def _read_again(self, keeper: LedgerKeeping) -> bytes | None:
-        try:
-            return await keeper.read_ledger(self._target.namespace)
-        except PermanentError:
-            return b""  # what is there cannot be read whole: it is lost, and replaced
-
     def _describes(self, entries: Mapping[Identity, Actual]) -> Describes:
         hints = version_hints(self._store)
 
@@ -282,37 +272,3 @@ class TargetLedger:
         """When a third of the longest lifetime is left of the store's ledger."""
         longest = self._store.capabilities.max_ttl
         return None if self._expires_at is None or longest is None else self._expires_at - longest / 3
-
-
-async def examine(store: LedgerKeeping, targets: Iterable[PassTarget]) -> DoctorCheck:
-    """The checks of `doctor` on the ledgers in a store: whether each is complete, and ours. Raises StoreError."""
-    wrong: list[str] = []
-    entries = 0
-    for subject in targets:
-        try:
-            text = await store.read_ledger(subject.target.namespace)
-            entries += len(decode(text, subject.signer).rows) if text is not None else 0
-        except (LedgerDamaged, LedgerRefused, PermanentError) as error:
-            wrong.append(f"{subject.target}: {error}")
-    if not wrong:
-        return DoctorCheck("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
-    hint = (
-        "run kvsync apply to restore a damaged ledger from the state directory; a new checkout adopts matching entries"
-    )
-    return DoctorCheck("ledger", False, "; ".join(wrong), hint)
-
-
-def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> RetryState:
-    return RetryState(RetryPolicy(), pace, clock, random.Random(), stop)  # noqa: S311 - spreads retries, guards nothing
-
-
-async def _patiently(call: Callable[[], Awaitable[_Result]], patience: RetryState) -> _Result:
-    """The result of a call that is retried. Both calls can be repeated: a ledger is read and written whole."""
-    while True:
-        try:
-            return await call()
-        except TransientError as error:
-            try:
-                await patience.wait(error)
-            except Stopped:
-                raise error from None

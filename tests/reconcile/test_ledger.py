@@ -8,7 +8,7 @@ import pytest
 
 from kvsync.errors import PermanentError, TransientError
 from kvsync.ledger.document import LedgerDamaged, LedgerRow, decode
-from kvsync.ledger.target_ledger import examine
+from kvsync.ledger.examination import examine
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
