@@ -21,8 +21,9 @@ from kvsync.model.result import Trigger
 from kvsync.notify.message import Sender
 from kvsync.notify.notifier import Notifier, NotifierContext
 from kvsync.state import StateDir
-from kvsync.status.collector import Collector, CollectorSettings
+from kvsync.status.collector import Collector
 from kvsync.status.snapshot import ProcessView
+from kvsync.status.target_reports import CollectorSettings
 
 if TYPE_CHECKING:
     from kvsync.status.http.server import Server

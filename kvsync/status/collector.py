@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.errors import StateDirError
-from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
-from kvsync.model.plan import TargetReport
 from kvsync.model.result import PassResult, Trigger
-from kvsync.rendering.words import name
-from kvsync.state import DriftPoint, RunRecord, StateDir
+from kvsync.state import DriftPoint
 from kvsync.state.passes import DaemonRecord
-from kvsync.status.assemble import LastSeen, SnapshotInput, TargetRecord, assemble
+from kvsync.status.assemble import SnapshotInput, TargetRecord, assemble
 from kvsync.status.durations import Durations
-from kvsync.status.pending_rows import MOST_ROWS, in_sync_now, pending_plan, unhealed
 from kvsync.status.readiness import PassWatch
-from kvsync.status.snapshot import EndView, PassPoint, ProcessView, RunView, StatusSnapshot, StoreView
-from kvsync.util.clock import Clock
-
-MOST_ROWS_IN_ALL: Final = 5_000
-"""Rows of pending plans, over all targets: some twenty megabytes at worst."""
+from kvsync.status.run_views import run_of_journal, run_of_pass
+from kvsync.status.snapshot import PassPoint, RunView, StatusSnapshot, StoreView
+from kvsync.status.target_reports import CollectorSettings, TargetReports
 
 DRIFT_POINTS: Final = 1_000
 RUNS: Final = 100
@@ -51,16 +44,6 @@ class CollectorContext(Protocol):
     def commit(self) -> str | None:
         """The commit that the files are at."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorSettings:
-    """What stays the same while a collector lives. `redact` takes secrets out of every text that is kept."""
-
-    process: ProcessView
-    state: StateDir
-    clock: Clock
-    redact: Callable[[str], str]
 
 
 class Collector(DaemonObserver):
@@ -83,7 +66,7 @@ class Collector(DaemonObserver):
         self._drift: deque[DriftPoint] = deque(maxlen=DRIFT_POINTS)
         self._runs: deque[RunView] = deque(maxlen=RUNS)
         self._pass_points: deque[PassPoint] = deque(maxlen=PASSES)
-        self._rows = 0
+        self._reports = TargetReports(settings)
         with suppress(StateDirError):
             self._remember()
 
@@ -132,7 +115,7 @@ class Collector(DaemonObserver):
     def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets but these."""
         for target in self._records.keys() - targets:
-            self._rows -= self._records.pop(target).rows
+            self._reports.drop(self._records.pop(target))
         for target in targets - self._records.keys():
             self._records[target] = TargetRecord(heard=self._settings.clock.monotonic())
         self._passes.keep(targets)
@@ -168,9 +151,9 @@ class Collector(DaemonObserver):
             return
         after = replace(target_record, passed=result.brief(), running=False, passes=target_record.passes + 1)
         if result.report is not None:
-            after = self._with_report(after, result.report, has_run=result.run is not None)
+            after = self._reports.added(after, result.report, has_run=result.run is not None)
             if result.run is not None:
-                self._runs.append(_run(result.run, result.report, result, self._process.commit))
+                self._runs.append(run_of_pass(result.run, result.report, result, self._process.commit))
         if result.report is not None and result.report.plan.error is None and not result.unavailable:
             after = replace(after, heard=self._settings.clock.monotonic())
         if result.error is None:
@@ -207,35 +190,6 @@ class Collector(DaemonObserver):
         """Ready once every target had its first pass; then for good, whatever targets come."""
         self._had_first_passes = self._had_first_passes or not self.waiting
 
-    def _with_report(self, target_record: TargetRecord, report: TargetReport, *, has_run: bool) -> TargetRecord:
-        """What is known of a target, with what a pass saw of it and did."""
-        room = min(MOST_ROWS, MOST_ROWS_IN_ALL - self._rows + target_record.rows)
-        plan = pending_plan(report, self._settings.process.owner, self._settings.redact, room)
-        after = replace(
-            target_record, seen=self._seen(report, target_record.seen, news=bool(plan or has_run)), plan=plan
-        )
-        if report.outcomes:
-            fresh = Counter((one.action.value, one.kind.value) for one in report.outcomes)
-            after = replace(after, totals=Counter(target_record.totals) + fresh)
-        self._rows += after.rows - target_record.rows
-        return after
-
-    def _seen(self, report: TargetReport, before: LastSeen | None, *, news: bool) -> LastSeen:
-        """What is known of a target after a pass. The ledger is asked only when there is news, or the end has come."""
-        plan, known, now = report.plan, before or LastSeen(), self._settings.clock.now()
-        is_old = known.end is not None and known.end.at <= now
-        end = self._end(plan.target, now) if before is None or news or is_old else known.end
-        if plan.error is not None or plan.problems:  # not compared: what was known still is the best there is
-            return replace(known, type=plan.type, end=end)
-        return LastSeen(plan.type, True, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
-
-    def _end(self, target: Target, now: float) -> EndView | None:
-        with suppress(StateDirError):
-            known = self._settings.state.places.known(target)
-            found = self._settings.state.ledger.nearest_end(known.place, now) if known is not None else None
-            return EndView(self._settings.redact(name(found[0])), found[1]) if found is not None else None
-        return None
-
     def _snapshot_input(self) -> SnapshotInput:
         process = replace(self._process, ready=self.ready)
         return SnapshotInput(
@@ -260,7 +214,7 @@ class Collector(DaemonObserver):
         state = self._settings.state
         runs = state.journal.runs(RUNS)
         targets = state.runs.targets([run.id for run in runs])
-        self._runs.extend(_past(run, tuple(targets[run.id])) for run in reversed(runs))
+        self._runs.extend(run_of_journal(run, tuple(targets[run.id])) for run in reversed(runs))
         last: dict[Target, dict[str, int]] = {}
         for point in state.passes.drift_history(limit=10 * DRIFT_POINTS):
             if dict(point.counts) != last.get(point.target, {}):
@@ -271,31 +225,3 @@ class Collector(DaemonObserver):
             drift = last.get(record.target, {})
             known = TargetRecord(before=record, succeeded_at=record.succeeded_at, drift=drift, heard=now)
             self._records[record.target] = known
-
-
-def _run(run: str, report: TargetReport, result: PassResult, commit: str | None) -> RunView:
-    """The run of a pass."""
-    kinds = Counter(one.kind.value for one in report.outcomes)
-    actions = Counter(one.action.value for one in report.outcomes if one.kind is OutcomeKind.APPLIED)
-    triggers = tuple(trigger.value for trigger in result.triggers)
-    return RunView(
-        run,
-        "run",
-        result.at,
-        "finished",
-        result.target,
-        commit,
-        triggers,
-        result.seconds,
-        counts=dict(kinds),
-        actions=dict(actions),
-    )
-
-
-def _past(run: RunRecord, targets: tuple[Target, ...]) -> RunView:
-    seconds = None if run.finished_at is None else run.finished_at - run.started_at
-    counts = {kind: number for kind, number in run.summary.items() if number}
-    at = run.finished_at if run.finished_at is not None else run.started_at
-    target = targets[0] if len(targets) == 1 else None
-    told = (run.source, run.triggers, seconds, len(targets))
-    return RunView(run.id, run.command, at, run.status.value, target, *told, counts)

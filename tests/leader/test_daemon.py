@@ -10,9 +10,10 @@ from typing import Any
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import LeaseRecord, StateDir
-from kvsync.status.collector import Collector, CollectorSettings
+from kvsync.status.collector import Collector
 from kvsync.status.document import status_document
 from kvsync.status.snapshot import ProcessView
+from kvsync.status.target_reports import CollectorSettings
 from kvsync.testing import FakeClock
 from tests.daemon.conftest import log
 from tests.daemon.support import A, B, FakeReconciler, Log, turns

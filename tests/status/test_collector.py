@@ -20,10 +20,11 @@ from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
 from kvsync.status.assemble import state_of
-from kvsync.status.collector import DRIFT_POINTS, MOST_ROWS_IN_ALL, RUNS, Collector, CollectorSettings
+from kvsync.status.collector import DRIFT_POINTS, RUNS, Collector
 from kvsync.status.pending_rows import unhealed
 from kvsync.status.readiness import PATIENCE
 from kvsync.status.snapshot import ParkedView, PauseView, ProcessView, State, StoreView, TargetView
+from kvsync.status.target_reports import MOST_ROWS_IN_ALL, CollectorSettings
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from tests.status.support import live
@@ -137,7 +138,7 @@ async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
         assert sum(len(plan.rows) for plan in plans if plan) == MOST_ROWS_IN_ALL
         assert all(len(plan.rows) + plan.hidden == 150 for plan in plans if plan)
         found.files_loaded(frozenset(), LoadedTargets({}))
-        assert found._rows == 0
+        assert found._reports.rows == 0
 
 
 async def test_a_target_that_comes_late_is_forgotten(tmp_path: Path) -> None:

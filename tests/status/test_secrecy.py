@@ -17,10 +17,11 @@ from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
 from kvsync.status.assemble import assemble
-from kvsync.status.collector import Collector, CollectorSettings
+from kvsync.status.collector import Collector
 from kvsync.status.document import snapshot_document, status_document
 from kvsync.status.metrics import exposition
 from kvsync.status.snapshot import ProcessView
+from kvsync.status.target_reports import CollectorSettings
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.status.support import BEARER, RUN, SECRET, TOKEN, live
