@@ -48,6 +48,7 @@ def import_(global_options: GlobalOptions, store: str, **chosen: Any) -> Exit:
     On a terminal, each choice is proposed and asked for; the options answer in advance. With --dry-run nothing is written.
     Existing files are never overwritten. What cannot be imported is listed with the reason, and makes the exit code 3.
     """
-    from kvsync.cli.importing import ImportRequest, run_import
+    from kvsync.cli.import_questions import ImportRequest
+    from kvsync.cli.importing import run_import
 
     return opening.run(run_import(global_options, ImportRequest(store, **chosen)))

@@ -1,0 +1,90 @@
+"""What an import came to, and how it is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvsync.cli.output import answer_document, answer_lines, say
+
+if TYPE_CHECKING:
+    from kvsync.app.dump import Dumped, LeftOut
+
+SCHEMA = "kvsync.import/1"
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """What an import came to, as its JSON document tells it."""
+
+    store: str
+    key_format: str | None = None
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
+    configuration: str | None = None
+    files: list[str] = field(default_factory=list)
+    entries: int = 0
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    suspects: list[dict[str, Any]] = field(default_factory=list)
+    adopted: int = 0
+    pending: dict[str, int] = field(default_factory=dict)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    dry_run: bool = False
+
+    def take_in(self, folder: str, dumped: Sequence[Dumped], outside: Sequence[LeftOut]) -> None:
+        """Add what was read of the store, and the files that it goes to in `folder`."""
+        self.files = [str(Path(folder) / file) for one in dumped for file in one.files]
+        self.entries = sum(one.entries for one in dumped)
+        left = [(one.target.namespace, entry) for one in dumped for entry in one.left_out]
+        self.left_out = [{"namespace": name, **_identity(one)} for name, one in left]
+        self.left_out += [{"namespace": None, **_identity(one)} for one in outside]
+        self.suspects = [
+            {"namespace": one.target.namespace, "key": name.key, "label": name.label}
+            for one in dumped
+            for name in one.suspects
+        ]
+
+
+def report_dump(dumped: Sequence[Dumped], outside: Sequence[LeftOut], written: str | None) -> None:
+    """What would be written, on stderr: the answer comes at the end."""
+    from kvsync.rendering.words import count, name
+
+    if written is not None:
+        say("configuration:", *(f"  {line}" for line in written.splitlines()))
+    for one in dumped:
+        say(f"{one.target}: {count(one.entries, 'entry', 'entries')} in {', '.join(sorted(one.files)) or 'no file'}")
+        say(*(f"  not written: {name(entry.identity)}: {entry.reason}" for entry in (*one.left_out, *one.passed_over)))
+        if one.suspects:
+            say(f"  values that look like secrets: {', '.join(map(name, one.suspects))}; check them before you commit")
+    say(*(f"in no namespace, not written: {name(one.identity)}: {one.reason}" for one in outside))
+
+
+def _identity(one: LeftOut) -> dict[str, Any]:
+    return {"key": one.identity.key, "label": one.identity.label, "reason": one.reason}
+
+
+def answer(result: ImportResult, output: str) -> None:
+    """Print the result, as text or as a JSON document."""
+    if output == "json":
+        answer_document({"schema": SCHEMA, **asdict(result)})
+    else:
+        answer_lines(*_lines(result))
+
+
+def _lines(result: ImportResult) -> Iterator[str]:
+    from kvsync.app.importing import left_to_do
+    from kvsync.rendering.words import count
+
+    entries = count(result.entries, "entry", "entries")
+    if result.dry_run:
+        yield f"{entries} of {result.store} would be written to {count(len(result.files), 'file')}; nothing was written"
+        return
+    yield f"wrote {count(len(result.files), 'file')} with {entries}, and took ownership of {result.adopted:,}"
+    left = list(left_to_do(result.pending))
+    yield (
+        f"the plan still has {', '.join(left)}; see kvsync plan"
+        if left
+        else "the plan is empty: files and store are equal"
+    )
