@@ -19,7 +19,7 @@ from kvsync.model.entry import Actual, Applied, Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
-from kvsync.state.journal_limits import KEEP_RUNS, JournalLimits
+from kvsync.state.journal_pruning import KEEP_RUNS, JournalPruning
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import ChangeRecord, RunCause, RunRecord, RunStatus
 from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key, target_row
@@ -72,7 +72,7 @@ class Journal:
     def __init__(self, context: Context, ledger: Ledger) -> None:
         self._context, self._ledger = context, ledger
         self._database, self._key, self._sealing_keys = context.database, context.key, context.sealing_keys
-        self._limits = JournalLimits(context)
+        self._pruning = JournalPruning(context)
         self._left: set[int] = set()
         """Runs of this process whose end could not be recorded."""
 
@@ -196,7 +196,7 @@ class Journal:
         """Forget all but the last runs, those that began longer ago than `max_age` (seconds), and the oldest until the changes
         take no more than about `max_size` bytes. None that is as old as one under way is forgotten. Cheap when there is
         nothing to forget. Raises StateDirError."""
-        self._limits.prune(keep_runs, max_age, max_size)
+        self._pruning.prune(keep_runs, max_age, max_size)
 
     def _close_left(self) -> None:
         if self._left:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.state.journal_limits import KEEP_RUNS
+from kvsync.state.journal_pruning import KEEP_RUNS
 from tests.simulation.soak import soak
 
 pytestmark = pytest.mark.system  # the time of a soak

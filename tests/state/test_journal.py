@@ -16,7 +16,7 @@ from kvsync.model.entry import Actual, Applied, Content, Identity, Mark, Target
 from kvsync.planning.sealing import SealingKeys
 from kvsync.state import Intent, RunStatus, Settled, StateDir
 from kvsync.state.before import before_of, before_text
-from kvsync.state.journal_limits import AT_LEAST, YOUNG
+from kvsync.state.journal_pruning import AT_LEAST, YOUNG
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from tests.state.conftest import Opener

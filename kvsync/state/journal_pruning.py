@@ -1,4 +1,4 @@
-"""Limits of the journal: which of the oldest runs are forgotten, by their number, age and size."""
+"""Pruning of the journal: which of the oldest runs are forgotten, by their number, age and size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FROM changes WHERE seq >= ? AND seq < ?
 """The bytes that the changes of a run take, about."""
 
 
-class JournalLimits:
+class JournalPruning:
     """Finds the runs that exceed a limit, and deletes them with their changes."""
 
     def __init__(self, context: Context) -> None:
