@@ -1,4 +1,4 @@
-"""Detects that `kvsync.yaml`, or the overlay of the environment in force, has changed on disk."""
+"""Detects that `kvsync.yaml`, the overlay of the environment in force, or an included file has changed on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class ConfigNews:
 
 
 class ConfigWatch:
-    """Looks at the configuration and its overlay on disk. A file that changes, or is gone, counts only once it has rested."""
+    """Looks at the configuration, its overlay and its included files on disk. A file that changes, or is gone, counts only once
+    it has rested."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._clock = clock
@@ -40,7 +41,7 @@ class ConfigWatch:
 
     def use(self, config: Config) -> None:
         """Compare with this configuration from now on: it is in force."""
-        self._files = (config.file, *overlay_paths(config.file, config.environment))
+        self._files = (config.file, *overlay_paths(config.file, config.environment), *config.included)
         self._in_force = config.digest
         self._rest.seconds = config.run.debounce
         self._refused = self._new_since = None
@@ -75,10 +76,10 @@ class ConfigWatch:
 
     def _look(self) -> tuple[bytes, float | None]:
         """The digest of the files, empty when there is no configuration, and the seconds they still have to rest."""
-        states = [(file.name, _state_of(file)) for file in self._files]
+        states = [(str(file), _state_of(file)) for file in self._files]
         there = {name: state for name, state in states if state is not None}
         left = self._rest.look(there)
-        is_whole = self._files[0].name in there
+        is_whole = str(self._files[0]) in there
         digest = joined_digest([state.contents[0] for state in there.values()]) if is_whole else b""
         return digest, max(left.values(), default=None)
 

@@ -118,7 +118,7 @@ def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
 _WRITTEN = {"owner_keys": "owner_key", "variables": "vars"}
 """Names of fields in the file, where they differ."""
 
-_JUDGED_ELSEWHERE = frozenset({"file", "root", "overlay", "digest", "stores", "policy", "run", "authority"})
+_JUDGED_ELSEWHERE = frozenset({"file", "root", "overlay", "included", "digest", "stores", "policy", "run", "authority"})
 """The path of the file is not part of what it says, and the policy is judged in each store."""
 
 _HARMLESS = frozenset({"environments", "environment", "variables"})

@@ -12,6 +12,7 @@ from kvsync.config.authority import Authority, credential_variables
 from kvsync.config.authors import configured_authors
 from kvsync.config.fields import config_fields
 from kvsync.config.git import git_source
+from kvsync.config.included import IncludedFiles
 from kvsync.config.layers import LayeredProblems, joined_digest, merge, text_digest
 from kvsync.config.lease import configured_lease
 from kvsync.config.limits import answer_limits, journal_limits, pass_limits, read_limits
@@ -67,6 +68,8 @@ def load_config(
     values = decode(_without(root, HEAD), fields, problems) | head
     _check_grants(values, root, problems)
     _check_state(values, root, problems)
+    included = _included(file, revision, values, problems)
+    stores = included.complete(values["stores"] or {})
     problems.raise_if_any()
     policy = override(Policy(), values["policy"])
     return Config(
@@ -76,7 +79,7 @@ def load_config(
         state=_state_files(values["state"]),
         database=_database(values["state"]),
         state_dir=_state_dir(file.parent, values["state_dir"], environ),
-        stores={name: store.configured(name, policy) for name, store in values["stores"].items()},
+        stores={name: store.configured(name, policy) for name, store in stores.items()},
         environments=values["environments"],
         environment=in_force,
         variables=values["vars"],
@@ -92,8 +95,18 @@ def load_config(
         pass_limits=pass_limits(values["limits"]),
         journal=journal_limits(values["journal"]),
         authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
-        digest=joined_digest([text_digest(text) for text in data]),
+        included=tuple(path for path, _ in included.files),
+        digest=joined_digest([text_digest(text) for text in (*data, *(text for _, text in included.files))]),
     )
+
+
+def _included(
+    file: Path, revision: ConfigRevision | None, values: Mapping[str, Any], problems: Problems
+) -> IncludedFiles:
+    """The reader of included files. Authors can change those in the folder of the configuration unless the state files come
+    from another repository."""
+    is_restricted = (values["authors"] or {}).get("targets") is not None and values["source"] is None
+    return IncludedFiles(file.parent, revision, problems, is_restricted=is_restricted)
 
 
 def _check_state(values: Mapping[str, Any], root: nodes.Node, problems: LayeredProblems) -> None:

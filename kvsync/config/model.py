@@ -230,7 +230,8 @@ class Config:
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
     digests. `authority` decides what state files may do. `database` is the connection string of the PostgreSQL database that
     keeps the state; None: `state_dir` does. `variables` are the `vars:` of the file and of its `overlay`, which is None when
-    the environment in force has none. `digest` identifies the texts that it was read from."""
+    the environment in force has none. `included` are files that complete it. `digest` identifies the texts
+    that it was read from."""
 
     file: Path
     root: Path
@@ -254,4 +255,5 @@ class Config:
     journal: JournalLimits = field(default_factory=JournalLimits)
     authority: Authority = field(default_factory=Authority)
     database: Credential | None = None
+    included: tuple[Path, ...] = ()
     digest: bytes = field(default=b"", compare=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from kvsync.config.model import StoreConfig
@@ -69,14 +70,27 @@ class StoreTypes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Inclusion:
+    """A file that completes the options of a store: the field with its path, which is relative to the configuration, and what
+    its text adds to the options. `read` raises ValueError."""
+
+    field: str
+    path: str
+    node: nodes.Node
+    read: Callable[[bytes, Mapping[str, Any]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class WrittenStore:
-    """A store as it is written: its fields, those of them that its type declares, and of these the names of private files."""
+    """A store as it is written: its fields, those of them that its type declares, and of these the names of private files and
+    the included files."""
 
     type: str
     values: Mapping[str, Any]
     options: Mapping[str, Any]
     origin: Origin
     private_files: tuple[str, ...]
+    inclusions: tuple[Inclusion, ...] = ()
 
     def configured(self, name: str, policy: Policy) -> StoreConfig:
         """The store with the policy that its lines override."""
@@ -119,7 +133,12 @@ class StoreDecoder(Decoder):
         _check_encrypted(values, node, problems, what)
         own = {field.name: values[field.name] for field in options if field.name in values}
         private = tuple(own[field.name] for field in options if field.private_file and own.get(field.name))
-        return WrittenStore(values["type"], values, own, problems.origin(node), private)
+        included = tuple(
+            Inclusion(one.name, own[one.name], node.items[one.name][1], partial(one.included, own[one.name]))
+            for one in options
+            if one.included is not None and own.get(one.name)
+        )
+        return WrittenStore(values["type"], values, own, problems.origin(node), private, included)
 
     def schema(self) -> Schema:
         """The same rules as JSON Schema: one alternative for each type."""

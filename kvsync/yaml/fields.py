@@ -14,6 +14,7 @@ This module is the one to import from; the decoders themselves live next to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,7 +86,9 @@ OMITTED: Final[Any] = type("_Omitted", (), {"__repr__": lambda _: "OMITTED"})()
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field: its name, how it is read, and what holds when it is absent. `help` is one sentence for people. A
-    `private_file` is a path, relative to the configuration, of a file that no state file may take values from."""
+    `private_file` is a path, relative to the configuration, of a file that no state file may take values from. `included` makes
+    it the path of a file that completes the configuration: called with the path, the text and the other fields, it returns the
+    fields that the file sets, or raises ValueError with what is wrong."""
 
     name: str
     decoder: Decoder
@@ -93,6 +96,7 @@ class Field:
     default: Any = None
     help: str = ""
     private_file: bool = False
+    included: Callable[[str, bytes, MappingOf[str, Any]], MappingOf[str, Any]] | None = None
 
     def schema(self) -> Schema:
         """The field as JSON Schema, with its help and its default where JSON can say it."""

@@ -121,6 +121,7 @@ class Namespaces(NamespaceResolver[Namespace]):
         options = remote.connection.config.options
         self._remote, self._label = remote, remote.label
         self._configured = {name: id_.lower() for name, id_ in (options.get("namespace_ids") or {}).items()}
+        self._or_file = f" or {options['wrangler_file']}" if options.get("wrangler_file") else ""
         self._creates, self._jurisdiction = bool(options.get("create_namespaces")), options.get("jurisdiction")
         self._titles: dict[str, str] = {}
         self._by_id: dict[str, str] = {}
@@ -205,7 +206,9 @@ class Namespaces(NamespaceResolver[Namespace]):
         return Namespace(found, name)
 
     def _why_gone(self, name: str) -> str:
-        return f"correct namespace_ids.{name}" if name in self._configured else super()._why_gone(name)
+        if name not in self._configured:
+            return super()._why_gone(name)
+        return f"correct namespace_ids.{name}{self._or_file}"
 
 
 def _keys_page(data: Any) -> tuple[list[Item], str | None]:

@@ -28,7 +28,7 @@ from kvsync.stores.limits import check_batch
 from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import Connection, RemoteStore
 from kvsync.yaml.credential import credential
-from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, text
+from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, path, text
 
 if TYPE_CHECKING:
     from kvsync.stores.cloudflare_kv.remote import Remote
@@ -38,6 +38,14 @@ _NAMESPACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 _ID: Final = text(r"[A-Za-z0-9_-]+", "an id of letters and digits, such as 0f2ac74b498b48028cb68387c421e279")
 _MOST_A_CALL: Final = 10_000
 _READ: Final = 1000
+
+
+def _wrangler_ids(file: str, content: bytes, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ids that the configuration has, and those of the bindings in a file of wrangler. Raises ValueError."""
+    from kvsync.stores.cloudflare_kv.wrangler import namespace_ids
+
+    bound = namespace_ids(content, file, options.get("wrangler_environment"))
+    return {"namespace_ids": bound | dict(options.get("namespace_ids") or {})}
 
 
 class CloudflareKvStore(RemoteStore["Remote"]):
@@ -56,6 +64,13 @@ class CloudflareKvStore(RemoteStore["Remote"]):
             help="Jurisdiction that stores the data of the namespaces kvsync creates.",
         ),
         Field("namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by their names in the state files."),
+        Field(
+            "wrangler_file",
+            path(),
+            help="`wrangler.toml` or `wrangler.jsonc` whose KV bindings are names with ids too.",
+            included=_wrangler_ids,
+        ),
+        Field("wrangler_environment", text(), help="Environment in that file (its top level)."),
         Field(
             "batch_size", integer(1, _MOST_A_CALL), default=1000, help="Maximum number of entries per write request."
         ),
@@ -269,6 +284,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
     given = {name for name, value in options.items() if value is not None}
     if len(given & {"account_id", "account"}) != 1:
         raise ValueError("set either account_id or account")
+    if "wrangler_environment" in given and "wrangler_file" not in given:
+        raise ValueError("set wrangler_file, or remove wrangler_environment")
     if given & {"token", "email", "api_key"} not in ({"token"}, {"email", "api_key"}):
         raise ValueError("set either token, or email and api_key")
 
