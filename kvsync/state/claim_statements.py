@@ -33,6 +33,7 @@ NOTICE: Final = f"""
 UPDATE kvsync_state SET timeline = {_TIMELINE}, quiet_until = clock_timestamp() + make_interval(secs => ?)
 WHERE timeline <> {_TIMELINE}
 """  # noqa: S608 - constants
+SKIP: Final = "SELECT setval('fences', greatest(last_value, ?::bigint) + ?) FROM fences"
 QUIET: Final = "SELECT quiet_until > clock_timestamp() FROM kvsync_state"
 REPLICAS: Final = f"""
 SELECT id, host, pid, version, owner, extract(epoch FROM started_at)::double precision,

@@ -83,7 +83,7 @@ class TargetClaims:
             statements.execute("DELETE FROM claims WHERE replica = ?", (me.id,))  # of an earlier lease
             over = "UPDATE runs SET status = ? WHERE status = ? AND replica = ?"
             statements.execute(over, (RunStatus.INTERRUPTED, RunStatus.RUNNING, me.id))
-            statements.execute(claim_statements.NOTICE, (QUIET_SECONDS,))
+            self._notice(statements)
             row = (me.id, me.host, me.pid, me.version, me.owner, lease)
             statements.execute(claim_statements.REGISTER, row)
             _, _, self._timeline = statements.execute(claim_statements.LAST).fetchone()
@@ -93,12 +93,12 @@ class TargetClaims:
         """Renew the lease; False when it had run out: then all claims are lost. Raises StateDirError, StateRolledBack."""
         with self._transaction() as statements:
             row = (lease, load, int(is_draining), revision, self.me.id)
-            statements.execute(claim_statements.NOTICE, (QUIET_SECONDS,))
+            self._notice(statements)
             is_renewed = statements.execute(claim_statements.BEAT, row).rowcount > 0
             last, self.wakes, timeline = statements.execute(claim_statements.LAST).fetchone()
             is_older = last < self._highest
             if is_older:
-                statements.execute("SELECT setval('fences', ?)", (self._highest + _SKIPPED,))
+                statements.execute(claim_statements.SKIP, (self._highest, _SKIPPED))
         if is_older or timeline != self._timeline:
             self._held.clear()
             raise StateRolledBack(self.me.id)
@@ -210,9 +210,15 @@ class TargetClaims:
         statements.execute(claim_statements.BURY)
         statements.execute(claim_statements.CLOSE, (RunStatus.INTERRUPTED, RunStatus.RUNNING))
 
+    @staticmethod
+    def _notice(statements: Statements) -> None:
+        """After a failover, begin the quiet time, and pass over the fencing numbers that the old server may have given."""
+        if statements.execute(claim_statements.NOTICE, (QUIET_SECONDS,)).rowcount > 0:
+            statements.execute(claim_statements.SKIP, (0, _SKIPPED))
+
     def _is_quiet(self, statements: Statements) -> bool:
         """True shortly after a failover."""
-        statements.execute(claim_statements.NOTICE, (QUIET_SECONDS,))
+        self._notice(statements)
         return bool(statements.execute(claim_statements.QUIET).fetchone()[0])
 
 

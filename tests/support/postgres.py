@@ -6,12 +6,15 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.etcd import free_port
@@ -40,8 +43,6 @@ class Cluster:
         return f"postgresql://kvsync@127.0.0.1:{self.port}/{database}"
 
     def new_database(self, name: str) -> str:
-        import psycopg
-
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             connection.execute(f'CREATE DATABASE "{name}"')
@@ -52,6 +53,9 @@ class Cluster:
         run_as_nobody(
             [str(self.programs / "pg_ctl"), "-D", str(self.folder), "-w", "-t", "60", *arguments], self.folder
         )
+
+    def is_running(self) -> bool:
+        return (self.folder / "postmaster.pid").exists()
 
     def start(self) -> None:
         settings = {
@@ -64,6 +68,53 @@ class Cluster:
         self.control("-l", str(self.folder / "log"), "-o", f"-p {self.port} {options}", "start")
 
 
+class Standby(Cluster):
+    """A standby that streams from a primary, without that waiting for it."""
+
+    def catch_up(self, primary: Cluster) -> None:
+        """Wait until the standby has everything that was committed."""
+        (position,) = _asked(primary, "SELECT pg_current_wal_lsn()::text")
+        _until(lambda: _asked(self, f"SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn") == (True,))
+
+    def cut_off(self) -> None:
+        """Receive nothing more: what is committed from now on is lost in a failover."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+        _until(lambda: _asked(self, "SELECT count(*) FROM pg_stat_wal_receiver") == (0,))
+
+    def promote(self) -> None:
+        """Become a primary."""
+        self.control("promote")
+
+
+@contextmanager
+def standby_of(primary: Cluster) -> Iterator[Standby]:
+    """A standby next to a primary, stopped and removed at the end."""
+    with TemporaryDirectory(prefix="kvsync-pg-") as name:
+        folder = _folder_of(name)
+        standby = Standby(folder, free_port(), primary.programs)
+        copy = [str(primary.programs / "pg_basebackup"), "-D", str(folder), "-d", primary.dsn(), "-R", "-c", "fast"]
+        run_as_nobody(copy, folder)
+        standby.start()
+        try:
+            yield standby
+        finally:
+            standby.control("-m", "immediate", "stop")
+
+
+def _asked(cluster: Cluster, sql: str) -> Any:
+    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+        return connection.execute(sql).fetchone()
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def run_as_nobody(command: list[str], cwd: Path) -> None:
     """Run a program that refuses root."""
     extra: dict[str, int | str] = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.getuid() == 0 else {}
@@ -73,15 +124,20 @@ def run_as_nobody(command: list[str], cwd: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def _folder_of(name: str) -> Path:
+    folder = Path(name) / "cluster"
+    folder.mkdir(mode=0o700)
+    if os.getuid() == 0:
+        Path(name).chmod(0o755)
+        shutil.chown(folder, "nobody")
+    return folder
+
+
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """A server with an empty cluster, stopped and removed at the end."""
     with TemporaryDirectory(prefix="kvsync-pg-") as name:
-        folder = Path(name) / "cluster"
-        folder.mkdir(mode=0o700)
-        if os.getuid() == 0:
-            Path(name).chmod(0o755)
-            shutil.chown(folder, "nobody")
+        folder = _folder_of(name)
         cluster = Cluster(folder, free_port(), programs())
         initdb = [
             str(cluster.programs / "initdb"),
