@@ -12,6 +12,7 @@ from typing import Final
 from uuid import uuid4
 
 from kvsync.app import Workspace
+from kvsync.app.revisions import RevisionCheck
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
 from kvsync.errors import LeaseHeld
@@ -54,6 +55,8 @@ async def leading(workspace: Workspace, environ: Mapping[str, str]) -> AsyncIter
     spread = Random()  # noqa: S311 - spreads load, guards nothing
     elector = Elector(keeper, identity, timing, workspace.clock, spread)
     workspace.pass_context.fence.follow(elector.seconds_left, elector.led_since)
+    folder, clock = workspace.state.path, workspace.clock
+    workspace.revisions = RevisionCheck(keeper, identity, folder, clock, records=True)
     try:
         yield elector
     finally:

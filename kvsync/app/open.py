@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvsync.app.configuration import read_config
 from kvsync.app.fleet import command_lease, joined
+from kvsync.app.revisions import RevisionCheck, SharedRevisions
 from kvsync.app.state_access import StateAccess
 from kvsync.app.workspace import Workspace, prune_journal
 from kvsync.config.credentials import resolve
@@ -49,6 +50,7 @@ async def open_workspace(
     *,
     environment: str | None = None,
     writing: str | None = None,
+    observing: bool = False,
     redactor: Redactor = REDACTOR,
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
@@ -57,9 +59,10 @@ async def open_workspace(
     revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
-    without it the stores refuse writes, and a state directory that cannot be written is not an error. `state_dir` stands in for
-    the configured one, `shard` is the share of the targets that is looked at (None: all). With `revision`, the text of the
-    configuration is the one of that revision.
+    without it the stores refuse writes, and a state directory that cannot be written is not an error. `observing`: a daemon
+    that takes no part, and so leaves a state alone that replicas share. `state_dir` stands in for the configured one, `shard`
+    is the share of the targets that is looked at (None: all). With `revision`, the text of the configuration is the one of that
+    revision.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
@@ -67,7 +70,9 @@ async def open_workspace(
     config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
-        state, writable = _open_state(config, redactor, environ, clock, must_write=writing is not None)
+        access = StateAccess(config, redactor, environ)
+        is_left = observing and config.database is not None
+        state, writable = _open_state(access, clock, must_write=writing is not None, may_write=not is_left)
         stack.enter_context(state)
         fence = Fence()
         if writing is not None:
@@ -82,6 +87,10 @@ async def open_workspace(
         pass_context = PassContext(config.owner, state, clock, writable, writing is not None, fence, shard)
         workspace = assemble(config, pass_context, redactor, environ)
         stack.push_async_callback(workspace.aclose)
+        if state.claims is not None:
+            name = state.claims.me.host
+            log = SharedRevisions(state)
+            workspace.revisions = RevisionCheck(log, name, state.path, clock, records=writing == DAEMON)
         yield workspace
 
 
@@ -124,12 +133,10 @@ def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) 
     return tuple(_secret(config, redactor, environ, one).encode() for one in config.owner_keys)
 
 
-def _open_state(
-    config: Config, redactor: Redactor, environ: Mapping[str, str], clock: Clock, *, must_write: bool
-) -> tuple[StateDir, bool]:
-    access = StateAccess(config, redactor, environ)
+def _open_state(access: StateAccess, clock: Clock, *, must_write: bool, may_write: bool) -> tuple[StateDir, bool]:
     try:
-        return access.open(writable=True, clock=clock), True
+        if may_write:
+            return access.open(writable=True, clock=clock), True
     except StateDirError:
         if must_write:
             raise

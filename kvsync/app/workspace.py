@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
+from kvsync.app.revisions import RevisionCheck
 from kvsync.app.target_passes import ApplyRun, TargetPasses
 from kvsync.app.unmanaged import unmanaged_targets
 from kvsync.config.model import Config
@@ -61,6 +62,8 @@ class Workspace:
         self._places = pass_context.places
         self._parking = Parking(self.state, self.clock)
         self.passes = TargetPasses(stores, pass_context, self._parking)
+        self.revisions: RevisionCheck | None = None
+        """What replicas that write to the same stores have applied, where there are any."""
 
     @property
     def pass_context(self) -> PassContext:
@@ -132,8 +135,12 @@ class Workspace:
         targets = _selected(files, selection.targets if selection else None)
         stores = {target.store for target in targets}
         requests, received = self._traffic(stores)
+        older = await self._why_not(files)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
             plans = await self.passes.plan(targets, files, ask)
+        plans = [
+            one if older is None or not one.changes else replace(one, parked=(*one.parked, older)) for one in plans
+        ]
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         make = partial(make_plan, self.state.digest_key, self.config.owner, plans, stats, files.source)
@@ -193,6 +200,7 @@ class Workspace:
         """Know what the files last asked without problems, as a workspace with an older configuration does, and go on with its
         commit."""
         self._source.take_over(other._source)
+        self.revisions = other.revisions
         if self.checkout is not None and other.checkout is not None:
             self.checkout.take_over(other.checkout)
 
@@ -233,15 +241,26 @@ class Workspace:
         if self.checkout is None:
             # The files may be a checkout next to the configuration.
             folder = self.config.root / split(self.config.state[0])[0]
-            return replace(self._source.load(environment), source=revision(folder))
+            return _at_commit(self._source.load(environment), revision(folder))
         if self.checkout.root is None:
             return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} has been fetched yet"))
         loaded = self._source.load(environment, self.checkout.root)
-        return replace(loaded, source=self.checkout.commit, watch=WatchSet())
+        return _at_commit(replace(loaded, watch=WatchSet()), self.checkout.commit)
+
+    async def _why_not(self, files: DesiredState) -> str | None:
+        """Why a replica that may write now must not apply these files. Raises StateDirError."""
+        if self.revisions is None or not self.pass_context.fence.is_open:
+            return None
+        return await self.revisions.why_not(files)
 
     def _traffic(self, stores: Iterable[str]) -> tuple[int, int]:
         traffic = [self.stores[name].traffic for name in stores]
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
+
+
+def _at_commit(loaded: DesiredState, commit: str | None) -> DesiredState:
+    """The files as those of a commit: one that goes back to earlier contents is a later revision all the same."""
+    return replace(loaded, source=commit, revision=f"{commit}:{loaded.revision}" if commit else loaded.revision)
 
 
 def prune_journal(state: StateDir, config: Config) -> None:

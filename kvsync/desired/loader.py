@@ -189,6 +189,7 @@ class Source:
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
             nested=self._places.nested(chunks),
             warnings=tuple(warning for _, unit in reading.units.values() for warning in unit.warnings),
+            revision=_joined(_texts(reading)).hex(),
         )
 
     def _managed_by(self, unit: CompiledFile, others: Container[Target]) -> Sequence[Target]:
@@ -235,6 +236,13 @@ class Source:
 def _is_by_id(stores: Mapping[str, StoreFacts], target: Target) -> bool:
     store: object = stores.get(target.store)
     return isinstance(store, NamespaceIds) and store.is_namespace_id(target.namespace)
+
+
+def _texts(reading: Reading) -> Iterator[bytes]:
+    """What was read, without how kvsync understands it: the same for replicas with other versions and credentials."""
+    for slot, state in sorted(reading.states.items()):
+        yield blake2b(slot.encode(errors="surrogateescape"), digest_size=16).digest()
+        yield from state.contents
 
 
 def _joined(digests: Iterable[bytes]) -> bytes:

@@ -24,7 +24,9 @@ from kvsync.errors import AuthError, StoreError, TransientError
 from kvsync.http.failures import understood
 from kvsync.leader.etcd_gateway import Gateway
 from kvsync.leader.model import LeaseClaim
+from kvsync.leader.revisions import decoded_revisions, encoded_revisions
 from kvsync.model.health import DoctorCheck
+from kvsync.model.revision import AppliedRevision
 
 
 class EtcdKeeper:
@@ -33,6 +35,7 @@ class EtcdKeeper:
     def __init__(self, key: str, identity: str, duration: float, gateways: Sequence[Gateway]) -> None:
         self.name = f"{key} in etcd"
         self._key, self._identity, self._ttl = key, identity, ceil(duration)
+        self._revisions = f"{key}.revisions"
         self._gateways, self._at = gateways, 0
         self._lease: str | None = None
         self._is_vacant = False
@@ -58,6 +61,23 @@ class EtcdKeeper:
         lease, self._lease = self._lease, None
         if lease is not None:
             await self._ask("lease/revoke", "releasing it", {"ID": lease})
+
+    async def revisions(self) -> Sequence[AppliedRevision]:
+        """What leaders applied: in a key of its own. Raises StoreError."""
+        found = await self._ask("kv/range", "reading the revisions", {"key": _b64(self._revisions)})
+        with self._understood("reading the revisions"):
+            return decoded_revisions(_value(found["kvs"][0])) if found.get("kvs") else ()
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        """Add to that key, as long as our lease holds the other one. Raises StoreError."""
+        text = encoded_revisions((*await self.revisions(), applied))
+        lease = self._lease
+        ours = {"key": _b64(self._key), "target": "LEASE", "lease": lease, "result": "EQUAL"}
+        put = {"request_put": {"key": _b64(self._revisions), "value": _b64(text)}}
+        body: dict[str, str | list[Any]] = {"compare": [ours], "success": [put]}
+        done = {} if lease is None else await self._ask("kv/txn", "recording the revision", body)
+        if not done.get("succeeded"):
+            raise TransientError(f"lease {self.name}: this replica does not lead, so it records no revision")
 
     async def check(self) -> Sequence[DoctorCheck]:
         """Reached, and who leads."""

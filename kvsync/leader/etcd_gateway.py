@@ -36,7 +36,7 @@ class Gateway:
         self._login = Client(where, url, clock, Traffic(), slow) if user is not None else None
         self._credentials: Password | None = None
         if user is not None and self._login is not None:
-            hint = f"grant {user[0]} read and write on the key of the lease"
+            hint = f"grant {user[0]} read and write on the key of the lease and on KEY.revisions"
             self._credentials = Password(where, self._login, user, register, hint)
         mapper = None if user is None else partial(outdated, where)
         options = ClientOptions(limits=limits, credentials=self._credentials, error_mapper=mapper)

@@ -24,12 +24,15 @@ from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response
 from kvsync.leader.election import Sign, Watch
 from kvsync.leader.model import LeaseClaim
+from kvsync.leader.revisions import decoded_revisions, encoded_revisions
 from kvsync.model.health import DoctorCheck
+from kvsync.model.revision import AppliedRevision
 from kvsync.util.clock import Clock
 
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _VERBS: Final = ("get", "update")
+_ANNOTATION: Final = "kvsync/revisions"
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 _TRIES: Final = 2
@@ -106,6 +109,25 @@ class KubernetesKeeper:
                 f"bind a Role in {self._lease.namespace} with {', '.join(wanted)} on leases.coordination.k8s.io to it",
             ),
         ]
+
+    async def revisions(self) -> Sequence[AppliedRevision]:
+        """What leaders applied: in an annotation of the object. Raises StoreError."""
+        with self._understood("reading the revisions"):
+            return _revisions(await self._read() or {})
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        """Add to that annotation, as long as the object names us. Raises StoreError."""
+        for _ in range(_TRIES):
+            with self._understood("recording the revision"):
+                found = await self._read()
+                if found is None or _leader(found) != self._identity:
+                    break
+                metadata = found.get("metadata") or {}
+                text = encoded_revisions((*_revisions(found), applied))
+                annotations = {**(metadata.get("annotations") or {}), _ANNOTATION: text}
+                if await self._put({**found, "metadata": {**metadata, "annotations": annotations}}, {}):
+                    return
+        raise TransientError(f"lease {self.name}: this replica does not lead, so it records no revision")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -189,6 +211,11 @@ class KubernetesKeeper:
         for a leader that is gone, and a wall clock may stand still or be set back."""
         self._moment_at = max(int(self._clock.now() * 1e6), self._moment_at + 1)
         return (_EPOCH + timedelta(microseconds=self._moment_at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _revisions(found: Mapping[str, Any]) -> tuple[AppliedRevision, ...]:
+    text = ((found.get("metadata") or {}).get("annotations") or {}).get(_ANNOTATION)
+    return decoded_revisions(text) if text else ()
 
 
 def _leader(found: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from kvsync.model.health import DoctorCheck
+from kvsync.model.revision import AppliedRevision
 
 MARGIN: Final = 0.1
 """The part of a lease, at its end, in which nothing of the leader's is in flight any more: so much faster may another
@@ -46,6 +47,12 @@ class Keeper(Protocol):
 
     async def release(self) -> None:
         """Give up the lease if it is ours, so that nobody has to wait for its end."""
+
+    async def revisions(self) -> Sequence[AppliedRevision]:
+        """What leaders applied, oldest first."""
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        """Record what the leader applies from now on. Raises TransientError when this replica does not lead."""
 
     async def check(self) -> Sequence[DoctorCheck]:
         """What `doctor` says: reached, permitted, who leads. Changes nothing."""

@@ -36,6 +36,7 @@ from kvsync.state.pauses import Pauses
 from kvsync.state.places import PlaceHistory
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
+from kvsync.state.revisions import Revisions
 from kvsync.state.run_history import RunHistory
 from kvsync.state.sqlite_database import open_for_reading, open_for_writing, speaking_of
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
@@ -76,6 +77,7 @@ class StateDir:
         self.passes = PassHistory(context)
         self.notices = Notices(context)
         self.deletions = Deletions(context)
+        self.revisions = Revisions(context)
         self.runs = RunHistory(context)
         self.undone = Undone(context)
         self.undo_requests = UndoRequests(context)

@@ -47,6 +47,8 @@ BASELINE: Final = (
     " fence bigint NOT NULL, cost double precision NOT NULL, claimed_at timestamptz NOT NULL, PRIMARY KEY (store, namespace))",
     "CREATE INDEX claims_by_replica ON claims (replica)",
     "CREATE SEQUENCE fences",
+    "CREATE TABLE revisions (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, revision text NOT NULL, source text,"
+    " at double precision NOT NULL, replica text NOT NULL)",
     "CREATE INDEX changes_by_place ON changes (place)",
 )
 """What `kvsync state init` runs, before it adds the one row of `kvsync_state`."""

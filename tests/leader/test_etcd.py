@@ -19,6 +19,7 @@ from kvsync.errors import StoreError, TransientError
 from kvsync.leader.etcd import EtcdKeeper
 from kvsync.leader.etcd_gateway import Gateway
 from kvsync.leader.model import LeaseClaim
+from kvsync.model.revision import AppliedRevision
 from kvsync.util.clock import Clock
 from tests.http.script_server import Exchange, is_silent, says, serving
 from tests.leader.support import wire_to
@@ -281,3 +282,20 @@ async def test_name_and_password(tmp_path: Path) -> None:
             await wrong.claim()
         assert "battery-staple" not in str(refused.value)
         await wrong.aclose()
+
+
+async def test_what_leaders_applied_is_known_to_the_next(etcd: str, key: str) -> None:
+    """The revisions outlive the leader who recorded them, in order; nobody else records any."""
+    first, second = (AppliedRevision(revision, None, 1.5, "a") for revision in ("r1", "r2"))
+    async with keepers(key, etcd, "a", "b") as (a, b):
+        await a.claim()
+        assert await b.revisions() == ()
+        await a.add_revision(first)
+        await a.add_revision(second)
+        with pytest.raises(TransientError, match="does not lead"):
+            await b.add_revision(first)
+        await a.release()
+        with pytest.raises(TransientError, match="does not lead"):
+            await a.add_revision(first)
+        await b.claim()
+        assert await b.revisions() == (first, second)

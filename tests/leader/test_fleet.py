@@ -80,6 +80,12 @@ class Replicas:
         with psycopg.connect(self.dsn) as connection:
             return Counter(dict(connection.execute(sql).fetchall()))
 
+    def state(self) -> dict[str, list[tuple[object, ...]]]:
+        """What a reader sees of passes, daemons, plans that wait, and places."""
+        with psycopg.connect(self.dsn) as connection:
+            names = ("passes", "daemon", "parked", "places", "memo")
+            return {name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names}
+
     def is_in_sync(self) -> bool:
         return self.run("plan", "--exit-code").returncode == 0
 
@@ -179,3 +185,37 @@ def test_what_a_person_says_reaches_whoever_holds_the_target(replicas: Replicas)
     assert not replicas.is_in_sync()
     assert replicas.run("resume", "local").returncode == 0
     replicas.until(replicas.is_in_sync)
+
+
+def test_a_command_leaves_an_undo_to_whoever_holds_its_target(replicas: Replicas) -> None:
+    """A command finishes an undo that was cut off in the targets that it may work on; the others do not stop it."""
+    assert replicas.run("apply", "--yes").returncode == 0
+    with psycopg.connect(replicas.dsn) as connection:
+        connection.execute(
+            "INSERT INTO replicas VALUES ('other', 'h', 1, '1', 'o', now(), now(), now() + interval '1 h', 0, 0)"
+        )
+        connection.execute("INSERT INTO claims VALUES ('local', 'n00', 'other', 1, 1, now())")
+        for number in range(2):
+            request = "INSERT INTO undo_requests SELECT 'r', 'local', %s, id, json_build_array(id), 0 FROM runs"
+            connection.execute(request, (f"n{number:02}",))
+    done = replicas.run("apply", "--yes", "--target", "local/n01")
+    assert "finished an undo that was cut off (1 targets)" in done.stderr
+    with psycopg.connect(replicas.dsn) as connection:
+        rows = connection.execute("SELECT namespace, report IS NULL FROM undo_requests").fetchall()
+    assert dict(rows) == {"n00": True, "n01": False}
+
+
+def test_an_observer_leaves_what_replicas_know(replicas: Replicas) -> None:
+    """An observer with other files plans, and changes nothing of the shared state: neither the passes of targets that it does
+    not know, nor a plan that waits for approval, nor who reported last."""
+    assert replicas.run("run", "--once").returncode == 0
+    for number in range(TARGETS):
+        (replicas.folder / f"state/n{number:02}.yaml").unlink()
+    (replicas.folder / "state/n00.yaml").write_text("store: local\nnamespace: n00\nkeys: {}\n")
+    assert replicas.run("plan").returncode == 4
+    before = replicas.state()
+    replicas.write(0, "second")
+    assert replicas.run("run", "--observe", "--once").returncode == 0
+    assert replicas.state() == before
+    assert len(before["passes"]) == TARGETS
+    assert len(before["parked"]) == 1

@@ -14,6 +14,7 @@ from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.leader.in_cluster import in_cluster, own_namespace
 from kvsync.leader.kubernetes import KubernetesKeeper, LeaseName
 from kvsync.leader.model import LeaseClaim
+from kvsync.model.revision import AppliedRevision
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from tests.leader.kubernetes_api import Cluster, cluster
@@ -216,3 +217,18 @@ def test_outside_of_a_cluster_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("")
     client = in_cluster("x", Clock(), 5, {"KUBERNETES_SERVICE_HOST": "fd00::1"}, Path.read_text, tmp_path)
     assert client.origin == "https://[fd00::1]:443"
+
+
+async def test_what_leaders_applied_is_known_to_the_next(api: Cluster) -> None:
+    """The revisions are in the object and outlive the leader who recorded them; nobody else records any."""
+    first, second = (AppliedRevision(revision, "c0ffee", 1.5, "a") for revision in ("r1", "r2"))
+    async with keepers(api, "a", "b") as (a, b, _):
+        await a.claim()
+        await a.add_revision(first)
+        await a.add_revision(second)
+        with pytest.raises(TransientError, match="does not lead"):
+            await b.add_revision(first)
+        await a.claim()
+        await a.release()
+        await b.claim()
+        assert await b.revisions() == (first, second)

@@ -16,9 +16,11 @@ import pytest
 from kvsync.app.fleet import fleet_of
 from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateRolledBack
 from kvsync.model.entry import Target
+from kvsync.model.revision import AppliedRevision
 from kvsync.state import RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
 from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.revisions import KEPT
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, update
@@ -307,3 +309,13 @@ def test_a_wake_is_heard_by_the_other_replicas(replica: Callable[..., StateDir])
     assert heard.is_set()
     claims_of(two).beat(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(two).wakes > before
+
+
+def test_replicas_know_what_others_applied(replica: Callable[..., StateDir]) -> None:
+    """Revisions of the files are known to all, in the order in which they were applied, and the oldest are forgotten."""
+    one, two = replica("one"), replica("two")
+    applied = [AppliedRevision(f"r{number}", None, float(number), "one") for number in range(KEPT + 2)]
+    with one.database.transaction():
+        for revision in applied:
+            one.revisions.add(revision)
+    assert two.revisions.all() == applied[2:]

@@ -7,6 +7,7 @@ from typing import Any
 
 from kvsync.app import Workspace
 from kvsync.app.crashes import crashed
+from kvsync.app.fleet import CommandShare
 from kvsync.app.undo.records import records_of
 from kvsync.app.undo.target import TargetUndo
 from kvsync.apply.engine import Applier
@@ -136,8 +137,11 @@ class UndoExecution:
 
 async def finish_open(workspace: Workspace, loaded: DesiredState) -> int:
     """Carry out what is left of requests that were cut off, before anything else is written; returns in how many targets.
-    Raises StateDirError."""
-    requests = workspace.state.undo_requests.open()
+    Replicas that hold a target do it there. Raises StateDirError."""
+    requests, claims = workspace.state.undo_requests.open(), workspace.state.claims
+    if claims is not None:
+        share = CommandShare(claims)
+        requests = [one for one in requests if share.borrow(one.target)]
     done, _ = await UndoExecution(workspace, loaded).all(requests)
     return len(done)
 

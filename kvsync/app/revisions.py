@@ -1,0 +1,122 @@
+"""Keeps a replica with older files from applying them over what another replica applied."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from kvsync.desired import DesiredState
+from kvsync.errors import StoreError
+from kvsync.model.revision import AppliedRevision
+from kvsync.planning.revisions import newer_revision
+from kvsync.rendering.words import moment
+from kvsync.state import StateDir
+from kvsync.util.background import in_background
+from kvsync.util.clock import Clock
+from kvsync.util.private_files import write_private
+
+_FRESH: Final = 2.0
+"""Seconds for which the history is not read again: other replicas seldom begin a revision."""
+
+_MOST_SEEN: Final = 1000
+
+_FILE: Final = "revisions.json"
+
+
+class RevisionLog(Protocol):
+    """Where replicas record what they apply. The methods raise StoreError, StateDirError."""
+
+    async def revisions(self) -> Sequence[AppliedRevision]:
+        """What was applied, oldest first."""
+        ...
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        """Record that a revision is applied from now on."""
+        ...
+
+
+class SharedRevisions:
+    """The log in a state that replicas share."""
+
+    def __init__(self, state: StateDir) -> None:
+        self._log = state.revisions
+
+    async def revisions(self) -> Sequence[AppliedRevision]:
+        """What was applied, oldest first. Raises StateDirError."""
+        return await in_background(self._log.all)
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        """Record a revision. Raises StateDirError."""
+        await in_background(lambda: self._log.add(applied))
+
+
+class RevisionCheck:
+    """What one replica knows of the revisions. `by` is its name; one that `records` says what it applies."""
+
+    def __init__(self, log: RevisionLog, by: str, folder: Path, clock: Clock, *, records: bool) -> None:
+        self._log, self._by, self._clock, self._records = log, by, clock, records
+        self._seen = _SeenRevisions(folder / _FILE)
+        self._mine: str | None = None
+        self._base: AppliedRevision | None = None
+        self._history: Sequence[AppliedRevision] = ()
+        self._read_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def why_not(self, files: DesiredState) -> str | None:
+        """Why these files must not be applied without an approval, None if they may be. Raises StateDirError."""
+        try:
+            async with self._lock:
+                return await self._judge(files)
+        except StoreError as error:
+            return f"cannot find out which files were applied last: {error}"
+
+    async def _judge(self, files: DesiredState) -> str | None:
+        if self._clock.monotonic() >= self._read_at + _FRESH:
+            self._history, self._read_at = await self._log.revisions(), self._clock.monotonic()
+        if self._mine is None or files.rests_in is None:  # what still moves is not used
+            self._switch(files.revision)
+        newer = newer_revision(self._mine or "", self._base, self._seen.known, self._history)
+        if newer is not None:
+            return _reason(files, newer)
+        await self._record(files)
+        self._base = self._history[-1] if self._history else None
+        return None
+
+    def _switch(self, revision: str) -> None:
+        if revision != self._mine:
+            self._mine, self._base = revision, None
+            self._seen.add(revision)
+
+    async def _record(self, files: DesiredState) -> None:
+        is_known = bool(self._history) and self._history[-1].revision == self._mine
+        if self._records and not is_known and self._mine:
+            applied = AppliedRevision(self._mine, files.source, self._clock.now(), self._by)
+            await self._log.add_revision(applied)
+            self._history = (*self._history, applied)
+
+
+class _SeenRevisions:
+    """The revisions that the files of this machine had. A file that cannot be read or written is done without."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.known: dict[str, None] = {}
+        with suppress(OSError, ValueError, TypeError):
+            self.known = dict.fromkeys(map(str, json.loads(file.read_bytes())))
+
+    def add(self, revision: str) -> None:
+        self.known.pop(revision, None)
+        self.known[revision] = None
+        self.known = dict.fromkeys(list(self.known)[-_MOST_SEEN:])
+        with suppress(OSError):
+            write_private(self._file, json.dumps(list(self.known)).encode())
+
+
+def _reason(files: DesiredState, newer: AppliedRevision) -> str:
+    mine, other = (f" (commit {commit[:12]})" if commit else "" for commit in (files.source, newer.commit))
+    applied = f"{newer.by} applied at {moment(newer.at)}{other}"
+    return f"the files here{mine} are older than those that {applied}; update them, or approve this plan to go back"

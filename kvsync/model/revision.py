@@ -1,0 +1,16 @@
+"""Revisions of the state files that replicas applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRevision:
+    """A revision of the files that a replica began to apply: its digest, the commit if it is of one, when (epoch seconds), and
+    which replica."""
+
+    revision: str
+    commit: str | None
+    at: float
+    by: str

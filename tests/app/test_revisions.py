@@ -1,0 +1,107 @@
+"""Replicas with files of different revisions: none of them goes back to what another one has replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvsync.app import Report
+from kvsync.app.revisions import RevisionCheck
+from kvsync.errors import TransientError
+from kvsync.model.revision import AppliedRevision
+from tests.support.memory_repository import MemoryRepository
+
+
+class Log:
+    """What replicas have applied."""
+
+    def __init__(self) -> None:
+        self.rows: list[AppliedRevision] = []
+        self.error: TransientError | None = None
+
+    async def revisions(self) -> list[AppliedRevision]:
+        if self.error is not None:
+            raise self.error
+        return list(self.rows)
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        self.rows.append(applied)
+
+
+class Replicas:
+    """Replicas of one repository, one at a time: each has its own files, and remembers which it had."""
+
+    def __init__(self, repo: MemoryRepository, root: Path) -> None:
+        self.repo, self._root, self.log = repo, root, Log()
+        self._running: dict[str, RevisionCheck] = {}
+
+    def start(self, name: str) -> None:
+        (self._root / name).mkdir(exist_ok=True)
+        self._running[name] = RevisionCheck(self.log, name, self._root / name, self.repo.clock, records=True)
+
+    async def leads(self, name: str, value: str, *approvals: str) -> Report:
+        """Let a replica lead whose files ask for this value."""
+        if name not in self._running:
+            self.start(name)
+        self.repo.want({"a": value})
+        self.repo.clock.advance(10)
+        async with self.repo.open() as workspace:
+            workspace.revisions = self._running[name]
+            return await workspace.apply(await workspace.plan(), command="test", approvals=approvals)
+
+
+@pytest.fixture
+def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replicas:
+    policy = "{guard: {max_update_pct: 100}}"
+    return Replicas(MemoryRepository(tmp_path / "repo", monkeypatch, policy=policy), tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+
+
+async def test_a_replica_with_older_files_waits_for_an_approval(replicas: Replicas) -> None:
+    """Who takes over with an earlier revision than the one last applied changes nothing, says why, and goes back only when
+    told to; later files need nobody."""
+    await replicas.leads("a", "1")
+    await replicas.leads("a", "2")
+    stopped = await replicas.leads("b", "1")
+    assert replicas.repo.values() == {"a": "2"}
+    (reason,) = stopped.targets[0].plan.parked
+    assert reason.startswith("the files here are older than those that a applied at ")
+    assert "approve this plan to go back" in reason
+    await replicas.leads("b", "1", stopped.targets[0].plan.digest)
+    assert replicas.repo.values() == {"a": "1"}
+    await replicas.leads("b", "3")
+    assert replicas.repo.values() == {"a": "3"}
+
+
+async def test_files_that_were_put_back_on_purpose_are_applied(replicas: Replicas) -> None:
+    """Where the newest files were known, earlier ones are a decision, also when they changed while the replica was down; a
+    replica that still has the ones in between does not bring them back."""
+    await replicas.leads("a", "1")
+    await replicas.leads("b", "1")
+    await replicas.leads("b", "2")
+    await replicas.leads("a", "2")
+    await replicas.leads("a", "1")
+    assert replicas.repo.values() == {"a": "1"}
+    await replicas.leads("b", "2")
+    assert replicas.repo.values() == {"a": "1"}
+    replicas.start("a")
+    await replicas.leads("a", "2")
+    assert replicas.repo.values() == {"a": "2"}
+
+
+async def test_a_log_that_does_not_answer_lets_nothing_through(replicas: Replicas) -> None:
+    """Who cannot find out what others applied changes nothing, and says so; afterwards it goes on."""
+    await replicas.leads("a", "1")
+    replicas.log.error = TransientError("lease kvsync: no response")
+    stopped = await replicas.leads("a", "2")
+    assert stopped.targets[0].plan.parked == (
+        "cannot find out which files were applied last: lease kvsync: no response",
+    )
+    replicas.log.error = None
+    await replicas.leads("a", "2")
+    assert replicas.repo.values() == {"a": "2"}
