@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from kvsync.desired import DesiredState
-from kvsync.errors import StoreError
+from kvsync.errors import AuthError, StoreError
+from kvsync.logs import get_logger
 from kvsync.model.revision import AppliedRevision
 from kvsync.planning.revisions import newer_revision
 from kvsync.rendering.words import moment
@@ -25,6 +26,9 @@ _FRESH: Final = 2.0
 _MOST_SEEN: Final = 1000
 
 _FILE: Final = "revisions.json"
+
+
+_log = get_logger()
 
 
 class RevisionLog(Protocol):
@@ -65,12 +69,16 @@ class RevisionCheck:
         self._history: Sequence[AppliedRevision] = ()
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
+        self._is_denied = False
 
     async def why_not(self, files: DesiredState) -> str | None:
         """Why these files must not be applied without an approval, None if they may be. Raises StateDirError."""
         try:
             async with self._lock:
                 return await self._judge(files)
+        except AuthError as error:
+            self._warn(str(error))
+            return None
         except StoreError as error:
             return f"cannot find out which files were applied last: {error}"
 
@@ -85,6 +93,12 @@ class RevisionCheck:
         await self._record(files)
         self._base = self._history[-1] if self._history else None
         return None
+
+    def _warn(self, error: str) -> None:
+        """Say once that older files are not noticed: an earlier version needed no right to this record."""
+        if not self._is_denied:
+            _log.warning("revisions.denied", error=error)
+        self._is_denied = True
 
     def _switch(self, revision: str) -> None:
         if revision != self._mine:

@@ -84,6 +84,7 @@ class EtcdKeeper:
         try:
             held = await self._held()
             leader = None if held is None else self._leader_in(held)
+            await self.revisions()
         except AuthError as error:
             return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:

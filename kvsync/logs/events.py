@@ -141,6 +141,7 @@ _ALL: Final = (
     Event("lease.standby", "info", ("lease", "identity", "leader"), "Another replica is the leader; this one only plans."),
     Event("lease.lost", "warning", ("lease", "identity", "reason", "seconds"), "This replica lost the lease; it only plans."),
     Event("lease.released", "info", ("lease", "identity"), "This replica released the lease on shutdown."),
+    Event("revisions.denied", "warning", ("error",), "The applied revisions cannot be read; older files go unnoticed."),
     Event("fleet.joined", "info", ("replica",), "This replica joined the fleet that shares the state."),
     Event("fleet.taken", "info", ("replica", "targets", "held"), "This replica took targets that no living replica held."),
     Event("fleet.shed", "info", ("replica", "targets", "held"), "This replica gives up targets; others have less to do."),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from kvsync.app import Report
 from kvsync.app.revisions import RevisionCheck
-from kvsync.errors import TransientError
+from kvsync.errors import AuthError, StoreError, TransientError
+from kvsync.logs import configure
 from kvsync.model.revision import AppliedRevision
 from tests.support.memory_repository import MemoryRepository
 
@@ -18,7 +20,7 @@ class Log:
 
     def __init__(self) -> None:
         self.rows: list[AppliedRevision] = []
-        self.error: TransientError | None = None
+        self.error: StoreError | None = None
 
     async def revisions(self) -> list[AppliedRevision]:
         if self.error is not None:
@@ -105,3 +107,15 @@ async def test_a_log_that_does_not_answer_lets_nothing_through(replicas: Replica
     replicas.log.error = None
     await replicas.leads("a", "2")
     assert replicas.repo.values() == {"a": "2"}
+
+
+async def test_a_replica_without_the_right_to_the_log_goes_on(replicas: Replicas) -> None:
+    """Where the credential allows the lease alone, files are applied as they are, and one warning says what is missing."""
+    replicas.log.error = AuthError("lease kvsync: permission denied")
+    stream = io.StringIO()
+    configure("json", "warning", stream=stream)
+    await replicas.leads("a", "0")
+    await replicas.leads("a", "1")
+    configure("json", "error", stream=io.StringIO())
+    assert stream.getvalue().count("revisions.denied") == 1
+    assert replicas.repo.values() == {"a": "1"}
