@@ -17,7 +17,7 @@ from kvsync.config.credentials import resolve
 from kvsync.config.model import Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
 from kvsync.errors import LeaseHeld
 from kvsync.leader.elector import Elector
-from kvsync.leader.model import Keeper, Timing
+from kvsync.leader.model import RevisionKeeper, Timing
 from kvsync.model.capabilities import Marks
 from kvsync.model.shard import Shard
 from kvsync.stores.extensions import ledger_keeper
@@ -31,7 +31,7 @@ def shard_name(shard: Shard | None) -> str:
     return "" if shard is None else f"-{shard.index}-of-{shard.count}"
 
 
-def keeper_of(workspace: Workspace, config: LeaseConfig, identity: str, environ: Mapping[str, str]) -> Keeper:
+def keeper_of(workspace: Workspace, config: LeaseConfig, identity: str, environ: Mapping[str, str]) -> RevisionKeeper:
     """What keeps the lease, under the name for this share of the targets. Connects on first use. Raises PermanentError where
     the configuration cannot work on this machine."""
     match config.keeper:
@@ -92,7 +92,7 @@ def unshared_ledgers(workspace: Workspace) -> list[str]:
 
 def _etcd(
     workspace: Workspace, config: LeaseConfig, etcd: EtcdLease, identity: str, environ: Mapping[str, str]
-) -> Keeper:
+) -> RevisionKeeper:
     from kvsync.leader.etcd import EtcdKeeper
     from kvsync.leader.etcd_gateway import Gateway
 
@@ -109,7 +109,7 @@ def _etcd(
 
 def _kubernetes(
     workspace: Workspace, config: LeaseConfig, named: KubernetesLease, identity: str, environ: Mapping[str, str]
-) -> Keeper:
+) -> RevisionKeeper:
     from kvsync.leader.in_cluster import in_cluster, own_namespace
     from kvsync.leader.kubernetes import KubernetesKeeper, LeaseName
 

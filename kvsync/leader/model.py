@@ -48,14 +48,18 @@ class Keeper(Protocol):
     async def release(self) -> None:
         """Give up the lease if it is ours, so that nobody has to wait for its end."""
 
-    async def revisions(self) -> Sequence[AppliedRevision]:
-        """What leaders applied, oldest first."""
-
-    async def add_revision(self, applied: AppliedRevision) -> None:
-        """Record what the leader applies from now on. Raises TransientError when this replica does not lead."""
-
     async def check(self) -> Sequence[DoctorCheck]:
         """What `doctor` says: reached, permitted, who leads. Changes nothing."""
 
     async def aclose(self) -> None:
         """Release connections. Idempotent."""
+
+
+class RevisionKeeper(Keeper, Protocol):
+    """Keeps the revisions that leaders applied, too. The methods raise StoreError."""
+
+    async def revisions(self) -> Sequence[AppliedRevision]:
+        """What leaders applied, oldest first."""
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        """Record what the leader applies from now on. Raises TransientError when this replica does not lead."""
