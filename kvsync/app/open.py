@@ -50,7 +50,6 @@ async def open_workspace(
     *,
     environment: str | None = None,
     writing: str | None = None,
-    observing: bool = False,
     redactor: Redactor = REDACTOR,
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
@@ -59,10 +58,9 @@ async def open_workspace(
     revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
-    without it the stores refuse writes, and a state directory that cannot be written is not an error. `observing`: a daemon
-    that takes no part, and so leaves a state alone that replicas share. `state_dir` stands in for the configured one, `shard`
-    is the share of the targets that is looked at (None: all). With `revision`, the text of the configuration is the one of that
-    revision.
+    without it the stores refuse writes, a state that replicas share is only read, and a state directory that cannot be written
+    is not an error. `state_dir` stands in for the configured one, `shard` is the share of the targets that is looked at (None:
+    all). With `revision`, the text of the configuration is the one of that revision.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
@@ -71,8 +69,7 @@ async def open_workspace(
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         access = StateAccess(config, redactor, environ)
-        is_left = observing and config.database is not None
-        state, writable = _open_state(access, clock, must_write=writing is not None, may_write=not is_left)
+        state, writable = _open_state(access, clock, must_write=writing is not None)
         stack.enter_context(state)
         fence = Fence()
         if writing is not None:
@@ -108,7 +105,7 @@ def assemble(config: Config, pass_context: PassContext, redactor: Redactor, envi
 def _cache(config: Config, pass_context: PassContext) -> Cache | None:
     """The cache of compiled state files; None where it cannot be kept, or sealed."""
     with suppress(StateDirError):
-        return Cache(config.state_dir / "cache.db", pass_context.state.key) if pass_context.writable else None
+        return Cache(config.state_dir / "cache.db", pass_context.state.key) if pass_context.state.keeps_caches else None
     return None
 
 
@@ -120,7 +117,9 @@ def _checkout(
     from kvsync.git import Checkout, ClonePaths  # who has the files here does not pay for it
 
     secret = partial(_secret, config, redactor, environ)
-    place = ClonePaths(config.root, config.state_dir, pass_context.writable, environ, secret, redactor.redact_foreign)
+    place = ClonePaths(
+        config.root, config.state_dir, pass_context.state.keeps_caches, environ, secret, redactor.redact_foreign
+    )
     return Checkout(config.source, place, source.lacks)
 
 
@@ -133,14 +132,14 @@ def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) 
     return tuple(_secret(config, redactor, environ, one).encode() for one in config.owner_keys)
 
 
-def _open_state(access: StateAccess, clock: Clock, *, must_write: bool, may_write: bool) -> tuple[StateDir, bool]:
+def _open_state(access: StateAccess, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
     try:
-        if may_write:
-            return access.open(writable=True, clock=clock), True
+        state = access.open(writable=True, reads_shared=not must_write, clock=clock)
     except StateDirError:
         if must_write:
             raise
-    return access.open(writable=False, clock=clock), False
+        return access.open(writable=False, clock=clock), False
+    return state, must_write or not state.is_shared
 
 
 def _open_stores(
@@ -149,7 +148,7 @@ def _open_stores(
     def context(name: str) -> StoreContext:
         return StoreContext(
             root=config.root,
-            cache_dir=config.state_dir / "stores" / name if pass_context.writable else None,
+            cache_dir=config.state_dir / "stores" / name if pass_context.state.keeps_caches else None,
             resolve=partial(_secret, config, redactor, environ),
             clock=_store_clock(pass_context.clock),
             read_only=not pass_context.writing,

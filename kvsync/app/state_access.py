@@ -31,14 +31,16 @@ class StateAccess:
     redactor: Redactor = REDACTOR
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def open(self, *, writable: bool, clock: Clock | None = None) -> StateDir:
-        """The state, wherever it is kept. Raises StateDirError, AuthError."""
+    def open(self, *, writable: bool, reads_shared: bool = False, clock: Clock | None = None) -> StateDir:
+        """The state, wherever it is kept; with `reads_shared` one that replicas share is only read. Raises StateDirError,
+        AuthError."""
         if self.config.database is None:
             return self.open_directory(writable=writable, clock=clock)
         return StateDir.open_postgres(
             self.config.state_dir,
             self.address(),
             writable=writable,
+            reads_only=reads_shared,
             config_root=self.config.root,
             clock=clock,
             redact=self.redactor.redact,

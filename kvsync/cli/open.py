@@ -41,14 +41,12 @@ async def workspace(
     shard: Shard | None = None,
     *,
     fetches: bool = True,
-    observing: bool = False,
     revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
     state directory of the configuration, `shard` is the share of the targets to look at. Where the files come from a
     repository, its newest commit is in force; a command that does not look at the files as they are now `fetches` nothing, and
-    has the last good one, if any. `observing` is as for `open_workspace`. With `revision` the configuration is the one of that
-    revision."""
+    has the last good one, if any. With `revision` the configuration is the one of that revision."""
     from kvsync.app import open_workspace
     from kvsync.cli.progress import progress
 
@@ -56,7 +54,6 @@ async def workspace(
         settings.config,
         environment=settings.environment,
         writing=writing,
-        observing=observing,
         state_dir=state_dir,
         shard=shard,
         revision=revision,

@@ -62,6 +62,8 @@ class StateDir:
         self._home, self.database = home, database
         self._owner_keys: tuple[bytes, ...] = ()
         self.claims: TargetClaims | None = None
+        self.keeps_caches = False
+        """Whether this machine's folder may be written, also where the state is only read."""
         context = Context(
             database, lambda: self.key, self.sealing_keys, timeline.clock, redact, timeline, self._replica
         )
@@ -103,7 +105,7 @@ class StateDir:
         database = open_for_writing(path) if writable else open_for_reading(path)
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
         opened = cls(path, DirectoryHome(path), database, timeline, redact)
-        opened.asked = asked
+        opened.asked, opened.keeps_caches = asked, writable
         return opened
 
     @classmethod
@@ -113,20 +115,22 @@ class StateDir:
         address: PostgresAddress,
         *,
         writable: bool,
+        reads_only: bool = False,
         config_root: Path | None = None,
         clock: Clock | None = None,
         redact: Callable[[str], str] = str,
     ) -> Self:
-        """Open the state that PostgreSQL keeps, and the directory for caches only. Raises StateDirUntrusted, StateDirError."""
+        """Open the state that PostgreSQL keeps, and the directory for caches only; with `reads_only` a writable directory next
+        to a state that is only read. Raises StateDirUntrusted, StateDirError."""
         from kvsync.state.postgres_database import PostgresDatabase  # an extra
         from kvsync.state.postgres_home import DatabaseTime, PostgresHome
 
         asked = path.absolute()
         with speaking_of(asked):
             path = find(asked, config_root, _make if writable else None)
-        database = PostgresDatabase(address, read_only=not writable)
+        database = PostgresDatabase(address, read_only=reads_only or not writable)
         opened = cls(path, PostgresHome(database), database, DatabaseTime(database, clock or Clock()), redact)
-        opened.asked = asked
+        opened.asked, opened.keeps_caches = asked, writable
         return opened
 
     @property

@@ -205,16 +205,17 @@ def test_a_command_leaves_an_undo_to_whoever_holds_its_target(replicas: Replicas
     assert dict(rows) == {"n00": True, "n01": False}
 
 
-def test_an_observer_leaves_what_replicas_know(replicas: Replicas) -> None:
-    """An observer with other files plans, and changes nothing of the shared state: neither the passes of targets that it does
-    not know, nor a plan that waits for approval, nor who reported last."""
+def test_who_only_reads_leaves_what_replicas_know(replicas: Replicas) -> None:
+    """A plan and an observer with other files change nothing of the shared state: neither the passes of targets that it they
+    do not know, nor a plan that waits for approval, nor who reported last."""
     assert replicas.run("run", "--once").returncode == 0
     for number in range(TARGETS):
         (replicas.folder / f"state/n{number:02}.yaml").unlink()
     (replicas.folder / "state/n00.yaml").write_text("store: local\nnamespace: n00\nkeys: {}\n")
-    assert replicas.run("plan").returncode == 4
+    assert replicas.run("run", "--once").returncode == 4
     before = replicas.state()
     replicas.write(0, "second")
+    assert replicas.run("plan").returncode == 0
     assert replicas.run("run", "--observe", "--once").returncode == 0
     assert replicas.state() == before
     assert len(before["passes"]) == TARGETS

@@ -47,7 +47,7 @@ async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, obse
 
     write_as = None if observe else "run"
     with signals_kept(once=once) as inbox:
-        opened = opening.workspace(settings, writing=write_as, observing=observe, shard=shard, fetches=False)
+        opened = opening.workspace(settings, writing=write_as, shard=shard, fetches=False)
         async with (
             opened as workspace,
             opened_daemon(workspace, inbox, settings.environment, observe=observe) as daemon,
