@@ -38,9 +38,8 @@ class StateAccess:
             return self.open_directory(writable=writable, clock=clock)
         return StateDir.open_postgres(
             self.config.state_dir,
-            self.address(),
+            replace(self.address(), is_read_only=reads_shared),
             writable=writable,
-            reads_only=reads_shared,
             config_root=self.config.root,
             clock=clock,
             redact=self.redactor.redact,

@@ -115,20 +115,18 @@ class StateDir:
         address: PostgresAddress,
         *,
         writable: bool,
-        reads_only: bool = False,
         config_root: Path | None = None,
         clock: Clock | None = None,
         redact: Callable[[str], str] = str,
     ) -> Self:
-        """Open the state that PostgreSQL keeps, and the directory for caches only; with `reads_only` a writable directory next
-        to a state that is only read. Raises StateDirUntrusted, StateDirError."""
+        """Open the state that PostgreSQL keeps, and the directory for caches only. Raises StateDirUntrusted, StateDirError."""
         from kvsync.state.postgres_database import PostgresDatabase  # an extra
         from kvsync.state.postgres_home import DatabaseTime, PostgresHome
 
         asked = path.absolute()
         with speaking_of(asked):
             path = find(asked, config_root, _make if writable else None)
-        database = PostgresDatabase(address, read_only=reads_only or not writable)
+        database = PostgresDatabase(address, read_only=address.is_read_only or not writable)
         opened = cls(path, PostgresHome(database), database, DatabaseTime(database, clock or Clock()), redact)
         opened.asked, opened.keeps_caches = asked, writable
         return opened

@@ -48,10 +48,12 @@ _TOO_LONG: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    """Where the database is. `dsn` is secret, `name` is for people: host, port and database, without user and password."""
+    """Where the database is. `dsn` is secret, `name` is for people: host, port and database, without user and password. One
+    that `is_read_only` is not written to, also where the directory of this machine is."""
 
     dsn: str
     name: str
+    is_read_only: bool = False
 
     @classmethod
     def of(cls, dsn: str, register: Callable[[str], object] = str) -> PostgresAddress:
