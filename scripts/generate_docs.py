@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import public_api
 
-from kvsync.config import authors, fields, git, lease, limits, notify, policy, schemas, sops, stores
+from kvsync.config import authors, fields, git, lease, limits, notify, policy, schemas, sops, stores, waves
 from kvsync.desired import fields as tables
 from kvsync.desired.feature_fields import FEATURE_FIELDS
 from kvsync.logs import events_table
@@ -36,6 +36,8 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "git-credentials": git.CREDENTIAL_FIELDS,
     "git-verify": git.VERIFY_FIELDS,
     "schema": schemas.SCHEMA_FIELDS,
+    "wave": waves.WAVE_FIELDS,
+    "probe": waves.PROBE_FIELDS,
     "sops": sops.SOPS_FIELDS,
     "limits": limits.LIMIT_FIELDS,
     "journal": limits.JOURNAL_FIELDS,

@@ -183,8 +183,13 @@ def _target() -> Schema:
         "outcomes": _described(_list(_outcome()), "After an apply: the outcome of each change."),
         "waiting": _described(_list(_TEXT), "Changes that must wait, and why."),
         "notes": _described(_list(_TEXT), "What to know before the plan is applied."),
+        "wave": _described(_wave(), "With waves: which wave the target is in, and what its changes wait for."),
     }
     return _object(required, optional)
+
+
+def _wave() -> Schema:
+    return _object({"number": _COUNT, "of": _COUNT, "waits_for": _TEXT_OR_NULL, "until": _TEXT_OR_NULL})
 
 
 def _name() -> dict[str, Schema]:

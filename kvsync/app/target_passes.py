@@ -10,6 +10,7 @@ from typing import Final
 from kvsync.app.crashes import crashed
 from kvsync.app.departures import combined, has_departures, leaving, staying
 from kvsync.app.parking import Parking
+from kvsync.app.wave_records import SyncRecords
 from kvsync.desired import DesiredState
 from kvsync.errors import KvsyncError, Problem, StoreError
 from kvsync.model.desired import Desired
@@ -45,8 +46,10 @@ class TargetPasses:
     """Plans and applies targets of `stores`, which may get more stores later. A pass is kept only if there is something left to
     do with it."""
 
-    def __init__(self, stores: Mapping[str, Store], pass_context: PassContext, parking: Parking) -> None:
-        self._stores, self.context, self._parking = stores, pass_context, parking
+    def __init__(
+        self, stores: Mapping[str, Store], pass_context: PassContext, parking: Parking, records: SyncRecords
+    ) -> None:
+        self._stores, self.context, self._parking, self._records = stores, pass_context, parking, records
         self._places = pass_context.places
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
@@ -124,6 +127,8 @@ class TargetPasses:
             plan = empty_plan(self.context.state.digest_key, located, self._stores[target.store].capabilities.type)
             return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
         plan = await last.plan()
+        if self.context.writing:
+            self._records.planned(plan, loaded, ask)
         self._loaded.pop(target, None)
         if has_departures(plan):
             self._loaded[target] = loaded

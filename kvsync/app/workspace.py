@@ -15,6 +15,7 @@ from kvsync.app.parking import Parking
 from kvsync.app.revisions import RevisionCheck
 from kvsync.app.target_passes import ApplyRun, TargetPasses
 from kvsync.app.unmanaged import unmanaged_targets
+from kvsync.app.waves import Waves
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
@@ -24,7 +25,7 @@ from kvsync.git.revision import revision
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
-from kvsync.model.plan import Plan, Stats, make_plan
+from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import PassContext, TargetPass
@@ -61,9 +62,10 @@ class Workspace:
         self._source, self.checkout = source, checkout
         self._places = pass_context.places
         self._parking = Parking(self.state, self.clock)
-        self.passes = TargetPasses(stores, pass_context, self._parking)
         self.revisions: RevisionCheck | None = None
         """What replicas that write to the same stores have applied, where there are any."""
+        self.waves = Waves(config, pass_context, stores)
+        self.passes = TargetPasses(stores, pass_context, self._parking, self.waves.records)
 
     @property
     def pass_context(self) -> PassContext:
@@ -79,6 +81,8 @@ class Workspace:
         become known here."""
         loaded = self._load(environment)
         self._places.manage(loaded.managed)
+        if environment is None:
+            self.waves.use(loaded)
         if loaded.secrets:
             self.redactor.say_openly(*self._names(loaded))
             self.redactor.register_values(*loaded.secrets)
@@ -169,19 +173,45 @@ class Workspace:
         pending = [one for one in plan.targets if one.target in released and one.changes]
         others = [one for one in plan.targets if one.target not in released or not one.changes]
         untouched = await self.passes.leave(others, released, stop)
-        if not pending:
-            return Report(plan, tuple(untouched))
+        self.waves.records.finish(untouched)
+        held = await self._held(pending)
+        if held is not None:
+            return Report(plan, _in_order(plan, (*untouched, *held)))
         run = self.state.journal.begin(self._cause(command, plan))
         counts: dict[str, int] = {}
         try:
-            applied = await self.passes.apply(pending, ApplyRun(run, stop, progress, self.deletions))
-            reports = {report.plan.target: report for report in (*untouched, *applied)}
-            report = Report(plan, tuple(reports[one.target] for one in plan.targets), run.id)
+            applied = await self._apply_waves(pending, ApplyRun(run, stop, progress, self.deletions))
+            report = Report(plan, _in_order(plan, (*untouched, *applied)), run.id)
             counts = report.counts()
         finally:
             run.finish(counts)
         prune_journal(self.state, self.config)  # a daemon may run for years
         return report
+
+    async def _apply_waves(self, plans: Sequence[TargetPlan], run: ApplyRun) -> list[TargetReport]:
+        """Apply plans wave by wave; those that must wait for an earlier wave are left alone."""
+        reports: list[TargetReport] = []
+        for stage in self.waves.stages(plans):
+            parts = await self.waves.permitted(stage)
+            self.waves.begin(parts)
+            done = await self.passes.apply([one.permitted for one in parts if one.permitted.changes], run)
+            by_target = {one.plan.target: one for one in done}
+            whole = [
+                self.waves.whole(one, part, by_target.get(one.target)) for one, part in zip(stage, parts, strict=True)
+            ]
+            self.waves.records.finish(whole)
+            reports += whole
+        return reports
+
+    async def _held(self, plans: Sequence[TargetPlan]) -> list[TargetReport] | None:
+        """Reports of plans none of which may be applied, because of an earlier wave; None if there is something to apply."""
+        parts = [part for stage in self.waves.stages(plans) for part in await self.waves.permitted(stage)]
+        if any(part.permitted.changes for part in parts):
+            return None
+        by_target = {part.permitted.target: part for part in parts}
+        reports = [self.waves.whole(one, by_target[one.target], None) for one in plans]
+        self.waves.records.finish(reports)
+        return reports
 
     def _cause(self, command: str | RunCause, plan: Plan) -> RunCause:
         cause = RunCause(command) if isinstance(command, str) else command
@@ -227,8 +257,10 @@ class Workspace:
         return self._parking.released(plan, approvals)
 
     def with_approvals(self, plan: Plan, approvals: Collection[str] = ()) -> Plan:
-        """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
-        return self.with_waiting(self._parking.marked(plan, approvals))
+        """The plan with those of its parked targets marked that are approved, and with what else its changes wait for. Raises
+        StateDirError."""
+        plan = self.with_waiting(self._parking.marked(plan, approvals))
+        return replace(plan, targets=self.waves.marked(plan.targets))
 
     async def aclose(self) -> None:
         """Release the stores and the cache. Idempotent."""
@@ -267,6 +299,12 @@ def prune_journal(state: StateDir, config: Config) -> None:
     """Forget the runs that the configuration does not keep. Raises StateDirError."""
     kept = config.journal
     state.journal.prune(kept.runs, max_age=kept.age, max_size=kept.size)
+
+
+def _in_order(plan: Plan, reports: Iterable[TargetReport]) -> tuple[TargetReport, ...]:
+    """Reports of all targets of a plan, in its order."""
+    by_target = {report.plan.target: report for report in reports}
+    return tuple(by_target[one.target] for one in plan.targets)
 
 
 def _selected(loaded: DesiredState, targets: Collection[Target] | None) -> Sequence[Target]:

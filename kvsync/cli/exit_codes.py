@@ -46,7 +46,7 @@ _MEANINGS: Final = {
     Exit.ERROR: "error",
     Exit.PENDING: "changes or drift pending",
     Exit.PARTIAL: "partial: some entries failed, conflicted or were refused",
-    Exit.REFUSED: "refused: guard, maintenance window, pause, limit on deletes, or missing approval",
+    Exit.REFUSED: "refused: guard, maintenance window, pause, earlier wave, limit on deletes, or missing approval",
     Exit.LOCKED: "another process holds the lock or the lease",
     Exit.USAGE: "invalid command line",
     Exit.INVALID: "invalid configuration or state files, or untrusted state directory",
@@ -111,7 +111,7 @@ def _of_report(report: TargetReport, *, held: bool) -> Exit:
     kinds = {outcome.kind.value for outcome in report.outcomes}
     if _is_unknown(report.plan) or (report.error and "applied" not in kinds):
         return Exit.ERROR
-    if held or report.deletes_waiting:
+    if held or report.deletes_waiting or report.early:
         return Exit.REFUSED
     return Exit.PARTIAL if report.error or kinds & _UNDONE else Exit.DONE
 
@@ -133,6 +133,6 @@ def of_once(result: OnceResult, *, observe: bool) -> Exit:
         if one.failed or any(one.changes.get(kind) for kind in _UNDONE if kind != "not-attempted"):
             codes.add(Exit.PARTIAL)
         paused = result.denied_by is not None or one.target in on_pause
-        if one.parked or one.deletes_waiting or (waiting and paused and one.pending and not observe):
+        if one.parked or one.deletes_waiting or one.early or (waiting and paused and one.pending and not observe):
             codes.add(Exit.REFUSED)
     return worst(codes)

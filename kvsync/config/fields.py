@@ -17,6 +17,7 @@ from kvsync.config.schemas import SCHEMA_FIELDS
 from kvsync.config.sops import SOPS_FIELDS
 from kvsync.config.stores import StoreTypes, stores
 from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone, url
+from kvsync.config.waves import WAVE_FIELDS
 from kvsync.yaml import nodes
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import (
@@ -260,6 +261,12 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             list_of(record(SCHEMA_FIELDS)),
             default=(),
             help="JSON Schemas that the values of some keys must match.",
+        ),
+        Field(
+            "waves",
+            list_of(record(WAVE_FIELDS)),
+            default=(),
+            help="Waves of targets, first to last: the next one begins once the one before is in sync.",
         ),
         Field("sops", record(SOPS_FIELDS), help="How files that SOPS encrypted are read."),
         Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files, and for what stores answer."),

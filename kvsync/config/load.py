@@ -23,6 +23,7 @@ from kvsync.config.schemas import schema_rule
 from kvsync.config.sops import sops_config
 from kvsync.config.stores import StoreTypes
 from kvsync.config.texts import ConfigTexts
+from kvsync.config.waves import check_waves, configured_waves
 from kvsync.errors import InvalidInput
 from kvsync.model.policy import Policy
 from kvsync.yaml import nodes
@@ -70,6 +71,7 @@ def load_config(
     _check_state(values, root, problems)
     included = _included(file, revision, values, problems)
     stores = included.complete(values["stores"] or {})
+    check_waves(values, _field_node(root, "waves"), problems)
     problems.raise_if_any()
     policy = override(Policy(), values["policy"])
     return Config(
@@ -85,6 +87,7 @@ def load_config(
         variables=values["vars"],
         sops=sops_config(values["sops"]),
         schemas=tuple(schema_rule(rule) for rule in values["schemas"]),
+        waves=configured_waves(values["waves"]),
         overlay=None if overlay is None else overlay[0],
         policy=policy,
         run=_run(values.get("run")),

@@ -15,6 +15,7 @@ from kvsync.errors import Origin
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.pass_limits import PassLimits
 from kvsync.model.policy import Policy
+from kvsync.planning.waves import Wave
 from kvsync.yaml.credential import Credential as Credential
 from kvsync.yaml.credential import CredentialKind as CredentialKind
 
@@ -243,6 +244,7 @@ class Config:
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     schemas: tuple[SchemaRule, ...] = ()
+    waves: tuple[Wave, ...] = ()
     sops: SopsConfig = field(default_factory=SopsConfig)
     overlay: Path | None = None
     policy: Policy = field(default_factory=Policy)

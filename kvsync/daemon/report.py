@@ -56,6 +56,7 @@ class Reporter:
         self._counts = PassCounts()
         self._parked: dict[Target, str] = {}
         self._waiting: set[Target] = set()
+        self._early: dict[Target, str] = {}
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._failures = FailureLog(clock)
         self._health = WorkHealth()
@@ -105,6 +106,7 @@ class Reporter:
             self._log_finished(result)
             self._log_parked(result)
             self._log_waiting(result)
+            self._log_early(result)
         # Whatever is wrong with the state directory, the next pass fails with it, and says so.
         with suppress(KvsyncError):
             self._recorder.record(
@@ -126,6 +128,7 @@ class Reporter:
         for target in self._counts.keep(targets):
             self._parked.pop(target, None)
             self._waiting.discard(target)
+            self._early.pop(target, None)
             self._began.pop(target, None)
             self._failures.forget(target)
         with suppress(KvsyncError):
@@ -210,6 +213,13 @@ class Reporter:
             self._waiting.add(result.target)
             fields = {"count": result.deletes_waiting, "until": result.waits_until}
             _log.warning("deletes.waiting", **_names(result.target), **fields)
+
+    def _log_early(self, result: PassResult) -> None:
+        was = self._early.pop(result.target, None)
+        if result.early is not None:
+            self._early[result.target] = result.early
+            if result.early != was:
+                _log.info("wave.waiting", **_names(result.target), reason=result.early, until=result.waits_until)
 
 
 def _names(target: Target) -> dict[str, str]:

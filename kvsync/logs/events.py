@@ -116,6 +116,12 @@ _ALL: Final = (
         (*_TARGET, "count", "until"),
         "Deletes wait for run.max_deletes_per_hour. Logged once until no delete of the target waits.",
     ),
+    Event(
+        "wave.waiting",
+        "info",
+        (*_TARGET, "reason", "until"),
+        "A target waits for an earlier wave. Logged once for each reason.",
+    ),
     Event("target.paused", "warning", _TARGET, "A target is paused: it is planned, but not applied."),
     Event("target.resumed", "info", _TARGET, "The pause of a target ended."),
     Event("target.approved", "info", (*_TARGET, "digest", "by"), "An operator approved a parked plan."),

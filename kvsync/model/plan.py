@@ -12,6 +12,7 @@ from kvsync.model.change import DRIFT_CLASSES, Action, Change, Outcome, OutcomeK
 from kvsync.model.digest import plan_digest
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
+from kvsync.model.wave import WavePosition
 
 MOST_PROBLEMS: Final = 10
 """Maximum number of problems shown for one target: thousands of targets of one file share all of its problems."""
@@ -48,7 +49,8 @@ class TargetPlan:
     last pass, when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are
     differences kvsync will not act on; `reported` are drift that the policy only reports, and deletes that wait out the
     guard's grace. `parked` holds the reasons why nothing may be applied before a person approves `digest`; `approved` says
-    that one has. `waiting` says which of the changes wait for a moment although the target may be applied. `problems`
+    that one has. `waiting` says which of the changes wait for a moment although the target may be applied. `wave` is there if
+    waves are configured. `problems`
     (files) and `error` (the store could not be observed) mean that the target keeps its state: there are no changes then,
     but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a
     renewal, an expiry to enforce, the end of a grace. `orphans` of the unchanged entries are ours, but no file names them, and
@@ -65,6 +67,7 @@ class TargetPlan:
     parked: tuple[str, ...] = ()
     approved: bool = False
     waiting: tuple[str, ...] = ()
+    wave: WavePosition | None = None
     changes: tuple[Change, ...] = ()
     refused: tuple[Refusal, ...] = ()
     reported: tuple[Change, ...] = ()
@@ -99,13 +102,15 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class TargetReport:
     """What became of one target's plan. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back, and
-    `waits_until` (epoch seconds) is when more may be deleted, if that is known."""
+    `waits_until` (epoch seconds) is when more may be done, if that is known. `early` says which earlier wave the rest waits
+    for."""
 
     plan: TargetPlan
     outcomes: tuple[Outcome, ...] = ()
     error: str | None = None
     deletes_waiting: int = 0
     waits_until: float | None = None
+    early: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,8 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
         yield "error", plan.error
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
     yield from (("waiting", sentence) for sentence in plan.waiting)
+    if plan.wave is not None and plan.wave.waits_for is not None:
+        yield "wave", f"{plan.wave.number} of {plan.wave.total}, {plan.wave.waits_for}"
     yield from (("note", sentence) for sentence in plan.notes)
     if not (plan.complete or plan.parked or plan.error):
         yield "incomplete", "the listing of the store is incomplete"

@@ -55,7 +55,7 @@ class PassResult:
     failed entries, but not before `retry_after` seconds. `asked_rest` is the wait that the store asks for,
     where it is a long one. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes.
     `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until` (epoch seconds) where that is
-    known.
+    known. `early` says which earlier wave the rest waits for.
 
     The daemon adds when and why: the pass was made for `triggers`, took `seconds` and ended `at` (epoch seconds). `next_at` is
     when the target gets its next pass and `next_trigger` why; None when only the schedule or an event makes one.
@@ -76,6 +76,7 @@ class PassResult:
     next_moment: float | None = None
     deletes_waiting: int = 0
     waits_until: float | None = None
+    early: str | None = None
     report: TargetReport | None = None
     run: str | None = None
     triggers: tuple[Trigger, ...] = ()
@@ -141,6 +142,7 @@ def pass_result(
         next_moment=_next_moment(report, settled_at),
         deletes_waiting=report.deletes_waiting,
         waits_until=report.waits_until,
+        early=report.early,
         report=report,
         run=run,
     )

@@ -18,6 +18,7 @@ class Hold(StrEnum):
     PARKED = "parked"
     WINDOW = "window"
     STANDBY = "standby"
+    WAVE = "wave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Circumstances:
 
     `observes`: the process only plans. `is_paused`: the target or its store is paused. `is_parked`: the plan waits for an
     approval. `is_denied`: a maintenance window denies applying. `leads`: no other replica leads.
+    `is_early`: an earlier wave is not over.
     """
 
     observes: bool = False
@@ -33,6 +35,7 @@ class Circumstances:
     is_parked: bool = False
     is_denied: bool = False
     leads: bool = True
+    is_early: bool = False
 
 
 def hold_of(now: Circumstances) -> Hold | None:
@@ -44,5 +47,6 @@ def hold_of(now: Circumstances) -> Hold | None:
         (Hold.PARKED, now.is_parked),
         (Hold.WINDOW, now.is_denied),
         (Hold.STANDBY, not now.leads),
+        (Hold.WAVE, now.is_early),
     )
     return next((hold for hold, holds_back in holds if holds_back), None)

@@ -16,6 +16,7 @@ from kvsync.model.change import Change, Outcome, Refusal
 from kvsync.model.entry import Actual, Entry, Identity, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
+from kvsync.model.wave import WavePosition
 from kvsync.rendering.words import moment
 from kvsync.util.escaping import encode_json
 
@@ -51,6 +52,8 @@ def report_document(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> 
         report = by_target.get(target.target)
         described["outcomes"] = [_outcome(outcome) for outcome in report.outcomes] if report else []
         described["error"] = (report.error if report else None) or target.error
+        if report is not None and report.plan.wave is not None:
+            described["wave"] = _wave(report.plan.wave)
     counts = {kind.value: number for kind, number in outcome_counts(reports).items()}
     totals = document["summary"]
     totals.update({word: totals.get(word, 0) + number for word, number in counts.items()}, outcomes=counts)
@@ -96,7 +99,13 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "moved_from": plan.moved_from,
         **({"waiting": list(plan.waiting)} if plan.waiting else {}),
         **({"notes": list(plan.notes)} if plan.notes else {}),
+        **({"wave": _wave(plan.wave)} if plan.wave is not None else {}),
     }
+
+
+def _wave(wave: WavePosition) -> Document:
+    until = None if wave.until is None else moment(wave.until)
+    return {"number": wave.number, "of": wave.total, "waits_for": wave.waits_for, "until": until}
 
 
 def _moved_to(identity: Identity, target: Target | None) -> Document:

@@ -143,7 +143,8 @@ def _table(plan: TargetPlan, owner: str, page: _Page, waiting: int) -> int:
     heading = f"\n#### {markdown_code(str(plan.target))} ({escape_markdown(plan.type)})\n\n" + "".join(_warnings(plan))
     if not page.add([heading], "target", keep=keep) or not total:
         return 0
-    tail = f"\nCost: {cost_line(plan.cost)}.\n" if plan.changes else ""
+    wave = "" if plan.wave is None else f" Wave {plan.wave.number} of {plan.wave.total}."
+    tail = f"\nCost: {cost_line(plan.cost)}.{wave}\n" if plan.changes else ""
     tail += f"\n{escape_markdown(promise_line(plan.type))}.\n" if plan.changes and not plan.compare_and_set else ""
     return page.add(_rows(plan, owner), "change", total, head=_TABLE, tail=tail, keep=keep)
 

@@ -130,6 +130,8 @@ def _target(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator
         yield style.paint(f"  cost: {cost_line(plan.cost)}", Paint.DIM)
         if not plan.compare_and_set:
             yield style.paint(f"  promise: {promise_line(plan.type)}", Paint.DIM)
+        if plan.wave is not None and plan.wave.waits_for is None:
+            yield style.paint(f"  wave: {plan.wave.number} of {plan.wave.total}", Paint.DIM)
 
 
 def _is_kept(plan: TargetPlan) -> bool:

@@ -26,6 +26,9 @@ _SKIPPED: Final = 1_000_000
 QUIET_SECONDS: Final = 10.0
 """After a failover nobody takes a target for this time: leases that the old server gave have ended then."""
 
+_NEVER: Final = -1
+"""A fencing number that no claim has."""
+
 _BOUND: ContextVar[tuple[Target, int] | None] = ContextVar("target of the pass, and its claim", default=None)
 
 
@@ -167,6 +170,15 @@ class TargetClaims:
         fence = self.ensure(target) if fence is None else fence
         _BOUND.set((target, fence))
         return fence
+
+    @contextmanager
+    def within(self, target: Target) -> Iterator[None]:
+        """Inside, what is written is for this target: refused with ClaimLost unless it is claimed now."""
+        token = _BOUND.set((target, self._held.get(target, _NEVER)))
+        try:
+            yield
+        finally:
+            _BOUND.reset(token)
 
     def is_current(self) -> bool:
         """True unless this task works for a target whose claim is over, also when the target was claimed again since."""

@@ -43,6 +43,7 @@ from kvsync.state.steady_time import FILE_NAME, SteadyTime
 from kvsync.state.trust import find
 from kvsync.state.undo_requests import UndoRequests
 from kvsync.state.undone import Undone
+from kvsync.state.waves import WaveRecords
 from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class StateDir:
         self.runs = RunHistory(context)
         self.undone = Undone(context)
         self.undo_requests = UndoRequests(context)
+        self.waves = WaveRecords(context)
 
     @classmethod
     def open(

@@ -61,8 +61,13 @@ _STEADY: Final = (
     "DROP INDEX runs_by_end",
     "CREATE INDEX runs_by_steady_end ON runs (steady_at)",
 )
+_WAVES: Final = (
+    'CREATE TABLE waves ("store" text COLLATE "C" NOT NULL, "namespace" text COLLATE "C" NOT NULL,'
+    ' "digest" text COLLATE "C" NOT NULL, "since" double precision NOT NULL, "failure" text COLLATE "C",'
+    ' PRIMARY KEY ("store", "namespace"))',
+)
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY,)
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES)
 """What leads from one version to the next, oldest first; the baseline already has them."""
 
 VERSION: Final = len(STEPS) + 1

@@ -185,5 +185,14 @@ CREATE INDEX runs_by_steady_end ON runs (steady_at)
 """
 """When runs and changes ended, on the timeline of the state, for passes that ask what was written just now."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO, _REPLICA, _STEADY)
+_WAVES: Final = """
+CREATE TABLE waves (
+    store TEXT NOT NULL, namespace TEXT NOT NULL, digest TEXT NOT NULL, since REAL NOT NULL, failure TEXT,
+    PRIMARY KEY (store, namespace)
+) WITHOUT ROWID
+"""
+
+STEPS: Final = (
+    *(_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO, _REPLICA, _STEADY, _WAVES),
+)
 SCHEMA_VERSION: Final = len(STEPS)

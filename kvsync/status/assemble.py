@@ -203,6 +203,7 @@ def _with_pass(view: TargetView, target_record: TargetRecord, held: _Held) -> Ta
         error=result.error,
         unavailable=result.unavailable,
         parked=parked,
+        early=result.early,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kvsync.model.entry import Target
 from kvsync.planning.deletion_limit import DeletionBudget
+from kvsync.planning.waves import WaveRecord
 from kvsync.rendering.problems import problem_document
 from kvsync.rendering.words import moment
 from kvsync.state import DaemonRecord, PlaceRecord, StateDir
@@ -116,7 +117,7 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
 
 
 def _targets(state: StateDir, now: float) -> list[Document]:
-    places, states = state.places.all(), known_states(state, now)
+    places, states, waves = state.places.all(), known_states(state, now), state.waves.all()
     return [
         {
             **_names(one.target),
@@ -128,6 +129,7 @@ def _targets(state: StateDir, now: float) -> list[Document]:
             "changes": dict(one.changes),
             "error": one.error,
             "place": _place(places.get(one.target)),
+            "wave": _wave(waves.get(one.target), state),
         }
         for one in state.passes.all()
     ]
@@ -138,6 +140,14 @@ def _place(known: PlaceRecord | None) -> Document | None:
     if known is None:
         return None
     return {"description": known.description, "since": _moment(known.since), "previous": known.previous}
+
+
+def _wave(known: WaveRecord | None, state: StateDir) -> Document | None:
+    """Since when a target of a wave has been in sync, or why it is not; None where no waves are configured."""
+    if known is None:
+        return None
+    since = _moment(state.waves.wall(known.since)) if known.failure is None else None
+    return {"in_sync_since": since, "reason": known.failure}
 
 
 def _parked(state: StateDir) -> list[Document]:
@@ -181,6 +191,7 @@ def _target(view: TargetView) -> Document:
         "unchanged": view.unchanged if view.is_known else None,
         "foreign": view.foreign if view.is_known else None,
         "error": view.error,
+        "early": view.early,
         "problems": [problem_document(problem) for problem in view.problems],
         "paused": None
         if pause is None

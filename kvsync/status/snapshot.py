@@ -122,7 +122,8 @@ class TargetView:
     `pending` what the plan held and was not applied. `is_known` says that the store was compared at least once since the
     start: before, `unchanged` and `foreign` mean nothing. `resting_until` is how long the store asked to be left alone, if
     that is a minute or more. `unavailable` says that the store is the reason for `error`, and `unheard` how many seconds ago
-    it last answered a pass (or the target became known), whatever the wall clock did meanwhile.
+    it last answered a pass (or the target became known), whatever the wall clock did meanwhile. `early` says which earlier
+    wave the target waits for.
     """
 
     target: Target
@@ -149,6 +150,7 @@ class TargetView:
     unavailable: bool = False
     problems: tuple[Problem, ...] = ()
     parked: ParkedView | None = None
+    early: str | None = None
     pause: PauseView | None = None
     nearest_end: EndView | None = None
     quarantined: int = 0

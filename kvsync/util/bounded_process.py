@@ -8,6 +8,7 @@ import subprocess  # nosec B404
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Thread, Timer
 from typing import IO, Final
 
@@ -35,7 +36,13 @@ class ProcessResult:
 
 
 def run_bounded(
-    command: Sequence[str], data: bytes, environ: Mapping[str, str], *, timeout: float, most: int
+    command: Sequence[str],
+    data: bytes,
+    environ: Mapping[str, str],
+    *,
+    timeout: float,
+    most: int,
+    folder: Path | None = None,
 ) -> ProcessResult:
     """Run a program with `data` on stdin, for at most `timeout` seconds and `most` bytes of stdout. Blocks.
     Raises OSError when it cannot be started, ProcessTimeout, ProcessOutputTooLarge; the program and its children are ended."""
@@ -45,6 +52,7 @@ def run_bounded(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=dict(environ),
+        cwd=folder,
         start_new_session=True,
     )
     assert process.stdin is not None

@@ -60,6 +60,12 @@ def _nothing_left(repo: Repo) -> None:
     repo.write("state/shop.yaml", SHOP.partition("  item3")[0])
 
 
+def _in_waves(repo: Repo) -> None:
+    repo.write("kvsync.yaml", CONFIGURATION + "waves: [{targets: [other/*], bake: 1h}]\n")
+    repo.write("state/web.yaml", NEWER.replace("Hi", "Bonjour"))
+    repo.write("state/shop.yaml", SHOP.partition("  item3")[0] + "  item9: new\n")
+
+
 SCENARIO: Final[tuple[Step | Change, ...]] = (
     ("init", "init demo", 0),
     Change(lambda repo: (repo.write("kvsync.yaml", CONFIGURATION), repo.write("state/web.yaml", WEB))),
@@ -142,6 +148,11 @@ SCENARIO: Final[tuple[Step | Change, ...]] = (
     ("plan-broken", "plan", 78),
     ("plan-broken-json", "plan -o json", 78),
     ("run-broken", "run --once --log-format json", 78),
+    Change(_in_waves),
+    ("plan-waves", "plan", 0),
+    ("apply-waves-json", "apply --yes -o json --log-format json", 4),
+    ("plan-waves-markdown", "plan -o markdown", 0),
+    ("status-waves", "status", 0),
 )  # fmt: skip
 
 _UNSTEADY: Final = (

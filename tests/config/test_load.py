@@ -12,6 +12,7 @@ from kvsync.app.configuration import read_config
 from kvsync.config.model import Config, CredentialKind, RunConfig, StoreConfig, Window
 from kvsync.errors import InvalidInput
 from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
+from kvsync.planning.waves import Probe, Wave
 
 LEAST = "version: 1\nowner: shop\nstores:\n  local: {type: sqlite, path: kv.db}\npolicy: {prune: owned}\n"
 
@@ -330,3 +331,30 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, state: str, problem: str
     found = problems_of(tmp_path, LEAST.replace("owner: shop", f"owner: shop\nstate: {state}"))
     assert any(problem in one for one in found), found
     assert "hunter22" not in "".join(found)
+
+
+def test_waves_are_read_in_their_order(tmp_path: Path) -> None:
+    text = "waves: [{targets: ['local/dev-*'], bake: 10m}, {targets: ['*'], probe: {command: [./ok, -v], timeout: 5s}}]"
+    first, second = load(tmp_path, f"{LEAST}\n{text}").waves
+    assert first == Wave(("local/dev-*",), 600)
+    assert second == Wave(("*",), 0, Probe(None, ("./ok", "-v"), 5))
+
+
+@pytest.mark.parametrize(
+    ("waves", "message"),
+    [
+        ("{targets: [edge/web]}", 'waves[0].targets: "edge/web" matches no target of a configured store'),
+        ("{targets: [local]}", 'waves[0].targets: "local" matches no target of a configured store'),
+        ("{targets: ['*'], probe: {}}", "waves[0].probe: a probe has either http or command"),
+        ("{targets: ['*'], probe: {http: 'https://u:hunter22@x/'}}", "waves[0].probe.http: "),
+        ("{targets: ['*'], bake: 31d}", "waves[0].bake: "),
+    ],
+)
+def test_a_wave_that_holds_nothing_back_is_an_error(tmp_path: Path, waves: str, message: str) -> None:
+    """A misspelled wave would be over before it began."""
+    with pytest.raises(InvalidInput) as refused:
+        load(tmp_path, f"{LEAST}\nwaves: [{waves}]")
+    (problem,) = refused.value.problems
+    assert message in str(problem)
+    assert str(problem).startswith("kvsync.yaml:")
+    assert "hunter22" not in str(problem)

@@ -16,6 +16,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kvsync.app import TargetSelection, Workspace
+from kvsync.errors import ClaimHeld
+from kvsync.model.entry import Target
+from kvsync.state.postgres_database import PostgresAddress, upgrade
+from tests.support.memory_repository import MemoryRepository
 from tests.support.postgres import Cluster, running_cluster
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -220,3 +225,33 @@ def test_who_only_reads_leaves_what_replicas_know(replicas: Replicas) -> None:
     assert replicas.state() == before
     assert len(before["passes"]) == TARGETS
     assert len(before["parked"]) == 1
+
+
+async def test_a_wave_waits_for_a_target_that_another_replica_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Cluster
+) -> None:
+    """What one replica brought its target to, and since when, decides for the targets of the others."""
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.configure(more="waves: [{targets: [main/dev], bake: 600s}]")
+    file = tmp_path / "kvsync.yaml"
+    shared = "state: {postgresql: {dsn: {env: KVSYNC_TEST_DSN}}}"
+    file.write_text(file.read_text().replace('state: ["state/**/*.yaml"]', shared))
+    monkeypatch.setenv("KVSYNC_TEST_DSN", dsn := cluster.new_database("waves"))
+    upgrade(PostgresAddress.of(dsn), create=True)
+    for namespace in ("dev", "prod"):
+        repo.state(f"store: main\nnamespace: {namespace}\nkeys: {{a: 1}}\n", f"{namespace}.yaml")
+
+    async def applied(workspace: Workspace, namespace: str) -> str | None:
+        plan = await workspace.plan(TargetSelection([Target("main", namespace)]))
+        return (await workspace.apply(plan, command="test")).targets[0].early
+
+    async with repo.open(environ=os.environ) as first:
+        async with repo.open(environ=os.environ) as second:
+            assert "has not been applied yet" in (await applied(second, "prod") or "")
+            assert await applied(first, "dev") is None
+            assert "baking until" in (await applied(second, "prod") or "")
+            with pytest.raises(ClaimHeld):
+                await applied(second, "dev")
+        repo.clock.advance(600)
+        async with repo.open(environ=os.environ) as third:
+            assert await applied(third, "prod") is None

@@ -17,8 +17,9 @@ HELD = {
     Hold.PARKED: {"is_parked": True},
     Hold.WINDOW: {"is_denied": True},
     Hold.STANDBY: {"leads": False},
+    Hold.WAVE: {"is_early": True},
 }
-ANY = st.builds(Circumstances, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+ANY = st.builds(Circumstances, *(st.booleans() for _ in dataclasses.fields(Circumstances)))
 
 
 def test_nothing_holds_back_a_free_target() -> None:

@@ -17,6 +17,7 @@ from kvsync.app.fleet import fleet_of
 from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateRolledBack
 from kvsync.model.entry import Target
 from kvsync.model.revision import AppliedRevision
+from kvsync.planning.waves import WaveRecord
 from kvsync.state import RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
 from kvsync.state.postgres_database import PostgresAddress, upgrade
@@ -319,3 +320,18 @@ def test_replicas_know_what_others_applied(replica: Callable[..., StateDir]) -> 
         for revision in applied:
             one.revisions.add(revision)
     assert two.revisions.all() == applied[2:]
+
+
+def test_what_is_known_of_a_target_is_written_by_its_holder_alone(replica: Callable[..., StateDir]) -> None:
+    """Outside of a pass too: a replica that never held the target, or lost it, cannot say that it is in sync."""
+    first, second = replica("first"), replica("second")
+    claims_of(first).take([WEB], {})
+    with claims_of(first).within(WEB):
+        first.waves.put(WEB, WaveRecord("digest", 1.0))
+    with pytest.raises(ClaimLost), claims_of(second).within(WEB):
+        second.waves.put(WEB, WaveRecord("digest", 2.0))
+    ended(first, "first")
+    claims_of(second).take([WEB], {})
+    with pytest.raises(ClaimLost), claims_of(first).within(WEB):
+        first.waves.put(WEB, WaveRecord("digest", 3.0))
+    assert second.waves.find(WEB) == WaveRecord("digest", 1.0)

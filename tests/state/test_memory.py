@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kvsync.errors import NotApproved, UsageError
 from kvsync.model.entry import Identity, Target
+from kvsync.planning.waves import WaveRecord
 from kvsync.state import Contention, DaemonRecord, Memo, StateDir
 from kvsync.state.contended import CALM_SECONDS, WAITS
 from kvsync.state.memo import TOGETHER
@@ -310,3 +311,13 @@ def test_in_bulk_memos_are_written_at_the_end(state: StateDir) -> None:
         state.memo.drop(str(TOGETHER))
     known = [state.memo.get(str(number), "d", "c") for number in range(TOGETHER + 1)]
     assert known == [Memo("token")] * TOGETHER + [None]
+
+
+def test_what_a_wave_knows_of_a_target_is_replaced(state: StateDir) -> None:
+    """One record a target, found alone and among all."""
+    state.waves.put(WEB, WaveRecord("d1", 5.0, "1 pending"), durable=True)
+    state.waves.put(WEB, WaveRecord("d2", 7.5))
+    state.waves.put(API, WaveRecord("d3", 6.0))
+    assert state.waves.find(WEB) == WaveRecord("d2", 7.5)
+    assert state.waves.find(Target("edge", "none")) is None
+    assert state.waves.all() == {WEB: WaveRecord("d2", 7.5), API: WaveRecord("d3", 6.0)}

@@ -71,6 +71,7 @@ def target(store: str, namespace: str, number: int = 0) -> TargetView:
         error="it broke",
         problems=(Problem("wrong", Origin("state/web.yaml", 1, 2), "mend it"),),
         parked=ParkedView("sha256:" + "0" * 64, ("too much",), NOW, None, "kvsync approve 000000000000"),
+        early="waits for wave 1 of 2 (edge/dev): baking until 2026-11-29T22:00:00Z",
         pause=PauseView(store, "because", NOW, f"kvsync resume {store}"),
         nearest_end=EndView("greeting", NOW + 3600),
         quarantined=1,

@@ -99,6 +99,7 @@ class UndoExecution:
         held = ({one.identity for one in changes} | unchanged) - back
         runs = {record.identity: record.run for record in undoing.records}
         known = {identity: (entry_digest(desired.get(identity)), runs[identity]) for identity in held}
+        self._workspace.waves.records.reopen(undoing.target, "a run was undone in it")
         self._state.undone.put(undoing.subject.key, known)
         self._state.undone.forget(undoing.subject.key, back)
 

@@ -150,6 +150,8 @@ def _target_lines(targets: list[dict[str, Any]], *, lists_all: bool) -> Iterator
     for row, one in zip(rows, shown, strict=True):
         yield row
         yield from (f"  {line}" for line in _wrapped(one["error"]))
+        if one["wave"] is not None and one["wave"]["reason"] is not None:
+            yield from (f"  {line}" for line in _wrapped(f"wave: {one['wave']['reason']}"))
     if len(shown) < len(targets):
         yield f"{len(targets) - len(shown):,} in sync; kvsync status --state in-sync lists them"
 
