@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
@@ -13,6 +14,7 @@ from kvsync.desired.fields import DOCUMENT_FIELDS, merged, packed
 from kvsync.desired.model import Stores
 from kvsync.desired.moved_keys import note_denial, read_leaving
 from kvsync.desired.templates import Variables, read_variables
+from kvsync.errors import Kind
 from kvsync.model.entry import Target
 from kvsync.yaml.fields import Problems, decode
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -37,6 +39,7 @@ def read_document(layers: Several[Layer], stores: Stores) -> Document:
     document.secrets += [document.variables.texts[name] for name in sorted(document.variables.secrets)]
     _require(layers)
     for layer, lines in zip(layers, written, strict=True):
+        _check_namespace(document, layer, stores)
         _check_rights(document, layer, lines, stores)
     for layer, lines, above in zip(layers, written, [*layers[1:], None], strict=True):
         _read_entries(document, layer, lines, above)
@@ -59,6 +62,18 @@ def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: 
     if stores:
         document.stores = tuple(name for name in written if name in known)
     document.namespace = lines.get("namespace", document.namespace)
+
+
+def _check_namespace(document: Document, layer: Layer, stores: Stores) -> None:
+    """Note a namespace that a store cannot have."""
+    if document.namespace is None or "namespace" not in layer.node.items:
+        return
+    node = layer.node.items["namespace"][1]
+    for limits in (stores.facts[name].capabilities for name in document.stores):
+        pattern = limits.namespace_pattern
+        if pattern is not None and not re.fullmatch(pattern, document.namespace):
+            message = f"namespace {quoted(document.namespace)} is not valid in {limits.type}"
+            layer.problems.add(message, node, f"it must match {pattern}", Kind.STORE_LIMIT)
 
 
 def _check_rights(document: Document, layer: Layer, lines: dict[str, Any], stores: Stores) -> None:

@@ -32,13 +32,14 @@ class Capabilities:
     """One frozen value per store type. Sizes are in bytes, those of keys and values in `key_unit` and `value_unit`, times in
     seconds; None means no limit.
 
-    `key_pattern` is a regular expression that the whole remote key must match; `binary` says whether a value may be anything
-    but UTF-8 text; `implied_types` whether a content type is worth keeping that only follows from how a value is written
-    (`json:`). `batch` is how many writes one call of `Store.write` may carry, `page` how many entries one listing request
-    brings, `read_batch` how many one read brings, and `read_page` how many of these one request brings where that is fewer.
-    `sensitive` says that the store is made for secrets: all its entries are sensitive. `settle` is how long a listing may show
-    the past after a write. `max_ttl` with `always_expires` means that an entry without a TTL is renewed forever. `flag_prefix`
-    is what the remote keys of feature flags begin with; None where the store has no feature flags.
+    `key_pattern` is a regular expression that the whole remote key must match, `namespace_pattern` one for the namespace;
+    `binary` says whether a value may be anything but UTF-8 text; `implied_types` whether a content type is worth keeping that
+    only follows from how a value is written (`json:`). `batch` is how many writes one call of `Store.write` may carry, `page`
+    how many entries one listing request brings, `read_batch` how many one read brings, and `read_page` how many of these one
+    request brings where that is fewer. `sensitive` says that the store is made for secrets: all its entries are sensitive.
+    `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an entry without
+    a TTL is renewed forever. `flag_prefix` is what the remote keys of feature flags begin with; None where the store has no
+    feature flags.
     """
 
     type: str
@@ -58,6 +59,7 @@ class Capabilities:
     max_key: int | None = None
     key_unit: SizeUnit = SizeUnit.BYTES
     key_pattern: str | None = None
+    namespace_pattern: str | None = None
     max_value: int | None = None
     value_unit: SizeUnit = SizeUnit.BYTES
     max_entry: int | None = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +26,7 @@ from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.extensions import locate, observe_deep, version_hints
 from kvsync.testing import FakeClock
 from kvsync.testing.conformance.ledgers import keeper_of
+from tests.cli.runner import run_command
 from tests.http.script_server import Act, says, serving
 from tests.stores.apify_service import Bare, Service, apify_store
 from tests.support.places import signer_of
@@ -353,6 +356,20 @@ async def test_a_wrong_namespace_is_not_an_empty_store(service: Service, connect
         assert service.total() == 0
 
 
+def test_a_name_that_no_store_can_have_is_found_offline(tmp_path: Path) -> None:
+    """`validate` reports a namespace that Apify cannot have, at its line, and takes names, ids and owners."""
+    config = "stores: {scraper: {type: apify, token: {env: NOT_SET}}}\npolicy: {prune: owned}\n"
+    (tmp_path / "kvsync.yaml").write_text(f"version: 1\nowner: us\n{config}")
+    (tmp_path / "state").mkdir()
+    names = ["web", "WTnCkEV9dmcLY5TBh", "jane~web", "a_b", "a/b", "é", "a" * 64, "-a"]
+    for number, name in enumerate(names):
+        text = f"store: scraper\nnamespace: {json.dumps(name)}\nkeys: {{a: 1}}\n"
+        (tmp_path / f"state/{number}.yaml").write_text(text)
+    stderr = run_command(["validate"], tmp_path, code=78).stderr
+    refused = re.findall(r"state/(\d)\.yaml:2:12: namespace .* is not valid in apify \(it must match", stderr)
+    assert refused == ["4", "5", "6", "7"]
+
+
 async def test_a_namespace_is_found_by_name_by_id_and_by_owner(service: Service, connect: Open) -> None:
     """Name, id, and name with the user all lead to the same store."""
     service.put("web", "a", b"1")
@@ -650,8 +667,9 @@ async def test_doctor_finds_nothing_wrong(service: Service, connect: Open) -> No
     service.forget_requests()
     found = await findings(connect())
     assert {name: ok for name, (ok, _) in found.items()} == dict.fromkeys(
-        ("credential", "reading", "writing", "clock"), True
+        ("credential", "reading", "writing", "usage", "clock"), True
     )
+    assert re.fullmatch(r"\$0\.00 of \$100\.00 used; the month ends on \d{4}-\d\d-01 ", found["usage"][1])
     assert not set(service.requests()) & {PUT, DELETE, "POST /"}
     service.reset()
     assert {ok for ok, _ in (await findings(connect())).values()} == {True}

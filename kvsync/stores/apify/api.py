@@ -35,6 +35,9 @@ PAGE: Final = 1000
 KEY: Final = r"[a-zA-Z0-9!\-_.'()]+"
 """The characters of a key."""
 
+NAME: Final = r"(?:[A-Za-z0-9._-]{1,64}~)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+"""A name of a store, or its id, perhaps after that of its owner."""
+
 LEDGER_KEY: Final = "kvsync.ledger.json"
 """The record of the ledger. No entry may have its key, wherever the ledger is kept."""
 
@@ -69,6 +72,7 @@ class Targets:
         base = root_of(root) + _VERSION
         self._stores = f"{base}/key-value-stores"
         self.me = f"{base}/users/me"
+        self.limits = f"{self.me}/limits"
 
     def stores(self, offset: int) -> str:
         """The named stores, beginning with number `offset`."""

@@ -1,4 +1,4 @@
-"""Health checks of a connection: endpoint, token, permission, clock."""
+"""Health checks of a connection: endpoint, token, permission, monthly usage, clock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Doctor:
         name = data.get("username") if isinstance(data, dict) else None
         known = DoctorCheck("credential", True, f"accepted, of user {name}" if name else "accepted")
         clock = clock_findings(answer, self._remote.clock.local(), _MOST_SKEW)
-        return [known, *await self._permissions(), *clock]
+        return [known, *await self._permissions(), *await self._usage(), *clock]
 
     async def _permissions(self) -> list[DoctorCheck]:
         try:
@@ -47,6 +47,19 @@ class Doctor:
             return [reading, DoctorCheck("writing", True, "unknown until there is a key-value store")]
         detail = f"the token has access to no named key-value store of {self._username}"
         return [reading, DoctorCheck("username", False, detail, "correct username, or remove it")]
+
+    async def _usage(self) -> list[DoctorCheck]:
+        """What the account has used of its monthly limit; nothing if the token may not see that."""
+        call = Request("GET", self._remote.targets.limits, "reading the monthly usage", is_json=True)
+        try:
+            data = (await self._remote.client.send(call)).problem()["data"]
+            used, most = float(data["current"]["monthlyUsageUsd"]), float(data["limits"]["maxMonthlyUsageUsd"])
+            until = str(data["monthlyUsageCycle"]["endAt"])[:10]
+        except (StoreError, LookupError, TypeError, ValueError):
+            return []
+        detail = f"${used:,.2f} of ${most:,.2f} used; the month ends on {until}"
+        hint = "raise the limit (Console > Billing), or wait: until then the API refuses to read with 402"
+        return [DoctorCheck("usage", used < most, detail, None if used < most else hint)]
 
     async def _writing(self, name: str) -> DoctorCheck:
         """The API shows a store's secret only to those who may write to it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -15,12 +15,10 @@ from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response
 from kvsync.http.paging import MOST_NAMESPACE_PAGES, ListingPage, walk
 from kvsync.http.redirects import RedirectFollower
-from kvsync.stores.apify.api import ENDPOINT, OTHERS, RECORDS, ApiToken, ErrorMapper, Rate, Targets, looks_like_id
+from kvsync.stores.apify.api import ENDPOINT, NAME, OTHERS, RECORDS, ApiToken, ErrorMapper, Rate, Targets, looks_like_id
 from kvsync.stores.namespaces import NamespaceGone, NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 from kvsync.stores.route import route_of
-
-_NAME: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}~)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 class Remote:
@@ -101,7 +99,7 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
         return data is not None and bool(data.get("urlSigningSecretKey"))
 
     async def _look_up(self, name: str, known: KeyValueStore | None, *, refresh: bool) -> Resolved[KeyValueStore]:
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME, name):
             raise PermanentError(
                 f'{self._label}: "{name}" is not a valid name of a key-value store (use letters, digits and -)'
             )

@@ -18,7 +18,7 @@ from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, looks_like_id, root_of
+from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, NAME, looks_like_id, root_of
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
 from kvsync.stores.apify.extent import Extent
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
@@ -62,6 +62,7 @@ class ApifyStore(RemoteStore["Remote"]):
         lifetimes=Lifetimes.EMULATED,
         max_key=256,
         key_pattern=KEY,
+        namespace_pattern=NAME,
         page=1000,
         concurrency=32,
         values_in_listing=False,
