@@ -3,14 +3,15 @@ one."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import sqlite3
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ import trustme
 from tests.cli.conftest import environment
 from tests.cli.runner import Runner
 from tests.hostile.servers import Answering, Request, always, serving
+from tests.status.support import process, repository, want
 from tests.support.etcd import free_port
 
 SECONDS: Final = 60
@@ -38,6 +40,7 @@ CLOUDFLARE: Final = 'type: cloudflare-kv, account_id: abc, token: {env: TOKEN}, 
 ETCD: Final = 'type: etcd, endpoint: "URL", timeout: 200ms'
 AZURE: Final = "type: azure-appconfig, connection_string: {env: CONNECTION}, timeout: 200ms"
 SQLITE: Final = "type: sqlite, path: bad.db"
+SECRETS: Final[Mapping[str, str | None]] = {"TOKEN": "token-4c1d7b90", "CONNECTION": "Endpoint=https://a.azconfig.io"}
 AT: Final = r"127\.0\.0\.1:\d+"
 
 PAGE: Final = ("<html>hi</html>", 200, {"Content-Type": "text/html"})
@@ -55,6 +58,10 @@ class BadStore:
     env: Mapping[str, str | None] = field(default_factory=dict)
     file: bytes = b""
     is_stranger: bool = False
+
+    def is_explained(self, log: Iterable[Mapping[str, object]], name: str) -> bool:
+        """True if an event of the store of this name says what is wrong."""
+        return any(re.search(self.said, str(one.get("error"))) for one in log if one.get("store") == name)
 
 
 def closed(store: str) -> str:
@@ -157,7 +164,7 @@ class Mixed:
 
     def __init__(self, root: Path, runner: Runner, bad: BadStore, url: str) -> None:
         self.root, self._runner, self._bad = root, runner, bad
-        environ = {"TOKEN": "token-4c1d7b90", "CONNECTION": "Endpoint=https://a.azconfig.io", **bad.env}
+        environ = {**SECRETS, **bad.env}
         self._env = environment({name: value for name, value in environ.items() if value is not None})
         (root / "state").mkdir()
         self._wish("good", "{ok: fine}")
@@ -220,3 +227,62 @@ def test_a_bad_store_stays_alone_with_every_command(tmp_path: Path, runner: Runn
     with mixed(tmp_path, runner, name) as repository:
         for command in reversed(COMMANDS):
             repository.check(command)
+
+
+def renamed(bad: BadStore, name: str, url: str) -> BadStore:
+    """The store under a name of its own next to others of its kind: with other variables, another account and another file."""
+    store, said = bad.store.replace("URL", url).replace("id: abc", f"id: {name}").replace("200ms", "2s"), bad.said
+    for variable in ("TOKEN", "CONNECTION"):
+        store, said = (text.replace(variable, f"{variable}_{name}") for text in (store, said))
+    said = said.replace(r"0\.2 s", "2 s").replace(r"bad\.db", rf"{name}\.db")
+    env = {f"{variable}_{name}": value for variable, value in {**SECRETS, **bad.env}.items()}
+    return replace(bad, store=store.replace("bad.db", f"{name}.db"), said=said, env=env)
+
+
+@contextmanager
+def all_kinds(root: Path) -> Iterator[tuple[Mapping[str, BadStore], dict[str, str]]]:
+    """A repository with every kind of bad store next to a good one, the bad ones by name, and the environment."""
+    kinds, environ = {}, {"NO_PROXY": "nowhere.invalid,127.0.0.1"}
+    with ExitStack() as stack:
+        for number, make in enumerate(BAD.values()):
+            bad, name = make(), f"bad{number}"
+            url = stack.enter_context(stranger()) if bad.is_stranger else "http://127.0.0.1:1"
+            url = stack.enter_context(serving(bad.answer)).url if bad.answer else url
+            kinds[name] = renamed(bad, name, url)
+            proxies = {variable: value for variable, value in bad.env.items() if variable.endswith("_PROXY")}
+            given = {**kinds[name].env, **proxies}
+            environ |= {variable: value for variable, value in given.items() if value is not None}
+            if bad.file:
+                (root / f"{name}.db").write_bytes(bad.file)
+        stores = {"good": "type: sqlite, path: good.db"} | {name: bad.store for name, bad in kinds.items()}
+        repository(root, "run: {every: 1h}\n", ", ".join(f"{name}: {{{text}}}" for name, text in stores.items()))
+        (root / "state/main-web.yaml").unlink()
+        for name in stores:
+            want(root, name, "web", key="1")
+        yield kinds, environ
+
+
+@pytest.mark.system
+async def test_a_daemon_keeps_the_good_store_in_sync_next_to_all_bad_ones(tmp_path: Path) -> None:
+    """It logs what is wrong with each of them, applies what changes in the good one, also while they are retried, and leaves
+    when it is told to."""
+
+    def held() -> bytes | None:
+        with closing(sqlite3.connect(tmp_path / "good.db")) as database, suppress(sqlite3.Error):
+            return next((value for (value,) in database.execute("SELECT value FROM entries")), None)
+        return None
+
+    with all_kinds(tmp_path) as (kinds, environ):
+        async with process(tmp_path, **environ) as daemon:
+            await daemon.logged("daemon.ready")
+            for value in (b"2", b"3"):
+                want(tmp_path, "good", "web", key=value.decode())
+                while held() != value:  # noqa: ASYNC110 - it is another process
+                    await asyncio.sleep(0.02)
+            while unexplained := [name for name, bad in kinds.items() if not bad.is_explained(daemon.log, name)]:
+                assert daemon.process.returncode is None, unexplained
+                await asyncio.sleep(0.02)
+            daemon.process.terminate()
+            assert await daemon.over() == 0
+    assert "bug in kvsync" not in daemon.raw
+    assert "Traceback" not in daemon.raw
