@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvsync.app.budgets import StateLender
 from kvsync.app.configuration import read_config
 from kvsync.app.fleet import command_lease, joined
 from kvsync.app.revisions import RevisionCheck, SharedRevisions
@@ -145,6 +146,9 @@ def _open_state(access: StateAccess, clock: Clock, *, must_write: bool) -> tuple
 def _open_stores(
     config: Config, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]
 ) -> dict[str, Store]:
+    state = pass_context.state
+    lender = None if state.claims is None else StateLender(state.budgets)
+
     def context(name: str) -> StoreContext:
         return StoreContext(
             root=config.root,
@@ -155,6 +159,7 @@ def _open_stores(
             owner=config.owner,
             fence=pass_context.fence,
             limits=config.answer_limits,
+            lender=lender,
         )
 
     stores: dict[str, Store] = {}

@@ -25,6 +25,7 @@ from kvsync.http.model import (
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.http.route import USUAL, Route
+from kvsync.http.shared_budget import Lender, shared_budgets
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
@@ -56,6 +57,8 @@ class ClientLimits:
 class ClientOptions:
     """How a client calls an API.
 
+    Where replicas share the limits of the API, `lender` lends turns of each, by the `account` that the server counts (None: the
+    endpoint).
     Every request, also a repeated one, is taken from `quota`, and waits for `shared_limiter`, which reads and writes share. No
     write is sent while the `fence` is closed. Without `repeats_reads`, a read is sent once, because the caller has another
     endpoint to try.
@@ -70,6 +73,8 @@ class ClientOptions:
     fence: Fence = field(default_factory=Fence)
     route: Route = USUAL
     repeats_reads: bool = True
+    lender: Lender | None = None
+    account: str | None = None
 
 
 class Client:
@@ -94,6 +99,12 @@ class Client:
         self._limiters = {
             True: options.shared_limiter or _bucket(self._limits.writes_per_second, clock),
             False: options.shared_limiter or _bucket(self._limits.reads_per_second, clock),
+        }
+        self._shared = {
+            writes: shared_budgets(
+                options.lender, options.account or self.origin, self._limits_of(options, writes), clock
+            )
+            for writes in (True, False)
         }
         self._budget, self._rng = RetryBudget(), Random()  # noqa: S311 - spreads load
         self._flights = asyncio.Semaphore(self._limits.concurrency)
@@ -161,13 +172,7 @@ class Client:
         return self._error_mapper(call, answer) if self._error_mapper is not None else None
 
     async def _exchange(self, call: Request) -> Response:
-        limiter = self._limiters[call.writes]
-        if limiter is not None:
-            await limiter.take()
-        if call.limiter is not None:
-            await call.limiter.take()
-        if self._quota is not None:
-            await self._quota.take()
+        await self._wait_for_turn(call)
         async with self._flights:
             transport = self._open_transport()
             headers: Mapping[str, str] = call.headers
@@ -192,6 +197,17 @@ class Client:
         if self._quota is not None:
             self._quota.observe(answer.headers)
         return answer
+
+    def _limits_of(self, options: ClientOptions, writes: bool) -> dict[str, TokenBucket | Quota | None]:
+        """The limits that the server keeps for all its clients together, by what it counts."""
+        kind = "calls" if options.shared_limiter else "writes" if writes else "reads"
+        return {kind: self._limiters[writes], "quota": options.quota}
+
+    async def _wait_for_turn(self, call: Request) -> None:
+        limiters = (self._limiters[call.writes], call.limiter, self._quota, *self._shared[call.writes])
+        for limiter in limiters:
+            if limiter is not None:
+                await limiter.take()
 
     def _seconds_for(self, call: Request) -> float:
         if not call.writes:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from kvsync.model.budget import BudgetTerms
 from kvsync.util.clock import Clock
 
 _MARGIN: Final = 1.0
@@ -32,6 +33,7 @@ class Quota:
 
     def __init__(self, most: int, seconds: float, clock: Clock) -> None:
         self._most, self._seconds, self._clock = most, seconds + _MARGIN, clock
+        self.terms = BudgetTerms.of_window(most, self._seconds)
         self._turns: deque[float] = deque(maxlen=most)
         self._interval, self._slow_until = 0.0, 0.0
         self.told: RemainingQuota | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from kvsync.model.budget import BudgetTerms
 from kvsync.util.clock import Clock
 
 _Limiter = TypeVar("_Limiter")
@@ -16,6 +17,7 @@ class TokenBucket:
     they came."""
 
     def __init__(self, rate: float, clock: Clock, burst: float = 1) -> None:
+        self.terms = BudgetTerms.of_rate(rate)
         self._interval, self._burst = 1 / rate, max(0.0, burst - 1 / rate)
         self._clock = clock
         self._next = clock.monotonic() - self._burst

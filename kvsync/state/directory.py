@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from kvsync.errors import StateDirError
 from kvsync.model.entry import sealed
 from kvsync.planning.sealing import SealingKeys, sealing_keys
+from kvsync.state.budgets import Budgets
 from kvsync.state.claims import Replica, TargetClaims, replicas_of
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
@@ -81,6 +82,7 @@ class StateDir:
         self.notices = Notices(context)
         self.deletions = Deletions(context)
         self.revisions = Revisions(context)
+        self.budgets = Budgets(context)
         self.runs = RunHistory(context)
         self.undone = Undone(context)
         self.undo_requests = UndoRequests(context)

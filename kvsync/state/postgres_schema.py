@@ -49,6 +49,7 @@ BASELINE: Final = (
     "CREATE SEQUENCE fences",
     "CREATE TABLE revisions (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, revision text NOT NULL, source text,"
     " at double precision NOT NULL, replica text NOT NULL)",
+    "CREATE TABLE budgets (name text PRIMARY KEY, tokens double precision NOT NULL, at timestamptz NOT NULL)",
     "CREATE INDEX changes_by_place ON changes (place)",
 )
 """What `kvsync state init` runs, before it adds the one row of `kvsync_state`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -14,7 +15,9 @@ import trustme
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
+from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import TokenBucket
+from kvsync.model.budget import BudgetTerms, Loan
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from kvsync.util.clock import StoreClock
@@ -314,3 +317,35 @@ async def test_the_time_of_the_server_reaches_the_clock_of_the_store(age: str, i
         await client.send(READ)
         await client.aclose()
     assert (abs(clock.now() - 1_795_953_600) < 2) is is_heard
+
+
+class CountingLender:
+    """Lends one turn at a time, and counts them by budget."""
+
+    def __init__(self) -> None:
+        self.lent: Counter[str] = Counter()
+
+    async def borrow(self, name: str, _terms: BudgetTerms, _unused: int) -> Loan:
+        self.lent[name] += 1
+        return Loan(1, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "lent"),
+    [
+        ({"limits": ClientLimits(reads_per_second=9, writes_per_second=9)}, {"a reads": 2, "a writes": 1}),
+        ({"shared_limiter": TokenBucket(9, FakeClock())}, {"a calls": 3}),
+        ({"quota": Quota(9, 60, FakeClock())}, {"a quota": 3}),
+        ({}, {}),
+    ],
+)
+async def test_every_request_is_taken_from_what_replicas_share(
+    stack: AsyncExitStack, options: dict[str, Any], lent: dict[str, int]
+) -> None:
+    """Each request, also a repeated one, is borrowed from the budget of every limit that the server keeps for the account."""
+    lender = CountingLender()
+    replies = (says(503), says(200, b"{}"), says(200))
+    found = await start(stack, *replies, lender=lender, account="a", **options)
+    await found.client.send(READ)
+    await found.client.send(WRITE)
+    assert lender.lent == lent

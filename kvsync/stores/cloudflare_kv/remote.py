@@ -52,11 +52,14 @@ class Remote:
         self.label, self.clock, self.connection = connection.label, clock, connection
         self.root, self._account_id = urlsplit(endpoint).path.rstrip("/"), options.get("account_id")
         self.credentials = credentials = credentials_of(options, connection.context, self.label)
-        sharing = endpoint, sha256(credentials.text().encode()).digest(), id(clock)
-        self.quota = _quotas.get(sharing, lambda: Quota(MOST_CALLS, WINDOW, clock))
+        account = sha256(f"{endpoint} {credentials.text()}".encode()).hexdigest()[:16]
+        self.quota = _quotas.get((account, id(clock)), lambda: Quota(MOST_CALLS, WINDOW, clock))
         mapper = ErrorMapper(self.label, credentials, clock)
         self.client = connection.client(
-            endpoint, ClientOptions(credentials=credentials, error_mapper=mapper, quota=self.quota)
+            endpoint,
+            ClientOptions(
+                credentials=credentials, error_mapper=mapper, quota=self.quota, account=f"cloudflare {account}"
+            ),
         )
         self._accounts = AccountFinder(self.label, options.get("account") or "", self._list_accounts)
         self.targets = Targets(self.root, self._account_id or "")

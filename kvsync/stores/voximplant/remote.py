@@ -53,11 +53,12 @@ class Remote:
             self.label, config.options, lambda: account.file().account, clock, self._list_applications
         )
         self._target = f"{urlsplit(endpoint).path.rstrip('/')}/platform_api"
+        counted = f"voximplant {endpoint} {account.file().account}"
         sharing = endpoint, account.file().account, rate, id(clock)
         limiter = _limiters.get(sharing, lambda: TokenBucket(rate, clock))
         mapper = ErrorMapper(self.label, account, clock)
         self._client = connection.client(
-            endpoint, ClientOptions(credentials=account, error_mapper=mapper, shared_limiter=limiter)
+            endpoint, ClientOptions(credentials=account, error_mapper=mapper, shared_limiter=limiter, account=counted)
         )
         self.quiet = asyncio.Lock()
         self.renews = False

@@ -1,0 +1,62 @@
+"""Limiter whose turns are borrowed in portions from a budget that replicas share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from kvsync.model.budget import BudgetTerms, Loan
+from kvsync.util.clock import Clock
+
+
+class Lender(Protocol):
+    """Lends portions of budgets to this process."""
+
+    async def borrow(self, name: str, terms: BudgetTerms, unused: int) -> Loan:
+        """Borrow a portion, and give back what is left of the last one. Raises nothing."""
+        ...
+
+
+class Limit(Protocol):
+    """A limit of this process whose terms replicas can share."""
+
+    terms: BudgetTerms
+
+
+class SharedBudget:
+    """The part of one budget that this process may use now. Callers wait in the order in which they came."""
+
+    def __init__(self, lender: Lender, name: str, terms: BudgetTerms, clock: Clock) -> None:
+        self._lender, self._name, self._terms, self._clock = lender, name, terms, clock
+        self._left, self._until = 0, 0.0
+        self._lock = asyncio.Lock()
+
+    async def take(self) -> None:
+        """Wait for a turn."""
+        async with self._lock:
+            while not self._left or self._clock.monotonic() >= self._until:
+                await self._borrow()
+            self._left -= 1
+
+    async def _borrow(self) -> None:
+        unused, self._left = self._left, 0
+        asked_at = self._clock.monotonic()
+        loan = await self._lender.borrow(self._name, self._terms, unused)
+        self._left, self._until = loan.granted, asked_at + self._terms.validity
+        if not loan.granted:
+            await self._clock.sleep(loan.wait)
+
+
+def shared_budgets(
+    lender: Lender | None, account: str, limits: Mapping[str, Limit | None], clock: Clock
+) -> tuple[SharedBudget, ...]:
+    """The budgets of an account from which requests under these limits, by what the server counts, are taken; none where no
+    replicas share them."""
+    if lender is None:
+        return ()
+    return tuple(
+        SharedBudget(lender, f"{account} {kind}", limit.terms, clock)
+        for kind, limit in limits.items()
+        if limit is not None
+    )

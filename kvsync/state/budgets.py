@@ -1,0 +1,31 @@
+"""Budgets of requests that replicas share, on the database's clock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvsync.model.budget import BudgetTerms, Loan, lend
+from kvsync.state.claims import unbound
+from kvsync.state.context import Context
+
+_OPEN: Final = "INSERT INTO budgets (name, tokens, at) VALUES (?, ?, clock_timestamp()) ON CONFLICT (name) DO NOTHING"
+_HELD: Final = """
+SELECT tokens, extract(epoch FROM clock_timestamp() - at)::double precision FROM budgets WHERE name = ? FOR UPDATE
+"""
+_LEND: Final = "UPDATE budgets SET tokens = ?, at = clock_timestamp() WHERE name = ?"
+
+
+class Budgets:
+    """Token buckets by name. There is none in a state directory, which one process alone uses."""
+
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+
+    def borrow(self, name: str, terms: BudgetTerms, unused: int) -> Loan:
+        """Borrow a portion, and give back what is left of the last one. Raises StateDirError."""
+        with unbound(), self._database.transaction() as statements:
+            statements.execute(_OPEN, (name, terms.capacity))
+            tokens, elapsed = statements.execute(_HELD, (name,)).fetchone()
+            loan = lend(tokens, elapsed, unused, terms)
+            statements.execute(_LEND, (loan.left, name))
+        return loan
