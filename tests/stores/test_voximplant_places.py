@@ -103,6 +103,66 @@ def test_another_place(other: Mapping[str, Any]) -> None:
     assert offline(**other).key != offline().key
 
 
+# -- other ways to sign in ---------------------------------------------------------------------------------------------
+
+
+def by_key(service: Service) -> dict[str, Any]:
+    """Options that sign in with the API key of the account."""
+    account = int(service.env["VOXIMPLANT_ACCOUNT_ID"])
+    return {"credentials": None, "account_id": account, "api_key": Credential(CredentialKind.ENV, "KEY")}
+
+
+async def test_an_api_key_leads_to_the_same_place(connect: Open, service: Service) -> None:
+    """With the API key of the account, reads and writes work, by the id or the name of the application, and the place is that
+    of the service account. A wrong key is refused as a credential."""
+    options, key = by_key(service), service.env["VOXIMPLANT_API_KEY"]
+    expected = await locate(connect(), "web")
+    applications: list[dict[str, Any]] = [{"application_id": 1}, {"application": "first"}]
+    for number, application in enumerate(applications):
+        store = connect(options=options | application, credentials=key)
+        assert await locate(store, "web") == expected
+        await store.write("web", [creation(f"a{number}")])
+        assert Identity(f"a{number}") in await store.read("web", [Identity(f"a{number}")])
+        assert {one.check: one.ok for one in await store.check()} == dict.fromkeys(
+            ("API key", "reading", "writing", "clock"), True
+        )
+    wrong = connect(options=options | {"application_id": 1}, credentials="not-the-key")
+    with pytest.raises(AuthError, match="100"):
+        await wrong.read("web", [Identity("a0")])
+
+
+async def test_a_child_account_is_named_in_every_call(connect: Open, service: Service) -> None:
+    """Each call names the child account, and the place is in that account, not in the one of the credentials."""
+    page = json.dumps({"result": [{"application_id": 7, "application_name": "shop.child.voximplant.com"}]}).encode()
+    async with serving(says(200, page)) as server:
+        options = {"application": "shop", "child_account_id": 42}
+        context = connect().context
+        config = {"credentials": CREDENTIALS, **options}
+        store = open_store(StoreConfig("telephony", "voximplant", config, endpoint=server.origin), context)
+        found = await locate(store, "web")
+        assert found.parts[1:] == (("account", "42"), ("application", "7"))
+        with pytest.raises(StoreError):
+            await store.namespaces()
+        assert len(server.seen) > 1
+        assert all(b"child_account_id=42" in one.body for one in server.seen)
+        await store.aclose()
+    assert offline(options={"application_id": 1, "child_account_id": 42}).key != offline().key
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"account_id": 1}, "set either credentials, or account_id and api_key"),
+        ({"credentials": None, "account_id": 1}, "set either credentials, or account_id and api_key"),
+        ({"application": "first"}, "set either application_id or application"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: Mapping[str, Any], message: str) -> None:
+    """Account, credential and application are given in one way."""
+    with pytest.raises(ValueError, match=message):
+        offline(options={"application_id": 1, **options})
+
+
 # -- by the service's ids ---------------------------------------------------------------------------------------------
 
 

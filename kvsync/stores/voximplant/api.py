@@ -22,7 +22,7 @@ from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, S
 from kvsync.http.failures import said, server_message
 from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.retry_after import retry_after
-from kvsync.stores.voximplant.service_account import ServiceAccount
+from kvsync.stores.voximplant.account import Account
 from kvsync.util.clock import Clock
 
 ENDPOINT: Final = "https://api.voximplant.com"
@@ -73,7 +73,7 @@ _WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
 class ErrorMapper:
     """Turns the API's responses to one store into errors, and lets the account learn from a refusal."""
 
-    def __init__(self, label: str, account: ServiceAccount, clock: Clock) -> None:
+    def __init__(self, label: str, account: Account, clock: Clock) -> None:
         self._label, self._account, self._clock = label, account, clock
 
     def __call__(self, call: Request, answer: Response) -> StoreError | None:

@@ -1,4 +1,4 @@
-"""Health checks of a connection: key file, token, clock, application, permission."""
+"""Health checks of a connection: key, token, clock, application, permission."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ _MOST_SKEW = 20.0
 
 
 async def examine(remote: Remote) -> list[DoctorCheck]:
-    """List one key, then delete one that does not exist: nothing is written. Raises AuthError for a key file that cannot be
-    read."""
-    account = remote.account.file().account
-    found = [DoctorCheck("key file", True, f"the key of account {account}")]
+    """List one key, then delete one that does not exist: nothing is written. Raises AuthError for a key that cannot be read."""
+    found = [DoctorCheck(remote.account.kind, True, f"the key of account {remote.account.id()}")]
     try:
         storage = Storage(remote, await remote.applications.find())
         answer = await storage.ask("GetKeyValueKeys", "listing the keys", {"count": 1})

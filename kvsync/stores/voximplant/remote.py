@@ -17,8 +17,9 @@ from kvsync.http.client import ClientOptions
 from kvsync.http.model import Response, StaleCredentialError
 from kvsync.http.rate_limits import SharedLimiters, TokenBucket
 from kvsync.stores.remote_store import Connection
+from kvsync.stores.voximplant.account import account_of
 from kvsync.stores.voximplant.api import ENDPOINT, ErrorMapper
-from kvsync.stores.voximplant.service_account import AccountRequest, ServiceAccount
+from kvsync.stores.voximplant.service_account import AccountRequest
 from kvsync.util.clock import Clock
 
 LOOKUP_SECONDS: Final = 60.0
@@ -47,14 +48,13 @@ class Remote:
         config, clock = connection.config, connection.clock
         endpoint = config.endpoint or ENDPOINT
         self.label, self.clock, self.connection = connection.label, clock, connection
-        reference = config.options["credentials"]
-        self.account = account = ServiceAccount(self.label, connection.context.resolve, reference, clock)
-        self.applications = ApplicationFinder(
-            self.label, config.options, lambda: account.file().account, clock, self._list_applications
-        )
+        self.account = account = account_of(self.label, config.options, connection.context, clock)
+        child = config.options.get("child_account_id")
+        self._child: Mapping[str, int] = {} if child is None else {"child_account_id": child}
+        self.applications = ApplicationFinder(self.label, config.options, account.id, clock, self._list_applications)
         self._target = f"{urlsplit(endpoint).path.rstrip('/')}/platform_api"
-        counted = f"voximplant {endpoint} {account.file().account}"
-        sharing = endpoint, account.file().account, rate, id(clock)
+        counted = f"voximplant {endpoint} {account.id()}"
+        sharing = endpoint, account.id(), rate, id(clock)
         limiter = _limiters.get(sharing, lambda: TokenBucket(rate, clock))
         mapper = ErrorMapper(self.label, account, clock)
         self._client = connection.client(
@@ -74,7 +74,7 @@ class Remote:
     ) -> Response:
         """Send one call in the name of an account. `parameters` hold the method as `cmd`, as the service's own clients send it:
         the URL says nothing about a call. Raises StoreError."""
-        body = urlencode(parameters).encode()
+        body = urlencode({**parameters, **self._child, **self.account.parameters()}).encode()
         call = AccountRequest(
             "POST", self._target, what, _FORM, body, _ANY_STATUS, reads=reads, is_secret=is_secret, account=account
         )
@@ -90,14 +90,21 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One application of one account, by the service's own numbers. `name` is for people, empty if unknown."""
+    """One application, by the service's own numbers. `account` is the one of the credentials, `child` the account below it that
+    the application belongs to, empty if it is the same. `name` is for people, empty if unknown."""
 
     account: str
     id: str
     name: str = field(default="", compare=False)
+    child: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The account that the application belongs to."""
+        return self.child or self.account
 
     def __str__(self) -> str:
-        return f"application {self.id} of account {self.account}"
+        return f"application {self.id} of account {self.owner}"
 
 
 ListPage = Callable[[str, str, Mapping[str, str | int]], Awaitable[Response]]
@@ -120,13 +127,14 @@ class ApplicationFinder:
         self._where, self._account, self._clock, self._list_page = where, account, clock, list_page
         self._id: int | None = options.get("application_id")
         self._name: str = options.get("application") or ""
+        self._child = str(options.get("child_account_id") or "")
         self._found: _Found | None = None
         self._looking = asyncio.Lock()
 
     async def find(self, max_age: float = LOOKUP_SECONDS) -> Application:
         """The application, as of at most `max_age` seconds ago; 0: as of now. Raises StoreError."""
         if self._id is not None:
-            return Application(self._account(), str(self._id))
+            return Application(self._account(), str(self._id), child=self._child)
         called_at = self._clock.monotonic()
         async with self._looking:
             if not self._is_fresh(called_at, max_age):
@@ -151,7 +159,7 @@ class ApplicationFinder:
             ids = ", ".join(sorted(found))
             raise PermanentError(f'{self._where}: several applications are named "{self._name}" ({ids}); {_BY_ID}')
         for id_, name in found.items():
-            return Application(account, id_, name)
+            return Application(account, id_, name, self._child)
         raise PermanentError(f'{self._where}: there is no application "{self._name}"; correct application')
 
     async def _listed(self, account: str) -> list[Any]:

@@ -66,12 +66,22 @@ class ServiceAccount:
     the environment of the service's own clients, its path.
     """
 
+    kind = "key file"
+
     def __init__(self, where: str, resolve: Callable[[Credential], str], reference: Credential, clock: Clock) -> None:
         self._where, self._resolve, self._reference, self._clock = where, resolve, reference, clock
         self._keys: dict[str, RSAPrivateKey] = {}
         self._token: _Token | None = None
         self._ahead = 0.0
         self._signing = asyncio.Lock()
+
+    def id(self) -> str:
+        """The account that the key belongs to. Raises AuthError."""
+        return self.file().account
+
+    def parameters(self) -> Mapping[str, str]:
+        """None: a header authenticates."""
+        return {}
 
     def file(self) -> KeyFile:
         """Read the key file. Raises AuthError, which reveals nothing of its content."""

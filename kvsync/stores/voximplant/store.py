@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from kvsync.config.credentials import describe
@@ -49,12 +49,10 @@ class VoximplantStore(RemoteStore["Remote"]):
     """Entries in the key-value storage of one application."""
 
     options = (
-        Field(
-            "credentials",
-            credential(),
-            required=True,
-            help="Key of a service account: the JSON, or the path of the file.",
-        ),
+        Field("credentials", credential(), help="Key of a service account: the JSON, or the path of the file."),
+        Field("account_id", integer(1), help="Id of the account, with `api_key`."),
+        Field("api_key", credential(), help="API key of the account, instead of a service account."),
+        Field("child_account_id", integer(1), help="Id of the child account that the application belongs to."),
         Field("application_id", integer(1), help="Id of the application."),
         Field("application", text(), help="Name of the application, instead of its id."),
         Field(
@@ -95,8 +93,7 @@ class VoximplantStore(RemoteStore["Remote"]):
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
-        if (config.options.get("application_id") is None) is (config.options.get("application") is None):
-            raise ValueError("set either application_id or application")
+        _check_options(config.options)
         if self._first_level("n") is None:
             raise ValueError(
                 f'key_format "{config.key_format}": this store lists by the part of a key before the first colon;'
@@ -129,11 +126,10 @@ class VoximplantStore(RemoteStore["Remote"]):
         return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
-        """The application as it is configured, in the account that the credentials belong to; they are not read."""
+        """The application as it is configured, in its account; credentials are not read."""
         id_, name = self.config.options.get("application_id"), self.config.options.get("application")
         application = ("application", str(id_)) if id_ is not None else ("application name", str(name))
-        credentials = ("credentials", describe(self.config.options["credentials"]))
-        return replace(self._place(namespace, credentials, application), is_resolved=False)
+        return replace(self._place(namespace, *_account_parts(self.config.options), application), is_resolved=False)
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """The application by its id. A configured name is looked up at most once a minute, and before each pass that writes; a
@@ -150,7 +146,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         if known is None or known.storage.application != application:
             storage, prefix = Storage(self._client(), application), self._keys.prefix(namespace)
             self._located[namespace] = NamespaceKeys(storage, pattern, prefix, keeps_ledger=self.keeps_ledger)
-        account = ("account", application.account)
+        account = ("account", application.owner)
         return replace(self._place(namespace, account, ("application", application.id)), detail=application.name)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
@@ -282,6 +278,21 @@ class VoximplantStore(RemoteStore["Remote"]):
         content = Content(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"")
         expires_at = moment_from(item.get("expires_at"))
         return Actual(identity, None, fingerprint(content), content, len(content.value), expires_at)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for options that do not go together."""
+    given = {name for name, value in options.items() if value is not None}
+    if len(given & {"application_id", "application"}) != 1:
+        raise ValueError("set either application_id or application")
+    if given & {"credentials", "account_id", "api_key"} not in ({"credentials"}, {"account_id", "api_key"}):
+        raise ValueError("set either credentials, or account_id and api_key")
+
+
+def _account_parts(options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known offline of the account that the application belongs to."""
+    owner = options.get("child_account_id") or options.get("account_id")
+    return [("account", str(owner))] if owner else [("credentials", describe(options["credentials"]))]
 
 
 def _has_expired(actual: Actual, now: float) -> bool:
