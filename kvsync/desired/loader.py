@@ -50,7 +50,8 @@ class Source:
     ) -> None:
         self._config, self._stores = config, stores
         self._cache = cache or Cache(None, None)
-        self._authority = config.authority.knowing_ids(partial(_is_by_id, stores))
+        with_ids = {name: store for name, store in stores.items() if isinstance(store, NamespaceIds)}
+        self._authority = config.authority.knowing_ids(partial(_is_by_id, with_ids))
         self._reader = Reader(
             config, Stores(stores, config.stores, self._authority, config.variables), self._cache, environ
         )
@@ -233,9 +234,9 @@ class Source:
         return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
 
 
-def _is_by_id(stores: Mapping[str, StoreFacts], target: Target) -> bool:
-    store: object = stores.get(target.store)
-    return isinstance(store, NamespaceIds) and store.is_namespace_id(target.namespace)
+def _is_by_id(with_ids: Mapping[str, NamespaceIds], target: Target) -> bool:
+    store = with_ids.get(target.store)
+    return store is not None and store.is_namespace_id(target.namespace)
 
 
 def _texts(reading: Reading) -> Iterator[bytes]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 from kvsync.model.desired import Desired
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.compare import judged_keys, key_matcher
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import NestedNamespaces
+from kvsync.stores.extensions import NestedNamespaces, has_extension
 from kvsync.util.background import in_background
 
 _FEW_COMPARISONS: Final = 1_000_000
@@ -20,9 +20,9 @@ _FEW_COMPARISONS: Final = 1_000_000
 def own_part(store: Store, snapshot: Snapshot, siblings: Collection[str]) -> Snapshot:
     """The snapshot without entries of nested targets, whose namespaces are among `siblings`: only their own passes plan
     them."""
-    if not siblings or not isinstance(store, NestedNamespaces):
+    if not siblings or not has_extension(store, NestedNamespaces):
         return snapshot
-    nested_namespace, namespace = store.nested_namespace, snapshot.target.namespace
+    nested_namespace, namespace = cast("NestedNamespaces", store).nested_namespace, snapshot.target.namespace
     others = {key for key in snapshot.entries if nested_namespace(namespace, key, siblings) is not None}
     if not others:
         return snapshot

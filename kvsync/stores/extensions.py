@@ -8,7 +8,8 @@ store it wraps.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, cast, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.place import Place
@@ -164,34 +165,51 @@ EXTENSIONS: Final[tuple[type, ...]] = (
 )
 
 
+_known: Final = WeakKeyDictionary[Store, dict[type, bool]]()
+"""Which extensions stores have. Asking a protocol takes longer than a call to an embedded store."""
+
+
+def has_extension(store: Store, extension: type) -> bool:
+    """True if the store has the extension: the same as `isinstance`, asked once for each store."""
+    known = _known.setdefault(store, {})
+    if extension not in known:
+        known[extension] = isinstance(store, extension)
+    return known[extension]
+
+
 async def locate(store: Store, namespace: str, *, writing: bool = False) -> Place:
     """The place of a namespace according to the remote; if the store cannot ask it, according to the configuration. Raises
     StoreError."""
-    if isinstance(store, PlaceResolving):
-        return await store.locate(namespace, writing=writing)
+    if has_extension(store, PlaceResolving):
+        return await cast("PlaceResolving", store).locate(namespace, writing=writing)
     return store.place(namespace)
 
 
 async def observe_deep(store: Store, namespace: str, signer: MarkSigner) -> Snapshot | None:
     """A listing that represents every byte, None if the store has none. Raises StoreError."""
-    return await store.observe_deep(namespace, signer) if isinstance(store, DeepObservable) else None
+    if has_extension(store, DeepObservable):
+        return await cast("DeepObservable", store).observe_deep(namespace, signer)
+    return None
 
 
 async def scan(
     store: Store, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
 ) -> Mapping[Identity, Actual] | None:
     """What exists of many entries, None if the store cannot show that in few requests. Raises StoreError."""
-    return await store.scan(namespace, signer, absent, present) if isinstance(store, Scannable) else None
+    if has_extension(store, Scannable):
+        return await cast("Scannable", store).scan(namespace, signer, absent, present)
+    return None
 
 
 def ledger_keeper(store: Store) -> LedgerKeeping | None:
     """The store, if it is configured to keep the ledgers of its namespaces."""
-    return store if isinstance(store, LedgerKeeping) and store.keeps_ledger else None
+    keeping = cast("LedgerKeeping", store) if has_extension(store, LedgerKeeping) else None
+    return keeping if keeping is not None and keeping.keeps_ledger else None
 
 
 def version_hints(store: Store) -> VersionHints:
     """The hints of the store; by default etags are compared, and shown, as they are. Call once, not for each entry."""
-    return store if isinstance(store, VersionHints) else _EXACT
+    return cast("VersionHints", store) if has_extension(store, VersionHints) else _EXACT
 
 
 class _ExactVersions:
@@ -207,4 +225,4 @@ _EXACT: Final = _ExactVersions()
 
 def quota_left(store: Store) -> int | None:
     """How many requests can still be made; None if unknown."""
-    return store.quota_left() if isinstance(store, QuotaReporting) else None
+    return cast("QuotaReporting", store).quota_left() if has_extension(store, QuotaReporting) else None
