@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, Final
 
 from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.etcd import Password, call, decoded, outdated
 from kvsync.model.health import Traffic
-from kvsync.stores.etcd.gateway import Password, call, decoded, outdated
 from kvsync.util.clock import Clock
 
 _CONCURRENCY: Final = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
@@ -130,6 +130,15 @@ class RemoteStore(Store, Generic[_Remote]):
             return self._checked(namespace, identity)
         except ValueError:
             return None
+
+    def _named(self, namespace: str, identities: Iterable[Identity]) -> dict[Identity, str]:
+        """The remote keys of entries, without those that the store cannot hold."""
+        names = ((identity, self._name(namespace, identity)) for identity in identities)
+        return {identity: name for identity, name in names if name is not None}
+
+    def _where(self, namespace: str) -> str:
+        """Names a namespace of this store in messages."""
+        return f"store {self.config.name}/{namespace}"
 
     def _mark_for(self, entry: Entry) -> Mark:
         """A mark as long as the one that `entry` will be written with, for checks of sizes."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvsync.errors import AuthError, StoreError
+from kvsync.errors import StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Request
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.apify.remote import Remote
+from kvsync.stores.doctor_checks import failed
 
 _MOST_SKEW: Final = 30.0
 """Seconds; kvsync deletes expired entries by this machine's clock."""
@@ -25,10 +26,8 @@ class Doctor:
         call = Request("GET", self._remote.targets.me, "looking up the user of the token", is_json=True)
         try:
             answer = await self._remote.client.send(call)
-        except AuthError as error:
-            return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:
-            return [DoctorCheck("endpoint", False, str(error))]
+            return [failed(error, "endpoint")]
         data = answer.problem().get("data")
         name = data.get("username") if isinstance(data, dict) else None
         known = DoctorCheck("credential", True, f"accepted, of user {name}" if name else "accepted")

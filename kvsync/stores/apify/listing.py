@@ -16,14 +16,33 @@ from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.archive import Download, UnreliableArchiveError, open_archive
 from kvsync.http.model import Request
 from kvsync.http.paging import ListingPage, walk
-from kvsync.stores.apify.api import KEY, LEDGER_KEY
+from kvsync.stores.apify.api import KEY, LEDGER_KEY, PAGE
 from kvsync.stores.apify.content import archived, hasher, listed
-from kvsync.stores.apify.extent import Extent
 from kvsync.stores.apify.records import read
 from kvsync.stores.apify.remote import KeyValueStore, Remote
 from kvsync.util.concurrency import gather_or_cancel
 
 _ABSENT: Final = object()
+
+_RATIO: Final = 10
+"""Reads that one request of a scan must save, and records of others for each of ours in a ZIP."""
+
+_MOST_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of values in a ZIP that is fetched for a scan."""
+
+
+class Extent(NamedTuple):
+    """Number of records and bytes of their values, as they were seen last."""
+
+    records: int
+    size: int
+
+    def is_worth_scanning(self, absent: int, present: int) -> bool:
+        """True if a listing for the `absent` records and a ZIP for the `present` ones save nearly all reads."""
+        pages = self.records // PAGE + 1 if absent else 0
+        archives = 1 if present else 0
+        is_ours = not present or (self.size <= _MOST_BYTES and self.records <= _RATIO * present)
+        return is_ours and _RATIO * (pages + archives) <= absent + present
 
 
 class View(NamedTuple):

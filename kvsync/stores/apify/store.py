@@ -20,19 +20,16 @@ from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, NAME, looks_like_id, root_of
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
-from kvsync.stores.apify.extent import Extent
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.limits import check_batch
-from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import Connection, RemoteStore
-from kvsync.util.concurrency import gather_or_cancel
+from kvsync.stores.remote_store import Connection
+from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.apify.listing import SnapshotReader, View
-    from kvsync.stores.apify.remote import KeyValueStore, Remote
+    from kvsync.stores.apify.listing import Extent, SnapshotReader, View
+    from kvsync.stores.apify.remote import Remote
 
 _UNIQUE_LENGTH: Final = 15
 """Characters from which on an id is considered random; Apify's have 17."""
@@ -40,7 +37,7 @@ _UNIQUE_LENGTH: Final = 15
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
 
-class ApifyStore(RemoteStore["Remote"]):
+class ApifyStore(SingleCallStore["Remote"]):
     """Entries in the named key-value stores of one account."""
 
     options = (
@@ -128,7 +125,7 @@ class ApifyStore(RemoteStore["Remote"]):
         """Everything in `namespace`, without values. A listing that breaks off or contradicts itself is incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
-            self._extents[namespace] = Extent(0, 0)
+            self._extents.pop(namespace, None)
             return Snapshot(Target(self.config.name, namespace), {}, {})
         view = await viewer.listed()
         self._extents[namespace] = view.extent
@@ -161,35 +158,6 @@ class ApifyStore(RemoteStore["Remote"]):
             if view is not None
             for identity, actual in self._snapshot(namespace, view).entries.items()
         }
-
-    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries with their values, with a request for each. Names that no key can have are left out."""
-        remote = self._client()
-        named = {identity: name for identity in identities if (name := self._name(namespace, identity)) is not None}
-        store = await remote.namespaces.find(namespace) if named else None
-        if store is None:
-            return {}
-        failures = ReadFailures()
-        reads = (failures.note(pair[0], self._one(remote, namespace, store, *pair)) for pair in named.items())
-        found = await gather_or_cancel(reads)
-        return failures.check({actual.identity: actual for actual in found if actual is not None})
-
-    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """One call for one write."""
-        from kvsync.stores.apify.records import delete, put
-
-        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
-        (write,) = writes
-        try:
-            name = self._checked(namespace, write.identity, write.content)
-        except ValueError as problem:
-            return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
-        remote = self._client()
-        if write.content is not None:
-            store = await remote.namespaces.find_or_make(namespace)
-            return [await put(remote, namespace, store, name, write.content, is_secret=write.is_sensitive)]
-        found = await remote.namespaces.find(namespace)
-        return [WriteResult(WriteStatus.DONE) if found is None else await delete(remote, namespace, found, name)]
 
     async def namespaces(self) -> Sequence[str]:
         """The names of the account's named stores."""
@@ -248,17 +216,26 @@ class ApifyStore(RemoteStore["Remote"]):
         target = Target(self.config.name, namespace)
         return Snapshot(target, entries, {}, not problems, problems, view.token(), view.ledger)
 
-    async def _one(
-        self, remote: Remote, namespace: str, store: KeyValueStore, identity: Identity, name: str
-    ) -> Actual | None:
+    async def _read_one(self, namespace: str, identity: Identity, name: str) -> Actual | None:
         from kvsync.stores.apify.records import read
 
-        held = await read(remote, namespace, store, name)
+        store = await self._client().namespaces.find(namespace)
+        held = await read(self._client(), namespace, store, name) if store is not None else None
         if held is None:
             return None
         content = held.content
         etag = whole(held.size, content.value, content.content_type)
         return Actual(identity, etag, fingerprint(content), content, len(content.value))
+
+    async def _write_one(self, namespace: str, name: str, write: Write) -> WriteResult:
+        from kvsync.stores.apify.records import delete, put
+
+        remote = self._client()
+        if write.content is not None:
+            store = await remote.namespaces.find_or_make(namespace)
+            return await put(remote, namespace, store, name, write.content, is_secret=write.is_sensitive)
+        found = await remote.namespaces.find(namespace)
+        return WriteResult(WriteStatus.DONE) if found is None else await delete(remote, namespace, found, name)
 
     def _checked(self, namespace: str, identity: Identity, content: Content | None = None) -> str:
         """The remote key of an entry, which must not be that of the ledger."""

@@ -16,17 +16,18 @@ r     check of all that a listing shows of the content (content type, tags, the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from kvsync.model.canonical import canonical_json
 from kvsync.model.entry import Content, Mark
 from kvsync.planning.audit import is_text
-from kvsync.planning.marks import seal_from_text, seal_to_text, ttl_from
+from kvsync.stores.mark_fields import MarkFields
 
 RESERVED: Final = "kvsync"
 """The member that is reserved for kvsync."""
+
+_FIELDS: Final = MarkFields("o", "h", "s", "t", "f")
 
 MOST_BYTES: Final = 1024
 """The size limit of all metadata of an entry as JSON text."""
@@ -58,7 +59,7 @@ def parts_of(data: Any) -> MetadataParts:
     metadata = normal({name: value for name, value in data.items() if name != RESERVED})
     content_type = ours.get("c") if isinstance(ours.get("c"), str) else None
     tags = _tags(ours.get("tags"))
-    mark, flags = _mark(ours), ours.get("f")
+    mark, flags = _FIELDS.mark(ours), ours.get("f")
     is_as_listed = ours.get("r") == _check(content_type, tags, metadata)
     listed = mark.fingerprint if mark is not None and is_as_listed else None
     return MetadataParts(mark, content_type, tags, metadata, listed, isinstance(flags, str) and "b" in flags)
@@ -101,31 +102,13 @@ def normal(data: Any) -> str | None:
 def _ours(content: Content, mark: Mark | None) -> dict[str, Any]:
     ours: dict[str, Any] = {}
     if mark is not None:
-        flags = "s" * mark.sensitive + "p" * mark.protected + "b" * (not is_text(content.value))
-        ours = {"o": mark.owner, "h": mark.fingerprint.hex()}
-        ours |= {} if mark.seal is None else {"s": seal_to_text(mark.seal)}
-        ours |= {} if mark.ttl is None else {"t": mark.ttl}
-        ours |= {"f": flags} if flags else {}
+        ours = _FIELDS.of(mark)
+        flags = ours.get(_FIELDS.flags, "") + "b" * (not is_text(content.value))
+        ours |= {_FIELDS.flags: flags} if flags else {}
     ours |= {} if content.content_type is None else {"c": content.content_type}
     ours |= {"tags": dict(content.tags)} if content.tags else {}
     check = _check(content.content_type, content.tags, content.metadata)
     return ours if check is None or mark is None else ours | {"r": check}
-
-
-def _mark(ours: Mapping[str, Any]) -> Mark | None:
-    owner, flags = ours.get("o"), ours.get("f")
-    if not isinstance(owner, str):
-        return None
-    flags = flags if isinstance(flags, str) else ""
-    ttl, seal = ttl_from(ours.get("t")), seal_from_text(ours.get("s"))
-    return Mark(owner, _bytes(ours.get("h")), ttl, "s" in flags, "p" in flags, seal=seal)
-
-
-def _bytes(text: Any) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except (TypeError, ValueError):
-        return b""
 
 
 def _tags(data: Any) -> tuple[tuple[str, str], ...]:

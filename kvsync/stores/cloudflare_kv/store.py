@@ -165,7 +165,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         """The listing of their common prefix, if its pages are at most half of the calls that would read them."""
         from kvsync.stores.cloudflare_kv.values import MOST, common_start
 
-        names = [name for one in (*absent, *present) if (name := self._name(namespace, one)) is not None]
+        names = list(self._named(namespace, (*absent, *present)).values())
         pages_left = len(names) // MOST // 2
         found = await self._client().namespaces.find(namespace) if pages_left else None
         if found is None:
@@ -184,7 +184,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         from kvsync.stores.cloudflare_kv.values import Reader
 
         remote = await self._opened()
-        named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
+        named = {name: identity for identity, name in self._named(namespace, identities).items()}
         found = await remote.namespaces.find(namespace) if named else None
         if found is None:
             return {}
@@ -197,7 +197,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         """One call for puts, and one for deletes."""
         from kvsync.stores.cloudflare_kv.values import pair_for
 
-        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
+        check_batch(self._where(namespace), writes, self.capabilities)
         results: dict[Identity, WriteResult] = {}
         pairs: list[bytes] = []
         puts: list[Named] = []

@@ -1,8 +1,7 @@
-"""etcd, through its v3 JSON gateway.
+"""etcd, through its v3 JSON gateway (`kvsync.http.etcd`).
 
 store    the seam: what kvsync asks, in the order in which it is asked
 remote   connections to the endpoints, with failover; the ids of the cluster; leases
-gateway  requests and errors of the gateway, signing in; the leader election uses it too
 listing  ranges in pages of 10,000 at one revision, and whether one changed
 entries  a key and its sidecar as an entry with its mark
 writes   a batch as one transaction

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
+from kvsync.http.etcd import call, encoded
 from kvsync.model.health import DoctorCheck
-from kvsync.stores.etcd.gateway import call, encoded
+from kvsync.stores.doctor_checks import failed
 from kvsync.stores.etcd.remote import OWN_KEY, Endpoint, Remote
 
 _MOST_SKEW: Final = 30.0
@@ -38,10 +39,8 @@ async def _member(remote: Remote, endpoint: Endpoint) -> Sequence[DoctorCheck]:
     try:
         answer = await endpoint.client.send(call("maintenance/status", what, {}, reads=True))
         status = remote.json(answer, what)
-    except AuthError as error:
-        return [DoctorCheck("credential", False, str(error))]
     except StoreError as error:
-        return [DoctorCheck("endpoint", False, str(error), _CHECK)]
+        return [failed(error, "endpoint", _CHECK)]
     return [*_state(endpoint, status), *clock_findings(answer, remote.clock.local(), _MOST_SKEW)]
 
 

@@ -15,15 +15,14 @@ sidecar alone                                        does not exist; creating it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from kvsync.http.etcd import raw
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import Actual, Content, Identity, Mark
-from kvsync.planning.marks import seal_from_text, seal_to_text, ttl_from
+from kvsync.model.entry import Actual, Content, Identity
 from kvsync.stores.base import Write
-from kvsync.stores.etcd.gateway import raw
+from kvsync.stores.mark_fields import MARK_FIELDS, fields_from_text, fields_to_text
 
 _ABSENT: Final = "0"
 
@@ -68,16 +67,7 @@ def mark_text(write: Write, lease: str | None) -> str:
     """The value of the sidecar of a write that brings a mark."""
     mark = write.mark
     assert mark is not None
-    fields = {
-        "owner": mark.owner,
-        "fp": mark.fingerprint.hex(),
-        "seal": None if mark.seal is None else seal_to_text(mark.seal),
-        "ttl": mark.ttl,
-        "flags": "s" * mark.sensitive + "p" * mark.protected or None,
-        "until": write.expires_at,
-        "lease": lease,
-    }
-    return json.dumps({name: value for name, value in fields.items() if value is not None}, separators=(",", ":"))
+    return fields_to_text(MARK_FIELDS.of(mark) | {"until": write.expires_at, "lease": lease})
 
 
 def foreign_lease(pair: Pair) -> str | None:
@@ -99,7 +89,7 @@ def to_actual(identity: Identity, pair: Pair, ends: Mapping[str, float | None]) 
         content=content,
         size=len(content.value),
         expires_at=expires_at,
-        mark=_mark(noted),
+        mark=MARK_FIELDS.mark(noted),
     )
 
 
@@ -113,21 +103,4 @@ def _noted(pair: Pair) -> Mapping[str, Any]:
     sidecar = pair.sidecar
     if sidecar is None or int(sidecar.modified) < int(pair.row.created):
         return {}
-    try:
-        found = json.loads(sidecar.value)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _mark(noted: Mapping[str, Any]) -> Mark | None:
-    """A mark; None where there is none that can be read."""
-    owner, print_, flags = noted.get("owner"), noted.get("fp"), noted.get("flags", "")
-    if not isinstance(owner, str) or not isinstance(flags, str):
-        return None
-    try:
-        applied = bytes.fromhex(print_) if isinstance(print_, str) else b""
-    except ValueError:
-        applied = b""
-    seal = seal_from_text(noted.get("seal"))
-    return Mark(owner, applied, ttl_from(noted.get("ttl")), "s" in flags, "p" in flags, seal=seal)
+    return fields_from_text(sidecar.value)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from kvsync.http.etcd import CompactedError, encoded, end_of
 from kvsync.http.failures import understood
 from kvsync.http.paging import ListingPage, walk
 from kvsync.model.key_format import KeyFormat
 from kvsync.stores.etcd.entries import Pair, Row, row_of
-from kvsync.stores.etcd.gateway import CompactedError, encoded, end_of
 from kvsync.stores.etcd.remote import OWN_KEY, Remote
 from kvsync.util.gc_pause import gc_paused
 
@@ -70,9 +70,7 @@ async def changed_since(remote: Remote, prefix: bytes, state: State, what: str) 
     """Whether anything in a range is not as it was in this state. Raises StoreError."""
     since = {"limit": "1", "keys_only": True, "min_mod_revision": str(state.revision + 1)}
     ranges = [_range(start, end_of(start)) | since for start in (prefix or b"\0", SIDECARS + prefix)]
-    answer = remote.json(
-        await remote.read("kv/txn", what, {"success": [{"request_range": one} for one in ranges]}), what
-    )
+    answer = await remote.ask("kv/txn", what, {"success": [{"request_range": one} for one in ranges]})
     with understood(remote.where, what):
         keys, sidecars = (one["response_range"] for one in answer["responses"])
         counts = int(keys.get("count", 0)), int(sidecars.get("count", 0))
@@ -88,7 +86,7 @@ async def read_pairs(remote: Remote, keys: Sequence[bytes], what: str) -> dict[b
     wanted = [{"request_range": {"key": encoded(one)}} for key in keys for one in (key, SIDECARS + key)]
     # Some releases of etcd check the user only outside of nested transactions. This condition always holds.
     permitted = {"key": encoded(keys[0]), "target": "VERSION", "version": "-1", "result": "GREATER"}
-    answer = remote.json(await remote.read("kv/txn", what, {"compare": [permitted], "success": nested(wanted)}), what)
+    answer = await remote.ask("kv/txn", what, {"compare": [permitted], "success": nested(wanted)})
     with understood(remote.where, what):
         answers = flattened(answer["responses"], len(wanted))
         found = [one["response_range"].get("kvs") for one in answers]

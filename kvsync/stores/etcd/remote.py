@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,10 @@ from urllib.parse import urlsplit
 from kvsync.config.model import StoreConfig
 from kvsync.errors import LostAnswer, NotLeader, TransientError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.etcd import CompactedError, LeaseGoneError, Password, call, encoded, error_of, object_of, raw
 from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response
 from kvsync.http.trust import ClientCertificate
-from kvsync.stores.etcd.gateway import CompactedError, LeaseGoneError, Password, call, encoded, error_of, raw
 from kvsync.stores.remote_store import Connection
 from kvsync.stores.route import route_of
 from kvsync.util.backoff import BackoffPolicy
@@ -106,6 +105,10 @@ class Remote:
                 await self.clock.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
+    async def ask(self, path: str, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, with the answer as JSON. Raises StoreError."""
+        return self.json(await self.read(path, what, body), what)
+
     async def write(self, path: str, what: str, body: Mapping[str, Any], *, is_secret: bool = False) -> Response:
         """Send a write once: to the next endpoint only where the one before it cannot have received it. Raises StoreError."""
         request = call(path, what, body, is_secret=is_secret)
@@ -152,7 +155,7 @@ class Remote:
     async def cluster(self, *, writing: bool = False) -> Cluster:
         """Which cluster this is. With `writing`, its id is made where it is missing. Raises StoreError."""
         what = "identifying the cluster"
-        found = self.json(await self.read("kv/range", what, {"key": encoded(OWN_KEY)}), what)
+        found = await self.ask("kv/range", what, {"key": encoded(OWN_KEY)})
         with understood(self.where, what):
             known = Cluster(_cluster_id(found), _value(found.get("kvs")))
         if known.id is not None or not writing:
@@ -191,21 +194,14 @@ class Remote:
     async def lease_end(self, lease: str) -> float | None:
         """When a lease ends (epoch seconds), None when it has ended. Raises StoreError."""
         what = "reading a lease"
-        found = self.json(await self.read("lease/timetolive", what, {"ID": lease}), what)
+        found = await self.ask("lease/timetolive", what, {"ID": lease})
         with understood(self.where, what):
             seconds = int(found.get("TTL", 0))
         return None if seconds <= 0 else self.clock.now() + seconds
 
     def json(self, answer: Response, what: str) -> dict[str, Any]:
         """An answer as JSON. Raises TransientError when it is none."""
-        try:
-            data = json.loads(answer.body)
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
-            message = f"the response of {answer.host} is not a JSON object; check the endpoint"
-            raise TransientError(f"{self.where}: {what} failed: {message}")
-        return data
+        return object_of(self.where, what, answer)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

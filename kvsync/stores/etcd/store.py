@@ -121,7 +121,7 @@ class EtcdStore(RemoteStore["Remote"]):
             return None
         listing = await list_all(remote, prefix, what)
         self._check_cluster(namespace, listing.cluster)
-        pairs = self._named(namespace, listing.pairs)
+        pairs = self._identified(namespace, listing.pairs)
         entries = await self._entries(pairs, only_marked=True)
         shown = "{}.{}.{}".format(*listing.state)
         return snapshot_of(Target(self.config.name, namespace), entries.values(), signer, token=shown)
@@ -130,8 +130,7 @@ class EtcdStore(RemoteStore["Remote"]):
         """These entries, all as of one moment."""
         from kvsync.stores.etcd.listing import read_pairs
 
-        names = {identity: self._name(namespace, identity) for identity in identities}
-        keys = {identity: name.encode() for identity, name in names.items() if name is not None}
+        keys = {identity: name.encode() for identity, name in self._named(namespace, identities).items()}
         if not keys:
             return {}
         found = await read_pairs(self._client(), list(keys.values()), f"reading {namespace}")
@@ -140,7 +139,7 @@ class EtcdStore(RemoteStore["Remote"]):
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """All writes in one transaction, each with its own condition."""
-        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
+        check_batch(self._where(namespace), writes, self.capabilities)
         refused: dict[int, WriteResult] = {}
         accepted: list[tuple[bytes, Write]] = []
         for index, write in enumerate(writes):
@@ -170,8 +169,8 @@ class EtcdStore(RemoteStore["Remote"]):
         return await examine(remote)
 
     async def _send(self, namespace: str, writes: Sequence[tuple[bytes, Write]]) -> list[WriteResult]:
+        from kvsync.http.etcd import LeaseGoneError
         from kvsync.http.failures import understood
-        from kvsync.stores.etcd.gateway import LeaseGoneError
         from kvsync.stores.etcd.writes import results_of, transaction
 
         remote, what = self._client(), f"writing to {namespace}"
@@ -200,7 +199,7 @@ class EtcdStore(RemoteStore["Remote"]):
             for key, write in writes
         ]
 
-    def _named(self, namespace: str, pairs: Sequence[Pair]) -> dict[Identity, Pair]:
+    def _identified(self, namespace: str, pairs: Sequence[Pair]) -> dict[Identity, Pair]:
         """The keys of the namespace by identity. A key that is not UTF-8 cannot be in a state file, and is left out."""
         found: dict[Identity, Pair] = {}
         for pair in pairs:
@@ -232,9 +231,8 @@ class EtcdStore(RemoteStore["Remote"]):
             raise self._elsewhere(namespace, f"cluster {cluster} answered, not {known.cluster}")
 
     def _elsewhere(self, namespace: str, why: str) -> PermanentError:
-        where = f"store {self.config.name}/{namespace}"
         return PermanentError(
-            f"{where}: the endpoints lead to another cluster: {why}; correct endpoints, or plan again"
+            f"{self._where(namespace)}: the endpoints lead to another cluster: {why}; correct endpoints, or plan again"
         )
 
     def _connect(self, connection: Connection) -> Remote:

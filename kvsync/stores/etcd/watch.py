@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.http.etcd import call, encoded, end_of
 from kvsync.http.failures import cleaned, understood
 from kvsync.http.model import Request
-from kvsync.stores.etcd.gateway import call, encoded, end_of
 from kvsync.stores.etcd.listing import SIDECARS
 from kvsync.stores.etcd.remote import Remote
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from kvsync.http.etcd import encoded
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 from kvsync.stores.etcd.entries import mark_text, revisions_of
-from kvsync.stores.etcd.gateway import encoded
 from kvsync.stores.etcd.listing import SIDECARS, flattened, nested
 from kvsync.stores.etcd.remote import OWN_KEY
 

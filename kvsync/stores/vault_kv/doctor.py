@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kvsync.errors import AuthError, StoreError
+from kvsync.errors import StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Response
 from kvsync.model.health import DoctorCheck
+from kvsync.stores.doctor_checks import failed
 from kvsync.stores.vault_kv.api import reading
 from kvsync.stores.vault_kv.remote import Remote
 
@@ -28,17 +29,13 @@ async def examine(remote: Remote) -> Sequence[DoctorCheck]:
     """Ask for the health of the server, then for the mount. Nothing is written."""
     try:
         answer = await remote.client.send(reading(remote.paths.health(), "reading the health", _ANY))
-    except AuthError as error:
-        return [DoctorCheck("credential", False, str(error))]
     except StoreError as error:
-        return [DoctorCheck("address", False, str(error), "correct address")]
+        return [failed(error, "address", "correct address")]
     found = [_server(answer), *clock_findings(answer, remote.clock.local(), _MOST_SKEW)]
     try:
         mount = await remote.mount(refresh=True)
-    except AuthError as error:
-        return [*found, DoctorCheck("credential", False, str(error))]
     except StoreError as error:
-        return [*found, DoctorCheck("mount", False, str(error))]
+        return [*found, failed(error, "mount")]
     return [
         *found,
         DoctorCheck("credential", True, "accepted"),

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from kvsync.model.canonical import canonical_json, canonical_json_text, fingerprint
 from kvsync.model.entry import Actual, Content, Identity, Mark
-from kvsync.planning.marks import seal_from_text, seal_to_text, ttl_from
+from kvsync.stores.mark_fields import MARK_FIELDS, bytes_from_hex, fields_from_text, fields_to_text
 
 MARK: Final = "kvsync"
 NEXT: Final = "kvsync-next"
@@ -93,7 +93,7 @@ def current_of(metadata: Mapping[str, Any], seen_at: float) -> Secret:
 
 def needs_history(secret: Secret) -> bool:
     """True when earlier versions are needed to tell whose the current one is."""
-    return _parsed(secret.custom.get(MARK)).get("v") not in (None, secret.current)
+    return fields_from_text(secret.custom.get(MARK)).get("v") not in (None, secret.current)
 
 
 def to_actual(identity: Identity, secret: Secret, content: Content | None) -> Actual:
@@ -102,27 +102,18 @@ def to_actual(identity: Identity, secret: Secret, content: Content | None) -> Ac
     noted = confirmed if content is None else _unconfirmed(secret, content) or confirmed
     known = fingerprint(content) if content is not None else _fingerprint(secret, confirmed)
     size = None if content is None else len(content.value)
-    return Actual(identity, secret.etag, known, content, size, secret.expires_at, _mark(noted))
+    return Actual(identity, secret.etag, known, content, size, secret.expires_at, MARK_FIELDS.mark(noted))
 
 
 def must_be_read(secret: Secret) -> bool:
     """True when only the value tells whose the current version is: a process was killed after it had written it."""
-    return _parsed(secret.custom.get(NEXT)).get("v") == secret.current
+    return fields_from_text(secret.custom.get(NEXT)).get("v") == secret.current
 
 
 def mark_text(mark: Mark, content: Content, version: int, created: str | None = None) -> str:
     """A mark for the custom metadata: confirmed by the time at which its version was created, or about to be made."""
-    fields = {
-        "owner": mark.owner,
-        "fp": mark.fingerprint.hex(),
-        "seal": None if mark.seal is None else seal_to_text(mark.seal),
-        "ttl": mark.ttl,
-        "flags": "s" * mark.sensitive + "p" * mark.protected or None,
-        "v": version,
-        "at": created,
-        "of": None if fingerprint(content) == mark.fingerprint else fingerprint(content).hex(),
-    }
-    return json.dumps({name: value for name, value in fields.items() if value is not None}, separators=(",", ":"))
+    of = None if fingerprint(content) == mark.fingerprint else fingerprint(content).hex()
+    return fields_to_text(MARK_FIELDS.of(mark) | {"v": version, "at": created, "of": of})
 
 
 def to_data(content: Content) -> Mapping[str, Any]:
@@ -168,7 +159,7 @@ def _is_exact(found: Any) -> bool:
 
 def _confirmed(secret: Secret) -> Mapping[str, Any]:
     """The confirmed mark if it is that of the current version, or of one that was replaced while it lived."""
-    noted = _parsed(secret.custom.get(MARK))
+    noted = fields_from_text(secret.custom.get(MARK))
     number = noted.get("v")
     version = secret.versions.get(number) if isinstance(number, int) else None
     if version is None or number is None or version.created != noted.get("at") or number > secret.current:
@@ -184,7 +175,7 @@ def _confirmed(secret: Secret) -> Mapping[str, Any]:
 
 
 def _unconfirmed(secret: Secret, content: Content) -> Mapping[str, Any]:
-    noted = _parsed(secret.custom.get(NEXT))
+    noted = fields_from_text(secret.custom.get(NEXT))
     is_ours = noted.get("v") == secret.current and noted.get("of", noted.get("fp")) == fingerprint(content).hex()
     return noted if is_ours else {}
 
@@ -193,30 +184,7 @@ def _fingerprint(secret: Secret, noted: Mapping[str, Any]) -> bytes | None:
     """The fingerprint of the current version where a mark tells it."""
     if noted.get("v") != secret.current or must_be_read(secret):
         return None
-    return _bytes(noted.get("of", noted.get("fp"))) or None
-
-
-def _mark(noted: Mapping[str, Any]) -> Mark | None:
-    owner, flags = noted.get("owner"), noted.get("flags", "")
-    if not isinstance(owner, str) or not isinstance(flags, str):
-        return None
-    seal, ttl = seal_from_text(noted.get("seal")), ttl_from(noted.get("ttl"))
-    return Mark(owner, _bytes(noted.get("fp")), ttl, "s" in flags, "p" in flags, seal=seal)
-
-
-def _bytes(text: Any) -> bytes:
-    try:
-        return bytes.fromhex(text) if isinstance(text, str) else b""
-    except ValueError:
-        return b""
-
-
-def _parsed(text: Any) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text) if isinstance(text, str) else {}
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return bytes_from_hex(noted.get("of", noted.get("fp"))) or None
 
 
 def _moment(text: Any) -> float | None:

@@ -14,10 +14,9 @@ from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
 from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
-from kvsync.stores.limits import check_batch
-from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import Connection, RemoteStore
+from kvsync.stores.base import StoreContext, Write, WriteResult
+from kvsync.stores.remote_store import Connection
+from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, path, text
 
@@ -32,7 +31,7 @@ _SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+"
 _WAYS: Final = ("token", "role_id", "kubernetes_role")
 
 
-class VaultKvStore(RemoteStore["Remote"]):
+class VaultKvStore(SingleCallStore["Remote"]):
     """Secrets of one mount; a namespace is what the paths begin with."""
 
     key_format = KEY_FORMAT
@@ -108,28 +107,6 @@ class VaultKvStore(RemoteStore["Remote"]):
         entries |= await self.read(namespace, unread)
         return snapshot_of(Target(self.config.name, namespace), entries.values(), signer)
 
-    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These secrets with their values."""
-        from kvsync.util.concurrency import gather_or_cancel
-
-        names = {identity: self._name(namespace, identity) for identity in identities}
-        wanted = {identity: name for identity, name in names.items() if name is not None}
-        failures = ReadFailures()
-        found = await gather_or_cancel(failures.note(one, self._read(one, name)) for one, name in wanted.items())
-        return failures.check({actual.identity: actual for actual in found if actual is not None})
-
-    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """One secret, on top of the version that was seen."""
-        from kvsync.stores.vault_kv.writing import make
-
-        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
-        (write,) = writes
-        try:
-            name = self._checked(namespace, write.identity, write.content)
-        except ValueError as problem:
-            return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
-        return [await make(self._client(), name, write)]
-
     async def namespaces(self) -> Sequence[str]:
         """What the paths begin with, as far as the key format tells."""
         paths = await self._lists().paths("", "listing namespaces")
@@ -145,9 +122,15 @@ class VaultKvStore(RemoteStore["Remote"]):
 
         return await examine(remote)
 
-    async def _read(self, identity: Identity, name: str) -> Actual | None:
-        """A secret with its value: metadata and value are read until both are of one version."""
+    async def _read_one(self, namespace: str, identity: Identity, name: str) -> Actual | None:
+        """Metadata and value are read until both are of one version."""
         return await self._client().entry(identity, name)
+
+    async def _write_one(self, namespace: str, name: str, write: Write) -> WriteResult:
+        """On top of the version that was seen."""
+        from kvsync.stores.vault_kv.writing import make
+
+        return await make(self._client(), name, write)
 
     def _lists(self) -> Listing:
         from kvsync.stores.vault_kv.listing import Listing

@@ -7,6 +7,7 @@ import secrets
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.model.health import DoctorCheck
+from kvsync.stores.doctor_checks import write_permission
 from kvsync.stores.voximplant.remote import Remote
 from kvsync.stores.voximplant.storage import Storage
 
@@ -34,10 +35,5 @@ async def examine(remote: Remote) -> list[DoctorCheck]:
 async def _writing(storage: Storage) -> DoctorCheck:
     """Deleting a missing key changes nothing, and needs the permission to write."""
     key = f"kvsync-doctor-{secrets.token_hex(8)}"
-    try:
-        await storage.ask("DelKeyValueItem", "checking write permission", {"key": key})
-    except AuthError as error:
-        return DoctorCheck("writing", False, str(error), "give the service account the role Owner, Admin or Developer")
-    except StoreError as error:
-        return DoctorCheck("writing", False, str(error))
-    return DoctorCheck("writing", True, "permitted")
+    attempt = storage.ask("DelKeyValueItem", "checking write permission", {"key": key})
+    return await write_permission(attempt, "give the service account the role Owner, Admin or Developer")

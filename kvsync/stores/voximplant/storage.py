@@ -23,14 +23,14 @@ Lifetime = Mapping[str, int]
 """`ttl` or `expires_at`, never both."""
 
 
-def lifetime_of(write: Write, now: float) -> Lifetime:
+def lifetime_of(write: Write, now: float) -> Lifetime | None:
     """The lifetime to ask for. The server's clock counts a TTL, and a lifetime that is longer than the service keeps entries:
-    such an entry is renewed. Raises ValueError for an entry that has expired."""
+    such an entry is renewed. None for an entry that has expired."""
     if write.expires_at is None:
         return {"ttl": LONGEST}
     left = math.ceil(write.expires_at - now)
     if left < 1:
-        raise ValueError("it expires before it can be written")
+        return None
     has_ttl = write.mark is not None and write.mark.ttl is not None
     if has_ttl or left > LONGEST - _CLOSE:
         return {"ttl": min(left, LONGEST)}

@@ -23,9 +23,8 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.chunked_ledger import LONGEST_KEY, RESERVED
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.limits import check_batch
-from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import Connection, RemoteStore
+from kvsync.stores.remote_store import Connection
+from kvsync.stores.single_calls import SingleCallStore
 from kvsync.stores.voximplant.api import ENDPOINT, KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
 from kvsync.stores.voximplant.listing import Item, everything
 from kvsync.yaml.credential import credential
@@ -45,7 +44,7 @@ _USUAL_CHUNK: Final = 1500
 """Characters of a chunk of a ledger, on average."""
 
 
-class VoximplantStore(RemoteStore["Remote"]):
+class VoximplantStore(SingleCallStore["Remote"]):
     """Entries in the key-value storage of one application."""
 
     options = (
@@ -139,7 +138,7 @@ class VoximplantStore(RemoteStore["Remote"]):
 
         pattern = self._first_level(namespace)
         if pattern is None:
-            raise PermanentError(f"store {self.config.name}/{namespace}: {_COLON_FIRST}; choose another name")
+            raise PermanentError(f"{self._where(namespace)}: {_COLON_FIRST}; choose another name")
         finder = self._client().applications
         application = await (finder.find(0) if writing else finder.find())
         known = self._located.get(namespace)
@@ -177,35 +176,13 @@ class VoximplantStore(RemoteStore["Remote"]):
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries: one by one, or by listing the namespace if that takes fewer calls."""
-        named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
-        located, failures = await self._find(namespace), ReadFailures()
-        items: Mapping[str, Item] = {}
-        if len(named) > located.pages:
-            listed = await located.list()
-            items = listed.items if listed.problem is None else {}
-        if not items:
-            found = [await failures.note(identity, located.storage.item(name)) for name, identity in named.items()]
-            items = {item["key"]: item for item in found if item is not None}
-        actuals = (self._actual(namespace, items[name]) for name in named if name in items)
-        return failures.check({one.identity: one for one in actuals if one is not None})
-
-    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """One write by one call."""
-        from kvsync.stores.voximplant.storage import lifetime_of
-
-        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
-        (write,) = writes
-        try:
-            name = self._checked(namespace, write.identity, write.content)
-            lifetime = lifetime_of(write, self.context.clock.now()) if write.content is not None else {}
-        except ValueError as problem:
-            return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
-        storage = (await self._find(namespace)).storage
-        if write.content is None:
-            await storage.delete(name)
-        else:
-            await storage.put(name, write.content.value.decode(), lifetime, is_secret=write.is_sensitive)
-        return [WriteResult(WriteStatus.DONE)]
+        named = self._named(namespace, identities)
+        located = await self._find(namespace)
+        listed = await located.list() if len(named) > located.pages else None
+        if listed is None or listed.problem is not None or not listed.items:
+            return await super().read(namespace, identities)
+        actuals = (self._actual(namespace, listed.items[name]) for name in named.values() if name in listed.items)
+        return {one.identity: one for one in actuals if one is not None}
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces of all keys, as far as the key format tells them and the service can list them."""
@@ -250,6 +227,23 @@ class VoximplantStore(RemoteStore["Remote"]):
         from kvsync.stores.voximplant.remote import Remote
 
         return Remote(connection, self._rate)
+
+    async def _read_one(self, namespace: str, identity: Identity, name: str) -> Actual | None:
+        item = await (await self._find(namespace)).storage.item(name)
+        return None if item is None else self._actual(namespace, item)
+
+    async def _write_one(self, namespace: str, name: str, write: Write) -> WriteResult:
+        from kvsync.stores.voximplant.storage import lifetime_of
+
+        storage = (await self._find(namespace)).storage
+        if write.content is None:
+            await storage.delete(name)
+            return WriteResult(WriteStatus.DONE)
+        lifetime = lifetime_of(write, self.context.clock.now())
+        if lifetime is None:
+            return WriteResult(WriteStatus.REJECTED, error="it expires before it can be written")
+        await storage.put(name, write.content.value.decode(), lifetime, is_secret=write.is_sensitive)
+        return WriteResult(WriteStatus.DONE)
 
     async def _find(self, namespace: str) -> NamespaceKeys:
         """Where `locate` found the namespace last. Raises StoreError."""

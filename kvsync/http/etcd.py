@@ -78,17 +78,23 @@ def call(path: str, what: str, body: Mapping[str, Any], *, reads: bool = False, 
 def decoded(where: str, what: str, answer: Response) -> Mapping[str, Any]:
     """The first message of an answer: calls that could go on forever answer in lines. Raises TransientError when it is
     none, or says that it failed."""
-    line = answer.body.partition(b"\n")[0]
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise TransientError(f"{where}: {what} failed: the response is not a JSON object; check the endpoint")
+    data = object_of(where, what, answer, answer.body.partition(b"\n")[0])
     error = data.get("error")
     if error is not None:
         said = str(error.get("message", "") if isinstance(error, dict) else error)
         raise TransientError(f"{where}: {what} failed: etcd says {cleaned(said)}")
+    return data
+
+
+def object_of(where: str, what: str, answer: Response, text: bytes | None = None) -> dict[str, Any]:
+    """An answer, or the `text` that is a part of it, as a JSON object. Raises TransientError when it is none."""
+    try:
+        data = json.loads(answer.body if text is None else text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        message = f"the response of {answer.host} is not a JSON object; check the endpoint"
+        raise TransientError(f"{where}: {what} failed: {message}")
     return data
 
 
