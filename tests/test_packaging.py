@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import tomllib
+import venv
+from contextlib import ExitStack
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from kvsync.emulators import TYPES
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = sorted(ROOT.glob("requirements*.txt"))
@@ -28,3 +39,50 @@ def test_pins_agree() -> None:
         for name, version in re.findall(r"^([a-z0-9.-]+)==(\S+)", pins.read_text(encoding="utf-8"), re.MULTILINE):
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def _closure(*requirements: str) -> dict[str, Distribution]:
+    """The installed distributions that some requirements lead to, by name."""
+    found: dict[str, Distribution] = {}
+    pending = [Requirement(one) for one in requirements]
+    while pending:
+        wanted = pending.pop()
+        extras = wanted.extras or {""}
+        known = found.setdefault(canonicalize_name(wanted.name), distribution(wanted.name))
+        needs = [Requirement(one) for one in known.requires or ()]
+        pending += [
+            one
+            for one in needs
+            if canonicalize_name(one.name) not in found
+            and (one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras))
+        ]
+    return found
+
+
+def _bare_environment(folder: Path, *requirements: str) -> Path:
+    """A virtual environment with what pip would install for these requirements, as links, and nothing else. Returns its
+    interpreter."""
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    for found in _closure(*requirements).values():
+        for top in {file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")}:
+            if not (site / top).exists():
+                (site / top).symlink_to(str(found.locate_file(top)))
+    return folder / "bin/python"
+
+
+@pytest.mark.system
+def test_the_emulators_run_with_what_their_extra_installs(tmp_path: Path) -> None:
+    """Every emulator starts, also with TLS, in an environment that holds kvsync[emulate] and nothing else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = _bare_environment(tmp_path, *project["dependencies"], *project["optional-dependencies"]["emulate"])
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with ExitStack() as running:
+        for type_ in TYPES:
+            command = [str(python), "-m", "kvsync", "emulate", type_, "--tls"]
+            process = Popen(command, cwd=tmp_path, env=environ, stdout=PIPE, stderr=STDOUT, text=True)
+            running.callback(process.wait)
+            running.callback(process.terminate)
+            assert process.stdout is not None
+            line = running.enter_context(process.stdout).readline()
+            assert json.loads(line)["url"].startswith("https://"), line
