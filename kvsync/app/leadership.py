@@ -102,7 +102,7 @@ def _etcd(
 
     key = etcd.key + shard_name(workspace.pass_context.shard)
     user = None if etcd.username is None else (etcd.username, password)
-    where, timeout, register = f"lease {key} in etcd", _timeout(config), workspace.redactor.register
+    where, timeout, register = f"lease {key} in etcd", _timeout(config), workspace.redactor.register_token
     gateways = [Gateway(where, url, workspace.clock, timeout, user, register) for url in etcd.endpoints]
     return EtcdKeeper(key, identity, config.duration, gateways)
 

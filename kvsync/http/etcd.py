@@ -103,7 +103,8 @@ class Password:
 
     Calls in flight share one sign-in, and it goes on when a call that waits for it is cancelled: the next call uses its token.
     Checking a password takes etcd a good part of a second, and a claim of a lease may have less time than that. `hint` says
-    what to grant to a user that lacks permission; `register` hears of tokens, which are secrets too.
+    what to grant to a user that lacks permission; `register` is called with this object and each of its tokens, which are
+    secrets too.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Password:
         where: str,
         login: Client,
         user: tuple[str, Callable[[], str]],
-        register: Callable[[str], None],
+        register: Callable[[object, str], None],
         hint: str,
     ) -> None:
         self._where, self._login, self._register, self._hint = where, login, register, hint
@@ -162,7 +163,7 @@ class Password:
         token = decoded(self._where, what, answer).get("token")
         if not isinstance(token, str):
             raise PermanentError(f"{self._where}: {what} failed: the response contains no token; check the endpoint")
-        self._register(token)
+        self._register(self, token)
         return token
 
 

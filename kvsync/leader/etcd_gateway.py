@@ -28,7 +28,7 @@ class Gateway:
         clock: Clock,
         timeout: float,
         user: tuple[str, Callable[[], str]] | None = None,
-        register: Callable[[str], None] = lambda _secret: None,
+        register: Callable[[object, str], None] = lambda _holder, _token: None,
     ) -> None:
         self._where = where
         limits = ClientLimits(timeout, _CONCURRENCY)

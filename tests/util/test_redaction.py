@@ -10,6 +10,7 @@ import textwrap
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlencode
@@ -452,3 +453,26 @@ def test_of_a_database_url_only_the_password_is_secret(url: str, secret: str) ->
     redactor.register(url)
     assert secret not in redactor.redact(f"cannot connect: {secret} refused")
     assert redactor.redact("db.example:5432/state is down") == "db.example:5432/state is down"
+
+
+class Holder:
+    """Something that has tokens."""
+
+
+def test_of_tokens_that_follow_each_other_the_last_two_are_hidden() -> None:
+    """A token and the one before it are hidden, in every form; older ones, and those of holders that are gone, are forgotten.
+    Thousands of them take no more memory than a few."""
+    redactor, one, other = Redactor(), Holder(), Holder()
+    tokens = [f"hvs.{sha256(str(number).encode()).hexdigest()}" for number in range(1000)]
+    redactor.register_token(other, "a-token-of-another-holder-5")
+    for token in tokens:
+        redactor.register_token(one, token)
+        redactor.register_token(one, token)
+    for token in (*tokens[-2:], "a-token-of-another-holder-5"):
+        for form in (token, b64encode(token.encode()).decode(), quote(token)):
+            assert redactor.redact(f"say {form}!") == f"say {HIDDEN}!"
+    assert redactor.redact(f"say {tokens[0]}!") == f"say {tokens[0]}!"
+    assert len(redactor._tokens.fragments._windows) < 10_000
+    del other
+    redactor.register_token(one, "the-last-token-of-all-9")
+    assert "another-holder" in redactor.redact("a-token-of-another-holder-5")

@@ -245,7 +245,7 @@ class _Opener(NamedTuple):
         login = self._client(where, url, ClientLimits(config.timeout, 1))
         hint = f"grant {name} readwrite on the keys of the namespace, and of {OWN_KEY}/ in front of them"
         user = name, lambda: context.resolve(password)
-        credentials = Password(where, login, user, REDACTOR.register, hint)
+        credentials = Password(where, login, user, REDACTOR.register_token, hint)
         client, streams = (self._client(where, url, one, credentials) for one in (limits, quiet))
         return Endpoint(where, client, streams, login, credentials)
 

@@ -129,7 +129,7 @@ class VaultToken:
         if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
             hint = "the response contains no token; check address and auth_mount"
             raise AuthError(f"{self._client.label}: {what} failed: {hint}")
-        REDACTOR.register(auth["client_token"])
+        REDACTOR.register_token(self, auth["client_token"])
         with understood(self._client.label, what):
             return self._lasting(auth["client_token"], float(auth.get("lease_duration") or 0))
 

@@ -19,6 +19,7 @@ from kvsync.errors import AuthError, PermanentError
 from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.util.clock import Clock
+from kvsync.util.redaction import REDACTOR
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -140,6 +141,7 @@ class ServiceAccount:
         issued = now - _BACK
         claims = {"iss": file.account, "iat": issued, "exp": issued + _LIFE}
         text = jwt.encode(claims, key, algorithm="RS256", headers={"kid": file.key_id})
+        REDACTOR.register_token(self, text)
         return _Token(text, file, issued, issued + _LIFE - _SPARE)
 
     async def _key(self, file: KeyFile) -> RSAPrivateKey:

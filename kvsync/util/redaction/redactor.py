@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Set
 from itertools import accumulate
 from threading import Lock
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from kvsync.util.escaping import encode_json, to_bytes
 from kvsync.util.redaction.decodings import decoded, has_escapes, has_runs, views
@@ -19,6 +21,9 @@ from kvsync.util.redaction.separators import joined
 
 SHORTEST: Final = 6
 """Characters; shorter secrets are not replaced inside text."""
+
+_TOKENS: Final = 2
+"""Tokens of one holder that are known: the present one, and the one before, which answers under way may repeat."""
 
 _DEEP: Final = 65_536
 """Bytes of a text of others up to which encodings within encodings are looked for."""
@@ -34,10 +39,19 @@ _EXACT: Final = frozenset(
 _DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
 
 
+class _Tokens:
+    """Index of the tokens that are known now; `whole` are the tokens themselves, folded."""
+
+    __slots__ = ("fragments", "whole")
+
+    def __init__(self, whole: Set[bytes]) -> None:
+        self.whole, self.fragments = whole, Fragments()
+
+
 class Redactor:
     """Knows the secrets of this process and takes them out of text and data. Thread-safe."""
 
-    __slots__ = ("_fragments", "_known", "_lock", "_open", "_strict")
+    __slots__ = ("_fragments", "_held", "_known", "_lock", "_open", "_strict", "_tokens")
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -45,6 +59,8 @@ class Redactor:
         self._strict: set[bytes] = set()
         self._fragments = Fragments()
         self._open = OpenWords()
+        self._held: WeakKeyDictionary[object, deque[str]] = WeakKeyDictionary()
+        self._tokens = _Tokens(frozenset())
 
     def __repr__(self) -> str:
         return "Redactor()"
@@ -53,10 +69,9 @@ class Redactor:
         """Take these secrets of the operator's, and the secrets inside them (lines of a key file, parts of a connection
         string), out of everything from now on. Anything shorter than 6 characters is ignored."""
         for secret in map(secret_text, secrets):
-            for part in set(credential_parts(secret)):
-                if len(part) >= SHORTEST:
-                    self._strict.add(folded(to_bytes(part)))
-                    self._add(part)
+            for part in _long_parts(secret):
+                self._strict.add(folded(to_bytes(part)))
+                self._add(part)
 
     def register_values(self, *values: str | bytes) -> None:
         """The same for sensitive values, which authors choose. What is weak is left out: it would take words out of what is
@@ -65,6 +80,20 @@ class Redactor:
             for part in {value, *secret_parts(value)}:
                 if part not in self._known and not self._open.is_weak(part):
                     self._add(part)
+
+    def register_token(self, holder: object, token: str) -> None:
+        """Take the token that `holder` has now, and the one before it, out of everything. Older ones have expired, and are
+        forgotten: a process that signs in every few minutes for months must not grow."""
+        with self._lock:
+            held = self._held.setdefault(holder, deque(maxlen=_TOKENS))
+            if token in held:
+                return
+            held.append(token)
+            known = {part for texts in self._held.values() for text in texts for part in _long_parts(text)}
+            tokens = _Tokens({folded(to_bytes(part)) for part in known})
+            for form in (form for part in known for form in secret_forms(part)):
+                tokens.fragments.add(form)
+            self._tokens = tokens
 
     def say_openly(self, *names: str) -> None:
         """Never take these names out of kvsync's own text because of a sensitive value: those of stores, namespaces, files."""
@@ -99,12 +128,16 @@ class Redactor:
 
     def _spans(self, text: str, *, foreign: bool) -> list[Span]:
         """Where secrets are, in characters."""
-        fragments = self._fragments
-        if not fragments:
-            return []
-        data, found = to_bytes(text), []
-        if not (foreign or self._may_hold_secret(data)):
-            return []
+        data = to_bytes(text)
+        found, tokens = self._spans_of(self._fragments, self._strict, data, foreign=foreign), self._tokens
+        found += self._spans_of(tokens.fragments, tokens.whole, data, foreign=foreign)
+        return found if not found or len(data) == len(text) else _in_characters(text, found)
+
+    def _spans_of(self, fragments: Fragments, strict: Set[bytes], data: bytes, *, foreign: bool) -> list[Span]:
+        """Where secrets of one index are, in bytes. Those in `strict` count although words make them up."""
+        found: list[Span] = []
+        if not fragments or not (foreign or _may_hold_secret(fragments, data)):
+            return found
         for view in views(data, fragments.shortest, 2 if foreign and len(data) < _DEEP else 1, foreign=foreign):
             if fragments.occur(view.data):
                 spans = fragments.find(view.data, foreign=foreign, whole_only=view.is_joined and not foreign)
@@ -112,20 +145,13 @@ class Redactor:
                 found += [
                     span
                     for span, piece in origins
-                    if foreign or not self._is_open(data[slice(*span)] if view.is_joined else piece)
+                    if foreign or not self._is_open(data[slice(*span)] if view.is_joined else piece, strict)
                 ]
-        return found if not found or len(data) == len(text) else _in_characters(text, found)
+        return found
 
-    def _is_open(self, piece: bytes) -> bool:
+    def _is_open(self, piece: bytes, strict: Set[bytes]) -> bool:
         """True for a piece of kvsync's own text made of words that are said openly, unless it is a secret of the operator's."""
-        return folded(piece) not in self._strict and self._open.covers(piece.decode("utf-8", "replace"))
-
-    def _may_hold_secret(self, data: bytes) -> bool:
-        """A quick look, which is all that nearly every text needs."""
-        fragments = self._fragments
-        if has_escapes(data) or fragments.occur(data) or fragments.occur(joined(data)):
-            return True
-        return bool(has_runs(fragments.shortest)(data)) and fragments.occur(decoded(data))
+        return folded(piece) not in strict and self._open.covers(piece.decode("utf-8", "replace"))
 
     def redact_data(self, data: Any, name: str | None = None) -> Any:
         """The same for data: mappings, lists, tuples, sets, text and bytes, recursively, by value and by the name of the
@@ -187,6 +213,18 @@ class Redactor:
 
 REDACTOR: Final = Redactor()
 """The redactor of this process: credentials and sensitive values are registered here as soon as they are known."""
+
+
+def _long_parts(secret: str) -> set[str]:
+    """The parts of a secret that are long enough to be replaced in text."""
+    return {part for part in credential_parts(secret) if len(part) >= SHORTEST}
+
+
+def _may_hold_secret(fragments: Fragments, data: bytes) -> bool:
+    """A quick look, which is all that nearly every text needs."""
+    if has_escapes(data) or fragments.occur(data) or fragments.occur(joined(data)):
+        return True
+    return bool(has_runs(fragments.shortest)(data)) and fragments.occur(decoded(data))
 
 
 def _collect(data: Any, name: str | None, texts: set[str]) -> bool:
