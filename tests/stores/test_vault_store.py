@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError, TransientError
@@ -20,6 +25,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
+from tests.http.script_server import Exchange, says, serving
 from tests.stores.emulated import changes, outcomes
 from tests.stores.vault_service import VaultRepo, VaultService, vault_store
 from tests.support.openbao import Bao, running_bao
@@ -253,6 +259,32 @@ async def test_an_approle_signs_in_again(bao: Bao) -> None:
     await wrong.aclose()
 
 
+async def test_a_pod_signs_in_with_its_service_account(bao: Bao, tmp_path: Path) -> None:
+    """OpenBao lets a pod in whose token its cluster confirms: with the token that the file holds at the moment, again once the
+    login has expired. A token that the cluster does not confirm is refused, and not shown."""
+    pods = {_pod_token(number): "system:serviceaccount:shop:kvsync" for number in (1, 2)}
+    clock, file = FakeClock(time.time()), tmp_path / "token"
+    async with serving(partial(_review, pods)) as cluster:
+        _kubernetes(bao, cluster.origin)
+        store = vault_store(bao.url, clock=clock, secrets=File(file), kubernetes_role="web", kubernetes_token=POD_TOKEN)
+        for number, token in enumerate(pods):
+            file.write_text(token)
+            assert (await store.write("web", [replace(creation(), identity=Identity(f"from-{number}"))]))[
+                0
+            ].status == "done"
+            assert len(cluster.seen) == number + 1
+            for accessor in bao.ask("GET", "auth/token/accessors", query="?list=true")["data"]["keys"]:
+                found = bao.ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+                if found["data"]["path"] == "auth/kubernetes/login":
+                    bao.ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+            clock.advance(3600)
+        file.write_text(_pod_token(3))
+        with pytest.raises(AuthError, match="signing in at auth/kubernetes/login was refused") as refused:
+            await store.read("web", [GREETING])
+        assert _pod_token(3) not in str(refused.value)
+        await store.aclose()
+
+
 async def test_a_refusal_is_not_an_absence(bao: Bao) -> None:
     """A token without permission, a mount that is not there and one of another kind are errors, never an empty listing."""
     role, secret = _approle(bao)
@@ -295,16 +327,73 @@ async def test_outcomes_of_a_pass(repo: VaultRepo, bao: Bao) -> None:
     assert changes(await repo.plan_all()) == [("create", "missing", "greeting")]
 
 
-def _approle(bao: Bao) -> tuple[str, str]:
-    """A role that may use the namespace web; gives role id and secret id."""
+def _allow(bao: Bao) -> None:
+    """The policy `web`, which lets its tokens use the namespace `web`."""
     rules = [("metadata", "create,read,update,patch,list"), ("data", "create,read,update"), ("delete", "update")]
     lines = [
         f'path "secret/{kind}/web/*" {{ capabilities = {json.dumps(rights.split(","))} }}' for kind, rights in rules
     ]
     lines.append('path "secret/detailed-metadata/web/*" { capabilities = ["list", "scan"] }')
     bao.ask("PUT", "sys/policies/acl/web", {"policy": "\n".join(lines)})
+
+
+def _approle(bao: Bao) -> tuple[str, str]:
+    """A role that may use the namespace web; gives role id and secret id."""
+    _allow(bao)
     if "approle/" not in bao.ask("GET", "sys/auth")["data"]:
         bao.ask("POST", "sys/auth/approle", {"type": "approle"})
     bao.ask("POST", "auth/approle/role/web", {"token_policies": "web", "token_ttl": "1h"})
     role = bao.ask("GET", "auth/approle/role/web/role-id")["data"]["role_id"]
     return role, bao.ask("POST", "auth/approle/role/web/secret-id")["data"]["secret_id"]
+
+
+POD_TOKEN = Credential(CredentialKind.FILE, "token")
+
+
+class File(dict[str, str]):
+    """Credentials in a file, read each time."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def __getitem__(self, _name: str) -> str:
+        return self._file.read_text()
+
+
+def _pod_token(number: int) -> str:
+    """A token of the service account `kvsync` in the namespace `shop`, as a cluster signs it."""
+    claims = {
+        "iss": "kubernetes/serviceaccount",
+        "sub": "system:serviceaccount:shop:kvsync",
+        "kubernetes.io/serviceaccount/namespace": "shop",
+        "kubernetes.io/serviceaccount/service-account.name": "kvsync",
+        "kubernetes.io/serviceaccount/service-account.uid": "0d4b0d52-0000-4000-8000-000000000001",
+        "kubernetes.io/serviceaccount/secret.name": f"token-{number}",
+    }
+    return jwt.encode(claims, _cluster_key(), algorithm="RS256")
+
+
+@cache
+def _cluster_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _kubernetes(bao: Bao, cluster: str) -> None:
+    """Let the service account `kvsync` of a cluster in."""
+    key = _cluster_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    config = {"kubernetes_host": cluster, "pem_keys": [key], "token_reviewer_jwt": _pod_token(0)}
+    role = {"bound_service_account_names": ["kvsync"], "bound_service_account_namespaces": ["shop"]}
+    _allow(bao)
+    bao.ask("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
+    bao.ask("POST", "auth/kubernetes/config", {**config, "disable_local_ca_jwt": True, "kubernetes_ca_cert": "unused"})
+    bao.ask("POST", "auth/kubernetes/role/web", {**role, "token_policies": ["web"], "token_ttl": "1h"})
+
+
+async def _review(pods: Mapping[str, str], exchange: Exchange) -> None:
+    """Answer a review of a token as the API server of a cluster does."""
+    review = json.loads(exchange.body)
+    name = pods.get(review["spec"]["token"])
+    user: dict[str, Any] = {"username": name, "uid": "0d4b0d52-0000-4000-8000-000000000001", "groups": []}
+    review["status"] = {"authenticated": True, "user": user} if name else {"authenticated": False, "error": "unknown"}
+    await says(201, json.dumps(review).encode(), Content_Type="application/json")(exchange)
