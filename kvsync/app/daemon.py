@@ -141,6 +141,7 @@ class WiredDaemon:
                 inbox=self._inbox,
             ),
         )
+        serving.collector.backlog = lambda: loop.backlog
         if fleet is not None:
             fleet.changed, fleet.woken = partial(loop.trigger, Trigger.FILES), partial(loop.trigger, Trigger.WAKE)
         told = notifier.telling(settings)

@@ -107,6 +107,11 @@ class Daemon:
         self._triggered.set()
         self._parts.reporter.triggered(trigger)
 
+    @property
+    def backlog(self) -> int:
+        """How many passes are due and have not begun."""
+        return self._parts.pool.waiting
+
     # -- from start to end --------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:

@@ -39,6 +39,11 @@ class WorkerPool:
         """How many passes are in flight."""
         return sum(worker.running for worker in self._workers.values())
 
+    @property
+    def waiting(self) -> int:
+        """How many passes are due and have not begun."""
+        return sum(worker.is_waiting for worker in self._workers.values())
+
     def manage(self, targets: Iterable[Target]) -> None:
         """Employ workers for exactly these targets; the others retire."""
         wanted = set(targets)

@@ -65,6 +65,12 @@ class Worker:
         return self._retired or self._leaving
 
     @property
+    def is_waiting(self) -> bool:
+        """True while a pass is due that has not begun."""
+        left = None if self.running or self.must_stop else self._seconds_left()
+        return left is not None and left <= 0
+
+    @property
     def next_pass(self) -> float | None:
         """When this worker comes back automatically (epoch seconds); None when only a trigger makes it."""
         left = self._timer_left()

@@ -244,6 +244,12 @@ def replicas_of(database: Database) -> list[Replica]:
     return found
 
 
+def holders_of(database: Database) -> dict[Target, str]:
+    """The living replica that holds each target. Raises StateDirError."""
+    rows = database.query(claim_statements.HOLDERS)
+    return {Target(store, namespace): replica for store, namespace, replica, _, _, is_alive in rows if is_alive}
+
+
 @contextmanager
 def unbound() -> Iterator[None]:
     """Inside, what is written is for no target: a run over several, say."""

@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kvsync.errors import StateDirError
-from kvsync.model.entry import sealed
+from kvsync.model.entry import Target, sealed
 from kvsync.planning.sealing import SealingKeys, sealing_keys
 from kvsync.state.budgets import Budgets
-from kvsync.state.claims import Replica, TargetClaims, replicas_of
+from kvsync.state.claims import Replica, TargetClaims, holders_of, replicas_of
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database
@@ -150,6 +150,10 @@ class StateDir:
     def replicas(self) -> list[Replica]:
         """The replicas that share this state and live; none where it is not shared. Raises StateDirError."""
         return replicas_of(self.database) if self.is_shared else []
+
+    def holders(self) -> dict[Target, str]:
+        """Which living replica holds which target; nothing where the state is not shared. Raises StateDirError."""
+        return holders_of(self.database) if self.is_shared else {}
 
     def _replica(self) -> str | None:
         return None if self.claims is None else self.claims.me.id

@@ -13,6 +13,7 @@ from kvsync.model.entry import Target
 from kvsync.model.result import FAILURES, PassResult
 from kvsync.rendering.words import short_hash
 from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
+from kvsync.status.fleet import FleetReader, elsewhere
 from kvsync.status.snapshot import (
     EndView,
     Histogram,
@@ -82,6 +83,7 @@ class SnapshotInput:
     passes: tuple[PassPoint, ...]
     hooks: Mapping[str, int]
     triggers: Mapping[str, int]
+    fleet: FleetReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +107,24 @@ class _Held:
 def assemble(material: SnapshotInput) -> StatusSnapshot:
     """Put the board together."""
     held, errors = _held(material), _store_errors(material)
-    targets = tuple(_target(target, material, held) for target in sorted(material.records))
+    fleet = material.fleet.view(material.at, material.monotonic)
+    own = (_target(target, material, held) for target in material.records)
+    types = {store.name: store.type for store in material.stores}
+    others = (replace(one, type=types.get(one.target.store, "")) for one in elsewhere(fleet, material.records))
+    targets = sorted((*own, *others), key=lambda view: view.target)
     return StatusSnapshot(
         at=material.at,
         version=material.version,
         process=material.process,
-        targets=targets,
+        targets=tuple(targets),
         stores=tuple(
             replace(store, error=errors.get(store.name), durations=material.durations.get(store.name))
             for store in material.stores
         ),
         problems=material.loaded.problems,
         drift=material.drift,
-        runs=material.runs,
+        runs=material.runs if fleet is None else fleet.runs,
+        replicas=fleet.replicas if fleet is not None and fleet.reports else None,
         passes=material.passes,
         hooks=material.hooks,
         triggers=material.triggers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
@@ -21,6 +22,7 @@ from kvsync.state import DriftPoint
 from kvsync.state.passes import DaemonRecord
 from kvsync.status.assemble import SnapshotInput, TargetRecord, assemble
 from kvsync.status.durations import Durations
+from kvsync.status.fleet import FleetReader
 from kvsync.status.readiness import PassWatch
 from kvsync.status.run_views import run_of_journal, run_of_pass
 from kvsync.status.snapshot import PassPoint, RunView, StatusSnapshot, StoreView
@@ -67,6 +69,9 @@ class Collector(DaemonObserver):
         self._runs: deque[RunView] = deque(maxlen=RUNS)
         self._pass_points: deque[PassPoint] = deque(maxlen=PASSES)
         self._reports = TargetReports(settings)
+        self._fleet = FleetReader(settings.state)
+        self.backlog: Callable[[], int] = lambda: 0
+        """How many passes are due and have not begun."""
         with suppress(StateDirError):
             self._remember()
 
@@ -191,7 +196,7 @@ class Collector(DaemonObserver):
         self._had_first_passes = self._had_first_passes or not self.waiting
 
     def _snapshot_input(self) -> SnapshotInput:
-        process = replace(self._process, ready=self.ready)
+        process = replace(self._process, ready=self.ready, backlog=self.backlog())
         return SnapshotInput(
             at=self._settings.clock.now(),
             monotonic=self._settings.clock.monotonic(),
@@ -207,6 +212,7 @@ class Collector(DaemonObserver):
             passes=tuple(self._pass_points),
             hooks=dict(self.hooks),
             triggers=dict(self._triggers),
+            fleet=self._fleet,
         )
 
     def _remember(self) -> None:

@@ -192,6 +192,7 @@ def _target(view: TargetView) -> Document:
         "foreign": view.foreign if view.is_known else None,
         "error": view.error,
         "early": view.early,
+        "replica": view.replica,
         "problems": [problem_document(problem) for problem in view.problems],
         "paused": None
         if pause is None

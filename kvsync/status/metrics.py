@@ -114,7 +114,7 @@ def _target(number: Callable[[TargetView], float | None]) -> Callable[[StatusSna
     """One number of each target, left out where there is none."""
 
     def samples(board: StatusSnapshot) -> Iterator[Sample]:
-        for view in board.targets:
+        for view in board.own_targets:
             if (found := number(view)) is not None:
                 yield (view.target.store, view.target.namespace), found
 
@@ -125,7 +125,7 @@ def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[Sta
     """Several numbers of each target, with labels of their own."""
 
     def samples(board: StatusSnapshot) -> Iterator[Sample]:
-        for view in board.targets:
+        for view in board.own_targets:
             for labels, number in numbers(view):
                 yield (view.target.store, view.target.namespace, *labels), number
 
@@ -149,6 +149,12 @@ def _requests(board: StatusSnapshot) -> Iterator[Sample]:
             yield (store.name, status), count
 
 
+def _fleet(board: StatusSnapshot) -> Iterator[Sample]:
+    if board.replicas is not None:
+        for state, count in board.states().items():
+            yield (state.value,), count
+
+
 def _counts(counts: Callable[[StatusSnapshot], Mapping[str, int]]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     return lambda board: (((word,), count) for word, count in sorted(counts(board).items()))
 
@@ -164,6 +170,11 @@ SERIES: Final = (
            _process(lambda board: board.process.ready)),
     Series("kvsync_leader", "gauge", "1 while this process may write (leader).", (),
            _process(lambda board: board.process.leader)),
+    Series("kvsync_backlog_passes", "gauge", "Passes that are due and wait until others have ended.", (),
+           _process(lambda board: board.process.backlog)),
+    Series("kvsync_fleet_replicas", "gauge", "Replicas that share the state; reported by one of them.", (),
+           _process(lambda board: board.replicas)),
+    Series("kvsync_fleet_targets", "gauge", "Targets of all replicas, by state; reported by one of them.", ("state",), _fleet),
     Series("kvsync_observing", "gauge", "1 if the daemon only observes and never writes.", (),
            _process(lambda board: board.process.mode == "observe")),
     Series("kvsync_window_denied", "gauge", "1 while a maintenance window blocks applying.", (),

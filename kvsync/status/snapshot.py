@@ -123,7 +123,8 @@ class TargetView:
     start: before, `unchanged` and `foreign` mean nothing. `resting_until` is how long the store asked to be left alone, if
     that is a minute or more. `unavailable` says that the store is the reason for `error`, and `unheard` how many seconds ago
     it last answered a pass (or the target became known), whatever the wall clock did meanwhile. `early` says which earlier
-    wave the target waits for.
+    wave the target waits for. `replica` is who works on the target, None for this process: of another one's it is known what
+    the shared state has.
     """
 
     target: Target
@@ -151,6 +152,7 @@ class TargetView:
     problems: tuple[Problem, ...] = ()
     parked: ParkedView | None = None
     early: str | None = None
+    replica: str | None = None
     pause: PauseView | None = None
     nearest_end: EndView | None = None
     quarantined: int = 0
@@ -242,8 +244,9 @@ class PassPoint:
 @dataclass(frozen=True, slots=True)
 class ProcessView:
     """The daemon itself. `mode` is `apply` or `observe`; `commit` is the one the files are at. `window` is the window that
-    denies applying now, `window_changes_at` when windows next begin or end to. `next_beat` is the next scheduled pass of all.
-    `leader` says whether it may write; where several replicas share a `lease`, that says who leads.
+    denies applying now, `window_changes_at` when windows next begin or end to. `next_beat` is the next scheduled pass of all,
+    `backlog` how many passes are due and have not begun. `leader` says whether it may write; where several replicas share a
+    `lease`, that says who leads.
     """
 
     pid: int
@@ -259,6 +262,7 @@ class ProcessView:
     window: str | None = None
     window_changes_at: float | None = None
     next_beat: float | None = None
+    backlog: int = 0
     files_at: float | None = None
     """Time when the files were last read."""
 
@@ -267,7 +271,8 @@ class ProcessView:
 class StatusSnapshot:
     """Everything, at `at`. `version` grows with every event. `targets` and `stores` are sorted by name; `drift` (a point
     whenever a target's drift changed) is oldest first, `runs` newest first; both are cut to what is worth showing. `problems`
-    are those of all files. `hooks` counts requests by result, `triggers` what made the daemon look."""
+    are those of all files. `hooks` counts requests by result, `triggers` what made the daemon look. `replicas` is how many
+    share the state, where this process reports for all of them."""
 
     at: float
     version: int
@@ -280,6 +285,12 @@ class StatusSnapshot:
     passes: tuple[PassPoint, ...] = ()
     hooks: Mapping[str, int] = field(default_factory=dict)
     triggers: Mapping[str, int] = field(default_factory=dict)
+    replicas: int | None = None
+
+    @property
+    def own_targets(self) -> tuple[TargetView, ...]:
+        """Those that this process works on."""
+        return tuple(one for one in self.targets if one.replica is None)
 
     def states(self) -> dict[State, int]:
         """How many targets are in each state, every state named, the worst first."""

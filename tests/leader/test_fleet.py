@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
@@ -20,6 +22,7 @@ from kvsync.app import TargetSelection, Workspace
 from kvsync.errors import ClaimHeld
 from kvsync.model.entry import Target
 from kvsync.state.postgres_database import PostgresAddress, upgrade
+from tests.support.etcd import free_port
 from tests.support.memory_repository import MemoryRepository
 from tests.support.postgres import Cluster, running_cluster
 
@@ -44,6 +47,7 @@ class Replicas:
         self.folder, self.cluster, self._stack = folder, cluster, stack
         self.dsn = cluster.new_database("fleet")
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.ports: list[int] = []
         (folder / "state").mkdir()
         (folder / "kvsync.yaml").write_text(
             "version: 1\nowner: fleet\nstate: {postgresql: {dsn: {env: KVSYNC_TEST_DSN}}}\n"
@@ -70,14 +74,29 @@ class Replicas:
         )
 
     def start(self) -> subprocess.Popen[bytes]:
-        name = f"replica-{len(self.processes)}"
+        number = len(self.processes)
+        name, config = f"replica-{number}", self.folder / f"kvsync-{number}.yaml"
+        self.ports.append(free_port())
+        config.write_text(
+            (self.folder / "kvsync.yaml").read_text().replace("run: {", f"run: {{listen: 127.0.0.1:{self.ports[-1]}, ")
+        )
         log = self._stack.enter_context((self.folder / f"{name}.log").open("wb"))
-        command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
+        command = [sys.executable, "-m", "kvsync", "-c", str(config), "--log-format", "json", "run"]
         process = subprocess.Popen(command, cwd=self.folder, env=self.environ(name), stdout=log, stderr=log)
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
         self.processes.append(process)
         return process
+
+    def get(self, number: int, path: str) -> str:
+        """What the page of a replica answers."""
+        address = f"http://127.0.0.1:{self.ports[number]}{path}"
+        with urlopen(Request(address, headers={"Accept": "*/*"}), timeout=BOUND) as answer:
+            return str(answer.read().decode())
+
+    def pages(self) -> list[dict[str, Any]]:
+        """What `/status` of each replica says."""
+        return [json.loads(self.get(number, "/status")) for number in range(len(self.processes))]
 
     def holders(self) -> Counter[int]:
         """Targets by the process of the replica that holds them, of living replicas alone."""
@@ -177,10 +196,18 @@ def test_the_database_stops_and_comes_back(replicas: Replicas) -> None:
 
 
 def test_what_a_person_says_reaches_whoever_holds_the_target(replicas: Replicas) -> None:
-    """A pause from another machine holds, a resume lets go, and the status of all is seen from there."""
+    """A pause from another machine holds, a resume lets go, and the status of all is seen from there; the page of each replica
+    shows all targets, and its metrics count its own."""
     first, second = replicas.start(), replicas.start()
     replicas.until(lambda: held_by(first, second)(replicas.holders()))
     replicas.until(replicas.is_in_sync)
+    replicas.until(lambda: [len(one["targets"]) for one in replicas.pages()] == [TARGETS, TARGETS])
+    one, two = ({row["namespace"] for row in page["targets"] if row["replica"] is None} for page in replicas.pages())
+    assert not one & two
+    assert len(one | two) == TARGETS
+    scraped = [replicas.get(number, "/metrics") for number in range(2)]
+    assert sorted("kvsync_fleet_replicas 2.0" in text for text in scraped) == [False, True]
+    assert sum(text.count("kvsync_target_state{") for text in scraped) == TARGETS
     assert replicas.run("pause", "local", "--reason", "freeze").returncode == 0
     replicas.write(0, "second")
     document = json.loads(replicas.run("status", "-o", "json").stdout)

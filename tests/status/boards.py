@@ -112,4 +112,5 @@ def board(targets: int = 3, store: str = "main") -> StatusSnapshot:
         (PassPoint(NOW - 60, True), PassPoint(NOW - 1, False)),
         {"accepted": 3, "refused": 1},
         {"files": 2, "hook": 1},
+        replicas=2,
     )
