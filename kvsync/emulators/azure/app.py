@@ -10,12 +10,13 @@ from typing import Final
 
 from kvsync.emulators.azure.auth import Credential, Door
 from kvsync.emulators.azure.cors import SHARED, preflight
+from kvsync.emulators.azure.feature_flags import FLAGS
 from kvsync.emulators.azure.history import History
 from kvsync.emulators.azure.keyvalues import KeyValues
 from kvsync.emulators.azure.lists import Lists
 from kvsync.emulators.azure.model import View
-from kvsync.emulators.azure.problems import Refused, empty, server_error, throttled
-from kvsync.emulators.azure.query import SNAPSHOTS, Arguments, name_in_path
+from kvsync.emulators.azure.problems import Refused, empty, invalid, server_error, throttled
+from kvsync.emulators.azure.query import FLAG_RESOURCES, SNAPSHOTS, Arguments, name_in_path
 from kvsync.emulators.azure.quota import TIERS, Quota
 from kvsync.emulators.azure.snapshots import Snapshots
 from kvsync.emulators.model import Address, Answer, Emulator, Parts, Request
@@ -34,11 +35,21 @@ _METHODS: Final = {
     "/keys": ("GET", "HEAD"),
     "/labels": ("GET", "HEAD"),
     "/revisions": ("GET", "HEAD"),
+    "/ff": ("GET", "HEAD"),
+    "/ff/{name}": ("GET", "HEAD", "PUT", "DELETE"),
+    "/ff-revisions": ("GET", "HEAD"),
     "/locks/{key}": ("PUT", "DELETE"),
     "/snapshots": ("GET", "HEAD"),
     "/snapshots/{name}": ("GET", "HEAD", "PUT", "PATCH"),
     "/operations": ("GET", "HEAD"),
 }
+
+
+_SINCE: Final = {
+    **dict.fromkeys(("/snapshots", "/snapshots/{name}", "/operations"), SNAPSHOTS),
+    **dict.fromkeys(("/ff", "/ff/{name}", "/ff-revisions"), FLAG_RESOURCES),
+}
+"""The version of the API that brought a resource."""
 
 
 class AzureAppConfig(Emulator):
@@ -62,6 +73,9 @@ class AzureAppConfig(Emulator):
         self._history = History(parts.storage)
         self._key_values = KeyValues(self._history, parts.clock)
         self._lists = Lists(self._history)
+        self._flag_history = History(parts.storage, "flag")
+        self._flags = KeyValues(self._flag_history, parts.clock, FLAGS)
+        self._flag_lists = Lists(self._flag_history, FLAGS)
         provisioning = duration("provisioning", options.switches.get("provisioning", "0s"))
         longest = int(self._tier.snapshots)
         self._snapshots = Snapshots(self._lists, parts.clock, parts.storage, provisioning, longest)
@@ -80,8 +94,9 @@ class AzureAppConfig(Emulator):
         return _resource(request.path)[0] or "other"
 
     def reset(self) -> None:
-        """Forget key-values, revisions, snapshots and spent quota."""
+        """Forget key-values, feature flags, revisions, snapshots and spent quota."""
         self._history.clear()
+        self._flag_history.clear()
         self._snapshots.clear()
         self._quota.reset()
 
@@ -123,24 +138,30 @@ class AzureAppConfig(Emulator):
         version = arguments.version
         if request.method not in _METHODS[resource]:
             raise empty(405, {"Allow": ", ".join(_METHODS[resource])})
-        if resource in ("/snapshots", "/snapshots/{name}", "/operations") and version < SNAPSHOTS:
+        if version < _SINCE.get(resource, version):
             raise arguments.unsupported()
         if resource in ("/kv/{key}", "/locks/{key}"):
             return self._key_value(resource, name_in_path(encoded, "key"), arguments)
+        if resource == "/ff/{name}":
+            return self._one(self._flags, name_in_path(encoded, "name"), arguments)
         if resource == "/snapshots/{name}":
             return self._snapshot(name_in_path(encoded, "name"), arguments)
         return self._list(resource, arguments)
 
     def _key_value(self, resource: str, key: str, arguments: Arguments) -> Answer:
-        method = arguments.request.method
         if resource == "/locks/{key}":
-            return self._key_values.lock(key, arguments, wanted=method == "PUT")
+            return self._key_values.lock(key, arguments, wanted=arguments.request.method == "PUT")
+        return self._one(self._key_values, key, arguments)
+
+    def _one(self, held: KeyValues, name: str, arguments: Arguments) -> Answer:
+        """Answer for one key-value or feature flag."""
+        method = arguments.request.method
         if method == "PUT":
-            self._quota.check_storage(self._history.size + len(arguments.request.body))
-            return self._key_values.put(key, arguments)
+            self._quota.check_storage(self._history.size + self._flag_history.size + len(arguments.request.body))
+            return held.put(name, arguments)
         if method == "DELETE":
-            return self._key_values.delete(key, arguments)
-        return self._seen(arguments, lambda view: self._key_values.get(key, arguments, view))
+            return held.delete(name, arguments)
+        return self._seen(arguments, lambda view: held.get(name, arguments, view), held.history)
 
     def _snapshot(self, name: str, arguments: Arguments) -> Answer:
         actions = {"PUT": self._snapshots.create, "PATCH": self._snapshots.patch}
@@ -158,15 +179,24 @@ class AzureAppConfig(Emulator):
             return self._seen(arguments, lambda view: self._lists.key_values(arguments, view))
         if resource == "/revisions":
             return self._seen(arguments, lambda view: self._lists.revisions(arguments, view))
+        flags, kept = self._flag_lists, self._flag_history
+        if resource == "/ff":
+            return self._seen(arguments, lambda view: flags.key_values(arguments, view), kept)
+        if resource == "/ff-revisions":
+            return self._seen(arguments, lambda view: flags.revisions(arguments, view), kept)
+        if resource == "/labels" and _labelled(arguments) == "ff":
+            return self._seen(arguments, lambda view: flags.names("label", arguments, view), kept)
         kind = resource[1:-1]
         return self._seen(arguments, lambda view: self._lists.names(kind, arguments, view))
 
-    def _seen(self, arguments: Arguments, read: Callable[[View], Answer]) -> Answer:
-        """Read the state that the request may see: an earlier one that it asks for, or a stale one that a fault gives it."""
+    def _seen(self, arguments: Arguments, read: Callable[[View], Answer], history: History | None = None) -> Answer:
+        """Read the state that the request may see: an earlier one that it asks for, or a stale one that a fault gives it. Of
+        feature flags, whose `history` is another one, the fault shows the present."""
         request, now = arguments.request, self._clock.now()
-        self._history.forget(now - self._tier.revisions)
+        (history or self._history).forget(now - self._tier.revisions)
         moment = arguments.moment if arguments.moment is not None and arguments.moment <= now else None
-        known = max(_known_number(request), self._history.number_at(now - request.stale)) if request.stale else None
+        is_stale = bool(request.stale) and history in (None, self._history)
+        known = max(_known_number(request), self._history.number_at(now - request.stale)) if is_stale else None
         try:
             answer = read(View(moment, known))
         except Refused as refused:
@@ -199,6 +229,16 @@ def _resource(path: str) -> tuple[str | None, str]:
             return resource, name
     known = {"locks": "/locks/{key}", "kv": "/kv"}
     return (known.get(collection), "") if not slash or not name else (None, "")
+
+
+def _labelled(arguments: Arguments) -> str:
+    """Which resources `/labels` is about: key-values (`kv`), or feature flags (`ff`). Raises Refused for others."""
+    given = arguments.one("resourcetype") or arguments.one("resource_type") or "kv"
+    if arguments.version < FLAG_RESOURCES:
+        return "kv"
+    if given not in ("kv", "ff"):
+        raise invalid("resourceType")
+    return given
 
 
 def _with_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kvsync.emulators.azure.model import DESCRIBED_FIELDS, FIELDS, KeyValue
@@ -17,7 +18,9 @@ _JSON: Final = ("application/json", "application/merge-patch+json", "text/json")
 
 
 def media_type(name: str) -> str:
-    """The content type of this kind of document: `kv`, `kvset`, `snapshot`, …"""
+    """The content type of this kind of document: `kv`, `kvset`, `snapshot`, …; feature flags have a profile instead."""
+    if name in ("ff", "ffset"):
+        return f'application/json; profile="https://azconfig.io/mime-profiles/{name}"; charset=utf-8'
     return f"application/vnd.microsoft.appconfig.{name}+json; charset=utf-8"
 
 
@@ -73,7 +76,11 @@ def read_key_value(arguments: Arguments, key: str) -> KeyValue:
         raise invalid("content_type")
     description = _text(document, "description") if arguments.version >= DESCRIPTIONS else None
     tags = read_tags(document.get("tags"))
-    wanted = KeyValue(key, label, value, content_type, tags, False, "", 0.0, description)
+    return checked_size(KeyValue(key, label, value, content_type, tags, False, "", 0.0, description))
+
+
+def checked_size(wanted: KeyValue) -> KeyValue:
+    """The same key-value. Raises Refused if it is too large."""
     if wanted.size > _LARGEST:
         detail = f"The key-value has {wanted.size} bytes; at most {_LARGEST} are allowed."
         raise problem(413, "invalid-argument", title="The key-value is too large", name="value", detail=detail)
@@ -93,6 +100,23 @@ def read_tags(tags: Any) -> dict[str, str | None]:
             raise invalid(f"tags[{name}].value")
         literal(value or "", f"tags[{name}].value")
     return dict(tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How one type of resource is read and shown. `name` is the parameter that filters lists by name, `kind` and `list_kind`
+    are the media types of one and of several, `read` makes one from a PUT, `show` selects the members of an answer."""
+
+    name: str
+    kind: str
+    list_kind: str
+    read: Callable[[Arguments, str], KeyValue]
+    show: Callable[[KeyValue, Arguments], dict[str, Any]]
+
+
+KEY_VALUES: Final = Form(
+    "key", "kv", "kvset", read_key_value, lambda found, arguments: key_value(found, shown_fields(arguments))
+)
 
 
 def _text(document: Mapping[str, Any], name: str) -> str | None:

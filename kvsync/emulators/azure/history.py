@@ -10,34 +10,34 @@ from typing import Final
 from kvsync.emulators.azure.model import NOW, KeyValue, Revision, Slot, View
 from kvsync.emulators.storage import Storage
 
-_KIND: Final = "revision"
 _FORGET_EVERY: Final = 60.0  # seconds
 
 
 class History:
-    """Revisions by slot, oldest first. `number` is that of the last write and never goes back."""
+    """Revisions by slot, oldest first, stored as documents of this `kind`. `number` is that of the last write and never goes
+    back."""
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, kind: str = "revision") -> None:
+        self._storage, self._kind = storage, kind
         self._revisions: dict[Slot, list[Revision]] = {}
         self._slots: list[Slot] = []
         self._writes: list[tuple[float, int]] = []
         self._forgotten = float("-inf")
         self.number = 0
         self.size = 0  # bytes of what is there now
-        for name, document in storage.items(_KIND):
+        for name, document in storage.items(kind):
             self._add(Revision.read(int(name), json.loads(document)))
 
     def clear(self) -> None:
         """Forget everything."""
         self._revisions, self._slots, self._writes, self.size = {}, [], [], 0
-        self._storage.clear(_KIND)
+        self._storage.clear(self._kind)
 
     def record(self, slot: Slot, state: KeyValue | None, at: float) -> None:
         """Add a revision; None is a delete."""
         revision = Revision(self.number + 1, at, slot, state)
         self._add(revision)
-        self._storage.put(_KIND, f"{revision.number:016d}", json.dumps(revision.document()))
+        self._storage.put(self._kind, f"{revision.number:016d}", json.dumps(revision.document()))
 
     def current(self, slot: Slot, view: View = NOW) -> KeyValue | None:
         """What the slot holds, as a reader of this view sees it."""
@@ -84,7 +84,7 @@ class History:
 
     def _drop(self, slot: Slot, revisions: list[Revision], count: int) -> None:
         for revision in revisions[:count]:
-            self._storage.delete(_KIND, f"{revision.number:016d}")
+            self._storage.delete(self._kind, f"{revision.number:016d}")
         del revisions[:count]
         if not revisions:
             del self._revisions[slot]

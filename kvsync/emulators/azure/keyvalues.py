@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
-from kvsync.emulators.azure.body import key_value, media_type, read_key_value, reply, shown_fields
+from kvsync.emulators.azure.body import KEY_VALUES, Form, media_type, reply
 from kvsync.emulators.azure.filters import read_tags, tagged
 from kvsync.emulators.azure.history import History
 from kvsync.emulators.azure.model import KeyValue, View, slot
@@ -22,10 +22,11 @@ _FOREIGN: Final = "written by another program"
 
 @dataclass(frozen=True, slots=True)
 class KeyValues:
-    """Answers `/kv/{key}` and `/locks/{key}`."""
+    """Answers `/kv/{key}` and `/locks/{key}`; of another form, what answers one resource of that type."""
 
     history: History
     clock: VirtualClock
+    form: Form = KEY_VALUES
 
     def get(self, key: str, arguments: Arguments, view: View) -> Answer:
         """GET and HEAD /kv/{key}."""
@@ -36,28 +37,28 @@ class KeyValues:
         verdict = conditions(arguments.request, found.etag)
         if verdict is not Verdict.PROCEED:
             raise empty(verdict.value, {"ETag": f'"{found.etag}"'})
-        return _reply(found, arguments)
+        return self._reply(found, arguments)
 
     def put(self, key: str, arguments: Arguments) -> Answer:
         """PUT /kv/{key}: replaces the key-value whole; the same content again changes nothing, not even the etag."""
         label = arguments.label
-        wanted = read_key_value(arguments, key)
+        wanted = self.form.read(arguments, key)
         found = self._checked(key, label, arguments.request)
         if found is not None and found.locked:
             raise locked(key)
         if found is None or not wanted.same_content(found):
             found = self._record(wanted)
-        return _reply(found, arguments)
+        return self._reply(found, arguments)
 
     def delete(self, key: str, arguments: Arguments) -> Answer:
         """DELETE /kv/{key}: the deleted key-value, or 204 when there is none."""
         found = self._checked(key, arguments.label, arguments.request)
         if found is None:
-            raise empty(204, {"Content-Type": media_type("kv")})
+            raise empty(204, {"Content-Type": media_type(self.form.kind)})
         if found.locked:
             raise locked(key)
         self.history.record(found.slot, None, self.clock.now())
-        return _reply(found, arguments)
+        return self._reply(found, arguments)
 
     def lock(self, key: str, arguments: Arguments, *, wanted: bool) -> Answer:
         """PUT and DELETE /locks/{key}."""
@@ -66,7 +67,7 @@ class KeyValues:
             raise empty(404)
         if found.locked is not wanted:
             found = self._record(replace(found, locked=wanted))
-        return _reply(found, arguments)
+        return self._reply(found, arguments)
 
     def interfere(self, key: str, label: str | None) -> None:
         """Another writer gives the key another value, or makes it."""
@@ -83,6 +84,9 @@ class KeyValues:
             raise empty(412)
         return found
 
+    def _reply(self, found: KeyValue, arguments: Arguments) -> Answer:
+        return reply(self.form.kind, self.form.show(found, arguments), _headers(found))
+
     def _record(self, wanted: KeyValue) -> KeyValue:
         now = self.clock.now()
         written = replace(wanted, etag=secrets.token_urlsafe(32), modified=now)
@@ -92,7 +96,3 @@ class KeyValues:
 
 def _headers(found: KeyValue) -> dict[str, str]:
     return {"ETag": f'"{found.etag}"', "Last-Modified": http_date(found.modified)}
-
-
-def _reply(found: KeyValue, arguments: Arguments) -> Answer:
-    return reply("kv", key_value(found, shown_fields(arguments)), _headers(found))

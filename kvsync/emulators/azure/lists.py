@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from kvsync.emulators.azure import filters, pages
-from kvsync.emulators.azure.body import key_value, shown_fields
+from kvsync.emulators.azure.body import KEY_VALUES, Form
 from kvsync.emulators.azure.filters import Filter, KeyValueFilter
 from kvsync.emulators.azure.history import History
 from kvsync.emulators.azure.model import KeyValue, Slot, View
@@ -18,24 +18,25 @@ from kvsync.emulators.model import Answer
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Answers `/kv`, `/keys`, `/labels` and `/revisions`."""
+    """Answers `/kv`, `/keys`, `/labels` and `/revisions`; of another form, the lists of that type."""
 
     history: History
+    form: Form = KEY_VALUES
 
     def key_values(self, arguments: Arguments, view: View) -> Answer:
         """GET and HEAD /kv."""
-        wanted = _wanted(arguments)
+        wanted = self._wanted(arguments)
         after = pages.continuation(arguments)
         found = self.matching(wanted, view, (after[0], after[-1]) if len(after) == 2 else None)
-        return key_value_page(Page.cut((_place(item.slot), item) for item in found), arguments)
+        return resource_page(Page.cut((_place(item.slot), item) for item in found), arguments, self.form)
 
     def revisions(self, arguments: Arguments, view: View) -> Answer:
         """GET and HEAD /revisions: newest first within a key."""
-        wanted = _wanted(arguments)
+        wanted = self._wanted(arguments)
         after = pages.continuation(arguments)
         start = (after[0], after[1]) if len(after) == 3 and after[2].isdecimal() else None
         page = Page.cut(self._past(wanted, view, start, int(after[2]) + 1 if start else 0))
-        return key_value_page(page, arguments)
+        return resource_page(page, arguments, self.form)
 
     def names(self, kind: str, arguments: Arguments, view: View) -> Answer:
         """GET and HEAD /keys and /labels: distinct names; the null label is listed as null."""
@@ -57,6 +58,11 @@ class Lists:
             if found is not None and wanted.accepts(found):
                 yield found
 
+    def _wanted(self, arguments: Arguments) -> KeyValueFilter:
+        tags = filters.read_tags(arguments.all("tags")) if arguments.version >= LIST_TAGS else ()
+        key, label = (filters.read(arguments.one(name), name) for name in (self.form.name, "label"))
+        return KeyValueFilter(key, label, tags)
+
     def _slots(self, key: Filter, after: Slot | None, *, again: bool) -> Iterator[Slot]:
         """Slots that the filter can let pass, from one on (`again`) or from the one after it."""
         start = after or (key.first, "")
@@ -75,17 +81,12 @@ class Lists:
                     yield f"{_place(slot)}\n{index}", found
 
 
-def key_value_page(page: Page[KeyValue], arguments: Arguments) -> Answer:
-    """A page of key-values, with its etag in the versions that know of it."""
-    fields = shown_fields(arguments)
+def resource_page(page: Page[KeyValue], arguments: Arguments, form: Form = KEY_VALUES) -> Answer:
+    """A page of key-values or of another form, with its etag in the versions that know of it."""
     etag = page.etag(item.etag for item in page.items) if arguments.version >= PAGE_ETAGS else None
-    return pages.answer("kvset", [key_value(item, fields) for item in page.items], page.after, arguments, etag)
-
-
-def _wanted(arguments: Arguments) -> KeyValueFilter:
-    tags = filters.read_tags(arguments.all("tags")) if arguments.version >= LIST_TAGS else ()
-    key, label = (filters.read(arguments.one(name), name) for name in ("key", "label"))
-    return KeyValueFilter(key, label, tags)
+    return pages.answer(
+        form.list_kind, [form.show(item, arguments) for item in page.items], page.after, arguments, etag
+    )
 
 
 def _place(slot: Slot) -> str:

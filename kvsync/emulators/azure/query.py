@@ -24,6 +24,7 @@ SNAPSHOTS: Final = "2022-11-01-preview"
 LIST_TAGS: Final = "2023-11-01"
 SINGLE_TAGS: Final = "2024-09-01"
 DESCRIPTIONS: Final = "2026-04-01"
+FLAG_RESOURCES: Final = "2026-05-01-preview"
 
 LONGEST: Final = 256  # characters of a label, tag name, tag value or snapshot name
 _VERSION: Final = re.compile(r"\d{4}-\d\d-\d\d(-[a-z]+)?|\d+\.\d+")

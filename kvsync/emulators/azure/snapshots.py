@@ -13,7 +13,7 @@ from typing import Any, Final
 from kvsync.emulators.azure import filters, pages
 from kvsync.emulators.azure.body import read_json, read_tags, reply
 from kvsync.emulators.azure.filters import KeyValueFilter
-from kvsync.emulators.azure.lists import Lists, key_value_page
+from kvsync.emulators.azure.lists import Lists, resource_page
 from kvsync.emulators.azure.model import NOW, KeyValue
 from kvsync.emulators.azure.pages import Page
 from kvsync.emulators.azure.problems import already_exists, empty, invalid, invalid_state
@@ -106,7 +106,7 @@ class Snapshots:
         after = pages.continuation(arguments)
         place = tuple(after) if len(after) == 2 else None
         later = (("\n".join(item.slot), item) for item in items if place is None or item.slot > place)
-        return key_value_page(Page.cut(later), arguments)
+        return resource_page(Page.cut(later), arguments)
 
     def operation(self, arguments: Arguments) -> Answer:
         """GET /operations?snapshot=: how far making it has come."""
