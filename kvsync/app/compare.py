@@ -19,7 +19,7 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content, Identity, Target, identity_order
 from kvsync.model.pass_options import PassOptions
 
-_PARTS: Final = ("value", "content_type", "tags", "metadata")
+_PARTS: Final = ("value", "content_type", "tags", "metadata", "description")
 
 
 class Side(StrEnum):

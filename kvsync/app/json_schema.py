@@ -207,7 +207,7 @@ def _change() -> Schema:
         "class": _words(Class),
         **_name(),
         "reasons": _described(
-            _list(_TEXT), "What differs: value, content_type, tags, metadata, ttl, expires_at, mark."
+            _list(_TEXT), "What differs: value, content_type, tags, metadata, description, ttl, expires_at, mark."
         ),
         "etag": _described(_TEXT_OR_NULL, "Version that the plan saw; the write requires it."),
         "before": _or_null(side),

@@ -156,12 +156,14 @@ class Relocation:
     def _copies(
         self, pair: _Relocated, changes: Iterable[Change], desired: Desired
     ) -> Iterator[tuple[Identity, Entry]]:
-        normalise = self._workspace.stores[pair.target.store].normalise
+        store = self._workspace.stores[pair.target.store]
         for change in changes:
             entry, before = desired.entries.get(change.identity), change.before
             if entry is None or before is None or before.content is None or entry.mode is Mode.OBSERVE:
                 continue
-            content = normalise(before.content)
+            content = store.normalise(before.content)
+            if not store.capabilities.descriptions:
+                content = content._replace(description=None)
             yield (
                 change.identity,
                 replace(entry, content=content, fingerprint=fingerprint(content), after=(), after_all=False),

@@ -10,7 +10,7 @@ from typing import Any, Final
 from kvsync.app.run_list import change_document, run_document
 from kvsync.app.saved_plan import read_text
 from kvsync.app.state_access import open_state
-from kvsync.model.canonical import fingerprint
+from kvsync.model.canonical import actual_fingerprint
 from kvsync.model.entry import Content
 from kvsync.rendering.json import Document
 from kvsync.rendering.saved_plan import load
@@ -66,7 +66,10 @@ def _new_contents(state: StateDir, changes: Sequence[ChangeRecord]) -> Mapping[i
             continue
         later = state.journal.changes_of(change.target, change.identity, _LATER_CHANGES)
         befores = (one.before.content for one in later if one.before is not None and not one.withheld)
-        content = next((one for one in befores if one is not None and change.matches(fingerprint(one))), None)
+        content = next(
+            (one for one in befores if one is not None and change.matches(actual_fingerprint(one, change.matches))),
+            None,
+        )
         if content is not None:
             found[number] = content
     return found

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport, Step
 from kvsync.apply.read_back import describe, fingerprint_of, is_untouched
-from kvsync.model.canonical import fingerprint
+from kvsync.model.canonical import actual_fingerprint
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import Action, Change, Outcome, OutcomeKind
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
@@ -149,7 +149,9 @@ def _restore(record: ChangeRecord, before: Actual, found: Actual | None, now: fl
         return _outcome(record, OutcomeKind.REFUSED, _unknown_value(record))
     if before.expires_at is not None and before.expires_at <= now:
         return _outcome(record, OutcomeKind.SKIPPED, "the previous entry has expired since")
-    digest = fingerprint(content)
+    if found is not None and found.content is not None and found.content.description:
+        content = content._replace(description=content.description or "")  # None would leave the present one
+    digest = actual_fingerprint(content, before.mark.matches if before.mark is not None else None)
     mark = _restored_mark(before.mark, digest)
     precondition = Precondition.ABSENT if found is None else Precondition.UNCHANGED
     etag = found.etag if found is not None else None
@@ -165,8 +167,8 @@ def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None
         return before.content
     if found is None or found.content is None:
         return None
-    digest = fingerprint(found.content)
-    return found.content if record.action in _KEEPS_CONTENT or before.fingerprint == digest else None
+    is_kept = record.action in _KEEPS_CONTENT or before.fingerprint == fingerprint_of(found)
+    return found.content if is_kept else None
 
 
 def _restored_mark(mark: Mark | None, digest: bytes) -> Mark | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvsync.apply.model import PendingStep
-from kvsync.model.canonical import fingerprint
+from kvsync.model.canonical import actual_fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.change import Change
 from kvsync.model.entry import Actual
@@ -68,7 +68,9 @@ def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> b
         return write.content is None and fresh is None
     if capabilities.marks is Marks.STORE and write.mark != fresh.mark:
         return False
-    return fingerprint_of(fresh) == fingerprint(write.content)
+    return fingerprint_of(fresh) == actual_fingerprint(
+        write.content, write.mark.matches if write.mark is not None else None
+    )
 
 
 def has_landed(work: PendingStep, fresh: Actual | None, capabilities: Capabilities) -> bool:
@@ -110,7 +112,7 @@ def fingerprint_of(actual: Actual) -> bytes | None:
     """The fingerprint of an entry, computed from its content if the store returned none."""
     if actual.fingerprint is not None or actual.content is None:
         return actual.fingerprint
-    return fingerprint(actual.content)
+    return actual_fingerprint(actual.content, actual.mark.matches if actual.mark is not None else None)
 
 
 def size_of(actual: Actual) -> int | None:

@@ -86,7 +86,7 @@ class _Compiler:
     def _held(self, source: Rows, shapes: Sequence[RowTemplate]) -> Rows:
         if "normalise" in self._store.overridden:
             return self._normalised(source, shapes)
-        printers = [fingerprinter(one.content_type, one.tags, one.metadata, canonical=one.json) for one in shapes]
+        printers = [fingerprinter(*one.parts, canonical=one.json) for one in shapes]
         prints = [printers[place](value) for place, value in zip(source.shapes, source.values, strict=True)]
         return replace(source, prints=prints, table=list(shapes))
 
@@ -94,11 +94,10 @@ class _Compiler:
         draft, values, kept, prints = RowBuilder(), [], [], []
         for value, place in zip(source.values, source.shapes, strict=True):
             shape = shapes[place]
-            content = self._store.normalise(Content(value, shape.content_type, shape.tags, shape.metadata))
-            _, content_type, tags, metadata = content
+            content = self._store.normalise(Content(value, *shape.parts))
             prints.append(fingerprint(content))
             values.append(content.value)
-            kept.append(draft.number(shape._replace(content_type=content_type, tags=tags, metadata=metadata)))
+            kept.append(draft.number(shape.of(content)))
         return replace(source, values=values, shapes=kept, prints=prints, table=draft.table)
 
     def _is_all_easy(self, source: Rows, shapes: Sequence[RowTemplate], remote: Sequence[str]) -> bool:
@@ -116,7 +115,7 @@ class _Compiler:
     def _audit_all(self, source: Rows, shapes: Sequence[RowTemplate], remote: Sequence[str]) -> None:
         for index, (value, place, remote_key) in enumerate(zip(source.values, source.shapes, remote, strict=True)):
             shape = shapes[place]
-            content = Content(value, shape.content_type, shape.tags, shape.metadata)
+            content = Content(value, *shape.parts)
             self._audit(source, index, content, shape, remote_key)
             if not source.keys[index] and remote_key:
                 self._add(source, index, "a key must not be empty")
@@ -131,7 +130,7 @@ class _Compiler:
 
     def _is_easy(self, shape: RowTemplate) -> bool:
         """True when no entry of this shape can be refused for anything but the size of its key and value."""
-        probe = shape.entry(Identity("k"), Content(b"", shape.content_type, shape.tags, shape.metadata))
+        probe = shape.entry(Identity("k"), Content(b"", *shape.parts))
         return not (shape.feature or audit(probe, self._limits, "k"))
 
     def _remote_keys(self, source: Rows) -> list[str]:

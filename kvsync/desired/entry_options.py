@@ -67,6 +67,7 @@ class EntryOptions:
             implied_type=json and content_type is None,
             tags=options.get("tags", ()),
             metadata=options.get("metadata"),
+            description=options.get("description"),
             ttl=ttl,
             expires_at=options.get("expires_at"),
             renew_before=options.get("renew_before") if ttl is not None else None,

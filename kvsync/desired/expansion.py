@@ -42,4 +42,5 @@ def options_size(options: Options) -> int:
     """The characters of what is said of an entry besides its value."""
     tags, metadata, after = options.get("tags", ()), options.get("metadata") or "", options.get("after", ())
     pairs = sum([len(name) + len(text) for name, text in tags])
-    return pairs + len(metadata) + len(options.get("content_type") or "") + sum(map(len, after))
+    texts = (metadata, options.get("content_type") or "", options.get("description") or "", *after)
+    return pairs + sum(map(len, texts))

@@ -101,6 +101,11 @@ LABELLED_FIELDS: Final = (
     *FORM_FIELDS,
     *OPTION_FIELDS,
     _field("expires_at", moment(), "Time when the entry expires."),
+    _field(
+        "description",
+        text(empty=True),
+        "Description of the entry, if the store has descriptions. Without this field, the one in the store is kept.",
+    ),
     _AFTER_FIELD,
 )
 """An entry under a label."""

@@ -24,6 +24,7 @@ class RowTemplate(NamedTuple):
     implied_type: bool = False
     tags: tuple[tuple[str, str], ...] = ()
     metadata: str | None = None
+    description: str | None = None
     ttl: int | None = None
     expires_at: int | None = None
     renew_before: int | None = None
@@ -34,6 +35,16 @@ class RowTemplate(NamedTuple):
     after: tuple[str, ...] = ()
     after_all: bool = False
     feature: bool = False
+
+    @property
+    def parts(self) -> tuple[str | None, tuple[tuple[str, str], ...], str | None, str | None]:
+        """The content but for the value, in the order of `Content`."""
+        return self.content_type, self.tags, self.metadata, self.description
+
+    def of(self, content: Content) -> RowTemplate:
+        """The same for other content."""
+        _, content_type, tags, metadata, description = content
+        return self._replace(content_type=content_type, tags=tags, metadata=metadata, description=description)
 
     @property
     def is_settled(self) -> bool:
@@ -114,7 +125,7 @@ class Rows:
         """The entry in one row."""
         shape = self.table[self.shapes[index]]
         identity = Identity(self.keys[index], self.labels[index])
-        content = Content(self.values[index], shape.content_type, shape.tags, shape.metadata)
+        content = Content(self.values[index], *shape.parts)
         return shape.entry(identity, content, self.prints[index], self.origin(index))
 
     def origin(self, index: int) -> Origin:

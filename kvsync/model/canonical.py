@@ -45,19 +45,38 @@ def is_json_type(content_type: str | None) -> bool:
 
 
 def fingerprint(content: Content) -> bytes:
-    """16 bytes that represent the content: value (JSON by meaning), content type, tags, metadata."""
-    return fingerprinter(content.content_type, content.tags, content.metadata)(content.value)
+    """16 bytes that represent the content: value (JSON by meaning), content type, tags, metadata, description."""
+    _, content_type, tags, metadata, description = content
+    return fingerprinter(content_type, tags, metadata, description)(content.value)
+
+
+def actual_fingerprint(content: Content, is_applied: Callable[[bytes], bool] | None) -> bytes:
+    """The fingerprint of what a store holds; `is_applied` tests for the fingerprint in the mark of the entry, None without a
+    mark. The description is not part of it if the mark says so: then kvsync leaves the description to other writers."""
+    if is_applied is None:
+        return fingerprint(content)
+    plain = fingerprint(content if content.description is None else content._replace(description=None))
+    if is_applied(plain):
+        return plain
+    full = fingerprint(content._replace(description=content.description or ""))
+    return full if content.description or is_applied(full) else plain
 
 
 @lru_cache(maxsize=512)
 def fingerprinter(
-    content_type: str | None, tags: tuple[tuple[str, str], ...], metadata: str | None, *, canonical: bool = False
+    content_type: str | None,
+    tags: tuple[tuple[str, str], ...],
+    metadata: str | None,
+    description: str | None = None,
+    *,
+    canonical: bool = False,
 ) -> Callable[[bytes], bytes]:
     """The function from value to fingerprint for contents that have the rest in common, as thousands do. `canonical` says
     that JSON values are known to be in canonical form already."""
-    if content_type is None and not tags and metadata is None:
+    if content_type is None and not tags and metadata is None and description is None:
         return _bare_fingerprint
-    rest = _encode([content_type, tags, metadata]).encode("utf-8", "surrogatepass")  # JSON of a server may hold them
+    parts = [content_type, tags, metadata, *([] if description is None else [description])]
+    rest = _encode(parts).encode("utf-8", "surrogatepass")  # JSON of a server may hold them
     by_meaning = is_json_type(content_type) and not canonical
 
     def full_fingerprint(value: bytes) -> bytes:

@@ -39,7 +39,7 @@ class Capabilities:
     request brings where that is fewer. `sensitive` says that the store is made for secrets: all its entries are sensitive.
     `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an entry without
     a TTL is renewed forever. `flag_prefix` is what the remote keys of feature flags begin with; None where the store has no
-    feature flags.
+    feature flags. `descriptions` says that an entry may have a text that describes it, which other writers may change.
     """
 
     type: str
@@ -51,6 +51,7 @@ class Capabilities:
     implied_types: bool = True
     tags: bool = True
     metadata: bool = True
+    descriptions: bool = False
     binary: bool = True
     lifetimes: Lifetimes = Lifetimes.NATIVE
     min_ttl: int = 1

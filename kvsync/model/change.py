@@ -45,9 +45,9 @@ DRIFT_CLASSES = frozenset({Class.DRIFTED, Class.MISSING, Class.CONFLICT})
 class Change:
     """One thing to do to one entry: what, why, and both sides, so that applying can insist on the version seen.
 
-    `reasons` name what differs: value, content_type, tags, metadata, ttl, expires_at, mark. A delete that is half of a
-    move carries `moved_to`, the identity that must be verified to be there first: in `moved_to_target`, where that is another
-    target.
+    `reasons` name what differs: value, content_type, tags, metadata, description, ttl, expires_at, mark. A delete that is
+    half of a move carries `moved_to`, the identity that must be verified to be there first: in `moved_to_target`, where that
+    is another target.
     """
 
     action: Action

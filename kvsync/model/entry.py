@@ -48,13 +48,16 @@ class Target:
 class Content(NamedTuple):
     """What a store keeps for an entry, apart from its lifetime and kvsync's mark.
 
-    `tags` are sorted pairs of strings; `metadata` is free JSON in canonical text (see `kvsync.model.canonical`).
+    `tags` are sorted pairs of strings; `metadata` is free JSON in canonical text (see `kvsync.model.canonical`). A desired
+    `description` of None leaves the description in the store as it is, an empty one removes it; of an actual entry, None
+    means that there is none.
     """
 
     value: bytes
     content_type: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     metadata: str | None = None
+    description: str | None = None
 
     def __repr__(self) -> str:
         return f"Content({len(self.value)} bytes, content_type={self.content_type!r})"

@@ -46,6 +46,8 @@ def _attribute_problems(entry: Entry, limits: Capabilities) -> Iterator[str]:
         yield f"{limits.type} does not support tags; remove them"
     if content.metadata is not None and not limits.metadata:
         yield f"{limits.type} does not support metadata; remove it"
+    if content.description is not None and not limits.descriptions:
+        yield f"{limits.type} does not support description; remove it"
     if not limits.binary and not is_text(content.value):
         yield f"the value is not UTF-8 text, and {limits.type} supports only text"
 
@@ -60,14 +62,15 @@ def _lifetime_problems(entry: Entry, limits: Capabilities) -> Iterator[str]:
 
 
 def _size_problems(entry: Entry, limits: Capabilities, remote_key: str) -> Iterator[str]:
-    value, content_type, tags, metadata = entry.content
+    value, content_type, tags, metadata, description = entry.content
     if limits.max_value is not None and (length := length_of(value, limits.value_unit)) > limits.max_value:
         yield f"the value has {length:,} {limits.value_unit}; {limits.type} allows at most {limits.max_value:,}"
     extra = len((metadata or "").encode())
     if limits.max_metadata is not None and extra > limits.max_metadata:
         yield f"the metadata has {extra:,} bytes; {limits.type} allows at most {limits.max_metadata:,}"
     if limits.max_entry is not None:
-        words = [remote_key, entry.identity.label or "", content_type or "", *(word for tag in tags for word in tag)]
+        words = [remote_key, entry.identity.label or "", content_type or "", description or ""]
+        words += [word for tag in tags for word in tag]
         size = len(value) + extra + sum(len(word.encode()) for word in words)
         if size > limits.max_entry:
             yield f"the whole entry has {size:,} bytes; {limits.type} allows at most {limits.max_entry:,}"

@@ -30,7 +30,7 @@ from dataclasses import replace
 from kvsync.model.change import Action, Change, Class, Refusal
 from kvsync.model.entry import Actual, Applied, Entry, Mark, Mode
 from kvsync.model.policy import Adopt
-from kvsync.planning.difference import differences, is_as_applied, lifetime
+from kvsync.planning.difference import differences, is_as_applied, lifetime, releases_description
 from kvsync.planning.marks import Proof
 from kvsync.planning.ownership import Claim, claim_of, must_be_renewed
 from kvsync.planning.undesired import UNPROVEN, why_unproven
@@ -205,7 +205,11 @@ def _owned(entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules
         action = Action.RENEW
     elif not reasons:
         is_current = (mark.sensitive, mark.protected) == (entry.sensitive, entry.protected)
-        if is_current and not must_be_renewed(actual, mark, rules.signer):
+        if (
+            is_current
+            and not must_be_renewed(actual, mark, rules.signer)
+            and not releases_description(entry, actual, mark)
+        ):
             return Idle.UNCHANGED
         action, cause, reasons = Action.ADOPT, Class.CHANGED, ("mark",)
     change = Change(action, cause, entry.identity, reasons, before=actual, after=entry, origin=entry.origin)

@@ -57,7 +57,7 @@ def _size(change: Change) -> int:
     if change.after is None or change.action is Action.DELETE:
         return _length(texts)
     content = change.after.content
-    texts += (content.content_type or "", content.metadata or "")
+    texts += (content.content_type or "", content.metadata or "", content.description or "")
     for pair in content.tags:
         texts += pair
     return len(content.value) + _length(texts)

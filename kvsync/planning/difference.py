@@ -24,7 +24,17 @@ def differences(entry: Entry, actual: Actual) -> tuple[str, ...]:
     ]
     if not _same_value(entry, actual.content.value):
         names.insert(0, "value")
+    wanted = entry.content.description
+    if wanted is not None and wanted != (actual.content.description or ""):
+        names.append("description")
     return tuple(names)
+
+
+def releases_description(entry: Entry, actual: Actual, mark: Mark) -> bool:
+    """True if kvsync wrote a description that the files no longer mention: the mark must say that it is left alone from now
+    on."""
+    is_there = actual.content is not None and actual.content.description is not None
+    return is_there and entry.content.description is None and not mark.matches(entry.fingerprint)
 
 
 def _same_value(entry: Entry, value: bytes) -> bool:

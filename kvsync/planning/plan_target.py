@@ -17,6 +17,7 @@ from kvsync.planning import guard
 from kvsync.planning.classify import classify
 from kvsync.planning.compare import Comparison, key_matcher
 from kvsync.planning.cost import cost_of
+from kvsync.planning.moved_descriptions import with_moved_descriptions
 from kvsync.planning.order import split_waiting
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.release import judge_release
@@ -42,6 +43,8 @@ def plan_target(
         (identity, judge(identity, desired, facts, rules)) for identity in comparison.differing if wanted(identity.key)
     ]
     verdicts = [_blocked(verdict, facts.blocked) for _, verdict in judged]
+    if desired.moves:
+        verdicts = with_moved_descriptions(verdicts, desired, facts)
     idle = [verdict for verdict in verdicts if isinstance(verdict, Idle)]
     sorter = _Sorter(desired.policy, facts, rules.now)
     changes, reported = sorter.split(verdict for verdict in verdicts if isinstance(verdict, Change))

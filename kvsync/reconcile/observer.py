@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from kvsync.apply.read_back import kept_etag, shown_etag
+from kvsync.apply.read_back import fingerprint_of, kept_etag, shown_etag
 from kvsync.ledger.target_ledger import TargetLedger
-from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mode
@@ -178,7 +177,9 @@ class Observer:
     def _completed(self, fresh: Mapping[Identity, Actual], known: Mapping[Identity, Applied]) -> dict[Identity, Actual]:
         """Read entries with the fingerprint of their content and, if the ledger has them, our marks."""
         read = {
-            identity: replace(actual, fingerprint=fingerprint(actual.content)) if actual.content is not None else actual
+            identity: replace(actual, fingerprint=fingerprint_of(replace(actual, fingerprint=None)))
+            if actual.content is not None
+            else actual
             for identity, actual in fresh.items()
         }
         if not self._by_ledger:

@@ -62,7 +62,7 @@ def detail_of(change: Change, owner: str, limits: DisplayLimits) -> Detail:
         return Detail(tuple(notes) or change.reasons)
     pair = _pair(change, owner)
     value = _value(change, pair, limits)
-    rest = [] if pair.hidden else [*_content_type(pair), *_tags(pair), *_metadata(pair)]
+    rest = [] if pair.hidden else [*_content_type(pair), *_tags(pair), *_metadata(pair), *_description(pair)]
     return Detail((*value.notes, *rest, *notes) or (() if value.below else change.reasons), value.below)
 
 
@@ -166,6 +166,13 @@ def _metadata(pair: _Pair) -> Iterator[str]:
     for line in lines:
         sign = "" if line.sign == "~" else f"{line.sign} "
         yield clip(f"metadata: {sign}{line.text}", 2 * _SHORT)
+
+
+def _description(pair: _Pair) -> Iterator[str]:
+    old, new = _side(pair.old).description or "", _side(pair.new).description
+    if new is not None and old != new:
+        shown = _windows(old, new, _SHORT)
+        yield "description: " + _arrow(*(text if side else None for side, text in zip((old, new), shown, strict=True)))
 
 
 def _lifetime(change: Change) -> Iterator[str]:

@@ -37,8 +37,10 @@ def before_of(identity: Identity, text: str, value: bytes | None, keys: SealingK
     )
 
 
-def _content(value: bytes, content_type: str | None, tags: list[list[str]], metadata: str | None) -> Content:
-    return Content(value, content_type, tuple((name, text) for name, text in tags), metadata)
+def _content(
+    value: bytes, content_type: str | None, tags: list[list[str]], metadata: str | None, description: str | None = None
+) -> Content:
+    return Content(value, content_type, tuple((name, text) for name, text in tags), metadata, description)
 
 
 def _mark_data(mark: Mark, withheld: bool, keys: SealingKeys) -> dict[str, Any]:

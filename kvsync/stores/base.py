@@ -13,6 +13,7 @@ A store must:
 - write value, metadata, lifetime and mark, with its seal, together: an entry is never visible without its mark;
 - return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole;
 - check `context.fence` right before each request that writes, and keep to its time (a `kvsync.http` client does both);
+- keep the description of an entry when a write has none (`descriptions`), and remove it for an empty one;
 - refuse (`BatchRefused`) a call that names one identity twice, or has more writes than `capabilities.batch`.
 
 A store may:

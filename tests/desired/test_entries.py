@@ -73,7 +73,7 @@ def test_every_option(repo: Repo) -> None:
     assert (a.ttl, a.renew_before, a.protected, a.mode) == (5400, 600, True, Mode.CREATE_ONLY)
     assert a.origin == Origin("state/web.yaml", 5, 3)
     assert (b.ttl, b.expires_at, b.sensitive, b.mode) == (None, 1798070400, True, Mode.OBSERVE)
-    assert c.content[1:] == ("text/html", (("a", "1"), ("b", "2")), '{"n":1,"region":"eu"}')
+    assert c.content[1:] == ("text/html", (("a", "1"), ("b", "2")), '{"n":1,"region":"eu"}', None)
     assert entries["d"].expires_at == 915148800
 
 

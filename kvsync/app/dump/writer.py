@@ -96,7 +96,7 @@ def _value(entry: DumpEntry) -> dict[str, Node]:
 
 def _options(entry: DumpEntry) -> dict[str, Node]:
     """What is said of an entry besides its value."""
-    _, content_type, tags, metadata = entry.content
+    _, content_type, tags, metadata, description = entry.content
     options: dict[str, Node] = {}
     implied = content_type == _JSON and "json" in _value(entry)
     if content_type is not None and not (implied or "feature" in _value(entry)):
@@ -105,6 +105,8 @@ def _options(entry: DumpEntry) -> dict[str, Node]:
         options["tags"] = dict(tags)
     if metadata is not None:
         options["metadata"] = Data(read_json(metadata))
+    if description:
+        options["description"] = description
     if entry.ttl is not None:
         options["ttl"] = duration(entry.ttl)
     elif entry.expires_at is not None:

@@ -19,7 +19,7 @@ from kvsync.util.escaping import escape_cell, escape_name, quote_text
 if TYPE_CHECKING:
     from kvsync.app import DesiredState
     from kvsync.app.explain import EntryExplanation
-    from kvsync.model.entry import Applied, Entry
+    from kvsync.model.entry import Applied, Content, Entry
 
 SCHEMA: Final = "kvsync.explanation/1"
 _LONGEST: Final = 60
@@ -105,7 +105,7 @@ def _desired_text(entry: Entry | None) -> str:
         return "not defined"
     said = [_value_text(entry.content.value, entry.fingerprint, hidden=entry.sensitive)]
     said += [f"content_type: {escape_cell(entry.content.content_type)}"] if entry.content.content_type else []
-    said += [f"tag {escape_name(name)}: {escape_cell(value)}" for name, value in entry.content.tags]
+    said += _tags_and_description(entry.content)
     said += [f"ttl: {duration(entry.ttl)}"] if entry.ttl is not None else []
     said += [f"expires_at: {moment(entry.expires_at)}"] if entry.expires_at is not None else []
     said += [word for word, holds in (("protected", entry.protected), ("sensitive", entry.sensitive)) if holds]
@@ -126,16 +126,16 @@ def _actual_text(one: EntryExplanation, owner: str) -> str:
     said = [_value_text(value, actual.fingerprint, hidden=_is_hidden(one, owner))]
     if actual.content is not None and not _is_secret(one):
         said += [f"content_type: {escape_cell(actual.content.content_type)}"] if actual.content.content_type else []
-        said += [f"tag {escape_name(name)}: {escape_cell(text)}" for name, text in _shown_tags(one, owner)]
+        said += [] if _is_hidden(one, owner) else _tags_and_description(actual.content)
     said += [f"expires_at: {moment(actual.expires_at)}"] if actual.expires_at is not None else []
     said += ["locked"] if actual.locked else []
     said += [f"owner: {escape_cell(mark.owner)}" if mark else "no owner"]
     return "  ".join([*said, f"version {escape_cell(actual.etag)}"] if actual.etag else said)
 
 
-def _shown_tags(one: EntryExplanation, owner: str) -> tuple[tuple[str, str], ...]:
-    content = one.actual.content if one.actual else None
-    return () if content is None or _is_hidden(one, owner) else content.tags
+def _tags_and_description(content: Content) -> list[str]:
+    described = [f"description: {escape_cell(content.description)}"] if content.description else []
+    return [f"tag {escape_name(name)}: {escape_cell(text)}" for name, text in content.tags] + described
 
 
 def _is_hidden(one: EntryExplanation, owner: str) -> bool:
@@ -227,6 +227,7 @@ def _desired_document(entry: Entry, show: Callable[[bytes], str]) -> dict[str, A
         "fingerprint": show(entry.fingerprint),
         "content_type": entry.content.content_type,
         "tags": dict(entry.content.tags),
+        "description": entry.content.description,
         "ttl": entry.ttl,
         "expires_at": moment(entry.expires_at) if entry.expires_at is not None else None,
         "mode": entry.mode.value,

@@ -77,7 +77,7 @@ class ApifyStore(SingleCallStore["Remote"]):
     def normalise(self, content: Content) -> Content:
         """The content with the canonical content type, without one that only says text or bytes, and without tags and
         metadata."""
-        value, kind, tags, metadata = content
+        value, kind, tags, metadata, _ = content
         if kind in (None, JSON) and not tags and metadata is None:
             return content
         return Content(value, kept_type(value, kind))

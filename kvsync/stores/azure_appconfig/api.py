@@ -16,9 +16,14 @@ from kvsync.model.entry import Content
 from kvsync.stores.azure_appconfig.items import is_reserved, tags_for
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 
-API_VERSION: Final = "2024-09-01"
 
-_VERSION: Final = f"api-version={API_VERSION}"
+class ApiVersion(StrEnum):
+    """The versions of the API that kvsync can use. The first has descriptions, the second is for endpoints without it."""
+
+    DESCRIPTIONS = "2026-04-01"
+    EARLIER = "2024-09-01"
+
+
 _LINK: Final = re.compile(r"<([^<>]*+)>\s*+;([^<,]*+)")
 _IS_NEXT: Final = re.compile(r'\brel="?next"?', re.IGNORECASE)
 _TARGET: Final = re.compile(r"/[!-~]*")
@@ -86,7 +91,10 @@ def text_problems(label: str | None, content: Content) -> Iterator[str]:
 
 def size_of(key: str, label: str | None, content: Content, tags: Iterable[tuple[str, str]]) -> int:
     """Bytes of an entry with all its attributes."""
-    words = (key, label or "", content.content_type or "", *(word for tag in tags for word in tag))
+    words = (
+        *(key, label or "", content.content_type or "", content.description or ""),
+        *(word for tag in tags for word in tag),
+    )
     return len(content.value) + sum(len(word.encode()) for word in words)
 
 
@@ -106,20 +114,24 @@ def _text_problems(what: str, text: str, limit: int | None = MOST_CHARACTERS) ->
         yield f"{what} contains a control character, which azure-appconfig does not allow"
 
 
-def entry_target(key: str, label: str | None) -> str:
+def entry_target(version: ApiVersion, key: str, label: str | None) -> str:
     """Path and query of one entry. Without a label, the parameter is left out, which has the same meaning."""
-    target = f"/kv/{quote(key, safe='')}?{_VERSION}"
+    target = f"/kv/{quote(key, safe='')}?{_query(version)}"
     return target if label is None else f"{target}&label={quote(label, safe='')}"
 
 
-def listing_target(prefix: str) -> str:
+def listing_target(version: ApiVersion, prefix: str) -> str:
     """Path and query of the first page of all entries, with any label, whose key begins with `prefix`."""
-    return f"/kv?{_VERSION}&key={quote(f'{_escaped(prefix)}*', safe='')}"
+    return f"/kv?{_query(version)}&key={quote(f'{_escaped(prefix)}*', safe='')}"
 
 
-def keys_target() -> str:
-    """Path and query of the first page of all key names."""
-    return f"/keys?{_VERSION}"
+def keys_target(version: ApiVersion, name: str | None = None) -> str:
+    """Path and query of the first page of all key names, or of one name."""
+    return f"/keys?{_query(version)}" if name is None else f"/keys?{_query(version)}&name={quote(name, safe='')}"
+
+
+def _query(version: ApiVersion) -> str:
+    return f"api-version={version}"
 
 
 def next_target(answer: Response, data: object) -> str | None:
@@ -159,19 +171,20 @@ def _escaped(text: str) -> str:
     return _RESERVED.sub(r"\\\1", text)
 
 
-def call_for(write: Write, slot: Slot, home: str | None, *, is_null: bool = False) -> Request:
+def call_for(version: ApiVersion, write: Write, slot: Slot, home: str | None, *, is_null: bool = False) -> Request:
     """The request for one write. `home` is the namespace to record in the mark, None if the key tells it. With `is_null`, the
     entry has the value null, which is read as empty, and keeps it."""
     key, label = slot
     is_new = write.precondition is Precondition.ABSENT
     headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
-    target = entry_target(key, label)
+    target = entry_target(version, key, label)
     if write.content is None:
         return Request("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
     body = {
         "value": None if is_null else write.content.value.decode(),
         "content_type": write.content.content_type,
         "tags": tags_for(write.content, write.mark, write.expires_at, home),
+        **({"description": write.content.description} if write.content.description else {}),
     }
     headers["Content-Type"] = "application/vnd.microsoft.appconfig.kv+json"
     data = json.dumps(body, ensure_ascii=False).encode()
@@ -191,7 +204,8 @@ def result_of(where: str, write: Write, call: Request, answer: Response, slot: S
             raise unconfirmed(where, call, answer)
         return _LOCKED
     if problem.get("name") == "api-version":
-        raise PermanentError(f"the endpoint does not support this version of the API: {server_message(call, answer)}")
+        what = f"the endpoint does not support this version of the API: {server_message(call, answer)}"
+        raise PermanentError(f"{what}; set api_version: {ApiVersion.EARLIER} for this store")
     if answer.status == 400 and not problem:
         raise unconfirmed(where, call, answer)
     return WriteResult(
@@ -209,6 +223,7 @@ def _done(where: str, write: Write, call: Request, answer: Response, slot: Slot)
         raise unconfirmed(where, call, answer)
     if write.content is None:
         return WriteResult(WriteStatus.DONE)
-    if (item.get("value") or "") != write.content.value.decode():
+    is_described = (item.get("description") or "") == (write.content.description or "")
+    if (item.get("value") or "") != write.content.value.decode() or not is_described:
         raise unconfirmed(where, call, answer)
     return WriteResult(WriteStatus.DONE, etag=etag)

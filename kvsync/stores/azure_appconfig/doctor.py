@@ -11,7 +11,7 @@ from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, said
 from kvsync.http.model import Credentials, Request, Response
 from kvsync.model.health import DoctorCheck
-from kvsync.stores.azure_appconfig.api import API_VERSION, entry_target, quoted
+from kvsync.stores.azure_appconfig.api import ApiVersion, entry_target, keys_target, quoted
 from kvsync.stores.azure_appconfig.auth import SET_CLOCK
 from kvsync.util.clock import Clock
 
@@ -25,15 +25,19 @@ _CHECK_ENDPOINT: Final = "correct the endpoint; the overview page of the store s
 class Doctor:
     """Examines one connection. `send` sends a read and returns every response."""
 
-    def __init__(self, send: Callable[[Request], Awaitable[Response]], credentials: Credentials, clock: Clock) -> None:
-        self._send, self._credentials, self._clock = send, credentials, clock
+    def __init__(
+        self,
+        send: Callable[[Request], Awaitable[Response]],
+        credentials: Credentials,
+        clock: Clock,
+        version: ApiVersion,
+    ) -> None:
+        self._send, self._credentials, self._clock, self._version = send, credentials, clock, version
 
     async def examine(self) -> list[DoctorCheck]:
         """Read a key that does not exist, then delete it on a condition that never holds."""
         name = f"kvsync-doctor-{secrets.token_hex(8)}"
-        reading = Request(
-            "GET", f"/keys?api-version={API_VERSION}&name={name}", "looking for a key", expects=_EVERYTHING
-        )
+        reading = Request("GET", keys_target(self._version, name), "looking for a key", expects=_EVERYTHING)
         try:
             answer = await self._send(reading)
         except AuthError as error:
@@ -54,9 +58,8 @@ class Doctor:
     async def _writing(self, name: str) -> DoctorCheck:
         """Nothing is written: the key does not exist, and the condition requires a version of it."""
         headers = {"If-Match": quoted(None)}
-        call = Request(
-            "DELETE", entry_target(name, None), "checking write permission", headers, expects=_EVERYTHING, reads=True
-        )
+        target = entry_target(self._version, name, None)
+        call = Request("DELETE", target, "checking write permission", headers, expects=_EVERYTHING, reads=True)
         try:
             answer = await self._send(call)
         except StoreError as error:

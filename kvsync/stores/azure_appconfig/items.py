@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from kvsync.model.canonical import fingerprint
+from kvsync.model.canonical import actual_fingerprint
 from kvsync.model.entry import Actual, Content, Identity, Mark
 from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text, ttl_from
 from kvsync.stores.listed_entries import ListedEntries
@@ -57,6 +57,7 @@ class Row(NamedTuple):
     content_type: str | None
     value: str | None
     locked: bool
+    description: str | None = None
 
 
 def row_of(item: Mapping[str, Any]) -> Row:
@@ -65,11 +66,22 @@ def row_of(item: Mapping[str, Any]) -> Row:
     tags = {name: text or "" for name, text in (item.get("tags") or {}).items()}
     if not all(isinstance(text, str) for text in (item["key"], item["etag"], content_type or "", *tags.values())):
         raise TypeError("a field that must be text is not")
-    content = Content(_encoded(value), content_type, user_tags(tags))
-    label = item.get("label") or None
-    locked = bool(item.get("locked"))
+    description = item.get("description") or None
+    if not isinstance(description, str | None):
+        raise TypeError("a description must be text")
+    content = Content(_encoded(value), content_type, user_tags(tags), None, description)
+    noted = _decoded(tags[_FINGERPRINT]) if _FINGERPRINT in tags else None
     return Row(
-        item["key"], label, item["etag"], fingerprint(content), len(content.value), tags, content_type, value, locked
+        item["key"],
+        item.get("label") or None,
+        item["etag"],
+        actual_fingerprint(content, None if noted is None else noted.__eq__),
+        len(content.value),
+        tags,
+        content_type,
+        value,
+        bool(item.get("locked")),
+        description,
     )
 
 
@@ -77,7 +89,7 @@ def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
     """A row as an entry. `namespace` is the one that its mark must name, None if the key tells it."""
     content = None
     if row.value is not None:
-        content = Content(_encoded(row.value), row.content_type, user_tags(row.tags))
+        content = Content(_encoded(row.value), row.content_type, user_tags(row.tags), None, row.description)
     return Actual(
         identity,
         row.etag,

@@ -35,7 +35,7 @@ Send = Callable[[Request], Awaitable[Response]]
 _MOST_AHEAD: Final = 16
 """Pages requested before it is known whether they still have the same address."""
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _TABLES: Final = """
 DROP TABLE IF EXISTS page;
 DROP TABLE IF EXISTS token;
@@ -215,7 +215,7 @@ class PageCache:
 
 def _dumped(rows: Iterable[Row], owner: str) -> str:
     kept = (
-        (*row[:3], row.fingerprint.hex(), *row[4:7], row.value if may_be_kept(row, owner) else None, row.locked)
+        (*row[:3], row.fingerprint.hex(), *row[4:7], row.value if may_be_kept(row, owner) else None, *row[8:])
         for row in rows
     )
     return json.dumps(list(kept), ensure_ascii=False, separators=(",", ":"))

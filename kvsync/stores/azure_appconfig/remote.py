@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvsync.errors import BatchRefused, StoreError
 from kvsync.http.client import ClientLimits, ClientOptions
@@ -15,6 +15,7 @@ from kvsync.http.paging import ListingPage, walk
 from kvsync.model.entry import Identity
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.api import (
+    ApiVersion,
     Rates,
     Slot,
     entry_target,
@@ -24,9 +25,11 @@ from kvsync.stores.azure_appconfig.api import (
     next_target,
 )
 from kvsync.stores.azure_appconfig.auth import connect
+from kvsync.stores.azure_appconfig.descriptions import Descriptions
 from kvsync.stores.azure_appconfig.doctor import Doctor
 from kvsync.stores.azure_appconfig.items import Row, row_of
 from kvsync.stores.azure_appconfig.listing import Listing, Page, PageCache, token_of
+from kvsync.stores.base import Write
 from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import Connection
 from kvsync.util.concurrency import gather_or_cancel
@@ -35,11 +38,18 @@ _DIGITS: Final = 19
 """Digits of a number that fits into 64 bits."""
 
 
+class Kept(NamedTuple):
+    """What a write leaves as it is: a value that is null, which is read as empty, and a description."""
+
+    is_null: bool = False
+    description: str | None = None
+
+
 class Remote:
     """Connects on first use to `endpoint`, the address of the API. Raises AuthError and PermanentError for what the
     configuration leads to."""
 
-    def __init__(self, connection: Connection, rates: Rates) -> None:
+    def __init__(self, connection: Connection, rates: Rates, version: ApiVersion) -> None:
         context = connection.context
         self._connection, self._label = connection, connection.label
         self.endpoint, self._credentials = connect(connection.config, context)
@@ -51,6 +61,8 @@ class Remote:
         for token in self._cache.tokens(self._client.origin):
             self._tokens.put(*token)
         self._listing = Listing(connection, self.send, self._cache)
+        self._version = version
+        self.descriptions = Descriptions()
 
     async def send(self, call: Request) -> Response:
         """Send a request; a read sees everything that was written before. Raises StoreError."""
@@ -62,7 +74,7 @@ class Remote:
 
     async def pages(self, prefix: str, *, fresh: bool = False) -> tuple[list[Page], str]:
         """The pages of all entries whose key begins with `prefix`, and a token for their state. Raises StoreError."""
-        first = listing_target(prefix)
+        first = listing_target(self._version, prefix)
         what = f"listing {prefix}*"
         pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)
         self._cache.keep_tokens(self._client.origin, self._tokens.rows())
@@ -70,16 +82,18 @@ class Remote:
 
     async def rows(self, prefix: str, pages: Sequence[Page]) -> list[Row]:
         """The entries on pages from `pages`. Raises StoreError."""
-        scope = self._scope(listing_target(prefix))
+        scope = self._scope(listing_target(self._version, prefix))
         rows = self._listing.rows(scope, pages)
         if rows is None:  # the cache was lost between two looks
             rows = self._listing.rows(scope, (await self.pages(prefix, fresh=True))[0])
+        self.descriptions.learn(rows or (), prefix)
         return rows or []
 
     async def look_up(self, prefix: str, slots: Mapping[Slot, Identity], failures: ReadFailures) -> list[Row]:
         """Entries with their values, in as few requests as possible; missing ones are left out, and `failures` collects what
         cannot be read. Raises StoreError."""
-        if len(slots) > 1 and len(slots) > (len(self._cache.chain(self._scope(listing_target(prefix)))) or 100):
+        scope = self._scope(listing_target(self._version, prefix))
+        if len(slots) > 1 and len(slots) > (len(self._cache.chain(scope)) or 100):
             pages, _ = await self.pages(prefix, fresh=True)
             return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in slots]
         found = await gather_or_cancel(failures.note(slots[slot], self._look_up(*slot)) for slot in slots)
@@ -96,11 +110,11 @@ class Remote:
                 return ListingPage(found, len(found), len(answer.body), next_target(answer, answer.data))
 
         limit = self._connection.listing_limit(what)
-        return [name async for page in walk(keys_target(), fetch, limit) for name in page.content]
+        return [name async for page in walk(keys_target(self._version), fetch, limit) for name in page.content]
 
     async def examine(self) -> list[DoctorCheck]:
         """The checks of `doctor` on this connection."""
-        return await Doctor(self._client.send, self._credentials, self._connection.clock).examine()
+        return await Doctor(self._client.send, self._credentials, self._connection.clock, self._version).examine()
 
     async def aclose(self) -> None:
         """Release everything. Idempotent."""
@@ -110,18 +124,28 @@ class Remote:
         if isinstance(self._credentials, EntraToken):
             await self._credentials.aclose()
 
-    async def is_null(self, key: str, label: str | None) -> bool:
-        """True for an entry whose value is null; rows have an empty one then. Raises StoreError."""
-        found = await self._item(key, label)
-        return found is not None and found[1]
+    async def kept(self, prefix: str, slot: Slot, write: Write) -> Kept:
+        """What a write must leave as it is: read only if that is not known. Raises StoreError."""
+        if write.content is None or write.etag is None:
+            return Kept()
+        known = self.descriptions.of(prefix, slot, write.etag) if self._version is ApiVersion.DESCRIPTIONS else ""
+        if write.content.value and (known is not None or write.content.description is not None):
+            return Kept(description=known)
+        found = await self._item(*slot)
+        return Kept() if found is None else Kept(found[1], found[0].description)
 
     async def _look_up(self, key: str, label: str | None) -> Row | None:
         found = await self._item(key, label)
-        return None if found is None else found[0]
+        if found is None:
+            return None
+        self.descriptions.learn([found[0]])
+        return found[0]
 
     async def _item(self, key: str, label: str | None) -> tuple[Row, bool] | None:
         """An entry, and whether its value is null; None if there is none."""
-        call = Request("GET", entry_target(key, label), f"reading {key}", expects=(200, 404), is_json=True)
+        call = Request(
+            "GET", entry_target(self._version, key, label), f"reading {key}", expects=(200, 404), is_json=True
+        )
         answer = await self.send(call)
         if answer.status == 404 and (answer.problem() or not answer.body):
             return None

@@ -18,6 +18,7 @@ from kvsync.stores.azure_appconfig.api import (
     KEY_PATTERN,
     MOST_BYTES,
     RATES,
+    ApiVersion,
     Tier,
     call_for,
     result_of,
@@ -48,11 +49,17 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             "client_secret", credential(), help="Secret of the application; without one, the ambient identity signs in."
         ),
         Field("tier", choice(Tier), help="Tier of the store, which determines the write rate limit."),
+        Field(
+            "api_version",
+            choice(ApiVersion),
+            help="Version of the API. The earlier one is for endpoints without the later one; it has no descriptions.",
+        ),
     )
     capabilities = Capabilities(
         type="azure-appconfig",
         namespace="a key prefix",
         metadata=False,
+        descriptions=True,
         binary=False,
         lifetimes=Lifetimes.EMULATED,
         key_pattern=KEY_PATTERN,
@@ -70,13 +77,19 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         super().__init__(config, context)
         check_options(config)
         self._rates = RATES[config.options.get("tier")]
-        self.capabilities = replace(type(self).capabilities, writes_per_second=self._rates.writes)
+        self._version = config.options.get("api_version") or ApiVersion.DESCRIPTIONS
+        self.capabilities = replace(
+            type(self).capabilities,
+            writes_per_second=self._rates.writes,
+            descriptions=self._version is ApiVersion.DESCRIPTIONS,
+        )
         self._remotes: dict[str, Remote] = {}
         self._located: dict[str, Remote] = {}
 
     def normalise(self, content: Content) -> Content:
         """The content without metadata, and without an empty content type."""
-        return content._replace(content_type=content.content_type or None, metadata=None)
+        description = content.description if self.capabilities.descriptions else None
+        return content._replace(content_type=content.content_type or None, metadata=None, description=description)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """Labels, tags and content types that the service refuses, and entries that kvsync's mark makes too large."""
@@ -166,11 +179,16 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
         remote = self._remote_of(namespace)
-        may_be_null = write.content is not None and not write.content.value and write.etag is not None
-        is_null = may_be_null and await remote.is_null(key, label)
-        call = call_for(write, (key, label), home, is_null=is_null)
+        slot = key, label
+        kept = await remote.kept(self._keys.prefix(namespace), slot, write)
+        if write.content is not None and write.content.description is None:
+            write = replace(write, content=write.content._replace(description=kept.description))
+        call = call_for(self._version, write, slot, home, is_null=kept.is_null)
         answer = await remote.send(call)
-        return result_of(f"store {self.config.name}", write, call, answer, (key, label))
+        result = result_of(f"store {self.config.name}", write, call, answer, slot)
+        if result.status is WriteStatus.DONE:
+            remote.descriptions.note(slot, result.etag, write.content and write.content.description)
+        return result
 
     def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
         """Raise ValueError for an entry that the service would refuse."""
@@ -218,7 +236,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
     def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.azure_appconfig.remote import Remote
 
-        return Remote(connection, self._rates)
+        return Remote(connection, self._rates, self._version)
 
 
 def _too_large(size: int) -> str:

@@ -82,7 +82,7 @@ def check_size(content: Content, mark: Mark | None, data: Any) -> None:
     """Raise ValueError, with the size, for metadata that is too long or not Unicode text; `data` is the result of
     `metadata_for`."""
     owner = "" if mark is None else mark.owner
-    if content[1:] == _NOTHING and len(owner) < _SHORT:
+    if content[1:4] == _NOTHING and len(owner) < _SHORT:
         return  # nothing but our mark, as most entries have
     try:
         size = len(_compact(data).encode())

@@ -65,6 +65,16 @@ class Writing(Suite):
         await bench.must(bench.change(before, Content(b"plain")))
         assert (await bench.get("limits")).content == Content(b"plain")
 
+    @promise(having("descriptions"))
+    async def test_a_description_stays_until_a_write_sets_it(self, bench: Bench) -> None:
+        """A change that has no description keeps the one that is there; an empty one removes it."""
+        before = await bench.create("greeting", Content(b"old", description="set by hand"))
+        await bench.must(bench.change(before, Content(b"new")))
+        after = await bench.get("greeting")
+        assert after.content == Content(b"new", description="set by hand")
+        await bench.must(bench.change(after, Content(b"new", description="")))
+        assert (await bench.get("greeting")).content == Content(b"new")
+
     @promise()
     async def test_what_is_deleted_is_gone(self, bench: Bench) -> None:
         """A deleted entry is neither read nor listed; its neighbours are."""
