@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from kvsync.config.protected import ProtectedPath
+from kvsync.desired.file_digests import KnownDigests, SeenFile, seen
 from kvsync.desired.protection import Identity, Protection
 from kvsync.util.beneath import FOLDER, Opener, open_beneath
 from kvsync.util.shortage import shortage_of
@@ -72,8 +73,11 @@ class Jail:
     """The folder at the absolute path `root`, which has no links in it. Close it after use. Raises UnreadableError when it
     cannot be opened."""
 
-    def __init__(self, root: str, rules: ReadRules, opener: Opener = open_beneath) -> None:
+    def __init__(
+        self, root: str, rules: ReadRules, opener: Opener = open_beneath, known: KnownDigests | None = None
+    ) -> None:
         self._root, self._rules, self._opener = root, rules, opener
+        self._known = known or KnownDigests()
         try:
             self._handle = os.open(root, FOLDER | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
@@ -115,6 +119,19 @@ class Jail:
             finally:
                 self.stamps[physical] = os.fstat(handle)
 
+    def look(self, physical: str, limit: int) -> SeenFile:
+        """A file of at most `limit` bytes, which is only read if it may have changed since it was last read. Raises LinkError
+        for a link, UnreadableError."""
+        status = self._checked(physical)
+        known = self._known.get(physical, status)
+        if known is not None and known.size <= limit:
+            self.stamps[physical] = status
+            return known
+        began_at = self._known.now()
+        found = seen(self.read(physical, limit))
+        self._known.keep(physical, self.stamps[physical], found, began_at)
+        return found
+
     def pieces(self, physical: str, size: int) -> Iterator[bytes]:
         """The content of a file of any size, in pieces of `size` bytes. Raises LinkError for a link, UnreadableError."""
         with self._file(physical) as handle:
@@ -123,13 +140,7 @@ class Jail:
 
     def size(self, physical: str) -> int:
         """The size of a file in bytes; nothing of it is read. Raises LinkError for a link, UnreadableError."""
-        status = self.status(physical)
-        if stat.S_ISLNK(status.st_mode):
-            raise LinkError("it is a symbolic link")
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("it is not a file")
-        self._check(physical, status)
-        return status.st_size
+        return self._checked(physical).st_size
 
     def entries(self, physical: str) -> Iterator[os.DirEntry[str]]:
         """What lies in a folder, in any order. Raises UnreadableError."""
@@ -180,6 +191,16 @@ class Jail:
             raise reason_of(error) from None
         finally:
             os.close(handle)
+
+    def _checked(self, physical: str) -> os.stat_result:
+        """The status of a file that may be read. Raises LinkError for a link, UnreadableError."""
+        status = self.status(physical)
+        if stat.S_ISLNK(status.st_mode):
+            raise LinkError("it is a symbolic link")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("it is not a file")
+        self._check(physical, status)
+        return status
 
     def _identity_now(self, physical: str) -> Identity:
         # That a link on the way is followed does no harm: nothing is read, and the inode would be another one.

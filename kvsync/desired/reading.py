@@ -14,6 +14,7 @@ from kvsync.config.authority import path_matches
 from kvsync.config.model import Config, ReadLimits
 from kvsync.desired.cache import Cache
 from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit
+from kvsync.desired.file_digests import KnownDigests, SeenFile, seen
 from kvsync.desired.jail import TooMuchError, UnreadableError, shown_size
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.links import link_parents
@@ -24,8 +25,11 @@ from kvsync.desired.schemas import SchemaFiles
 from kvsync.desired.sops import DecryptionError, Decryptor, is_encrypted_name
 from kvsync.desired.state_files import StateFiles
 from kvsync.desired.tree import Tree
-from kvsync.desired.unit_keys import Contents, facts_digest, file_state, is_same, unit_key
+from kvsync.desired.unit_keys import facts_digest, file_state, is_same, unit_key
 from kvsync.errors import Kind, Origin, Problem
+
+Contents = list[tuple[str, bytes]]
+"""Files with what was read of them."""
 
 _UNKEPT: Final = b""
 """The key of a unit that is made again at each reading."""
@@ -47,12 +51,20 @@ class Reader:
     """Reads the state files of one configuration. Units that were compiled from the same are taken from `units`, what the
     reading before gave, or from the cache."""
 
-    def __init__(self, config: Config, stores: Stores, cache: Cache, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        stores: Stores,
+        cache: Cache,
+        environ: Mapping[str, str],
+        known: KnownDigests | None = None,
+    ) -> None:
         self._config, self._stores, self._cache, self._environ = config, stores, cache, environ
         self._given_facts, self._largest = facts_digest(config, stores), _largest_value(stores)
         self._facts, self._schemas = self._given_facts, SchemaFiles(config.root, config.schemas)
         self._decryptor = Decryptor(config.sops, environ)
         self.files = StateFiles(config, environ)
+        self._known_digests = known or KnownDigests()
         self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
     def read(self, environment: str | None, root: Path | None = None) -> Reading:
@@ -62,12 +74,14 @@ class Reader:
         self._take_schemas(reading)
         self._decryptor.begin()
         try:
-            with Tree(root, self.files.rules(root)) as tree:
+            self._known_digests.begin()
+            with Tree(root, self.files.rules(root), known=self._known_digests) as tree:
                 totals = _Totals(self._config.limits)
                 for file in self.files.find(tree, environment, reading):
-                    slot, contents = self._take(tree, file, reading, totals)
+                    reading.files += 1 if file.overlay is None else 2
+                    slot, files = self._take(tree, file, reading, totals)
                     references = reading.units[slot][1].references
-                    reading.states[slot] = file_state(contents, references, tree.take_stamps())
+                    reading.states[slot] = file_state(files, references, tree.take_stamps())
                 reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, chain(tree.watched(), self._schemas.folders))
         except UnreadableError as error:
@@ -82,38 +96,40 @@ class Reader:
         self._facts = self._given_facts + schemas.digest
         reading.unheld += schemas.problems
 
-    def _take(self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals) -> tuple[str, Contents]:
-        """Compile a state file into the unit of its slot. Returns the slot, and what was read."""
+    def _take(
+        self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals, *, reads: bool = False
+    ) -> tuple[str, list[SeenFile]]:
+        """Compile a state file into the unit of its slot. Returns the slot, and the files as they are. With `reads`, files are
+        read even if they are known."""
         names = [file.path] if file.overlay is None else [file.path, file.overlay]
-        reading.files += len(names)
         slot, allowance = "\0".join(names), ReadingBudget(self._config.limits, self._largest)
-        contents: Contents = []
+        files: list[SeenFile] = []
         unreadable: list[Problem] = []
         for name in names:
             try:
                 self._check_link(tree, name)
-                contents.append((name, self._text(tree, name)))
+                files.append(self._look(tree, name, reads=reads))
             except TooMuchError as error:
                 reading.units[slot] = _UNKEPT, self._unread(tree, names, _unreadable(name, error), reading)
-                return slot, contents
+                return slot, files
             except UnreadableError as error:
                 unreadable.append(_unreadable(name, error))
         if unreadable:
-            reading.units[slot] = (
-                b"",
-                CompiledFile((), (), names_known=False, problems=tuple(unreadable), references=()),
-            )
-        else:
-            allowance.take_text(sum(len(data) for _, data in contents))
-            self._compile(tree, slot, contents, allowance, reading)
-            self._charge(slot, allowance.size, reading, totals)
-        return slot, contents
+            unit = CompiledFile((), (), names_known=False, problems=tuple(unreadable), references=())
+            reading.units[slot] = _UNKEPT, unit
+            return slot, files
+        allowance.take_text(sum(one.size for one in files))
+        if not self._compile(tree, slot, dict(zip(names, files, strict=True)), allowance, reading):
+            return self._take(tree, file, reading, totals, reads=True)
+        self._charge(slot, allowance.size, reading, totals)
+        return slot, files
 
-    def _text(self, tree: Tree, name: str) -> bytes:
-        data = tree.read(name, self._config.limits.state_file)
-        if is_lfs_pointer(data):
+    def _look(self, tree: Tree, name: str, *, reads: bool) -> SeenFile:
+        limit = self._config.limits.state_file
+        file = seen(tree.read(name, limit)) if reads else tree.look(name, limit)
+        if file.data is not None and is_lfs_pointer(file.data):
             raise UnreadableError(f"it {LFS_POINTER}")
-        return data
+        return file
 
     def _charge(self, slot: str, size: int, reading: Reading, totals: _Totals) -> None:
         """Count a file in the totals, and hold back the files that are too much."""
@@ -140,13 +156,20 @@ class Reader:
             if not any(path_matches(written, one) for pattern in self._config.state for one in spellings(pattern)):
                 tree.check_allowed(name)
 
-    def _compile(self, tree: Tree, slot: str, contents: Contents, allowance: ReadingBudget, reading: Reading) -> None:
-        key = unit_key(self._facts, slot, contents)
+    def _compile(
+        self, tree: Tree, slot: str, files: Mapping[str, SeenFile], allowance: ReadingBudget, reading: Reading
+    ) -> bool:
+        """Put the unit of a slot into the reading. False if the files have to be read for that."""
+        key = unit_key(self._facts, slot, files.values())
         unit = self._known(slot, key, tree, allowance)
         if unit is None:
+            contents = [(name, file.data) for name, file in files.items() if file.data is not None]
+            if len(contents) < len(files):
+                return False
             unit = self._compiled(tree, contents, allowance)
             reading.fresh[slot] = (key, unit)
         reading.units[slot] = (key, unit)
+        return True
 
     def _compiled(self, tree: Tree, contents: Contents, allowance: ReadingBudget) -> CompiledFile:
         """The unit of these files; those that are encrypted as a whole are decrypted first."""
@@ -155,9 +178,8 @@ class Reader:
         try:
             texts = [(name, self._decrypted(name, data) if name in encrypted else data) for name, data in contents]
         except DecryptionError as error:
-            return unread_unit(
-                [Head(name, data, has_more=False) for name, data in contents], error.problem, self._stores
-            )
+            heads = [Head(name, data, has_more=False) for name, data in contents]
+            return unread_unit(heads, error.problem, self._stores)
         return compiled(texts, given, self._stores)
 
     def _decrypted(self, name: str, data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
+from kvsync.desired.file_digests import KnownDigests, SeenFile
 from kvsync.desired.jail import Jail, LinkError, OutsideError, ReadRules, UnreadableError, reason_of
 from kvsync.desired.links import LinkResolver, join, link_parents
 from kvsync.util.beneath import Opener, open_beneath
@@ -26,8 +27,14 @@ _Result = TypeVar("_Result")
 class Tree:
     """A context manager over one version of the folder `root`. Raises UnreadableError on entering when it is not there."""
 
-    def __init__(self, root: Path, rules: ReadRules | None = None, opener: Opener = open_beneath) -> None:
-        self._root, self._rules, self._opener = root, rules or ReadRules(), opener
+    def __init__(
+        self,
+        root: Path,
+        rules: ReadRules | None = None,
+        opener: Opener = open_beneath,
+        known: KnownDigests | None = None,
+    ) -> None:
+        self._root, self._rules, self._opener, self._known = root, rules or ReadRules(), opener, known
         self._listings: dict[str, dict[str, bool]] = {}
         self._listed_links: set[str] = set()
 
@@ -36,7 +43,7 @@ class Tree:
             self.real = os.path.realpath(self._root, strict=True)
         except OSError as error:
             raise reason_of(error) from None
-        self._jail = Jail(self.real, self._rules, self._opener)
+        self._jail = Jail(self.real, self._rules, self._opener, self._known)
         self._links = LinkResolver(self.real, self._jail, self._rules)
         return self
 
@@ -46,6 +53,10 @@ class Tree:
     def read(self, path: str, limit: int) -> bytes:
         """The content of a file of at most `limit` bytes. Raises UnreadableError."""
         return self._use(path, lambda physical: self._jail.read(physical, limit))
+
+    def look(self, path: str, limit: int) -> SeenFile:
+        """A file of at most `limit` bytes, which is only read if it may have changed. Raises UnreadableError."""
+        return self._use(path, lambda physical: self._jail.look(physical, limit))
 
     def take_stamps(self) -> dict[str, os.stat_result]:
         """The files that were read since the last call, by physical path, as they were then."""

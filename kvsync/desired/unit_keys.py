@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -12,6 +12,7 @@ from kvsync import __version__
 from kvsync.config.authority import Authority, Authors
 from kvsync.config.model import Config
 from kvsync.desired.discovery import find_files
+from kvsync.desired.file_digests import SeenFile
 from kvsync.desired.jail import UnreadableError
 from kvsync.desired.model import Reference, Stores
 from kvsync.desired.reading_budget import ReadingBudget
@@ -19,31 +20,25 @@ from kvsync.desired.rest import FileState
 from kvsync.desired.tree import Tree
 from kvsync.desired.values import names_digest
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 """Raise it when what a compiled file looks like changes."""
 
 
-Contents = list[tuple[str, bytes]]
-"""Files with what was read of them."""
-
-
-def unit_key(facts: bytes, slot: str, contents: Contents) -> bytes:
+def unit_key(facts: bytes, slot: str, files: Iterable[SeenFile]) -> bytes:
     """Identifies what the unit of a slot is compiled from, besides its references: `facts`, and the content of its files."""
     state = blake2b(facts + slot.encode(errors="surrogateescape"), digest_size=16)
-    for _, data in contents:
-        state.update(b"%d:" % len(data))
-        state.update(data)
+    for file in files:
+        state.update(file.digest)
     return state.digest()
 
 
 def file_state(
-    contents: Contents, references: tuple[Reference, ...], stamps: Mapping[str, os.stat_result]
+    files: Iterable[SeenFile], references: tuple[Reference, ...], stamps: Mapping[str, os.stat_result]
 ) -> FileState:
     """What a state file and what it takes values from are now, to tell when they have rested."""
-    digests = tuple(blake2b(data, digest_size=16).digest() for _, data in contents)
     touched = max((max(one.st_mtime, one.st_ctime) for one in stamps.values()), default=0.0)
     shown = sorted((path, (one.st_ino, one.st_size, one.st_mtime_ns)) for path, one in stamps.items())
-    return FileState((*digests, *(one.digest for one in references)), tuple(shown), touched)
+    return FileState((*(one.digest for one in files), *(one.digest for one in references)), tuple(shown), touched)
 
 
 def facts_digest(config: Config, stores: Stores) -> bytes:
@@ -68,8 +63,8 @@ def is_same(reference: Reference, tree: Tree, allowance: ReadingBudget) -> bool:
         if reference.kind == "glob":
             found = find_files(tree, reference.path, reference.pattern, reference.exclude, allowance.take_steps)
             return names_digest(found) == reference.digest
-        data = tree.read(reference.path, allowance.most_value)
-        allowance.take_values(len(data))
-        return blake2b(data, digest_size=16).digest() == reference.digest
+        file = tree.look(reference.path, allowance.most_value)
+        allowance.take_values(file.size)
+        return file.digest == reference.digest
     except UnreadableError:
         return False
