@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from kvsync.errors import TransientError
+from kvsync.errors import AuthError, TransientError
 from kvsync.model.entry import Actual, Identity
 from kvsync.planning.marks import MarkSigner
+from kvsync.stores.base import WriteStatus
 from tests.apply.harness import ApplyHarness, after, entry, kinds, writes_of
 
 MANY = [f"k{number}" for number in range(8)]
@@ -112,3 +113,15 @@ async def test_a_run_that_is_stopped_settles_what_it_wrote(scanning: tuple[Apply
     assert 0 < len(written) < len(MANY)
     assert found == {key: "applied" if key in written else "not-attempted" for key in MANY}
     assert {key for key, outcome in harness.journal().items() if outcome == "applied"} == written
+
+
+async def test_a_write_that_is_done_does_not_fail_with_another_of_its_call(make: Callable[..., ApplyHarness]) -> None:
+    """What the store has confirmed, and a scan is still to verify, is applied although the rest of the call cannot be read."""
+    harness = make(compare_and_set=False, batch=2, read_batch=2)
+    harness.store.scan = Scans(harness).scan  # type: ignore[attr-defined]
+    harness.want(entry("a"), entry("b"))
+    changes = await harness.plan()
+    harness.server.fail_entry("b", WriteStatus.UNKNOWN, done=True)
+    harness.server.before_change(lambda: harness.server.fail(AuthError("403"), on=["lookup"]))
+    assert kinds(await harness.apply(changes)) == {"a": "applied", "b": "unknown"}
+    assert harness.journal()["a"] == "applied"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from kvsync.errors import LostAnswer, TransientError
+from kvsync.errors import LostAnswer, TransientError, UnexpectedError
 from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from kvsync.stores.memory.backend import RemoteKey
 from kvsync.stores.pacing import RetryPolicy
@@ -208,3 +209,23 @@ async def test_stopping_while_an_answer_is_missing_is_not_counted_as_not_attempt
     report = await harness.apply(changes, stop=lambda: stopped)
     assert kinds(report) == {"k": "unknown"}
     assert "may or may not have been written" in (only(report).error or "")
+
+
+async def test_a_write_that_ended_in_a_mistake_may_have_been_made(
+    harness: ApplyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the code of a store fails in the middle of a call, nobody knows what was written: the entry is `unknown`, and the
+    limit on deletes counts it."""
+    await harness.settle(entry("k"))
+    harness.want()
+    changes = await harness.plan()
+    write = harness.store.write
+
+    async def mistaken(namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        await write(namespace, writes)
+        raise UnexpectedError("KeyError: 'etag'")
+
+    monkeypatch.setattr(harness.store, "write", mistaken)
+    deletions = LimitedDeletions(harness.state.deletions, 5)
+    assert kinds(await harness.apply(changes, deletions=deletions)) == {"k": "unknown"}
+    assert deletions.budget().used == 1
