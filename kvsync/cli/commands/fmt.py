@@ -9,10 +9,9 @@ import click
 from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.edits import carry_out_edits
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, answer_document, answer_lines, say
-
-SCHEMA = "kvsync.edit/1"
+from kvsync.cli.output import say
 
 
 @command(
@@ -31,18 +30,10 @@ def fmt(settings: GlobalOptions, **chosen: Any) -> Exit:
 
 
 async def _fmt(settings: GlobalOptions, *, dry_run: bool, output: str) -> Exit:
-    from kvsync.app.editing import formatted_files, write_edit
+    from kvsync.app.editing import formatted_files
 
     async with opening.workspace(settings, fetches=False) as workspace:
         edits, left = formatted_files(workspace)
-    for edit in edits if not dry_run else ():
-        write_edit(edit)
     say(*(f"left unchanged: {reason}" for reason in left))
-    if output == "json":
-        diff, files = "".join(edit.diff for edit in edits), [edit.file for edit in edits]
-        answer_document({"schema": SCHEMA, "files": files, "written": bool(edits) and not dry_run, "diff": diff})
-    elif dry_run:
-        answer("".join(edit.diff for edit in edits))
-    else:
-        answer_lines(*(f"wrote {edit.file}" for edit in edits))
+    carry_out_edits(edits, dry_run=dry_run, output=output)
     return Exit.PENDING if dry_run and edits else Exit.DONE

@@ -6,12 +6,11 @@ import click
 
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.edits import carry_out_edits
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, answer_document, answer_lines, say
+from kvsync.cli.output import answer, say
 from kvsync.errors import UsageError
 from kvsync.util.escaping import encode_json
-
-SCHEMA = "kvsync.edit/1"
 
 
 @command(
@@ -52,18 +51,9 @@ def _install(settings: GlobalOptions, output: str, *, dry_run: bool) -> Exit:
     import os
 
     from kvsync.app.configuration import read_config
-    from kvsync.app.editing import write_edit
     from kvsync.app.editor_settings import editor_settings
 
     edits, left = editor_settings(read_config(settings.config, environment=settings.environment, environ=os.environ))
-    for edit in edits if not dry_run else ():
-        write_edit(edit)
     say(*(f"left unchanged: {reason}" for reason in left))
-    if output == "json":
-        diff, files = "".join(edit.diff for edit in edits), [edit.file for edit in edits]
-        answer_document({"schema": SCHEMA, "files": files, "written": bool(edits) and not dry_run, "diff": diff})
-    elif dry_run:
-        answer("".join(edit.diff for edit in edits))
-    else:
-        answer_lines(*([f"wrote {edit.file}" for edit in edits] or ["nothing to change"]))
+    carry_out_edits(edits, dry_run=dry_run, output=output, when_none=["nothing to change"])
     return Exit.PARTIAL if left else Exit.DONE

@@ -10,13 +10,12 @@ import click
 from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.edits import carry_out_edits
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, answer_document, answer_lines
 from kvsync.errors import UsageError
 from kvsync.model.entry import Identity
 from kvsync.model.target_name import parse_target
 
-SCHEMA = "kvsync.edit/1"
 _MOST_BYTES = 10 * 1024 * 1024
 
 
@@ -60,7 +59,7 @@ class _SetRequest(NamedTuple):
 
 
 async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
-    from kvsync.app.editing import EntryEdit, edit_entry, write_edit
+    from kvsync.app.editing import EntryEdit, edit_entry
     from kvsync.model.entry import Target
 
     async with opening.workspace(settings, fetches=False) as workspace:
@@ -69,16 +68,9 @@ async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
             raise UsageError(f"{request.target}: name a namespace too, as STORE/NS")
         identity = Identity(request.key, request.label)
         edit = edit_entry(workspace, EntryEdit(Target(store, namespace), identity, _value(request), request.is_json))
-    if not request.dry_run and edit.before != edit.after:
-        write_edit(edit)
-    if request.output == "json":
-        files = [edit.file] if edit.diff else []
-        written = bool(files) and not request.dry_run
-        answer_document({"schema": SCHEMA, "files": files, "written": written, "diff": edit.diff})
-    elif edit.diff:
-        answer(edit.diff)
-    else:
-        answer_lines(f"{edit.file}: the value is as it should be; nothing to change")
+    unchanged = [f"{edit.file}: the value is as it should be; nothing to change"]
+    edits = [edit] if edit.diff else []
+    carry_out_edits(edits, dry_run=request.dry_run, output=request.output, when_none=unchanged, shows_diff=True)
     return Exit.DONE
 
 
