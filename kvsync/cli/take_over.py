@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from kvsync.cli import open as opening
-from kvsync.cli.command import GlobalOptions
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.one_time import OneTimeChange
 from kvsync.cli.output import say
 
 if TYPE_CHECKING:
@@ -20,43 +20,26 @@ _MOST_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class TakeoverRequest:
-    """What to take ownership of, and how to answer: for which `command`, of which changes of the plan, and, for a transfer,
-    from which owner."""
+    """What to take ownership of: which changes of the plan, and, for a transfer, from which owner."""
 
-    command: str
     is_wanted: Callable[[Change], bool]
     targets: tuple[str, ...]
     keys: tuple[str, ...]
-    yes: bool
-    dry_run: bool
-    output: str
-    full: bool
     from_owner: str | None = None
 
 
-async def take_over(settings: GlobalOptions, request: TakeoverRequest) -> Exit:
+async def take_over(change: OneTimeChange, request: TakeoverRequest) -> Exit:
     """Plan, show, ask, apply. Raises NotApproved when nobody can be asked or a person says no, StateDirError."""
-    from kvsync.app.saved_plan import SelectedPlan
-    from kvsync.cli.apply_plan import ApplyRequest, carry_out
-    from kvsync.cli.confirm import insist_on_terminal
-    from kvsync.cli.rendered import OutputOptions, show_plan
     from kvsync.model.pass_options import PassOptions
     from kvsync.model.policy import Adopt
 
-    if not request.dry_run:
-        insist_on_terminal(request.command, yes=request.yes)
-    forms, style = OutputOptions(request.output), settings.style(full=request.full)
-    async with opening.workspace(settings, writing=None if request.dry_run else request.command) as workspace:
+    async with change.workspace() as workspace:
         loaded = opening.load(workspace)
         ask = PassOptions(deep=True, keys=request.keys, adopt=Adopt.IF_EQUAL, from_owner=request.from_owner)
         plan = await opening.plan(workspace, loaded, request.targets, ask)
         say(*_left(plan))
         chosen = _narrowed(plan, request.is_wanted, workspace.state.digest_key)
-        if request.dry_run:
-            show_plan(chosen, loaded.problems, workspace.state.seal, forms, style)
-            return Exit.DONE
-        order = ApplyRequest(request.command, forms, style, asks=not request.yes, tells=settings.tells)
-        return await carry_out(workspace, loaded, SelectedPlan(chosen), order)
+        return await change.carry_out(workspace, loaded, chosen)
 
 
 def _narrowed(plan: Plan, is_wanted: Callable[[Change], bool], key: bytes) -> Plan:

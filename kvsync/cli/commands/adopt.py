@@ -8,6 +8,7 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.one_time import OneTimeChange
 
 if TYPE_CHECKING:
     from kvsync.model.change import Change
@@ -34,7 +35,8 @@ def adopt(settings: GlobalOptions, **chosen: Any) -> Exit:
     """
     from kvsync.cli.take_over import TakeoverRequest, take_over
 
-    return opening.run(take_over(settings, TakeoverRequest("adopt", _is_adoption, **chosen)))
+    change = OneTimeChange.taken_from(chosen, settings, "adopt")
+    return opening.run(take_over(change, TakeoverRequest(_is_adoption, **chosen)))
 
 
 def _is_adoption(change: Change) -> bool:

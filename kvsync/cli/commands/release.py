@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.one_time import OneTimeChange
 
 
 @command(
@@ -32,41 +33,19 @@ def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) ->
 
     The plan is shown first. Remove the entries from the files before: kvsync apply adopts equal ones again.
     """
-    return opening.run(_release(settings, _Request(targets, **chosen)))
+    change = OneTimeChange.taken_from(chosen, settings, "release")
+    return opening.run(_release(change, targets, **chosen))
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What to release, and how to answer."""
-
-    targets: tuple[str, ...]
-    keys: tuple[str, ...]
-    yes: bool
-    dry_run: bool
-    output: str
-    full: bool
-
-
-async def _release(settings: GlobalOptions, request: _Request) -> Exit:
+async def _release(change: OneTimeChange, targets: tuple[str, ...], keys: tuple[str, ...]) -> Exit:
     from kvsync.app.release import plan_release
-    from kvsync.app.saved_plan import SelectedPlan
-    from kvsync.cli.apply_plan import ApplyRequest, carry_out
-    from kvsync.cli.confirm import insist_on_terminal
     from kvsync.cli.failure import say_problems
     from kvsync.cli.progress import progress
-    from kvsync.cli.rendered import OutputOptions, show_plan
 
-    if not request.dry_run:
-        insist_on_terminal("release", yes=request.yes)
-    forms, style = OutputOptions(request.output), settings.style(full=request.full)
-    async with opening.workspace(settings, writing=None if request.dry_run else "release") as workspace:
+    async with change.workspace() as workspace:
         loaded = workspace.load()
         if loaded.problems:
             say_problems(loaded.problems)
         with progress("planning"):
-            plan = await plan_release(workspace, loaded, request.targets, request.keys)
-        if request.dry_run:
-            show_plan(plan, (), workspace.state.seal, forms, style)
-            return Exit.DONE
-        order = ApplyRequest("release", forms, style, asks=not request.yes, tells=settings.tells)
-        return await carry_out(workspace, replace(loaded, problems=()), SelectedPlan(plan), order)
+            plan = await plan_release(workspace, loaded, targets, keys)
+        return await change.carry_out(workspace, replace(loaded, problems=()), plan)

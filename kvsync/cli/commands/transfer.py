@@ -10,6 +10,7 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.one_time import OneTimeChange
 
 if TYPE_CHECKING:
     from kvsync.model.change import Change
@@ -60,18 +61,14 @@ def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
         )
     if is_moved and chosen["keys"]:
         raise click.UsageError("--key works with --from-owner only")
+    change = OneTimeChange.taken_from(chosen, settings, "transfer")
     if is_moved:
-        return _relocate(settings, former, chosen)
+        from kvsync.cli.relocate import relocate
+
+        return opening.run(relocate(change, former, chosen["targets"]))
     from kvsync.cli.take_over import TakeoverRequest, take_over
 
-    return opening.run(take_over(settings, TakeoverRequest("transfer", _is_taken, **chosen)))
-
-
-def _relocate(settings: GlobalOptions, former: Any, chosen: dict[str, Any]) -> Exit:
-    from kvsync.cli.relocate import RelocationRequest, relocate
-
-    wanted = {name: chosen[name] for name in ("targets", "yes", "dry_run", "output", "full")}
-    return opening.run(relocate(settings, RelocationRequest(former, **wanted)))
+    return opening.run(take_over(change, TakeoverRequest(_is_taken, **chosen)))
 
 
 def _is_taken(change: Change) -> bool:
