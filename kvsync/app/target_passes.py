@@ -63,11 +63,13 @@ class TargetPasses:
 
     async def apply(self, plans: Sequence[TargetPlan], run: ApplyRun) -> list[TargetReport]:
         """Apply plans that were made here. Entries that move to other targets are deleted last, after everything else was
-        written. Raises StateDirError."""
+        written but entries with `after: all`. Raises StateDirError."""
         work = partial(self._apply_target, run=run)
         parts = [one for one in map(staying, plans) if one.changes]
         done = await self._each(parts, work)
-        done += await self._each([leaving(one) for one in plans if has_departures(one)], work)
+        before = {one.plan.target: one for one in done}
+        parts = [leaving(one, before.get(one.target)) for one in plans if has_departures(one)]
+        done += await self._each(parts, work)
         return [combined(one, [part for part in done if part.plan.target == one.target]) for one in plans]
 
     async def leave(

@@ -19,8 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from kvsync.apply.engine import Applier
-from kvsync.apply.model import ApplyReport, Step
+from kvsync.apply.model import Step
 from kvsync.apply.read_back import describe, fingerprint_of, is_untouched
 from kvsync.model.canonical import actual_fingerprint
 from kvsync.model.capabilities import Capabilities
@@ -28,7 +27,6 @@ from kvsync.model.change import Action, Change, Outcome, OutcomeKind
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.state.records import ChangeRecord
 from kvsync.stores.base import Precondition, Write
-from kvsync.stores.partial import PartialRead
 
 _PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, OutcomeKind.UNKNOWN, None)
 """Outcomes after which a change may have reached the store: also one whose response was lost, and an interrupted one."""
@@ -45,25 +43,6 @@ class InvertedRun:
 
     steps: tuple[Step, ...]
     outcomes: tuple[Outcome, ...]
-
-
-async def undo(applier: Applier, records: Sequence[ChangeRecord], now: float) -> ApplyReport:
-    """Undo what `records` did to the applier's target. Raises StoreError if the store cannot be read, StateDirError."""
-    fresh, unread = await _read(applier, list(dict.fromkeys(record.identity for record in records)))
-    undoing = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now, unread)
-    report = await applier.run_steps(undoing.steps)
-    outcomes = tuple(_as_stale(outcome) for outcome in report.outcomes)
-    return replace(report, outcomes=outcomes + undoing.outcomes)
-
-
-async def _read(
-    applier: Applier, identities: Sequence[Identity]
-) -> tuple[Mapping[Identity, Actual], Mapping[Identity, str]]:
-    """The entries, and why others cannot be read. Raises StoreError."""
-    try:
-        return await applier.read(identities), {}
-    except PartialRead as partial:
-        return partial.found, partial.failed
 
 
 def undo_changes(
@@ -209,7 +188,3 @@ def _unknown_value(record: ChangeRecord) -> str:
     if record.withheld:
         return "its previous value was sensitive, and is not kept in the journal; set it by hand"
     return "its previous value is not in the journal; set it by hand"
-
-
-def _as_stale(outcome: Outcome) -> Outcome:
-    return replace(outcome, kind=OutcomeKind.STALE) if outcome.kind is OutcomeKind.CONFLICT else outcome

@@ -9,6 +9,7 @@ import pytest
 from kvsync.app import Report, TargetSelection
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Target
+from kvsync.stores.base import WriteStatus
 from tests.support.memory_repository import MemoryRepository, outcomes
 from tests.support.stores import KINDS
 
@@ -210,3 +211,23 @@ async def test_wrong_moves_are_errors(tmp_path: Path, monkeypatch: pytest.Monkey
         problems = [str(problem) for problem in workspace.load().problems]
     assert len(problems) == 1
     assert message in problems[0]
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_the_last_entry_of_a_target_follows_what_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    """An entry with `after: all` is written once the moved keys have left, and not at all when one of them has to stay."""
+    found = MemoryRepository(tmp_path, monkeypatch)
+    found.state(OLD.replace("}", ", sentinel: {value: 1, after: all}}"))
+    await found.apply()
+    found.state(LEFT.replace("}", ", sentinel: {value: 2, after: all}}"))
+    found.state(NEW, "new.yaml")
+    if not arrives:
+        found.server.fail_entry("a2", WriteStatus.REJECTED)
+    found.server.calls.clear()
+    report = await found.apply()
+    writes = [(call.namespace, call.keys) for call in found.server.calls if call.method == "change"]
+    assert writes[-1] == ("web", ("sentinel",) if arrives else ("b",)), writes
+    assert outcomes(report)["sentinel"] == ("applied" if arrives else "skipped")
+    assert held(found, "web").get("sentinel") == ("2" if arrives else "1")

@@ -227,3 +227,24 @@ class _Killer:
         self._left -= 1
         if self._left < 0:
             raise _Killed
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_undo_keeps_the_order_of_the_files(plain: MemoryRepository, fails: bool) -> None:
+    """What the files write after other entries is restored after them too, and stays when one of them cannot be restored."""
+    text = (
+        "store: main\nnamespace: web\nkeys: {{z: {0}, a: {{value: {0}, after: all}}, m: {{value: {0}, after: [z]}}}}\n"
+    )
+    plain.configure("{guard: {max_update_pct: 100}}")
+    plain.state(text.format(1))
+    await plain.apply()
+    plain.state(text.format(2))
+    run = (await plain.apply()).run or ""
+    if fails:
+        plain.edit("z", "theirs")
+    plain.server.calls.clear()
+    report = await plain.undo(run)
+    writes = [call.keys for call in plain.server.calls if call.method == "change"]
+    assert writes == ([] if fails else [("z",), ("m",), ("a",)])
+    expected = dict.fromkeys("zam", "applied") if not fails else {"z": "stale", "a": "skipped", "m": "skipped"}
+    assert outcomes(report) == expected

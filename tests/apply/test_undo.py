@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kvsync.apply.invert import undo
 from kvsync.apply.model import ApplyReport
+from kvsync.apply.undo import undo
 from kvsync.errors import LostAnswer
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.change import Action
@@ -28,7 +28,7 @@ STORES: list[dict[str, Any]] = [
 
 async def take_back(harness: ApplyHarness, run_id: str | None = None) -> ApplyReport:
     records = harness.state.journal.changes(run_id or harness.run_id)
-    return await undo(harness.applier(), records, harness.clock.now())
+    return await undo(harness.applier(), records, {}, harness.clock.now())
 
 
 def everything(harness: ApplyHarness) -> dict[str, object]:

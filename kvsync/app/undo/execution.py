@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kvsync.app import Workspace
 from kvsync.app.crashes import crashed
 from kvsync.app.fleet import CommandShare
 from kvsync.app.undo.records import records_of
-from kvsync.app.undo.target import TargetUndo
+from kvsync.app.undo.target import TargetUndo, wanted_entries
 from kvsync.apply.engine import Applier
-from kvsync.apply.invert import undo
 from kvsync.apply.model import ApplyReport
 from kvsync.apply.store_access import ApplierOptions
+from kvsync.apply.undo import undo
 from kvsync.desired import DesiredState
 from kvsync.errors import KvsyncError, StoreError
 from kvsync.ledger.target_ledger import TargetLedger
 from kvsync.logs import get_logger
 from kvsync.model.change import Change, Outcome, OutcomeKind
 from kvsync.model.digest import entry_digest
-from kvsync.model.entry import Entry, Identity, Target
+from kvsync.model.entry import Entry
 from kvsync.model.plan import TargetPlan, TargetReport, outcome_counts
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import target_report
@@ -81,7 +81,7 @@ class UndoExecution:
 
     async def _carry_out(self, request: UndoRequest, run: Run) -> TargetReport:
         records = records_of(self._state, request.runs, request.target).get(request.target, [])
-        undoing = TargetUndo(self._workspace, request.target, records)
+        undoing = TargetUndo(self._workspace, request.target, records, wanted_entries(self._loaded, request.target))
         plan = await undoing.plan()
         if plan.error or undoing.subject is None:
             return TargetReport(plan, error=plan.error)
@@ -93,7 +93,7 @@ class UndoExecution:
     def _hold(self, undoing: TargetUndo, changes: Sequence[Change]) -> None:
         """Hold the entries before the first is written, so that no pass takes the undo back, even after a crash."""
         assert undoing.subject is not None
-        desired = self._desired(undoing.target)
+        desired = undoing.wanted
         unchanged = {one.identity for one in undoing.outcomes if one.kind is OutcomeKind.UNCHANGED}
         back = {one.identity for one in changes if _is_as_asked(one.after, desired.get(one.identity))}
         held = ({one.identity for one in changes} | unchanged) - back
@@ -109,11 +109,6 @@ class UndoExecution:
         if not self._stop():
             self._state.undone.forget(subject.key, {one.identity for one in changes} - restored)
 
-    def _desired(self, target: Target) -> Mapping[Identity, Entry]:
-        is_held = bool(self._loaded.hold_all or self._loaded.held.get(target))
-        found = (self._loaded.kept if is_held else self._loaded.targets).get(target)
-        return {} if found is None else found.entries
-
     async def _apply(self, undoing: TargetUndo, plan: TargetPlan, run: Run) -> TargetReport:
         subject, workspace = undoing.subject, self._workspace
         assert subject is not None
@@ -123,7 +118,7 @@ class UndoExecution:
         applier = Applier(store, subject.located, subject.signer, run, workspace.clock, options)
         try:
             await workspace.pass_context.places.confirm(subject.located)
-            report = await undo(applier, undoing.records, workspace.clock.now())
+            report = await undo(applier, undoing.records, undoing.wanted, workspace.clock.now())
         except StoreError as error:
             report = ApplyReport((), store_error=error)
         failure = str(report.store_error) if report.store_error else await self._leave_ledger(subject)

@@ -9,7 +9,7 @@ from kvsync.app import Report, Workspace
 from kvsync.app.undo.choice import ChosenRuns
 from kvsync.app.undo.execution import UndoExecution
 from kvsync.app.undo.records import records_of
-from kvsync.app.undo.target import TargetUndo
+from kvsync.app.undo.target import TargetUndo, wanted_entries
 from kvsync.desired import DesiredState
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan, TargetReport, make_plan
@@ -37,7 +37,8 @@ class UndoOperation:
         """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""
         targets = []
         for target, records in self.records.items():
-            undoing = TargetUndo(self._workspace, target, records, reads_only=self._reads_only)
+            wanted = wanted_entries(self._loaded, target)
+            undoing = TargetUndo(self._workspace, target, records, wanted, reads_only=self._reads_only)
             self._undoing[target] = undoing
             targets.append(await undoing.plan())
         config = self._workspace.config

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kvsync.app import Workspace
 from kvsync.app.undo.records import newer_run
 from kvsync.apply.invert import InvertedRun, undo_changes
+from kvsync.apply.undo import in_written_order
+from kvsync.desired import DesiredState
 from kvsync.errors import PermanentError, StoreError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.digest import target_digest
-from kvsync.model.entry import Content, Target, identity_order
+from kvsync.model.entry import Content, Entry, Identity, Target, identity_order
 from kvsync.model.place import LocatedTarget
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.cost import cost_of
@@ -26,15 +28,21 @@ _CANNOT = frozenset({OutcomeKind.STALE, OutcomeKind.REFUSED, OutcomeKind.SKIPPED
 
 
 class TargetUndo:
-    """What undoing some changes, oldest first, comes to in their target. `outcomes` are of what cannot or need not be restored,
-    `subject` is the target at its place; both are there once it is planned. What `reads_only` can be planned for a target that
-    another replica holds."""
+    """What undoing some changes, oldest first, comes to in their target. `wanted` are the entries that the files ask for.
+    `outcomes` are of what cannot or need not be restored, `subject` is the target at its place; both are there once it is
+    planned. What `reads_only` can be planned for a target that another replica holds."""
 
     def __init__(
-        self, workspace: Workspace, target: Target, records: Sequence[ChangeRecord], *, reads_only: bool = False
+        self,
+        workspace: Workspace,
+        target: Target,
+        records: Sequence[ChangeRecord],
+        wanted: Mapping[Identity, Entry],
+        *,
+        reads_only: bool = False,
     ) -> None:
         self._workspace, self._state, self._reads_only = workspace, workspace.state, reads_only
-        self.target, self.records = target, records
+        self.target, self.records, self.wanted = target, records, wanted
         self.outcomes: tuple[Outcome, ...] = ()
         self.subject: PassTarget | None = None
 
@@ -55,6 +63,7 @@ class TargetUndo:
         fresh = {identity: observer.shown(actual, None) for identity, actual in found.items()}
         now, owner = self._workspace.clock.now(), self._workspace.config.owner
         undone = undo_changes(self.records, fresh, store.capabilities, owner, now, observer.unread)
+        undone = in_written_order(undone, self.wanted)
         self.subject, self.outcomes = subject, tuple(map(self.explained, undone.outcomes))
         return self._as_plan(subject.located, store.capabilities, undone)
 
@@ -98,6 +107,13 @@ class TargetUndo:
         target, place = located
         plan = TargetPlan(target, can.type, digest, place, changes=changes, refused=refused, unchanged=same)
         return replace(plan, cost=cost_of(plan, can))
+
+
+def wanted_entries(loaded: DesiredState, target: Target) -> Mapping[Identity, Entry]:
+    """The entries that the files ask for, or did before they had problems."""
+    is_held = bool(loaded.hold_all or loaded.held.get(target))
+    found = (loaded.kept if is_held else loaded.targets).get(target)
+    return {} if found is None else found.entries
 
 
 def _reasons(change: Change) -> tuple[str, ...]:
