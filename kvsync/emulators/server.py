@@ -105,6 +105,7 @@ async def _listen(stack: AsyncExitStack, options: Options, handler: _Handler) ->
 
         certificates = Certificates.make(options.host)
         stack.callback(certificates.close)
+        stack.callback(_abort_connections, server)
     context = certificates.context if certificates else None
     site = web.TCPSite(runner, options.host, options.port, ssl_context=context, reuse_address=True)
     try:
@@ -116,6 +117,13 @@ async def _listen(stack: AsyncExitStack, options: Options, handler: _Handler) ->
     host = f"[{options.host}]" if ":" in options.host else options.host
     scheme = "https" if context else "http"
     return Address(f"{scheme}://{host}:{runner.addresses[0][1]}", certificates.ca if certificates else None)
+
+
+def _abort_connections(server: web.Server) -> None:
+    """End connections without a goodbye: TLS would wait for that of clients that keep theirs open."""
+    for connection in server.connections:
+        if connection.transport is not None:
+            connection.transport.abort()
 
 
 def _trust(address: Address) -> dict[str, str]:

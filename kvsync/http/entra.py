@@ -17,6 +17,7 @@ from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.route import USUAL, Route
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
+from kvsync.util.redaction import REDACTOR
 
 _AUTHORITY: Final = "https://login.microsoftonline.com"
 _IMDS: Final = "http://169.254.169.254"
@@ -116,6 +117,7 @@ def federated(tenant: str, client: str, file: Path, authority: str | None, audie
             assertion = file.read_text("ascii").strip()
         except (OSError, ValueError):
             raise AuthError(f"cannot read the federated token file {file}; check AZURE_FEDERATED_TOKEN_FILE") from None
+        REDACTOR.register(assertion)
         return {"client_assertion_type": _ASSERTION, "client_assertion": assertion}
 
     return _application(tenant, client, proof, authority, audience)
@@ -126,6 +128,7 @@ def managed_identity(client: str | None, environ: Mapping[str, str], audience: s
     base, header = environ.get("IDENTITY_ENDPOINT"), environ.get("IDENTITY_HEADER")
     query = {"resource": audience} | ({"client_id": client} if client else {})
     if base and header:
+        REDACTOR.register(header)
         target, headers = urlsplit(base).path, {"X-IDENTITY-HEADER": header}
         query["api-version"] = "2019-08-01"
     else:
@@ -140,7 +143,8 @@ def ambient(client: str | None, tenant: str | None, environ: Mapping[str, str], 
     """The identity of the environment: an application's secret, a federated token, or a managed identity."""
     client, tenant = client or environ.get("AZURE_CLIENT_ID"), tenant or environ.get("AZURE_TENANT_ID")
     authority = environ.get("AZURE_AUTHORITY_HOST")
-    if client and tenant and environ.get("AZURE_CLIENT_SECRET"):
+    if client and tenant and (secret := environ.get("AZURE_CLIENT_SECRET")):
+        REDACTOR.register(secret)
         return client_secret(tenant, client, lambda: environ["AZURE_CLIENT_SECRET"], authority, audience)
     if client and tenant and (file := environ.get("AZURE_FEDERATED_TOKEN_FILE")):
         return federated(tenant, client, Path(file), authority, audience)
@@ -182,6 +186,7 @@ def _error_mapper(call: Request, answer: Response) -> StoreError | None:
 def _token_of(data: Any, now: float, where: str) -> Token:
     try:
         text = str(data["access_token"])
+        REDACTOR.register(text)
         ends = now + float(data["expires_in"]) if "expires_in" in data else float(data["expires_on"])
     except (KeyError, TypeError, ValueError):
         raise AuthError(f"{where}: the response contains no token; check the address of the identity service") from None

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -57,10 +57,17 @@ def configuration(store: str) -> str:
 KEYS = {f"secret{number}": {"env": "SECRET"} for number in range(len(ECHOES))}
 
 
+def names_the_secret(_handler: BaseHTTPRequestHandler, body: bytes) -> str | None:
+    """The secret, if a request has it."""
+    return SECRET if b"4711" in body else None
+
+
 @contextmanager
-def echoing(server: Running, status: int) -> Iterator[str]:
-    """A proxy before an emulator. It answers every request with the secret in it by an error that repeats it, in one form after
-    the other."""
+def echoing(
+    server: Running, status: int, heard: Callable[[BaseHTTPRequestHandler, bytes], str | None] = names_the_secret
+) -> Iterator[str]:
+    """A proxy before an emulator. It answers every request in which it has `heard` a secret by an error that repeats it, in one
+    form after the other."""
     forms, upstream = cycle(ECHOES.values()), urlsplit(server.url)
 
     class Handler(BaseHTTPRequestHandler):
@@ -71,8 +78,8 @@ def echoing(server: Running, status: int) -> Iterator[str]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if b"4711" in body:
-                self.refuse(next(forms)(SECRET))
+            if (secret := heard(self, body)) is not None:
+                self.refuse(next(forms)(secret))
                 return
             with closing(http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)) as connection:
                 connection.request(self.command, self.path, body, dict(self.headers))
@@ -145,3 +152,49 @@ def test_no_server_repeats_a_sensitive_value(repo: Repo, type_: str, status: int
         for file in (repo.root / ".kvsync").rglob("*"):
             if file.is_file():
                 assert leaks(file.read_bytes().decode("latin-1")) == [], file
+
+
+SIGN_INS = {
+    "secret": ("AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"),
+    "federated token": ("AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
+    "app service": ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
+    "machine": ("AZURE_POD_IDENTITY_AUTHORITY_HOST",),
+}
+TALKING = ["plan", "apply --yes -o json", "--log-format json run --once", "doctor -o json"]
+
+
+@pytest.mark.parametrize("kind", [*list(SIGN_INS)[:3], pytest.param("machine", marks=pytest.mark.system)])
+def test_no_token_leaves(repo: Repo, kind: str) -> None:
+    """kvsync signs in to App Configuration with Entra ID and writes. When the store or the authority then repeats what proves
+    who kvsync is, nothing of it is shown, logged or kept."""
+    secrets: list[str] = []
+
+    def proof(handler: BaseHTTPRequestHandler, body: bytes) -> str | None:
+        secret = handler.headers["Authorization"].split()[1] if "/kv" in handler.path else None
+        if secret is None and len(secrets) % 3 == 2:  # one authority in three is as talkative as the store
+            form = parse_qs(body.decode())
+            sent = form.get("client_secret") or form.get("client_assertion")
+            secret = sent[0] if sent else handler.headers["X-IDENTITY-HEADER"]
+        secrets.extend([secret] if secret else [])
+        return secret
+
+    with emulator("azure-appconfig") as server, echoing(server, 400, proof) as url:
+        given = {name: server.env[name] for name in SIGN_INS[kind]}
+        repo.write("kvsync.yaml", configuration(f"{{type: azure-appconfig, endpoint: '{server.url}'}}"))
+        assert "Done: 3 applied." in repo.run("apply", "--yes", env=given).stdout
+        repo.write("kvsync.yaml", configuration(f"{{type: azure-appconfig, endpoint: '{url}'}}"))
+        given = {name: text.replace(server.url, url) for name, text in given.items()}
+        done = [repo.run("--log-level", "debug", *one.split(), env=given, code=None) for one in TALKING]
+    kept = [file.read_bytes().decode("latin-1") for file in (repo.root / ".kvsync").rglob("*") if file.is_file()]
+    assert len(secrets) > 3
+    for text in (*kept, *(one.stdout + one.stderr for one in done)):
+        assert not [secret for secret in secrets for piece in pieces_of(secret) if piece in text.lower()]
+
+
+def pieces_of(secret: str) -> Iterator[str]:
+    """Every eighth piece of 16 characters, in the forms of an echo. The header of a token is the same for all of them."""
+    own = secret[40:] if secret.startswith("eyJ") else secret
+    for start in range(0, len(own) - 15, 8):
+        yield own[start : start + 16].lower()
+        yield own[start : start + 16].encode().hex()
+        yield " ".join(own[start : start + 16]).lower()

@@ -10,6 +10,7 @@ from typing import Final
 
 from kvsync.emulators.azure.auth import Credential, Door
 from kvsync.emulators.azure.cors import SHARED, preflight
+from kvsync.emulators.azure.entra import Entra, route_of
 from kvsync.emulators.azure.feature_flags import FLAGS
 from kvsync.emulators.azure.history import History
 from kvsync.emulators.azure.keyvalues import KeyValues
@@ -19,6 +20,7 @@ from kvsync.emulators.azure.problems import Refused, empty, invalid, server_erro
 from kvsync.emulators.azure.query import FLAG_RESOURCES, SNAPSHOTS, Arguments, name_in_path
 from kvsync.emulators.azure.quota import TIERS, Quota
 from kvsync.emulators.azure.snapshots import Snapshots
+from kvsync.emulators.azure.tokens import Tokens
 from kvsync.emulators.model import Address, Answer, Emulator, Parts, Request
 from kvsync.emulators.quantities import http_date
 from kvsync.emulators.switches import duration
@@ -59,6 +61,7 @@ class AzureAppConfig(Emulator):
         "tier": tuple(TIERS),
         "access-keys": ("on", "off"),
         "provisioning": (),
+        "token-life": (),
     }
 
     def __init__(self, parts: Parts) -> None:
@@ -66,7 +69,9 @@ class AzureAppConfig(Emulator):
         token = options.token or _TOKEN
         tokens = (Credential("", token), Credential("", f"{token}-reader", False))
         access_keys = options.switches.get("access-keys") != "off"
-        self._door = Door((_OWNER, _READER), tokens, options.anonymous, access_keys)
+        life = duration("token-life", options.switches.get("token-life", "1h"))
+        self._entra = Entra(Tokens(self._clock.server_time, life), options.data)
+        self._door = Door((_OWNER, _READER), tokens, options.anonymous, access_keys, self._entra.credential)
         self._token = token
         self._tier = TIERS[options.switches.get("tier", "none")]
         self._quota = Quota(self._tier)
@@ -81,17 +86,26 @@ class AzureAppConfig(Emulator):
         self._snapshots = Snapshots(self._lists, parts.clock, parts.storage, provisioning, longest)
 
     def env(self, address: Address) -> dict[str, str]:
-        """Connection strings (one of them may only read) and the bearer token."""
+        """Connection strings (one of them may only read), the bearer token, and what signs in with Entra ID."""
         return {
             "AZURE_APPCONFIG_ENDPOINT": address.origin,
             "AZURE_APPCONFIG_CONNECTION_STRING": _connection_string(address, _OWNER),
             "AZURE_APPCONFIG_READER_CONNECTION_STRING": _connection_string(address, _READER),
             "AZURE_APPCONFIG_TOKEN": self._token,
+            **self._entra.env(address),
         }
+
+    def close(self) -> None:
+        """Remove the token of the federated workload."""
+        self._entra.close()
 
     def route(self, request: Request) -> str:
         """`/kv/{key}` and the like; `other` for paths that lead nowhere."""
-        return _resource(request.path)[0] or "other"
+        return route_of(request.path) or _resource(request.path)[0] or "other"
+
+    def writes(self, request: Request) -> bool:
+        """Whether the request asks for a change; one for a token does not."""
+        return route_of(request.path) is None and super().writes(request)
 
     def reset(self) -> None:
         """Forget key-values, feature flags, revisions, snapshots and spent quota."""
@@ -102,6 +116,8 @@ class AzureAppConfig(Emulator):
 
     def failure(self, request: Request, status: int) -> Answer:
         """429 with a policy and a wait, 401 and 403 empty, others as a problem."""
+        if route_of(request.path):
+            return self._entra.failure(request, status)
         if status == 429:
             refused = throttled("Total Requests", 0.01)
         elif status < 500:
@@ -121,6 +137,8 @@ class AzureAppConfig(Emulator):
 
     def answer(self, request: Request) -> Answer:
         """As the service answers."""
+        if route_of(request.path):
+            return self._entra.answer(request)
         if request.method == "OPTIONS":
             return self._dressed(request, preflight(request))
         try:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,12 +29,14 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Lets requests in. With `anonymous`, also those that bring no credential; `access_keys` switches HMAC off."""
+    """Lets requests in. With `anonymous`, also those that bring no credential; `access_keys` switches HMAC off. `directory`
+    looks up a token for the store with an address, and raises ValueError with the reason for one that it refuses."""
 
     keys: tuple[Credential, ...]
     tokens: tuple[Credential, ...] = ()
     anonymous: bool = False
     access_keys: bool = True
+    directory: Callable[[str, str], Credential] | None = None
 
     def check(self, request: Request, now: float) -> None:
         """Raises Refused: 401 for who is not known, 403 for who may not. `now` is in seconds since the Unix epoch."""
@@ -45,7 +47,7 @@ class Door:
         if scheme.upper() == _SCHEME:
             credential = self._hmac(request, _parameters(parameters), now)
         elif scheme.lower() == "bearer":
-            credential = self._bearer(parameters.strip())
+            credential = self._bearer(parameters.strip(), request.origin)
         else:
             raise empty(401, {"WWW-Authenticate": f"{_SCHEME}, Bearer"})
         if not credential.may_write and request.method not in ("GET", "HEAD"):
@@ -69,11 +71,16 @@ class Door:
             raise _unauthorized("Invalid request content hash")
         return key
 
-    def _bearer(self, token: str) -> Credential:
+    def _bearer(self, token: str, origin: str) -> Credential:
         for known in self.tokens:
             if hmac.compare_digest(known.secret.encode(), token.encode()):
                 return known
         description = "The access token is not valid"
+        if self.directory is not None:
+            try:
+                return self.directory(token, origin)
+            except ValueError as error:
+                description = str(error)
         challenge = f'{_SCHEME}, Bearer error="invalid_token", error_description="{description}"'
         raise empty(401, {"WWW-Authenticate": challenge})
 
