@@ -25,7 +25,7 @@ _log = get_logger()
 
 
 class Fetcher:
-    """Fetches, and calls `on_news` when that brought something. Says once that it cannot, and once that it can again."""
+    """Fetches, and calls `on_news` when there is a newer commit. Logs the first failure, and the recovery."""
 
     def __init__(self, remote: FetchedSource, clock: Clock, rng: Random, on_news: Callable[[], None]) -> None:
         self._remote, self._clock, self._rng, self._on_news = remote, clock, rng, on_news
@@ -37,7 +37,7 @@ class Fetcher:
         self._failing_since = 0.0
 
     def ask(self) -> None:
-        """Say that there may be something new. As often as you like: what comes during a fetch gives one more."""
+        """Request a fetch. Requests that arrive during a fetch cause one more."""
         self._asked.set()
 
     async def begin(self, stop: asyncio.Event) -> None:

@@ -63,7 +63,7 @@ class Files:
         return changed
 
     def is_held(self, target: Target) -> bool:
-        """Say whether the target keeps its last good state because of problems in the files."""
+        """True if the target keeps its last good state because of problems in the files."""
         return bool(self.loaded.hold_all) or target in self.loaded.held
 
     def grace(self) -> float:

@@ -58,7 +58,7 @@ class Gate:
         return True
 
     def is_paused(self, target: Target) -> bool:
-        """Say what was noted last."""
+        """True if the target was paused when that was last noted."""
         return target in self._paused
 
     @property
@@ -72,7 +72,7 @@ class Gate:
         return self._now().change
 
     def may_apply(self, target: Target) -> bool:
-        """Say whether a pass of this target may write at this moment."""
+        """True if a pass of this target may write at this moment."""
         now = Circumstances(
             observes=self.observe,
             is_paused=target in self._paused,

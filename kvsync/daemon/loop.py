@@ -52,7 +52,7 @@ class DaemonResult:
 
 
 class Daemon:
-    """Drives a reconciler until it is told to stop. Good for one `run`."""
+    """Drives a reconciler until SIGTERM or SIGINT. An instance can `run` once."""
 
     def __init__(
         self, reconciler: Reconciler, recorder: StatusStore, settings: RunConfig, options: DaemonOptions | None = None
@@ -102,7 +102,7 @@ class Daemon:
         return DaemonResult(self._stop.reason or "", unfinished)
 
     def trigger(self, trigger: Trigger, *, deep: bool = False) -> None:
-        """Say that something happened. As often as you like: what comes together is handled together."""
+        """Report that something happened. Triggers that arrive together are handled together."""
         self._pending = self._pending.add(trigger, deep=deep)
         self._triggered.set()
         self._parts.reporter.triggered(trigger)
@@ -244,7 +244,7 @@ class Daemon:
             self._next_look = asyncio.get_running_loop().call_later(left + TICK, self.trigger, Trigger.FILES)
 
     def _keep(self) -> None:
-        """Forget how targets stood that no file names any more; without files nobody can tell which these are."""
+        """Forget targets that no file names any more. Without files, nothing is forgotten."""
         if not self._parts.files.loaded.absent:
             self._parts.reporter.keep(self._parts.files.targets, self._parts.files.loaded)
         self._watch_stores()

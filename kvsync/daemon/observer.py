@@ -9,9 +9,9 @@ from kvsync.state.passes import DaemonRecord
 
 
 class DaemonObserver:
-    """Looks on, and decides nothing. The methods are called in the daemon's loop: they return at once and raise nothing.
+    """Receives the events of the daemon. The methods are called in the daemon's loop: they return at once and raise nothing.
 
-    Those that are not overridden take no notice.
+    Those that are not overridden ignore the event.
     """
 
     def triggered(self, trigger: Trigger) -> None:

@@ -37,7 +37,7 @@ class DaemonParts:
     pool: WorkerPool
 
     async def begin(self, *, deep: bool = False) -> None:
-        """Read the files, and ask for the first pass of every target. Raises what reading raises."""
+        """Read the files, and request the first pass of every target. Raises KvsyncError if they cannot be read."""
         await self.files.first_look()
         self.pool.manage(self.files.targets)
         self.pool.ask_all(Trigger.START, deep=deep)

@@ -57,7 +57,7 @@ class PassRunner:
         )
 
     def _no_longer_than_needed(self, request: PassRequest, result: PassResult) -> PassResult:
-        """Come back as soon as the files are stable when something waits: the grace was as long as it might have to be."""
+        """Schedule the next pass for when the files are stable, if a removal waits: this pass had the longest grace."""
         if not (request.grace and result.pending and result.next_moment):
             return result
         return replace(result, next_moment=min(result.next_moment, self._files.stable_at()))

@@ -45,7 +45,7 @@ class WorkerPool:
         return sum(worker.is_waiting for worker in self._workers.values())
 
     def manage(self, targets: Iterable[Target]) -> None:
-        """Employ workers for exactly these targets; the others retire."""
+        """Run workers for exactly these targets, and suspend all others."""
         wanted = set(targets)
         for target in self._workers.keys() - wanted:
             self._workers[target].suspend()
@@ -55,22 +55,22 @@ class WorkerPool:
             self._workers[target].resume()
 
     def ask(self, targets: Iterable[Target], trigger: Trigger, *, deep: bool = False) -> None:
-        """Ask for a pass of each of these targets."""
+        """Request a pass of each of these targets."""
         for target in targets:
             self._workers[target].ask(trigger, deep=deep)
 
     def ask_all(self, trigger: Trigger, *, deep: bool = False) -> None:
-        """Ask for a pass of every managed target."""
+        """Request a pass of every managed target."""
         for worker in self.working:
             worker.ask(trigger, deep=deep)
 
     def start(self) -> None:
-        """Let the workers work, those hired later as well, each until it is dismissed."""
+        """Start the workers, and from now on each worker that is added."""
         self._started = True
         self._tasks += [asyncio.create_task(worker.run()) for worker in self._workers.values()]
 
     async def pass_once(self) -> None:
-        """Do the passes that were asked for and no more. Returns when all are done; cancelling it leaves them running."""
+        """Do the requested passes and no more. Returns when all are done; cancelling it leaves them running."""
         self._tasks += [asyncio.create_task(worker.pass_now()) for worker in self.working]
         if self._tasks:
             await asyncio.wait(self._tasks)

@@ -77,7 +77,7 @@ class Reconciler(Protocol):
         ...
 
     def is_paused(self, target: Target) -> bool:
-        """Say whether a person paused this target or its store. Asked before every pass."""
+        """True if a person paused this target or its store. Called before every pass."""
         ...
 
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
@@ -137,7 +137,7 @@ class Leadership(Protocol):
         ...
 
     def may_write(self) -> bool:
-        """Say whether this replica leads at this moment."""
+        """True if this replica leads at this moment."""
         ...
 
     async def run(self, on_change: Callable[[], None]) -> None:
@@ -150,7 +150,7 @@ class Leadership(Protocol):
 
 
 class StatusStore(Protocol):
-    """Where the daemon leaves what `kvsync status` shows: `StateDir.passes` is one. It may raise KvsyncError."""
+    """Where the daemon records what `kvsync status` shows: `StateDir.passes` is one. The methods may raise KvsyncError."""
 
     def record(
         self,

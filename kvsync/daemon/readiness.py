@@ -39,7 +39,7 @@ class Readiness:
         self._check()
 
     async def announce(self) -> None:
-        """Say that the daemon is ready, once it is, or after `READY_WITHIN` seconds."""
+        """Report that the daemon is ready, once it is, or after `READY_WITHIN` seconds."""
         began = self._clock.monotonic()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._first_passes.wait(), READY_WITHIN)

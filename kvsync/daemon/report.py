@@ -62,23 +62,23 @@ class Reporter:
         self._health = WorkHealth()
 
     def triggered(self, trigger: Trigger) -> None:
-        """Say that something happened that makes the daemon look."""
+        """Report a trigger."""
         for observer in self.observers:
             observer.triggered(trigger)
 
     def tick_scheduled(self, next_beat: float | None) -> None:
-        """Say when the next scheduled pass of everything is due (epoch seconds); None: never."""
+        """Report when the next scheduled pass of all targets is due (epoch seconds); None: never."""
         for observer in self.observers:
             observer.tick_scheduled(next_beat)
 
     def stopping(self) -> None:
-        """Say that the daemon is about to leave, to systemd too."""
+        """Report that the daemon is about to stop, to systemd too."""
         self.notifier.stopping()
         for observer in self.observers:
             observer.stopping()
 
     def pass_started(self, request: PassRequest) -> None:
-        """Say that a pass begins."""
+        """Report that a pass begins."""
         self._began[request.target] = request.triggers, self._clock.monotonic()
         self._health.began(self._clock.monotonic())
         _log.debug("pass.started", **_names(request.target), trigger="+".join(request.triggers), deep=request.deep)
@@ -90,11 +90,11 @@ class Reporter:
         return self._health.is_able(self._clock.monotonic())
 
     def pass_crashed(self, target: Target) -> None:
-        """Log the exception at hand: it is nobody's input, but a mistake in kvsync."""
+        """Log the current exception, with its traceback: it is a mistake in kvsync, not in the input."""
         _log.error("pass.failed", **_names(target), error="unexpected", exc_info=True)
 
     def pass_done(self, result: PassResult, *, held: bool) -> None:
-        """Say what became of a pass. `held`: the problems of its files were said when they were read."""
+        """Report the result of a pass. `held`: the problems of its files were said when they were read."""
         triggers, began = self._begin_of(result.target)
         now = self._clock.now()
         result = replace(result, triggers=triggers, at=now, seconds=self._clock.monotonic() - began)
@@ -122,7 +122,7 @@ class Reporter:
         self.notifier.status(self.summary())
 
     def keep(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
-        """Forget what was said of all targets but these, which the files as they were loaded name."""
+        """Forget all targets except these, which the loaded files name."""
         for observer in self.observers:
             observer.files_loaded(targets, loaded)
         for target in self._counts.keep(targets):
@@ -136,7 +136,7 @@ class Reporter:
         self.notifier.status(self.summary())
 
     def daemon_changed(self) -> None:
-        """Leave the daemon's own row."""
+        """Write the daemon's own row in the state directory."""
         window = self._gate.denied_by
         text = f"{window.cron} {window.timezone}" if window else None
         mode = "observe" if self._gate.observe else "apply"
@@ -150,12 +150,12 @@ class Reporter:
         self.notifier.status(self.summary())
 
     def window_changed(self) -> None:
-        """Say that the windows begin or end to deny, also in the daemon's own row."""
+        """Report that a window opened or closed, also in the daemon's own row."""
         self.log_window()
         self.daemon_changed()
 
     def log_window(self) -> None:
-        """Say whether a window denies."""
+        """Log whether a window denies applying."""
         window, until = self._gate.denied_by, self._gate.changes_at
         if window is None:
             _log.info("window.opened", until=until)
@@ -163,7 +163,7 @@ class Reporter:
             _log.info("window.closed", window=window.cron, until=until)
 
     def daemon_left(self) -> None:
-        """Take back the daemon's own row."""
+        """Delete the daemon's own row."""
         with suppress(KvsyncError):
             self._recorder.clear_daemon()
 

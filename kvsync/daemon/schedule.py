@@ -96,7 +96,7 @@ class Schedule:
         self._offset = 0.0
 
     def start(self, settings: RunConfig) -> None:
-        """Beat as these settings say, and no longer as earlier ones did."""
+        """Start the schedule of these settings, in place of the earlier one."""
         self.stop()
         for deep, beat in ((False, regular(settings)), (True, deep_one(settings))):
             if isinstance(beat, Interval):

@@ -37,7 +37,7 @@ class SignalInbox:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Keep the signals of this inbox until the end of the block, or hand them to who receives them."""
+        """Keep the signals of this inbox until the end of the block, or pass them to the callbacks of `receiving`."""
         with handling({number: partial(self._arrived, number) for number in self._numbers}):
             yield
 

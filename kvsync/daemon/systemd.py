@@ -11,7 +11,7 @@ from kvsync.util.clock import Clock
 
 
 class SystemdNotifier:
-    """Sends datagrams to the socket that `$NOTIFY_SOCKET` names. Never raises: nobody listening is not a reason to stop."""
+    """Sends datagrams to the socket that `$NOTIFY_SOCKET` names. Never raises: kvsync works without a listener."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
@@ -19,15 +19,15 @@ class SystemdNotifier:
         self._status = ""
 
     def ready(self) -> None:
-        """Say that start-up, or a reload, is over."""
+        """Report that start-up, or a reload, is complete."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """Say that the configuration is being read again."""
+        """Report that the configuration is being reloaded."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """Say that the daemon is about to leave."""
+        """Report that the daemon is about to stop."""
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
@@ -56,7 +56,7 @@ class SystemdNotifier:
 
 
 def _watchdog_every(environ: Mapping[str, str]) -> float | None:
-    """Return half the time (seconds) after which the watchdog bites; None when it watches nobody, or another process."""
+    """Half the timeout of the watchdog, in seconds; None without a watchdog, or when it watches another process."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()) or not microseconds.isdecimal():
         return None

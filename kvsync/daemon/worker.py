@@ -27,15 +27,15 @@ class PassSource(Protocol):
         ...
 
     def pass_done(self, worker: Worker, result: PassResult) -> None:
-        """Hear of a pass once the worker knows when its next one is due."""
+        """Receive the result of a pass, once the worker knows when its next one is due."""
         ...
 
 
 class Worker:
     """Does the passes of one target, never two at once.
 
-    A retired worker (no file names its target any more) ends the pass in flight after the batch, and rests until it is
-    employed again; so there is never a second worker for a target. `slot` bounds the passes of one store at a time.
+    A suspended worker (no file names its target any more) ends the pass in flight after the batch, and does nothing until it
+    is resumed, so there is never a second worker for a target. `slot` bounds the passes of one store at a time.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Worker:
         self._backoff, self._overdue = Backoff(rng), Backoff(rng)
         self._asked = NOTHING
         self._woken = asyncio.Event()
-        self._retired = self._leaving = False
+        self._suspended = self._leaving = False
         self._retry_at: float | None = None  # on the monotonic clock
         self._moment: float | None = None  # on the wall clock
         self._moment_after = 0.0  # the same on the monotonic clock: the wall clock may be set back
@@ -57,12 +57,12 @@ class Worker:
     @property
     def suspended(self) -> bool:
         """True while the target is not managed."""
-        return self._retired
+        return self._suspended
 
     @property
     def must_stop(self) -> bool:
         """True when a pass in flight must end after its batch, and none must begin."""
-        return self._retired or self._leaving
+        return self._suspended or self._leaving
 
     @property
     def is_waiting(self) -> bool:
@@ -72,19 +72,19 @@ class Worker:
 
     @property
     def next_pass(self) -> float | None:
-        """When this worker comes back automatically (epoch seconds); None when only a trigger makes it."""
+        """When this worker does its next pass without a trigger (epoch seconds); None if it waits for one."""
         left = self._timer_left()
         return None if left is None else self._clock.now() + max(left, 0)
 
     @property
     def next_trigger(self) -> Trigger | None:
-        """Why this worker comes back automatically; None when only a trigger makes it."""
+        """Why this worker does its next pass without a trigger; None if it waits for one."""
         if self._retry_at is not None:
             return Trigger.RETRY
         return None if self._moment is None else Trigger.TIMER
 
     def ask(self, trigger: Trigger, *, deep: bool = False) -> None:
-        """Ask for a pass. Any number of times before it begins gives one pass; while one runs, one more."""
+        """Request a pass. Requests before it begins are combined into one pass; requests while it runs cause one more."""
         if self.must_stop:
             return
         self._asked = self._asked.add(trigger, deep=deep)
@@ -94,13 +94,13 @@ class Worker:
         self._woken.set()
 
     def suspend(self) -> None:
-        """Do no more passes until employed again."""
-        self._retired = True
+        """Do no more passes until resumed."""
+        self._suspended = True
         self._forget()
 
     def resume(self) -> None:
         """Take up work again."""
-        self._retired = False
+        self._suspended = False
 
     def leave(self) -> None:
         """Let `run` return once the pass in flight is over."""
@@ -109,7 +109,7 @@ class Worker:
         self._woken.set()
 
     async def run(self) -> None:
-        """Work until told to leave."""
+        """Do passes until `leave` is called."""
         while not self._leaving:
             await wait_until(self._woken, self._seconds_left, self._clock)
             self._woken.clear()

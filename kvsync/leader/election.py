@@ -43,7 +43,7 @@ class Election:
         self.leads, self.leader = False, None
 
     def seconds_to_renew(self, now: float) -> float:
-        """How long the leader may still begin to write unless it hears that its lease was renewed."""
+        """Seconds for which the leader may still begin writes without a renewal of its lease."""
         within = self._timing.renew_within * self._duration / self._timing.duration
         return self._asked_at + within - now
 

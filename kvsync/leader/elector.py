@@ -27,7 +27,7 @@ _log = get_logger()
 
 
 class Elector:
-    """One replica's part in the election. It leads only while `seconds_left` says so, whatever was said before."""
+    """Claims the lease for one replica. The replica leads only while `seconds_left` is positive."""
 
     def __init__(self, keeper: Keeper, identity: str, timing: Timing, clock: Clock, rng: Random) -> None:
         self.identity = identity

@@ -41,7 +41,7 @@ class ServiceAccount:
         return self._read(self._file) != self._sent
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
-        """Tell a token that is not valid from a service account that may not."""
+        """Distinguish an invalid token from a service account without the permission."""
         said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
         if answer.status == 401:
             return ErrorText("credential", f"the token of the service account is not valid ({said})", "restart the pod")

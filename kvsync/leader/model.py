@@ -37,19 +37,19 @@ class LeaseClaim:
 
 
 class Keeper(Protocol):
-    """Keeps the lease of one name, for replicas that tell it who they are. All methods but `aclose` raise StoreError."""
+    """Backend that keeps the lease of one name. All methods except `aclose` raise StoreError."""
 
     name: str
     """What the lease is called, for people."""
 
     async def claim(self) -> LeaseClaim:
-        """Take the lease where it is free, renew it where it is ours, else say who has it."""
+        """Take the lease if it is free, renew it if it is ours, else return who has it."""
 
     async def release(self) -> None:
-        """Give up the lease if it is ours, so that nobody has to wait for its end."""
+        """Give up the lease if it is ours, so that no replica has to wait for its end."""
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """What `doctor` says: reached, permitted, who leads. Changes nothing."""
+        """The checks of `doctor`: reached, permitted, who leads. Changes nothing."""
 
     async def aclose(self) -> None:
         """Release connections. Idempotent."""

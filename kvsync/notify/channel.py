@@ -30,7 +30,7 @@ _log = get_logger()
 
 
 class Channel:
-    """Tells one receiver. `where` names it in messages, its `id_` in the state directory."""
+    """Sends notifications to one receiver. `where` names it in messages, `id_` in the state directory."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Channel:
         self._failures, self._speaks = 0, True
 
     def note(self, target: Target, facts: Facts) -> None:
-        """Take in what a pass found out, and tell it soon where it is news."""
+        """Note the facts of a pass, and send what is new soon."""
         if self._delivery.note(target, facts):
             self._news.set()
 
@@ -66,7 +66,7 @@ class Channel:
         self._remember(self._delivery.keep(targets))
 
     async def run(self) -> None:
-        """Tell what is due, until cancelled."""
+        """Send what is due, until cancelled."""
         try:
             while True:
                 await self._news.wait()

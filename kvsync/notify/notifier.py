@@ -38,7 +38,7 @@ class NotifierContext:
 
 
 class Notifier(DaemonObserver):
-    """Tells every channel. What is known of each target is kept for a channel that a changed configuration adds."""
+    """Sends notifications to every channel. Keeps the facts of each target for channels that a new configuration adds."""
 
     def __init__(self, context: NotifierContext) -> None:
         self._context = context
@@ -50,7 +50,7 @@ class Notifier(DaemonObserver):
 
     @asynccontextmanager
     async def telling(self, run: RunConfig) -> AsyncIterator[None]:
-        """Tell those whom the settings name, until the end of the block."""
+        """Send to the channels of the settings, until the end of the block."""
         try:
             await self.reload(run)
             yield
@@ -76,7 +76,7 @@ class Notifier(DaemonObserver):
             channel.keep(targets)
 
     def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:
-        """Of several replicas only the leader tells."""
+        """Send only while this replica leads."""
         self._leads = daemon.lease is None or daemon.lease.leads
         for channel, _ in self._channels.values():
             channel.speak(self._leads)

@@ -35,7 +35,7 @@ PASSES: Final = 2_000
 
 
 class CollectorContext(Protocol):
-    """What a collector needs to know of the rest, asked whenever a board is made."""
+    """What a collector reads whenever it makes a board."""
 
     @property
     def stores(self) -> tuple[StoreView, ...]:
@@ -185,7 +185,7 @@ class Collector(DaemonObserver):
         self.changed()
 
     def stopping(self) -> None:
-        """Let everybody know who waits."""
+        """Wake all who wait for news, because the daemon stops."""
         self.leaving.set()
         self.changed()
 

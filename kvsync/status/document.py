@@ -28,7 +28,7 @@ Document = dict[str, Any]
 
 
 def status_document(state: StateDir, now: float) -> Document:
-    """What the state directory tells. Raises StateDirError."""
+    """The document from what the state directory holds. Raises StateDirError."""
     daemon, writer = state.passes.daemon(), state.writer()
     return {
         "schema": SCHEMA,

@@ -36,7 +36,7 @@ class HookHandler:
         self._deliveries, self._valve = Deliveries(), Debouncer(trigger, clock)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer a request to the hook: 202 to everybody who knows the secret, with what came of it."""
+        """Answer a request to the hook: 202 for the right secret, with the result."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         if self.secret is None:
             return self._refused(request, 403, "set run.hook in kvsync.yaml to start passes over HTTP", "no webhook")
@@ -48,7 +48,7 @@ class HookHandler:
         return self._taken(hook)
 
     def request(self) -> None:
-        """Ask for a pass, as a hook would."""
+        """Request a pass, as the hook does."""
         self._valve.request()
 
     async def aclose(self) -> None:

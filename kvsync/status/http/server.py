@@ -38,7 +38,7 @@ _log = get_logger()
 
 
 class Server:
-    """Shows what was collected, and hears what is asked. `use` it with the settings, as often as they change."""
+    """HTTP server of the daemon. Call `use` with the settings at the start, and whenever they change."""
 
     def __init__(self, parts: AppParts, resolve: Callable[[Credential], str]) -> None:
         self._parts, self._resolve = parts, resolve

@@ -42,7 +42,7 @@ class Session:
     is_bad: bool = False
 
     def say(self, note: str, *, is_bad: bool = False) -> None:
-        """Tell this on the next page."""
+        """Show this text on the next page."""
         self.note, self.is_bad = note[:_NOTE], is_bad
 
     def take_note(self) -> tuple[str, bool]:

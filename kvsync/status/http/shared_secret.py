@@ -34,5 +34,5 @@ class Secret:
         return secret
 
     def matches(self, shown: str) -> bool:
-        """Say whether this is it. Raises AuthError."""
+        """True if the text is the secret. Raises AuthError if the secret cannot be read."""
         return hmac.compare_digest(to_bytes(shown), self.text().encode())
