@@ -227,7 +227,7 @@ async def test_a_clock_that_is_set_back_delays_no_moment() -> None:
     assert len(passes.asks) == 2
 
 
-async def test_a_retired_worker_rests_until_it_is_employed_again() -> None:
+async def test_a_suspended_worker_waits_until_it_is_resumed() -> None:
     """A target that no file names gets no pass, neither asked nor timed, and a returning one does."""
     clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, next_moment=clock.now() + 60)]
