@@ -18,6 +18,7 @@ chromium chromium
 promtool prometheus
 gh gh
 pg_lsclusters postgresql
+pgbouncer pgbouncer
 cc gcc libc6-dev
 END
 [ -n "$missing" ] || exit 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kvsync.status.metrics import SERIES
 from tests.deploy.manifests import FOLDER, OVERLAYS, Resource, check, containers, kubectl, of_kind, pods, rendered
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -131,7 +132,7 @@ def test_the_network_is_closed_but_for_what_it_needs(resources: list[Resource]) 
         ports = {port["port"] for port in rule["ports"]}
         blocks = [peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer]
         assert all(peer.keys() == {"namespaceSelector", "podSelector"} or "ipBlock" in peer for peer in rule["to"])
-        assert ports == ({53} if not blocks else {443} if 443 in ports else {6443})
+        assert ports in (({53}, {5432}) if not blocks else ({443}, {6443}))
         for block in blocks if 443 in ports else []:
             kept_out = [ip_network(one) for one in block["except"]]
             network = ip_network(block["cidr"])
@@ -165,6 +166,22 @@ def test_only_a_lease_needs_leave_of_the_cluster(resources: list[Resource], over
         }
     ] * leased
     assert not of_kind(resources, "ClusterRole")
+
+
+def test_a_deployment_shares_its_state(resources: list[Resource], overlay: str) -> None:
+    """Pods of a Deployment are as many as the autoscaler says, by a metric that kvsync has, and keep their state in PostgreSQL;
+    all others have a directory of their own."""
+    deployments, scalers = of_kind(resources, "Deployment"), of_kind(resources, "HorizontalPodAutoscaler")
+    assert bool(deployments) == (overlay == "fleet")
+    assert [one["spec"]["scaleTargetRef"]["name"] for one in scalers] == [
+        one["metadata"]["name"] for one in deployments
+    ]
+    for scaler in scalers:
+        (metric,) = scaler["spec"]["metrics"]
+        assert metric["pods"]["metric"]["name"] in {series.shown_name for series in SERIES}
+    for config in of_kind(resources, "ConfigMap"):
+        state = yaml.safe_load(config["data"]["kvsync.yaml"])["state"]
+        assert isinstance(state, dict) == bool(deployments)
 
 
 def test_two_replicas_go_with_a_lease(resources: list[Resource], overlay: str) -> None:

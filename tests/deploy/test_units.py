@@ -37,7 +37,7 @@ def test_systemd_has_nothing_to_say_against_the_units(units: Path) -> None:
     """`systemd-analyze verify` is silent about every unit, with every drop-in that this systemd knows."""
     drop_ins = units / "kvsync.service.d"
     drop_ins.mkdir()
-    for name in ("credentials.conf", "checkout.conf"):
+    for name in ("credentials.conf", "checkout.conf", "fleet.conf"):
         shutil.copy(UNITS / name, drop_ins)
     done = systemd_analyze("verify", *sorted(path for path in units.iterdir() if path.is_file()))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
