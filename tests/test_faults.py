@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,9 @@ import pytest
 from kvsync.app import TargetSelection
 from kvsync.model.change import Action
 from kvsync.model.pass_options import PassOptions
+from tests.daemon.support import until
+from tests.status.support import DaemonProcess, process, want
+from tests.status.support import repository as write_repository
 from tests.support.command import Repository
 from tests.support.memory_repository import MemoryRepository, is_clean
 
@@ -253,6 +256,40 @@ class TestStateDirectory:
         done = repository.run("plan", "--exit-code", through=through, code=2)
         assert "main/web" in done.stdout
 
+    @pytest.mark.system
+    @pytest.mark.usefixtures("mounting")
+    @pytest.mark.parametrize("spent", ["bytes", "inodes"])
+    async def test_full_under_a_daemon(self, tmp_path: Path, spent: str) -> None:
+        """It says so, keeps its hands off the store, and goes on by itself once there is room."""
+        async with under(tmp_path, 'mount -t tmpfs -o size=900k,nr_inodes=40,mode=700 tmpfs "$0"') as (daemon, state):
+            fill(state, spent)
+            want(tmp_path, a="2")
+            if spent == "bytes":  # no file is needed for what goes on
+                failed = await daemon.logged("pass.failed")
+                assert failed["error"].endswith("the disk is full; free some space and run again")
+                assert held(tmp_path) == b"1"
+                (state / "filler0").unlink()
+            await until(lambda: held(tmp_path) == b"2")
+            daemon.process.terminate()
+            assert await daemon.over() == 0
+            assert "Traceback" not in daemon.raw
+
+    @pytest.mark.system
+    @pytest.mark.parametrize("lost", ["removed", "replaced"])
+    async def test_lost_under_a_daemon(self, tmp_path: Path, lost: str) -> None:
+        """What is recorded there would be lost: the daemon ends with the reason, and writes nothing any more."""
+        async with under(tmp_path) as (daemon, state):
+            if lost == "replaced":
+                shutil.copytree(state, tmp_path / "copy")
+            state.rename(tmp_path / "old")
+            if lost == "replaced":
+                (tmp_path / "copy").rename(state)
+            want(tmp_path, a="2")
+            assert await daemon.over() == 1
+            assert "state.db was removed or replaced while in use; restart kvsync" in daemon.raw
+            assert "Traceback" not in daemon.raw
+            assert held(tmp_path) == b"1"
+
     def test_two_writers(self, repository: Repository) -> None:
         """While a daemon runs, another daemon and an apply exit with 5; a plan works next to it."""
         repository.want("  a: 1\n")
@@ -277,6 +314,33 @@ class TestStateDirectory:
         repository.run("apply", "--yes", code=0)
         damage(repository.root / ".kvsync/cache.db")
         repository.run("plan", "--exit-code", code=0)
+
+
+@asynccontextmanager
+async def under(folder: Path, mount: str = "true") -> AsyncIterator[tuple[DaemonProcess, Path]]:
+    """A daemon that is through its first pass, and its state directory as it sees it: what `mount` makes of `$0`."""
+    state = folder / "sd"
+    state.mkdir(mode=0o700)
+    write_repository(folder, "run: {every: 1h}\n")
+    through = (*MOUNT, f'{mount} && exec "$@"', str(state)) if mount != "true" else ()
+    async with process(folder, through=through, STATE_DIRECTORY=str(state)) as daemon:
+        await daemon.logged("daemon.ready")
+        yield daemon, Path(f"/proc/{daemon.process.pid}/root{state}") if through else state
+
+
+def fill(state: Path, spent: str) -> None:
+    """Use up all of a small file system."""
+    data = bytes(2**20 if spent == "bytes" else 0)
+    with suppress(OSError):
+        for number in range(100):
+            (state / f"filler{number}").write_bytes(data)
+
+
+def held(folder: Path) -> bytes:
+    """The value of the one entry in the store."""
+    with closing(sqlite3.connect(folder / "store.db")) as database:
+        (value,) = database.execute("SELECT value FROM entries").fetchone()
+    return bytes(value)
 
 
 def damage(file: Path) -> None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kvsync.errors import LockHeld
@@ -48,7 +48,8 @@ def _hold_file(state_dir: Path, folder: int, command: str) -> Iterator[None]:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n{command}\n".encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
+        with suppress(OSError):  # the lock is free all the same once the file is closed
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

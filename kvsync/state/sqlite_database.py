@@ -45,7 +45,7 @@ _REASONS = {
     Fault.FULL: "the disk is full; free some space and run again",
     Fault.READ_ONLY: "it is read-only; check its owner and mode",
     Fault.DENIED: "access is denied; check its owner and mode",
-    Fault.CANNOT_OPEN: "cannot open state.db; check that the directory exists, and its owner and mode",
+    Fault.CANNOT_OPEN: "cannot open state.db; check that the directory exists, its owner and mode, and that inodes are free",
     Fault.DESCRIPTORS: f"too many open files; {_DESCRIPTORS}",
     Fault.LOCKED: "state.db is locked by another process; try again when that process has ended",
     Fault.DISK: "disk error; check the disk, its quota and its free space",

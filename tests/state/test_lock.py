@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -67,6 +68,19 @@ def test_the_lock_is_freed_when_its_holder_fails(state: StateDir) -> None:
         raise ZeroDivisionError
     with state.lock("kvsync apply"):
         pass
+
+
+def test_the_lock_is_freed_where_nothing_can_be_written_any_more(
+    directory: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that became read-only meanwhile is not an error of what was done under the lock."""
+
+    def refuses(_descriptor: int, _length: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with directory.lock("kvsync run"):
+        monkeypatch.setattr(os, "ftruncate", refuses)
+    assert directory.writer() is None
 
 
 def test_asking_who_writes_never_keeps_a_writer_out(state: StateDir) -> None:

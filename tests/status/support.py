@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,9 +185,9 @@ class DaemonProcess(HttpClient):
 
 
 @asynccontextmanager
-async def process(folder: Path, **environ: str) -> AsyncIterator[DaemonProcess]:
-    """Start `kvsync run` in a folder."""
-    command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
+async def process(folder: Path, through: Sequence[str] = (), **environ: str) -> AsyncIterator[DaemonProcess]:
+    """Start `kvsync run` in a folder. `through` is a command that runs it in its place."""
+    command = [*through, sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **ENVIRON, **environ}
     pipe = asyncio.subprocess.PIPE
     started = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stderr=pipe, stdout=pipe)
