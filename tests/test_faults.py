@@ -260,7 +260,7 @@ class TestStateDirectory:
     @pytest.mark.usefixtures("mounting")
     @pytest.mark.parametrize("spent", ["bytes", "inodes"])
     async def test_full_under_a_daemon(self, tmp_path: Path, spent: str) -> None:
-        """It says so, keeps its hands off the store, and goes on by itself once there is room."""
+        """It says so, keeps its hands off the store, and goes on once there is room."""
         async with under(tmp_path, 'mount -t tmpfs -o size=900k,nr_inodes=40,mode=700 tmpfs "$0"') as (daemon, state):
             fill(state, spent)
             want(tmp_path, a="2")

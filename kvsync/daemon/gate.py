@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from kvsync.config.model import Window
 from kvsync.daemon.waiting import wait_until
@@ -89,10 +90,12 @@ class Gate:
             if denied != (self.denied_by is not None):
                 denied = not denied
                 on_change()
-            await wait_until(self._replaced, self._seconds_left, self._clock)
+            await wait_until(self._replaced, partial(self._seconds_left, denied), self._clock)
 
-    def _seconds_left(self) -> float:
-        return 0 if self._known is None else self._known.until - self._clock.now()
+    def _seconds_left(self, was_denied: bool) -> float:
+        """Seconds until there may be another answer; 0 once there is, also because the wall clock was set."""
+        now = self._now()
+        return 0 if was_denied != (now.denied_by is not None) else now.until - self._clock.now()
 
     def _now(self) -> _WindowState:
         """What holds now. Asked at every batch, so it is worked out once for each stretch of time."""

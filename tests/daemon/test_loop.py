@@ -440,6 +440,26 @@ async def test_a_window_holds_back_and_its_end_brings_what_waited(log: Log) -> N
     assert len(log.events("window.closed")) == len(log.events("window.opened")) == 1
 
 
+@pytest.mark.parametrize("days", [0, 1, 400])
+async def test_a_clock_that_is_set_into_a_window_or_out_of_it_is_noticed(log: Log, days: int) -> None:
+    """Within a minute the window holds back, and what waited is applied, whichever way the clock was set."""
+    reconciler, step = FakeReconciler([A]), days * 86_400 + 5400
+    async with running(reconciler, replace(QUIET, windows=(Window("0 1 * * *", 3600),))) as work:
+        await work.passes(1)
+        work.clock.step(step)
+        await work.clock.advance(61)
+        reconciler.scripts[A] = answering(pending=1)
+        work.daemon.trigger(Trigger.SIGNAL)
+        await work.passes(2)
+        work.clock.step(-step)
+        await work.clock.advance(61)
+        assert [request.apply for request in reconciler.asked(A)] == [True, False, True]
+        assert reconciler.asked(A)[2].triggers == (Trigger.WINDOW,)
+        await work.clock.advance(3600)
+    assert len(log.events("window.closed")) == 2
+    assert len(log.events("window.opened")) == 1
+
+
 async def test_a_window_that_opens_ends_a_pass_in_flight() -> None:
     """What is being applied when a window begins ends after its batch."""
     reconciler = FakeReconciler([A])
