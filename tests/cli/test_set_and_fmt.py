@@ -37,6 +37,7 @@ CHANGES = [
     (("timeout", "45"), "  timeout: 30\n", "  timeout: 45\n"),
     (("timeout", "1.10"), "  timeout: 30\n", "  timeout: 1.10\n"),
     (("promo", "a: b"), "    value: x\n", '    value: "a: b"\n'),
+    (("timeout", "45", "--description", "in s"), "timeout: 30\n", 'timeout: {value: "45", description: "in s"}\n'),
     (("limits", '{"rps": 20, "b": [1]}'), "{json: {rps: 10}}", '{json: {"rps": 20, "b": [1]}}'),
     (("theme", "blue", "--label", "prod"), "{prod: dark,", "{prod: blue,"),
     (("theme", "blue", "--label", "dev"), "{value: neon}", "{value: blue}"),

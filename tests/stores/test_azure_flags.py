@@ -54,6 +54,13 @@ async def test_flags_are_written_as_the_sdk_writes_them_and_show_no_drift(repo: 
     found.enabled = False
     service.sdk.set_configuration_setting(found)
     assert [change[1] for change in changes(await repo.plan_all())] == ["drifted"]
+    done = repo.command("adopt", "--write")
+    assert "+  on: {feature: {enabled: false, description: New checkout}}\n" in done.stdout, done.stderr
+    await repo.apply()  # the SDK writes members that are null, which the portal does not
+    found = service.sdk.get_configuration_setting(f"{PREFIX}on")
+    assert isinstance(found, FeatureFlagConfigurationSetting)
+    assert not found.enabled
+    assert changes(await repo.plan_all()) == []
 
 
 async def test_the_python_library_evaluates_what_kvsync_wrote(repo: Repo, service: Service) -> None:

@@ -1,6 +1,16 @@
 """Edits of state files that keep comments, order and layout."""
 
+from kvsync.app.editing.adoption import AdoptedFiles, LeftEntry, adopt_into_files
 from kvsync.app.editing.entries import Edit, EntryEdit, edit_entry, write_edit
 from kvsync.app.editing.layout import formatted_files
 
-__all__ = ["Edit", "EntryEdit", "edit_entry", "formatted_files", "write_edit"]
+__all__ = [
+    "AdoptedFiles",
+    "Edit",
+    "EntryEdit",
+    "LeftEntry",
+    "adopt_into_files",
+    "edit_entry",
+    "formatted_files",
+    "write_edit",
+]

@@ -1,12 +1,12 @@
-"""Sets the value of one entry in the file that defines it."""
+"""Changes entries in the files that define them."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ from kvsync.app.editing.round_trip import changed_text, meaning, snippet
 from kvsync.errors import InvalidInput, KvsyncError, Origin, UsageError
 from kvsync.model.entry import Entry, Identity, Target, brief
 from kvsync.model.exact_json import read_json
+from kvsync.util.escaping import quote_text
 from kvsync.yaml.parse import parse
 
 if TYPE_CHECKING:
@@ -27,12 +28,26 @@ _ELSEWHERE: Final = ("template", "file", "base64", "env", "sops", "feature")
 
 @dataclass(frozen=True, slots=True)
 class EntryEdit:
-    """The value to set: of which entry, as text or as JSON."""
+    """The value to set: of which entry, as text or as JSON. `options` are other texts to set, `tags` single tags, `feature`
+    fields of a feature flag; None removes one. With `keeps_value`, `value` is the one that the entry has."""
 
     target: Target
     identity: Identity
     value: str
     is_json: bool = False
+    options: Mapping[str, str | None] = field(default_factory=dict)
+    tags: Mapping[str, str | None] = field(default_factory=dict)
+    feature: Mapping[str, Any] | None = None
+    keeps_value: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedEdit:
+    """An edit of the entry at `place`; `is_new` if no file has the entry, and it is added after the one at `place`."""
+
+    edit: EntryEdit
+    place: Origin
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +84,30 @@ def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
     place = entry.origin if entry is not None else _home(desired.entries)
     if place is None:
         raise UsageError(f"{edit.target} has no entries yet; write the first one into its state file")
-    path = (workspace.config.root / place.file).resolve()
+    found, refused = edit_file(workspace.config.root, place.file, [PlacedEdit(edit, place, entry is None)])
+    for reason in refused.values():
+        raise UsageError(reason)
+    return found
+
+
+def edit_file(root: Path, file: str, edits: Sequence[PlacedEdit]) -> tuple[Edit, Mapping[Identity, str]]:
+    """The change of one file, and why some of the edits are not part of it. Raises KvsyncError."""
+    path = (root / file).resolve()
     before = path.read_bytes().decode()
-    is_new = entry is None
-    after = changed_text(before, place.file, lambda documents: _set(documents, before, place, edit, is_new=is_new))
-    _check(before, after, place, edit)
-    return Edit(place.file, path, before, after)
+    starts = [node.line for node in parse(before.encode(), file)]
+    refused: dict[Identity, str] = {}
+
+    def change(documents: list[Any]) -> None:
+        for one in edits:
+            index = max(index for index, line in enumerate(starts) if line <= one.place.line)
+            try:
+                _set(documents[index], one)
+            except UsageError as error:
+                refused[one.edit.identity] = str(error)
+
+    after = changed_text(before, file, change)
+    _check(before, after, file, {one.edit.identity.key for one in edits})
+    return Edit(file, path, before, after), refused
 
 
 def write_edit(edit: Edit) -> None:
@@ -102,42 +135,90 @@ def _home(entries: Mapping[Identity, Entry]) -> Origin | None:
     return last[0].origin if last else None
 
 
-def _set(documents: list[Any], text: str, place: Origin, edit: EntryEdit, *, is_new: bool) -> None:
-    """Make the change in the documents of a file."""
-    document = documents[_document_at(text, place)]
-    keys = document["keys"]
+def _set(document: Any, placed: PlacedEdit) -> None:
+    """Make one change in a document. Raises UsageError."""
+    keys, edit = document["keys"], placed.edit
     key, label = edit.identity.key, edit.identity.label
     names = {str(name): name for name in keys}
-    if is_new:
+    if placed.is_new:
         keys[key] = _entry(edit) if label is None else {"labels": {label: _entry(edit)}}
     elif label is None:
         keys[names[key]] = _changed(keys[names[key]], edit)
     else:
         labels = keys[names[key]]["labels"]
         if not hasattr(labels, "items"):
-            raise UsageError(f"{place}: the labels of {key} share one value; write them as {{label: value}} first")
+            raise UsageError(
+                f"{placed.place}: the labels of {key} share one value; write them as {{label: value}} first"
+            )
         name = {str(one): one for one in labels}[label]
         labels[name] = _changed(labels[name], edit)
 
 
 def _changed(node: Any, edit: EntryEdit) -> Any:
-    """The node of an entry with another value; its options stay."""
-    if not hasattr(node, "items"):
+    """The node of an entry with another value or other options; all else stays."""
+    is_full = hasattr(node, "items")
+    _check_inherited(node if is_full else {}, edit)
+    if not is_full:
         return _entry(edit)
+    if not edit.keeps_value:
+        _set_value(node, edit)
+    _set_texts(node, edit.options)
+    if edit.tags:
+        _set_texts(node.setdefault("tags", snippet("{}")), edit.tags)
+    return node
+
+
+def _set_texts(node: Any, texts: Mapping[str, str | None]) -> None:
+    for name, text in texts.items():
+        if text is None:
+            node.pop(name)
+        else:
+            node[name] = _text(text)
+
+
+def _check_inherited(node: Any, edit: EntryEdit) -> None:
+    """Raise UsageError if something is to be removed that the entry itself does not say."""
+    own = node.get("tags", {})
+    gone = [name for name, text in edit.options.items() if text is None and name not in node]
+    gone += [f"the tag {name}" for name, text in edit.tags.items() if text is None and name not in own]
+    if gone:
+        raise UsageError(f"{gone[0]} comes from defaults or from another entry; edit the file by hand")
+
+
+def _set_feature(node: Any, changes: Mapping[str, Any]) -> None:
+    """Change fields of a feature flag; None removes one."""
+    for name, value in changes.items():
+        if name == "filters":
+            node.pop("targeting", None)
+        if value is None:
+            node.pop(name, None)
+        else:
+            node[name] = snippet(flow(value))
+
+
+def _set_value(node: Any, edit: EntryEdit) -> None:
+    if edit.feature is not None and "feature" in node:
+        _set_feature(node["feature"], edit.feature)
+        return
     form = next((form for form in _ELSEWHERE if form in node), None)
     if form is not None:
         raise UsageError(f"{brief(edit.identity)} takes its value from {form}; change it there")
-    changed = node
     if edit.is_json or "json" in node:
-        changed.pop("value", None)
-        changed["json"] = _json(edit)
+        value = _json(edit)
+        node.pop("value", None)
+        node["json"] = value
     else:
-        changed["value"] = _text(edit.value)
-    return changed
+        node["value"] = _text(edit.value)
 
 
 def _entry(edit: EntryEdit) -> Any:
-    return snippet(f"{{json: {flow(_parsed(edit))}}}") if edit.is_json else _text(edit.value)
+    """An entry that has no node of its own yet, or a text alone."""
+    options = "".join(f", {name}: {quote_text(text)}" for name, text in edit.options.items() if text is not None)
+    if edit.tags:
+        options += ", tags: " + flow({name: text for name, text in edit.tags.items() if text is not None})
+    if edit.is_json:
+        return snippet(f"{{json: {flow(_parsed(edit))}{options}}}")
+    return snippet(f"{{value: {quote_text(edit.value)}{options}}}") if options else _text(edit.value)
 
 
 def _text(value: str) -> Any:
@@ -155,22 +236,17 @@ def _parsed(edit: EntryEdit) -> Any:
         raise UsageError(f"{brief(edit.identity)} is JSON, and the new value is not") from None
 
 
-def _document_at(text: str, place: Origin) -> int:
-    """The number of the document that a place is in."""
-    starts = [node.line for node in parse(text.encode(), place.file)]
-    return max(index for index, line in enumerate(starts) if line <= place.line)
-
-
-def _check(before: str, after: str, place: Origin, edit: EntryEdit) -> None:
-    """Raise KvsyncError unless the new text says what the old one did, but for this entry."""
+def _check(before: str, after: str, file: str, edited: Collection[str]) -> None:
+    """Raise KvsyncError unless the new text says what the old one did, but for the entries under the edited keys."""
     try:
-        old, new = meaning(before, place.file), meaning(after, place.file)
+        old, new = meaning(before, file), meaning(after, file)
     except InvalidInput as error:
-        raise KvsyncError(f"{place.file}: cannot change the file safely: {error.problems[0].message}") from None
+        raise KvsyncError(f"{file}: cannot change the file safely: {error.problems[0].message}") from None
     for documents in (old, new):
         for document in documents:
             keys = document.get("keys") if isinstance(document, dict) else None
             if isinstance(keys, dict):
-                keys.pop(edit.identity.key, None)
+                for key in edited:
+                    keys.pop(key, None)
     if old != new:
-        raise KvsyncError(f"{place.file}: cannot change the file without changing something else; edit it by hand")
+        raise KvsyncError(f"{file}: cannot change the file without changing something else; edit it by hand")

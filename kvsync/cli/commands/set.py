@@ -33,6 +33,7 @@ _MOST_BYTES = 10 * 1024 * 1024
 @click.argument("key")
 @click.argument("value")
 @click.option("--label", metavar="LABEL", help="Change the entry under this label.")
+@click.option("--description", metavar="TEXT", help="Change the description of the entry too.")
 @click.option("--json", "is_json", is_flag=True, help="Write the value as JSON.")
 @click.option("--dry-run", is_flag=True, help="Show the change and write nothing.")
 @options.output("text", "json")
@@ -53,6 +54,7 @@ class _SetRequest(NamedTuple):
     key: str
     value: str
     label: str | None
+    description: str | None
     is_json: bool
     dry_run: bool
     output: str
@@ -67,7 +69,9 @@ async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
         if namespace is None:
             raise UsageError(f"{request.target}: name a namespace too, as STORE/NS")
         identity = Identity(request.key, request.label)
-        edit = edit_entry(workspace, EntryEdit(Target(store, namespace), identity, _value(request), request.is_json))
+        options = {} if request.description is None else {"description": request.description}
+        wanted = EntryEdit(Target(store, namespace), identity, _value(request), request.is_json, options)
+        edit = edit_entry(workspace, wanted)
     unchanged = [f"{edit.file}: the value is as it should be; nothing to change"]
     edits = [edit] if edit.diff else []
     carry_out_edits(edits, dry_run=request.dry_run, output=request.output, when_none=unchanged, shows_diff=True)

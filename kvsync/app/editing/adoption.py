@@ -1,0 +1,142 @@
+"""Changes state files so that they say what the stores hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from kvsync.app.dump.suspects import looks_secret
+from kvsync.app.dump.writer import DumpEntry
+from kvsync.app.editing.entries import Edit, EntryEdit, PlacedEdit, edit_file
+from kvsync.app.model import resolve_targets
+from kvsync.errors import PermanentError, UsageError
+from kvsync.model.change import Change, Refusal
+from kvsync.model.entry import Actual, Content, Entry, Identity, Target, identity_order
+from kvsync.model.feature_flags import FLAG_TYPE, flag_fields
+from kvsync.model.pass_options import PassOptions
+from kvsync.planning.audit import is_text
+from kvsync.planning.difference import differences
+
+if TYPE_CHECKING:
+    from kvsync.app.workspace import Workspace
+    from kvsync.desired import DesiredState
+
+_SENSITIVE: Final = "it is sensitive; change the value where its reference leads"
+_SUSPECT: Final = "its value in the store looks like a secret; keep it out of state files, with env or sops"
+_MISSING: Final = "it is not in the store; remove it from the file if it is no longer wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftEntry:
+    """An entry that differs, and why its file stays as it is."""
+
+    target: Target
+    identity: Identity
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedFiles:
+    """The changed files, and the entries that differ and are not changed."""
+
+    edits: tuple[Edit, ...]
+    left: tuple[LeftEntry, ...]
+
+
+async def adopt_into_files(
+    workspace: Workspace, loaded: DesiredState, names: Sequence[str], keys: tuple[str, ...]
+) -> AdoptedFiles:
+    """The changes after which the files of these targets, of all if none is named, say what the stores hold under these keys.
+    Nothing is written. Raises StoreError, UsageError, KvsyncError."""
+    if workspace.config.source is not None:
+        raise UsageError("the state files come from a Git repository; run kvsync adopt --write in a checkout of it")
+    placed: dict[str, list[tuple[Target, PlacedEdit]]] = {}
+    left: list[LeftEntry] = []
+    for target in resolve_targets(loaded, names) or sorted(loaded.managed):
+        async for entry, actual in _differing(workspace, loaded, target, keys):
+            reason = _why_left(workspace, entry, actual)
+            if reason is not None or actual is None or entry.origin is None:
+                left.append(LeftEntry(target, entry.identity, reason or _MISSING))
+                continue
+            edit = PlacedEdit(_edit(target, entry, actual), entry.origin)
+            placed.setdefault(entry.origin.file, []).append((target, edit))
+    edits = [_edited(workspace, file, found, left) for file, found in sorted(placed.items())]
+    return AdoptedFiles(tuple(one for one in edits if one.diff), tuple(left))
+
+
+def _edited(
+    workspace: Workspace, file: str, placed: Sequence[tuple[Target, PlacedEdit]], left: list[LeftEntry]
+) -> Edit:
+    edit, refused = edit_file(workspace.config.root, file, [one for _, one in placed])
+    for target, one in placed:
+        if one.edit.identity in refused:
+            left.append(LeftEntry(target, one.edit.identity, refused[one.edit.identity]))
+    return edit
+
+
+async def _differing(
+    workspace: Workspace, loaded: DesiredState, target: Target, keys: tuple[str, ...]
+) -> AsyncIterator[tuple[Entry, Actual | None]]:
+    """The entries of a target that are not as the files say, with what the store holds. Raises StoreError."""
+    looking = workspace.target_pass(
+        target, await workspace.find_place(target), loaded, PassOptions(deep=True, keys=keys)
+    )
+    plan = await looking.plan()
+    if plan.error:
+        raise PermanentError(f"{target}: {plan.error}")
+    judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
+    desired = loaded.targets[target].entries
+    for identity in sorted({one.identity for one in judged} & desired.keys(), key=identity_order):
+        entry, actual = desired[identity], looking.observer.read_entries.get(identity)
+        if actual is None or differences(entry, actual):
+            yield entry, actual
+
+
+def _why_left(workspace: Workspace, entry: Entry, actual: Actual | None) -> str | None:
+    """Why an entry must not be written to its file; None if it may."""
+    if actual is None:
+        return _MISSING
+    if entry.sensitive or (actual.mark is not None and actual.mark.sensitive):
+        return _SENSITIVE
+    if actual.content is None:
+        return "it could not be read"
+    owner = actual.mark.owner if actual.mark is not None else None
+    if owner not in (None, workspace.config.owner):
+        return f"it belongs to owner {owner!r}"
+    if not is_text(actual.content.value):
+        return "its value in the store is not text; write it to the file as base64"
+    if looks_secret(DumpEntry(actual.identity, actual.content)):
+        return _SUSPECT
+    if "metadata" in differences(entry, actual):
+        return "its metadata differs; edit the file by hand"
+    return None
+
+
+def _edit(target: Target, entry: Entry, actual: Actual) -> EntryEdit:
+    content = actual.content
+    assert content is not None
+    reasons = differences(entry, actual)
+    texts = {"content_type": content.content_type, "description": content.description}
+    old, new = dict(entry.content.tags), dict(content.tags)
+    return EntryEdit(
+        target,
+        entry.identity,
+        content.value.decode(),
+        entry.json,
+        {name: text for name, text in texts.items() if name in reasons},
+        {tag: new.get(tag) for tag in sorted(old.keys() | new.keys()) if old.get(tag) != new.get(tag)},
+        _feature(entry, content),
+        keeps_value="value" not in reasons,
+    )
+
+
+def _feature(entry: Entry, content: Content) -> Mapping[str, Any] | None:
+    """The fields in which a feature flag differs, None for those that it has no longer; None for anything else, and for a flag
+    with members that state files do not have."""
+    if FLAG_TYPE not in (entry.content.content_type, content.content_type):
+        return None
+    old, new = (flag_fields(entry.identity.key, one.value) for one in (entry.content, content))
+    if old is None or new is None:
+        return None
+    return {name: new.get(name) for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)}

@@ -1,0 +1,94 @@
+"""`kvsync adopt --write`: the files come to say what the store holds, and keep comments, order and layout."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import CONFIGURATION, Repo
+
+STATE = """\
+store: local
+namespace: web
+defaults: {tags: {team: web}}
+keys:
+  greeting:   "Hello"    # shown on top
+
+  # in seconds
+  timeout: 30
+  limits: {json: {rps: 10}}
+  promo:
+    value: x
+    tags: {stage: beta}            # for a week
+  theme: {value: light, labels: {prod: dark, "dev": {value: neon}}}
+  token: {env: TOKEN}
+  page: {template: "${name}"}
+  gone: x
+vars: {name: shop}
+"""
+ENV = {"TOKEN": "very-secret-token"}
+
+
+@pytest.fixture
+def files(repo: Repo) -> Repo:
+    """A store that was made as the files say, and changed by others since."""
+    repo.write("kvsync.yaml", f"{CONFIGURATION}environments: [dev, prod]\n")
+    repo.write("state/web.yaml", STATE)
+    repo.run("apply", "--yes", env=ENV)
+    return repo
+
+
+def change(repo: Repo, key: str, value: str, more: str = "") -> None:
+    """Change an entry as another program would."""
+    repo.sql(f"UPDATE entries SET value = ?{more} WHERE key = ? AND label IS NULL", value, key)
+
+
+def text(repo: Repo, name: str = "state/web.yaml") -> str:
+    return (repo.root / name).read_text()
+
+
+def test_several_entries_are_written_at_once_and_nothing_else_changes(files: Repo) -> None:
+    """Text, JSON, an option and a label change in their lines; afterwards there is no drift."""
+    change(files, "greeting", "Hi")
+    change(files, "limits", '{"rps":20}')
+    change(files, "promo", "x", """, tags = '{"stage":"live","team":"web"}'""")
+    files.sql("UPDATE entries SET value = 'blue' WHERE key = 'theme' AND label = 'prod'")
+    before = text(files)
+    shown = files.json("adopt", "--write", "--dry-run", env=ENV)
+    assert (shown["files"], shown["written"], shown["left"], text(files)) == (["state/web.yaml"], False, [], before)
+    assert files.run("adopt", "--write", env=ENV).stdout == shown["diff"]
+    expected = (
+        before.replace('greeting:   "Hello"    #', 'greeting: "Hi"         #')
+        .replace("{rps: 10}", '{"rps": 20}')
+        .replace("prod: dark", "prod: blue")
+    )
+    assert text(files) == expected.replace("{stage: beta} ", "{stage: live} ")
+    assert files.json("drift", env=ENV)["summary"]["update"] == 0
+
+
+def test_what_must_not_be_written_is_listed(files: Repo) -> None:
+    """Secrets by reference, values that look like secrets, values from elsewhere, lost tags and entries that are gone."""
+    for key in ("token", "page"):
+        change(files, key, "changed by hand")
+    change(files, "greeting", "ghp_" + "a" * 36)
+    change(files, "promo", "x", ", tags = NULL")
+    files.sql("DELETE FROM entries WHERE key = 'gone'")
+    before = text(files)
+    done = files.run("adopt", "--write", code=3, env=ENV)
+    assert text(files) == before
+    assert [line.partition("local/web/")[2] for line in done.stderr.splitlines() if "left unchanged" in line] == [
+        "gone: it is not in the store; remove it from the file if it is no longer wanted",
+        "greeting: its value in the store looks like a secret; keep it out of state files, with env or sops",
+        "token: it is sensitive; change the value where its reference leads",
+        "page: page takes its value from template; change it there",
+        "promo: the tag team comes from defaults or from another entry; edit the file by hand",
+    ]
+    assert "changed by hand" not in done.stdout + done.stderr
+
+
+def test_the_overlay_that_defines_an_entry_is_changed(files: Repo) -> None:
+    """In an environment, its overlay changes where that has the entry."""
+    files.write("state/web.prod.yaml", "keys:\n  timeout: 60   # longer\n")
+    files.run("--env", "prod", "apply", "--yes", env=ENV)
+    change(files, "timeout", "90")
+    files.run("--env", "prod", "adopt", "--write", env=ENV)
+    assert (text(files, "state/web.prod.yaml"), text(files)) == ("keys:\n  timeout: 90   # longer\n", STATE)
