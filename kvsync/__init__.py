@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from kvsync.stores.extensions import (
         DeepObservable,
         LedgerKeeping,
+        NamespaceDeleting,
         NamespaceIds,
         NestedNamespaces,
         PlaceResolving,
@@ -91,6 +92,7 @@ __all__ = [
     "MarkSigner",
     "Marks",
     "Mode",
+    "NamespaceDeleting",
     "NamespaceIds",
     "NestedNamespaces",
     "NotLeader",
@@ -165,8 +167,8 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
-        "DeepObservable LedgerKeeping NamespaceIds NestedNamespaces PlaceResolving QuotaReporting Scannable VersionHints"
-        " Watchable"
+        "DeepObservable LedgerKeeping NamespaceDeleting NamespaceIds NestedNamespaces PlaceResolving QuotaReporting Scannable"
+        " VersionHints Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

@@ -57,7 +57,7 @@ async def _pass(
 ) -> PassResult:
     target = request.target
     await carry_out_undo(workspace, files, target, stop)
-    ask = PassOptions(deep=request.deep, grace=request.grace)
+    ask = PassOptions(deep=request.deep, grace=request.grace, deletes_namespaces=True)
     plan = await workspace.plan(TargetSelection((target,), ask), files)
     (target_plan,) = plan.targets
     await _log_plan(workspace, target_plan)

@@ -184,6 +184,8 @@ def _target() -> Schema:
         "waiting": _described(_list(_TEXT), "Changes that must wait, and why."),
         "notes": _described(_list(_TEXT), "What to know before the plan is applied."),
         "wave": _described(_wave(), "With waves: which wave the target is in, and what its changes wait for."),
+        "deletes_namespace": _described({"const": True}, "The namespace is empty, and is deleted."),
+        "namespace_deleted": _described({"const": True}, "After an apply: the namespace was deleted."),
     }
     return _object(required, optional)
 

@@ -20,7 +20,7 @@ from kvsync.config.credentials import resolve
 from kvsync.config.model import Config, Credential
 from kvsync.config.revision import ConfigRevision
 from kvsync.desired import Cache, Source
-from kvsync.errors import InvalidInput, Problem, StateDirError
+from kvsync.errors import InvalidInput, Problem, SourceError, StateDirError
 from kvsync.logs import get_logger
 from kvsync.model.shard import Shard
 from kvsync.reconcile import PassContext
@@ -57,16 +57,19 @@ async def open_workspace(
     state_dir: Path | None = None,
     shard: Shard | None = None,
     revision: ConfigRevision | None = None,
+    decrypts: bool = True,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
     without it the stores refuse writes, a state that replicas share is only read, and a state directory that cannot be written
     is not an error. `state_dir` stands in for the configured one, `shard` is the share of the targets that is looked at (None:
-    all). With `revision`, the text of the configuration is the one of that revision.
+    all). With `revision`, the text of the configuration is the one of that revision. Without `decrypts`, sops is not run:
+    files with such values have a problem.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
     config = read_config(config_file, environment=environment, environ=environ, revision=revision)
     config = config if state_dir is None else replace(config, state_dir=state_dir)
+    config = config if decrypts else _without_decryption(config)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         access = StateAccess(config, redactor, environ)
@@ -90,6 +93,34 @@ async def open_workspace(
             log = SharedRevisions(state)
             workspace.revisions = RevisionCheck(log, name, state.path, clock, records=writing == DAEMON)
         yield workspace
+
+
+@asynccontextmanager
+async def open_offline(config_file: Path, environment: str | None) -> AsyncIterator[Workspace]:
+    """Open a workspace that never uses the network: of the state it has what the directory of this machine holds, also where a
+    database keeps it, and nothing is fetched or decrypted. Creates nothing. Raises InvalidInput, StateDirError."""
+    config = read_config(config_file, environment=environment, environ=os.environ)
+    config = _without_decryption(config)
+    is_kept_here = config.database is None and config.state_dir.exists()
+    clock, access = Clock(), StateAccess(replace(config, database=None))
+    opened = _open_state(access, clock, must_write=False) if is_kept_here else None
+    state, writable = opened or (access.open_directory(writable=False, clock=clock), False)
+    with state:
+        workspace = assemble(
+            access.config, PassContext(config.owner, state, clock, writable, False), REDACTOR, os.environ
+        )
+        try:
+            if workspace.checkout is not None:
+                with suppress(SourceError):
+                    await workspace.checkout.reopen()
+            yield workspace
+        finally:
+            await workspace.aclose()
+
+
+def _without_decryption(config: Config) -> Config:
+    """The configuration with which no file can be decrypted."""
+    return replace(config, sops=replace(config.sops, keys=()))
 
 
 def assemble(config: Config, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:

@@ -9,6 +9,7 @@ from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState
 from kvsync.errors import Origin, UsageError
 from kvsync.model.entry import Identity, Target, identity_order
+from kvsync.model.policy import Prune
 from kvsync.yaml.problems import name_hint
 
 
@@ -48,6 +49,15 @@ def owned_targets(workspace: Workspace, loaded: DesiredState, asked: str | None 
     if not chosen and asked not in {name for target in loaded.managed for name in (target.store, str(target))}:
         raise UsageError(f"nothing is known of {asked}; {name_hint(asked, (str(one.target) for one in found))}")
     return chosen
+
+
+def kept_orphans(workspace: Workspace, loaded: DesiredState) -> Iterator[tuple[Target, int]]:
+    """The targets in which the policy lets orphans stay, with their number. Raises StateDirError."""
+    for target, desired in sorted(loaded.targets.items()):
+        known = workspace.state.places.known(target) if desired.policy.prune is Prune.OFF else None
+        if known is not None:
+            number = sum(entry.is_orphan for entry in _entries(workspace, loaded, target, known.place))
+            yield from [(target, number)] * bool(number)
 
 
 def _targets(workspace: Workspace, loaded: DesiredState) -> Iterator[OwnedTarget]:

@@ -56,13 +56,18 @@ def log_drift(plan: TargetPlan, seal: Seal) -> None:
 
 
 def log_report(report: TargetReport, run: str | None, seal: Seal) -> None:
-    """Say what became of each change."""
+    """Say what became of each change, and of the namespace."""
     changes = {change.identity: change for change in report.plan.changes}
     logs_all = _log.is_enabled("info")
     for outcome in report.outcomes:
         change = changes.get(outcome.identity)
         if change is not None and (logs_all or outcome.kind is not OutcomeKind.APPLIED):
             _log_outcome(report.plan.target, change, outcome, run, seal)
+    if report.namespace_deleted:
+        place = _text(report.plan.place)
+        _log.info(
+            "namespace.deleted", store=report.plan.target.store, namespace=report.plan.target.namespace, place=place
+        )
     for refusal in report.plan.refused:
         _log.warning(
             "change.refused",

@@ -25,8 +25,9 @@ class PermittedPlan:
 
     @property
     def has_work(self) -> bool:
-        """True when there is a change that may be applied."""
-        return any(one.changes for one in self.plan.targets if one.target not in self.held)
+        """True when there is something that may be applied."""
+        going = (one for one in self.plan.targets if one.target not in self.held)
+        return any(one.changes or one.deletes_namespace for one in going)
 
 
 def split(workspace: Workspace, plan: Plan) -> PermittedPlan:
@@ -51,7 +52,7 @@ _WITHHELD = (Hold.PAUSED, Hold.WINDOW)
 def _hold(workspace: Workspace, plan: TargetPlan, window: str | None) -> Hold | None:
     """Why a target of the plan may not be applied by hand now. Without changes, only an approval can be missing."""
     is_parked = bool(plan.parked) and not plan.approved
-    if not plan.changes:
+    if not (plan.changes or plan.deletes_namespace):
         return hold_of(Circumstances(is_parked=is_parked))
     is_paused = workspace.state.pauses.is_paused(plan.target)
     return hold_of(Circumstances(is_paused=is_paused, is_parked=is_parked, is_denied=window is not None))

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from kvsync.app.open import open_workspace
+from kvsync.app.owned import kept_orphans
+from kvsync.app.revision import check_out
 from kvsync.app.state_access import open_state
 from kvsync.config.model import Config
 from kvsync.errors import UsageError
 from kvsync.git import Status, read_status
 from kvsync.rendering.words import moment
-from kvsync.status.document import deletes_document, status_document
+from kvsync.status.document import deletes_document, orphans_document, status_document
 from kvsync.status.snapshot import State
 from kvsync.yaml.problems import nearest
+
+STATES: Final = tuple(state.value for state in State)
+"""How a target can stand, in words."""
 
 
 def current_status(file: Path, environment: str | None) -> dict[str, Any]:
@@ -26,16 +33,28 @@ def current_status(file: Path, environment: str | None) -> dict[str, Any]:
         return known | {"source": _source(config), "environment": config.environment}
 
 
+async def orphans_of(file: Path, environment: str | None) -> list[dict[str, Any]]:
+    """What kvsync owns and no file names, by target, as the document has it. Asks no store, fetches and decrypts nothing.
+    Raises InvalidInput, StateDirError."""
+    async with open_workspace(file, environment=environment, decrypts=False) as workspace:
+        await check_out(workspace, offline=True, fetches=False, working=_quietly)
+        loaded = workspace.load()
+        return orphans_document(workspace.unmanaged(loaded), kept_orphans(workspace, loaded))
+
+
+def _quietly(_what: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 def narrowed(document: dict[str, Any], states: Collection[str], targets: Collection[str]) -> dict[str, Any]:
     """The document with only those targets that are in one of the states and are named, by store or as store/namespace; all,
     for what is not given. Raises UsageError for a state that does not exist and a target that is not known."""
-    known = [state.value for state in State]
     for state in states:
-        if state not in known:
-            near = nearest(state, known)
+        if state not in STATES:
+            near = nearest(state, STATES)
             hint = f" (did you mean {near}?)" if near else ""
-            raise UsageError(f"unknown state {state!r}{hint}; the states are {', '.join(known)}")
-    names = {name for one in document["targets"] for name in _names(one)}
+            raise UsageError(f"unknown state {state!r}{hint}; the states are {', '.join(STATES)}")
+    names = {name for one in (*document["targets"], *document["orphans"]) for name in _names(one)}
     for target in targets:
         if target not in names:
             near = nearest(target, names)
@@ -49,7 +68,8 @@ def narrowed(document: dict[str, Any], states: Collection[str], targets: Collect
         name: [one for one in document[name] if (one["store"], one["namespace"]) in of_kept]
         for name in ("parked", "deferred")
     }
-    return document | {"targets": kept} | parts
+    left = [one for one in document["orphans"] if not states and any(name in targets for name in _names(one))]
+    return document | {"targets": kept, "orphans": left} | parts
 
 
 def _names(one: dict[str, Any]) -> tuple[str, str]:

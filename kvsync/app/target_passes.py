@@ -75,7 +75,8 @@ class TargetPasses:
     async def leave(
         self, plans: Sequence[TargetPlan], released: Collection[Target], stop: Callable[[], bool]
     ) -> list[TargetReport]:
-        """Reports of targets in which no entry is written; ledgers in stores may be. Raises StateDirError."""
+        """Reports of targets in which no entry is written; ledgers in stores may be, and empty namespaces deleted. Raises
+        StateDirError."""
         return await self._each(plans, lambda one: self._unchanged(one, released, stop))
 
     def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
@@ -134,7 +135,8 @@ class TargetPasses:
         self._loaded.pop(target, None)
         if has_departures(plan):
             self._loaded[target] = loaded
-        if plan.changes or last.failure is not None or ask.releases or ledger_keeper(self._stores[target.store]):
+        is_needed = plan.changes or plan.deletes_namespace or last.failure is not None or ask.releases
+        if is_needed or ledger_keeper(self._stores[target.store]):
             self._passes[target] = last
         else:  # nothing needs it any more, and thousands of passes take much memory
             self._passes.pop(target, None)
@@ -185,12 +187,15 @@ class TargetPasses:
     async def _unchanged(
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
     ) -> TargetReport:
-        """The report of a target in which no entry is written; its ledger may be."""
+        """The report of a target in which no entry is written; its ledger may be, or its namespace deleted."""
         if plan.target not in released:
             return withheld(plan, "the target is parked")
         last = self._passes.get(plan.target)
         if last is None or plan.error or self.context.state.pauses.is_paused(plan.target):
             return withheld(plan, "")
+        if plan.deletes_namespace:
+            error = await last.delete_namespace()
+            return replace(withheld(plan, ""), error=error, namespace_deleted=error is None)
         error = await last.leave_ledger(plan, self._pace(plan.target.store), stop)
         return replace(withheld(plan, ""), error=error)
 

@@ -14,7 +14,6 @@ from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
 from kvsync.app.revisions import RevisionCheck
 from kvsync.app.target_passes import ApplyRun, TargetPasses
-from kvsync.app.unmanaged import unmanaged_targets
 from kvsync.app.waves import Waves
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
@@ -31,6 +30,7 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import PassContext, TargetPass
 from kvsync.state import RunCause, StateDir
 from kvsync.state.deletions import LimitedDeletions
+from kvsync.state.unmanaged import unmanaged_targets
 from kvsync.stores.base import Store
 from kvsync.util.background import off_loop
 from kvsync.util.redaction import Redactor
@@ -152,11 +152,16 @@ class Workspace:
         plan = replace(plan, environment=self.config.environment)
         if len(targets) == len(files.managed) and not ask.keys and self.pass_context.shard is None:
             places = [one.place for one in plans if one.place is not None]
-            plan = replace(plan, unmanaged=unmanaged_targets(self.state, files, places))
+            plan = replace(plan, unmanaged=self.unmanaged(files, places))
         if self.pass_context.writable and not ask.keys:
             with self.pass_context.remembering():
                 self._parking.keep(plan)
         return plan
+
+    def unmanaged(self, loaded: DesiredState, places: Iterable[Place] = ()) -> tuple[tuple[Target, int], ...]:
+        """The targets that no file names, with the number of entries that kvsync owns there; none while it is not known what
+        the files name. `places` are those that the others were just found to lead to. Raises StateDirError."""
+        return () if loaded.hold_all else unmanaged_targets(self.state, loaded.managed, places)
 
     async def apply(
         self,

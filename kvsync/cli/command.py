@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from kvsync import logs
-from kvsync.cli import failure
+from kvsync.cli import completing, failure
 from kvsync.cli.exit_codes import Exit, meaning
 from kvsync.cli.output import has_color, width
 
@@ -63,7 +63,12 @@ def global_options() -> list[click.Option]:
     """The options that are accepted before and after every command."""
     return [
         click.Option(["-c", "--config"], metavar="FILE", default="kvsync.yaml", help="The configuration file (kvsync.yaml)."),
-        click.Option(["--env"], metavar="NAME", help="Environment to use, instead of the configured one."),
+        click.Option(
+            ["--env"],
+            metavar="NAME",
+            help="Environment to use, instead of the configured one.",
+            shell_complete=completing.environments,
+        ),
         click.Option(["--offline"], is_flag=True, help="With a Git source: use the last good commit, without fetching."),
         click.Option(["--log-format"], type=click.Choice(["console", "json"]), help="Format of the log on stderr."),
         click.Option(["--log-level"], type=click.Choice(list(logs.LEVELS)), help="Lowest level to log."),
@@ -131,11 +136,11 @@ class Command(click.Command):
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
     def _settings(self, ctx: click.Context) -> GlobalOptions:
-        chosen = {name: _nearest(ctx, name) for name in self._common}
+        chosen = {name: nearest_option(ctx, name) for name in self._common}
         for name in self._common:
             del ctx.params[name]
         return GlobalOptions(
-            config=_existing(chosen["config"] or "kvsync.yaml"),
+            config=_existing(chosen["config"]),
             environment=chosen["env"],
             offline=bool(chosen["offline"]),
             log_format=chosen["log_format"] or "console",
@@ -145,8 +150,14 @@ class Command(click.Command):
         )
 
 
-def _existing(name: str) -> Path:
+def chosen_config(ctx: click.Context) -> Path:
+    """The configuration file that a command line names."""
+    return _existing(nearest_option(ctx, "config"))
+
+
+def _existing(name: str | None) -> Path:
     """The configuration file; under the other spelling of its suffix where there is only that one."""
+    name = name or "kvsync.yaml"
     spellings = [Path(name), *(Path(name).with_suffix(twin) for twin in _TWINS.get(Path(name).suffix, ()))]
     return next((file for file in spellings if file.exists()), spellings[0])
 
@@ -169,7 +180,7 @@ def bind_variables(parameters: Sequence[click.Parameter], command_name: str = ""
             option.envvar = [own] if option.hidden else [own, general] if command_name else [general]
 
 
-def _nearest(ctx: click.Context, name: str) -> Any:
+def nearest_option(ctx: click.Context, name: str) -> Any:
     """The value of a global option: a given one before one from the environment, and then the one nearer to the command."""
     places = [place for place in (ctx, ctx.parent) if place is not None and name in place.params]
     return max(places, key=lambda place: _RANKS.get(place.get_parameter_source(name) or _UNSET, 0)).params[name]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kvsync.cli import completing
+
 if TYPE_CHECKING:
     from kvsync.model.shard import Shard
 
@@ -30,13 +32,17 @@ def output(*forms: str) -> Callable[[_Function], _Function]:
 def targets(function: _Function) -> _Function:
     """`--target`: which targets."""
     text = "Limit to this target, or to all targets of a store; repeatable."
-    return click.option("--target", "targets", metavar="STORE[/NS]", multiple=True, help=text)(function)
+    return click.option(
+        "--target", "targets", metavar="STORE[/NS]", multiple=True, help=text, shell_complete=completing.targets
+    )(function)
 
 
 def keys(function: _Function) -> _Function:
     """`--key`: which keys."""
     text = "Limit to keys that match this glob; repeatable."
-    return click.option("--key", "keys", metavar="GLOB", multiple=True, help=text)(function)
+    return click.option("--key", "keys", metavar="GLOB", multiple=True, help=text, shell_complete=completing.keys)(
+        function
+    )
 
 
 def deep(function: _Function) -> _Function:

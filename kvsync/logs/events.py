@@ -97,6 +97,7 @@ _ALL: Final = (
         (*_ENTRY, "action", "class", "run", "outcome", "reason"),
         "A difference that kvsync only reports.",
     ),
+    Event("namespace.deleted", "info", (*_TARGET, "place"), "kvsync deleted a namespace that it had emptied."),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
     Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in"), "The store refused an entry; kvsync retries later."),
     Event("entry.released", "info", (*_ENTRY, "by"), "An operator requested a retry of a deferred entry."),

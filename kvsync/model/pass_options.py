@@ -15,7 +15,8 @@ class PassOptions:
     seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
     deferred entries (quarantined or contended) are tried too. `from_owner` is another owner whose entries are taken over. With
     `releases`, ownership of everything that is ours is given up. Without `leaves_ledger`, a ledger that the store keeps is
-    read, and not written.
+    read, and not written. With `deletes_namespaces`, namespaces that kvsync has emptied are deleted where the
+    operator allows it.
     """
 
     deep: bool = False
@@ -27,3 +28,4 @@ class PassOptions:
     from_owner: str | None = None
     releases: bool = False
     leaves_ledger: bool = True
+    deletes_namespaces: bool = False

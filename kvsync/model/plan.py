@@ -56,6 +56,7 @@ class TargetPlan:
     renewal, an expiry to enforce, the end of a grace. `orphans` of the unchanged entries are ours, but no file names them, and
     the policy lets them stay. Without `compare_and_set` another writer's change may be overwritten
     in the moment between kvsync's look and its write. `notes` are sentences that a person should know before it is applied.
+    `deletes_namespace` says that kvsync has emptied the namespace, and deletes it.
     """
 
     target: Target
@@ -82,6 +83,7 @@ class TargetPlan:
     next_moment: float | None = None
     compare_and_set: bool = True
     notes: tuple[str, ...] = ()
+    deletes_namespace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Plan:
 class TargetReport:
     """What became of one target's plan. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back, and
     `waits_until` (epoch seconds) is when more may be done, if that is known. `early` says which earlier wave the rest waits
-    for."""
+    for. `namespace_deleted` says that the namespace is gone."""
 
     plan: TargetPlan
     outcomes: tuple[Outcome, ...] = ()
@@ -111,6 +113,7 @@ class TargetReport:
     deletes_waiting: int = 0
     waits_until: float | None = None
     early: str | None = None
+    namespace_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ def summary(targets: Iterable[TargetPlan]) -> Summary:
 
 def pending(plan: Plan) -> bool:
     """True when something differs: a change to apply, one that is refused, or drift that is only reported."""
-    return any(target.changes or target.refused or target.reported for target in plan.targets)
+    return any(one.changes or one.refused or one.reported or one.deletes_namespace for one in plan.targets)
 
 
 def drifted(plan: TargetPlan) -> list[Change]:
@@ -170,7 +173,7 @@ def drifted(plan: TargetPlan) -> list[Change]:
 def is_quiet(plan: TargetPlan) -> bool:
     """True when there is nothing to tell of a target but its counts."""
     differs = plan.changes or plan.refused or plan.reported or plan.notes or plan.moved_from is not None
-    return plan.complete and not (differs or plan.parked or plan.problems or plan.error)
+    return plan.complete and not (differs or plan.deletes_namespace or plan.parked or plan.problems or plan.error)
 
 
 def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
@@ -185,6 +188,8 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     if plan.wave is not None and plan.wave.waits_for is not None:
         yield "wave", f"{plan.wave.number} of {plan.wave.total}, {plan.wave.waits_for}"
     yield from (("note", sentence) for sentence in plan.notes)
+    if plan.deletes_namespace:
+        yield "namespace", f"kvsync deletes {plan.target}: it is empty, and kvsync deleted its last entries"
     if not (plan.complete or plan.parked or plan.error):
         yield "incomplete", "the listing of the store is incomplete"
 

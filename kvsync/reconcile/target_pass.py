@@ -25,6 +25,7 @@ from kvsync.planning.cost import cost_of
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
 from kvsync.reconcile.context import ApplyOptions, PassContext
+from kvsync.reconcile.namespace_deletion import NamespaceDeletion
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState
 from kvsync.reconcile.pass_time import PassTime
@@ -76,6 +77,10 @@ class TargetPass:
         gives_up = self._ask.releases and not self._ask.keys
         self._ledger = StoreLedger(self._store, self._observer.ledger, gives_up=gives_up)
         self._memory = PassState(self._desired, self._context, self._store, subject, retry=self._ask.retry)
+        context = self._context
+        self._deletion = NamespaceDeletion(
+            self._desired, self._store, subject, context.state, self._ask, writing=context.writing
+        )
         if self._context.writing and subject.moved_from is not None:
             names = {"store": self.target.store, "namespace": self.target.namespace}
             _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
@@ -145,7 +150,8 @@ class TargetPass:
     async def _plan(self) -> TargetPlan:
         if self._context.writing and self._store.capabilities.marks is Marks.LEDGER:
             await recover(self._observer, self._context.state, self._rules.now)
-        memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
+        looks = self._ask.deep or self._ask.keys or self._deletion.is_wanted
+        memo = None if looks else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
             assert memo is not None, "a store answers None to a token only"
@@ -168,6 +174,7 @@ class TargetPass:
         moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
         if (moment, moved_from) != (plan.next_moment, None):
             plan = replace(plan, next_moment=moment, moved_from=moved_from)
+        plan = self._deletion.planned(plan, snapshot, self._rules.now)
         self._remember(plan, snapshot)
         return self._ledger.planned(plan, self._rules.now)
 
@@ -250,6 +257,7 @@ class TargetPass:
         applier = Applier(self._store, subject.located, subject.signer, applying.run, clock, options)
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._context.clock.now())
+        self._deletion.keep(plan, report.outcomes, self._context.clock.now())
         self.failure = report.store_error
         error = str(report.store_error) if report.store_error else None
         if report.store_error is None or isinstance(report.store_error, PassOverdue):
@@ -263,6 +271,12 @@ class TargetPass:
         place = await self._context.places.confirm(self._subject.located)
         if place.key != planned.key or place.is_resolved is not planned.is_resolved:
             self._enter(place)
+
+    async def delete_namespace(self) -> str | None:
+        """Delete the namespace, as planned; returns why it stays. Raises StateDirError."""
+        self._context.claim(self.target, self._fence)
+        self._memory.drop_memo()
+        return await self._deletion.carry_out()
 
     async def leave_ledger(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> str | None:
         """Write the ledger that the store keeps if it is out of date, or give it up, in a pass that writes nothing else;

@@ -51,6 +51,8 @@ def report_document(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> 
     for target, described in zip(plan.targets, document["targets"], strict=True):
         report = by_target.get(target.target)
         described["outcomes"] = [_outcome(outcome) for outcome in report.outcomes] if report else []
+        if report is not None and report.namespace_deleted:
+            described["namespace_deleted"] = True
         described["error"] = (report.error if report else None) or target.error
         if report is not None and report.plan.wave is not None:
             described["wave"] = _wave(report.plan.wave)
@@ -100,6 +102,7 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         **({"waiting": list(plan.waiting)} if plan.waiting else {}),
         **({"notes": list(plan.notes)} if plan.notes else {}),
         **({"wave": _wave(plan.wave)} if plan.wave is not None else {}),
+        **({"deletes_namespace": True} if plan.deletes_namespace else {}),
     }
 
 

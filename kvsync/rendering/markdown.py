@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from kvsync.model.change import Change, Outcome, OutcomeKind, Refusal
-from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, outcome_counts, summary
+from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, summary
 from kvsync.rendering.difference import Line
 from kvsync.rendering.values import DisplayLimits, detail_of
 from kvsync.rendering.words import (
@@ -19,9 +19,10 @@ from kvsync.rendering.words import (
     SIGNS,
     cost_line,
     count,
-    counts,
+    done_words,
     left_alone,
     name,
+    orphan_lines,
     promise_line,
     short_hash,
     summed_up,
@@ -54,6 +55,8 @@ def render_plan(plan: Plan) -> str:
     counts = summary(plan.targets)
     said = summed_up(counts) if told else f"nothing to do, {left_alone(counts)}"
     page.add([f"{marker(plan.environment)}\n### kvsync plan{_of_environment(plan)}: {said}\n"])
+    orphans = [f"> {escape_markdown(clip(line, 500))}  \n" for line in orphan_lines(plan)]
+    page.add(orphans, "line about orphans", len(orphans), head="\n", keep=page.left // 2)
     rows_of = [_table(target, plan.owner, page, len(told) - at) for at, target in enumerate(told)]
     for target, rows in zip(told, rows_of, strict=True):
         _folded(target, rows, plan.owner, page)
@@ -63,8 +66,8 @@ def render_plan(plan: Plan) -> str:
 def render_report(plan: Plan, reports: Sequence[TargetReport]) -> str:
     """What became of a plan as Markdown, at most `MAX_LENGTH` characters: counts, and every change that was not applied."""
     page = _Page(MAX_LENGTH - _ROOM_FOR_END)
-    done = counts((number, kind.value) for kind, number in outcome_counts(reports).items())
-    page.add([f"{marker(plan.environment)}\n### kvsync apply{_of_environment(plan)}: {done or 'nothing to do'}\n"])
+    done = done_words(reports) or "nothing to do"
+    page.add([f"{marker(plan.environment)}\n### kvsync apply{_of_environment(plan)}: {done}\n"])
     told = [report for report in reports if not _is_fine(report)]
     for at, report in enumerate(told):
         _outcomes(report, page, len(told) - at)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
-from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, outcome_counts, summary
+from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, summary
 from kvsync.rendering.difference import Line
 from kvsync.rendering.style import Paint, Style
 from kvsync.rendering.values import detail_of
@@ -18,6 +18,7 @@ from kvsync.rendering.words import (
     cost_line,
     count,
     counts,
+    done_words,
     left_alone,
     name,
     of_environment,
@@ -97,10 +98,9 @@ def _drifted(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterato
 def render_report(reports: Sequence[TargetReport], style: Style = _DEFAULT) -> str:
     """What became of the plans, as text that ends in a line end; every change that was not applied says why."""
     room = _Room(style.changes)
-    told = [report for report in reports if report.outcomes or report.error or report.plan.parked]
+    told = [one for one in reports if one.outcomes or one.error or one.plan.parked or one.namespace_deleted]
     blocks = ["\n".join(_report(report, style, room)) for report in told]
-    done = counts((number, kind.value) for kind, number in outcome_counts(reports).items())
-    last = f"Done: {done or 'nothing was applied'}."
+    last = f"Done: {done_words(reports) or 'nothing was applied'}."
     return "\n\n".join([*blocks, style.paint(last, Paint.HEAD)]) + "\n"
 
 
@@ -203,7 +203,7 @@ def _below(line: Line, style: Style) -> str:
 
 
 def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
-    done = counts((number, kind.value) for kind, number in outcome_counts([report]).items())
+    done = done_words([report])
     title = style.paint(escape_name(str(report.plan.target)), Paint.HEAD)
     yield f"{title} ({escape_cell(report.plan.type)}): {done or 'nothing was applied'}"
     if report.error:
@@ -214,7 +214,7 @@ def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
     bad = sorted((outcome for outcome in report.outcomes if outcome.kind not in untold), key=lambda each: each.kind)
     for _, same in groupby(bad, key=lambda outcome: outcome.kind):
         yield from _shown(list(same), room, lambda outcome: _outcome(outcome, style), style)
-    if is_parked or not report.outcomes:
+    if is_parked or not (report.outcomes or report.namespace_deleted):
         yield from _notices(report.plan, style)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from kvsync.model.change import Action
 from kvsync.model.digest import SHORTEST_HASH
-from kvsync.model.entry import Identity
-from kvsync.model.plan import Cost, Plan, Summary
+from kvsync.model.entry import Identity, Target
+from kvsync.model.plan import Cost, Plan, Summary, TargetReport, outcome_counts
 from kvsync.util.escaping import clip, escape_name, escape_text
 
 SIGNS = {
@@ -80,14 +80,30 @@ def counts(pairs: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{number:,} {word}" for number, word in pairs if number)
 
 
+def done_words(reports: Sequence[TargetReport]) -> str:
+    """What became of plans in one line: `3 applied, 1 failed`; empty where nothing was done."""
+    deleted = sum(report.namespace_deleted for report in reports)
+    namespaces = (deleted, "namespace deleted" if deleted == 1 else "namespaces deleted")
+    return counts((*((number, kind.value) for kind, number in outcome_counts(reports).items()), namespaces))
+
+
 def orphan_lines(plan: Plan) -> Iterator[str]:
     """What kvsync owns and no file names: a line for each target."""
     for target in plan.targets:
         if target.orphans:
-            found = f"{count(target.orphans, 'orphan')} in {target.target}"
-            yield f"{found}: no file names them, and policy.prune is off"
+            yield orphans_kept(target.target, target.orphans)
     for unmanaged, number in plan.unmanaged:
-        yield f"{count(number, 'orphan')} in {unmanaged}: no file names the target; {HOW_TO_LEAVE.format(unmanaged)}"
+        yield orphans_unmanaged(unmanaged, number)
+
+
+def orphans_kept(target: Target, number: int) -> str:
+    """What is said of the orphans in a target that files name."""
+    return f"{count(number, 'orphan')} in {target}: no file names them, and policy.prune is off"
+
+
+def orphans_unmanaged(target: Target, number: int) -> str:
+    """What is said of the orphans in a target that no file names, and what to do about them."""
+    return f"{count(number, 'orphan')} in {target}: no file names the target; {HOW_TO_LEAVE.format(target)}"
 
 
 def cost_line(cost: Cost) -> str:

@@ -26,6 +26,7 @@ from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
+from kvsync.state.emptied import Emptied
 from kvsync.state.home import DirectoryHome, Home
 from kvsync.state.journal import Journal
 from kvsync.state.ledger import Ledger
@@ -76,6 +77,7 @@ class StateDir:
         self.parked = Parked(context)
         self.pauses = Pauses(context)
         self.removals = Removals(context)
+        self.emptied = Emptied(context)
         self.memo = Memos(context)
         self.places = PlaceHistory(context)
         self.passes = PassHistory(context)

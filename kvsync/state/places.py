@@ -16,6 +16,7 @@ from kvsync.state.tables import CONTENDED, LEDGER, LEDGER_SEEN, PLACES, QUARANTI
 _KNOWN = "SELECT place, description, since, previous FROM places WHERE store = ? AND namespace = ?"
 _ALL = "SELECT store, namespace, place, description, since, previous FROM places ORDER BY store, namespace"
 _PUT = PLACES.upsert()
+_FORGET = "DELETE FROM places WHERE store = ? AND namespace = ?"
 _BY_NAME = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
 _KEPT_BY_ENTRY = (LEDGER, QUARANTINE, CONTENDED, REMOVALS, LEDGER_SEEN)
 """Tables whose rows are bound to a place once it is known. What a clean pass saw is not: it is cheap to see again."""
@@ -87,6 +88,13 @@ class PlaceHistory:
                 _rebind(connection, table, name_key(located.target), key)
             connection.execute(_PUT, (*target_row(located.target), key, str(located.place), since, previous))
         return key
+
+    def forget(self, target: Target) -> None:
+        """Drop where a target led, because that place is gone. Raises StateDirError."""
+        if self._ahead is not None:
+            self._ahead.pop(target, None)
+        with self._database.transaction() as connection:
+            connection.execute(_FORGET, target_row(target))
 
     def _is_unbound(self, located: LocatedTarget) -> bool:
         """True when something is known by the target's name, and no other place was ever found behind it."""

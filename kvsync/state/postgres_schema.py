@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvsync.state.tables import BYTES, REAL, TABLES, TEXT, WHOLE, StateColumn, StateTable, quoted
+from kvsync.state.tables import BYTES, EMPTIED, REAL, TABLES, TEXT, WHOLE, StateColumn, StateTable, quoted
 
 SCHEMA_LOCK: Final = 0x6B767363
 """Held while the schema is changed, so that two machines do not change it at once."""
@@ -68,7 +68,7 @@ _WAVES: Final = (
     ' PRIMARY KEY ("store", "namespace"))',
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES)
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES, (_create(EMPTIED),))
 """What leads from one version to the next, oldest first; the baseline already has them."""
 
 VERSION: Final = len(STEPS) + 1

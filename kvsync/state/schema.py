@@ -192,7 +192,24 @@ CREATE TABLE waves (
 ) WITHOUT ROWID
 """
 
+_EMPTIED: Final = "CREATE TABLE emptied (place TEXT NOT NULL PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID"
+"""Places that kvsync has emptied, whose namespaces it may delete."""
+
 STEPS: Final = (
-    *(_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS, _UNDO, _REPLICA, _STEADY, _WAVES),
+    *(
+        _FIRST,
+        _SEEN,
+        _LEASE,
+        _TOLD,
+        _PLACES,
+        _SEALS,
+        _WHOLE_ENTRY,
+        _DELETIONS,
+        _UNDO,
+        _REPLICA,
+        _STEADY,
+        _WAVES,
+        _EMPTIED,
+    ),
 )
 SCHEMA_VERSION: Final = len(STEPS)

@@ -1,4 +1,4 @@
-"""Builds the board from collected facts. Pure, except for three small queries of the state directory."""
+"""Builds the board from collected facts. Pure, except for a few small queries of the state directory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kvsync.model.entry import Target
 from kvsync.model.result import FAILURES, PassResult
 from kvsync.rendering.words import short_hash
 from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
+from kvsync.state.unmanaged import unmanaged_targets
 from kvsync.status.fleet import FleetReader, elsewhere
 from kvsync.status.snapshot import (
     EndView,
@@ -38,6 +39,7 @@ class LastSeen:
     is_compared: bool = False
     unchanged: int = 0
     foreign: int = 0
+    orphans: int = 0
     unhealed: Mapping[str, int] = field(default_factory=dict)
     end: EndView | None = None
 
@@ -128,6 +130,7 @@ def assemble(material: SnapshotInput) -> StatusSnapshot:
         passes=material.passes,
         hooks=material.hooks,
         triggers=material.triggers,
+        unmanaged=_unmanaged(material),
     )
 
 
@@ -163,6 +166,16 @@ def _held(material: SnapshotInput) -> _Held:
     return _Held()
 
 
+def _unmanaged(material: SnapshotInput) -> tuple[tuple[Target, int], ...]:
+    """The targets with orphans that no file names; none while it is not known what the files name."""
+    loaded = material.loaded
+    if loaded.hold_all or loaded.absent or material.process.files_at is None:
+        return ()
+    with suppress(StateDirError):
+        return unmanaged_targets(material.state, {*loaded.targets, *loaded.held, *loaded.elsewhere})
+    return ()
+
+
 def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
     target_record = material.records[target]
     seen = target_record.seen or LastSeen()
@@ -176,6 +189,7 @@ def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
         is_known=seen.is_compared,
         unchanged=seen.unchanged,
         foreign=seen.foreign,
+        orphans=seen.orphans,
         unhealed=seen.unhealed,
         problems=material.loaded.hold_all + material.loaded.held.get(target, ()),
         pause=held.pause_of(target),

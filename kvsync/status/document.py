@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -85,7 +85,20 @@ def snapshot_document(document: Document, board: StatusSnapshot) -> Document:
         "runs": [_run(run) for run in board.runs],
         "hooks": dict(board.hooks),
         "triggers": dict(board.triggers),
+        "orphans": orphans_document(
+            board.unmanaged, ((one.target, one.orphans) for one in board.targets if one.orphans)
+        ),
     }
+
+
+def orphans_document(unmanaged: Iterable[tuple[Target, int]], managed: Iterable[tuple[Target, int]]) -> list[Document]:
+    """How many entries kvsync owns that no file names: in targets that no file names, and in others, where the policy lets
+    orphans stay."""
+    return [
+        {**_names(target), "managed": is_managed, "orphans": number}
+        for is_managed, found in ((False, unmanaged), (True, managed))
+        for target, number in found
+    ]
 
 
 def _replica(replica: Replica) -> Document:
@@ -190,6 +203,7 @@ def _target(view: TargetView) -> Document:
         "plan": _plan(view.plan),
         "unchanged": view.unchanged if view.is_known else None,
         "foreign": view.foreign if view.is_known else None,
+        "orphans": view.orphans if view.is_known else None,
         "error": view.error,
         "early": view.early,
         "replica": view.replica,

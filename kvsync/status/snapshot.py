@@ -120,11 +120,11 @@ class TargetView:
     target gets its next pass and `next_trigger` why; None: at the daemon's next beat, or when something happens. `changes`
     counts the last pass's outcomes, `drift` the drifted entries it found by class and `unhealed` those of them it left so,
     `pending` what the plan held and was not applied. `is_known` says that the store was compared at least once since the
-    start: before, `unchanged` and `foreign` mean nothing. `resting_until` is how long the store asked to be left alone, if
-    that is a minute or more. `unavailable` says that the store is the reason for `error`, and `unheard` how many seconds ago
-    it last answered a pass (or the target became known), whatever the wall clock did meanwhile. `early` says which earlier
-    wave the target waits for. `replica` is who works on the target, None for this process: of another one's it is known what
-    the shared state has.
+    start: before, `unchanged` and `foreign` mean nothing. `orphans` are ours, but no file names them, and the policy lets
+    them stay. `resting_until` is how long the store asked to be left alone, if that is a minute or more. `unavailable` says
+    that the store is the reason for `error`, and `unheard` how many seconds ago it last answered a pass (or the target
+    became known), whatever the wall clock did meanwhile. `early` says which earlier wave the target waits for. `replica` is
+    who works on the target, None for this process: of another one's it is known what the shared state has.
     """
 
     target: Target
@@ -147,6 +147,7 @@ class TargetView:
     is_known: bool = False
     unchanged: int = 0
     foreign: int = 0
+    orphans: int = 0
     error: str | None = None
     unavailable: bool = False
     problems: tuple[Problem, ...] = ()
@@ -272,7 +273,8 @@ class StatusSnapshot:
     """Everything, at `at`. `version` grows with every event. `targets` and `stores` are sorted by name; `drift` (a point
     whenever a target's drift changed) is oldest first, `runs` newest first; both are cut to what is worth showing. `problems`
     are those of all files. `hooks` counts requests by result, `triggers` what made the daemon look. `replicas` is how many
-    share the state, where this process reports for all of them."""
+    share the state, where this process reports for all of them. `unmanaged` are targets that no file names, with the number
+    of entries that kvsync owns there."""
 
     at: float
     version: int
@@ -286,6 +288,7 @@ class StatusSnapshot:
     hooks: Mapping[str, int] = field(default_factory=dict)
     triggers: Mapping[str, int] = field(default_factory=dict)
     replicas: int | None = None
+    unmanaged: tuple[tuple[Target, int], ...] = ()
 
     @property
     def own_targets(self) -> tuple[TargetView, ...]:

@@ -63,7 +63,8 @@ class TargetReports:
         end = self._end(plan.target, now) if before is None or news or is_old else known.end
         if plan.error is not None or plan.problems:  # not compared: what was known still is the best there is
             return replace(known, type=plan.type, end=end)
-        return LastSeen(plan.type, True, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
+        unchanged = plan.unchanged + in_sync_now(report)
+        return LastSeen(plan.type, True, unchanged, plan.foreign, plan.orphans, unhealed(report), end)
 
     def _end(self, target: Target, now: float) -> EndView | None:
         with suppress(StateDirError):

@@ -119,6 +119,24 @@ class NamespaceIds(Protocol):
 
 
 @runtime_checkable
+class NamespaceDeleting(Protocol):
+    """A store that can delete namespaces."""
+
+    deletes_namespaces: bool
+    """Whether the configuration of the store allows it (`delete_namespaces`)."""
+
+    def why_namespace_stays(self, namespace: str) -> str | None:
+        """Why this namespace must not be deleted: because kvsync could not create it again, or does not see all of its keys.
+        None if nothing in the configuration speaks against it. Pure."""
+        ...
+
+    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
+        """Delete the namespace if it still leads to `place` and holds nothing, except the ledger that the store is configured
+        to keep. Look right before. Returns why it stays, None once it is gone. Raises StoreError."""
+        ...
+
+
+@runtime_checkable
 class QuotaReporting(Protocol):
     """A store that knows its quota."""
 
@@ -159,6 +177,7 @@ EXTENSIONS: Final[tuple[type, ...]] = (
     VersionHints,
     NestedNamespaces,
     NamespaceIds,
+    NamespaceDeleting,
     QuotaReporting,
     KeyListing,
     Watchable,

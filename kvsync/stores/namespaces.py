@@ -75,6 +75,17 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
             self._gone.pop(name, None)
             return known.namespace
 
+    async def look_again(self, name: str) -> _Namespace | None:
+        """The namespace that a name leads to as of now; None if there is none. Nothing is created. Raises StoreError."""
+        async with self._locks[name]:
+            known = self._resolved.get(name)
+            self._resolved[name] = found = await self._look_up(name, known and known.namespace, refresh=True)
+            return found.namespace
+
+    def forget(self, name: str) -> None:
+        """Drop what a name led to, after its namespace was deleted."""
+        self._resolved.pop(name, None)
+
     async def find(self, name: str) -> _Namespace | None:
         """The namespace that was located last under a name, or is located now; None for one that can still be created. Raises
         PermanentError if it was deleted since, StoreError."""

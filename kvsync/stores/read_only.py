@@ -22,6 +22,10 @@ class ReadOnlyStore(StoreWrapper):
         """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; nothing was written")
 
+    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
+        """Refuse. Always raises PermanentError."""
+        raise PermanentError(f"{namespace}: this command is read-only; the namespace was not deleted")
+
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; the ledger was not changed")

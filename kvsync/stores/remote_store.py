@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
@@ -17,10 +17,20 @@ from kvsync.planning.marks import SEAL_SIZE
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.limits import check_entry
 from kvsync.util.clock import Clock
+from kvsync.yaml.fields import Field, boolean
 
 if TYPE_CHECKING:
     from kvsync.http.client import Client, ClientOptions
     from kvsync.http.paging import ListingLimit
+
+
+DELETE_NAMESPACES: Final = Field(
+    "delete_namespaces",
+    boolean(),
+    default=False,
+    help="Delete namespaces that kvsync has emptied (`keys: {}`); needs `create_namespaces`.",
+)
+"""Option of the stores that can create and delete namespaces."""
 
 
 class ApiClient(Protocol):
@@ -111,6 +121,12 @@ class RemoteStore(Store, Generic[_Remote]):
         remote, self._remote = self._remote, None
         if remote is not None:
             await remote.aclose()
+
+    def _why_namespaces_stay(self) -> str | None:
+        """Why no namespace of this store can be deleted; None if one can."""
+        if not self.config.options.get("create_namespaces"):
+            return "delete_namespaces needs create_namespaces: true, so that kvsync can create it again"
+        return None if self._keys.is_plain else "with this key_format kvsync does not see all of its keys"
 
     def _client(self) -> _Remote:
         if self._remote is None:

@@ -41,6 +41,14 @@ def test_what_no_file_names_is_an_orphan(applied: Repo) -> None:
             "Nothing to do: 3 unchanged, 0 foreign.\n"
         )
         applied.run("run", "--once")
+    said = "3 orphans in local/shop: no file names the target; delete them with keys: {}, or give them up with"
+    assert said in applied.run("plan", "-o", "markdown").stdout.replace("\\", "")
+    status = applied.run("status").stdout
+    assert f"{said} kvsync release local/shop\n1 orphan in local/web: no file names them" in status
+    assert [(one["namespace"], one["managed"], one["orphans"]) for one in applied.json("status")["orphans"]] == [
+        ("shop", False, 3),
+        ("web", True, 1),
+    ]
     text = applied.run("list").stdout
     assert "3 orphans in local/shop: no file names the target; delete them with keys: {}, or give them up" in text
     assert "1 orphan in local/web: no file names them" in text

@@ -488,7 +488,7 @@ async def test_a_token_that_cannot_be_read_lets_nobody_in(repo: MemoryRepository
 
 
 async def test_a_removed_target_leaves_the_board(daemon: InProcessDaemon, repo: MemoryRepository) -> None:
-    """A target that no file names any more is gone from status and metrics, while others stay."""
+    """A target that no file names any more is gone from status and metrics, while others stay; its entries are orphans."""
     repo.state("store: main\nnamespace: other\nkeys: {x: 1}\n", "other.yaml")
     assert daemon.daemon is not None
     daemon.daemon.trigger(Trigger.SIGNAL)
@@ -498,5 +498,8 @@ async def test_a_removed_target_leaves_the_board(daemon: InProcessDaemon, repo: 
     daemon.daemon.trigger(Trigger.SIGNAL)
     await until(lambda: len(daemon.collector._records) == 1)
     assert not any('namespace="other"' in name for name in await daemon.metrics())
-    assert [one["namespace"] for one in (await daemon.status())["targets"]] == ["web"]
+    status = await daemon.status()
+    assert [one["namespace"] for one in status["targets"]] == ["web"]
+    assert status["orphans"] == [{"store": "main", "namespace": "other", "managed": False, "orphans": 1}]
+    assert "1 orphan in main/other: no file names the target" in (await daemon.get("/", **BEARER)).text
     assert any('namespace="web"' in name for name in await daemon.metrics())

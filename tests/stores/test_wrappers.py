@@ -13,6 +13,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import (
     EXTENSIONS,
+    NamespaceDeleting,
     NestedNamespaces,
     ledger_keeper,
     locate,
@@ -35,7 +36,7 @@ SIGNER = subject_of(memory_store(), Target("main", "web"), "team-a").signer
 class ExtendedStore(MemoryStore):
     """A store with all extensions."""
 
-    keeps_ledger = lists_sizes = True
+    keeps_ledger = lists_sizes = deletes_namespaces = True
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """Another place than that of the configuration."""
@@ -52,6 +53,14 @@ class ExtendedStore(MemoryStore):
     def is_namespace_id(self, namespace: str) -> bool:
         """Every namespace has a name."""
         return False
+
+    def why_namespace_stays(self, namespace: str) -> str | None:
+        """Every namespace can be deleted."""
+        return None
+
+    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
+        """Every namespace is gone."""
+        return None
 
     async def remote_keys(self) -> Sequence[str]:
         """One key of no namespace."""
@@ -99,13 +108,16 @@ async def test_wrapper_has_the_extensions_of_its_store(wrapper: type[StoreWrappe
     assert await keeper.read_ledger("web") == b"{}"
 
 
-async def test_read_only_store_refuses_to_write_a_ledger() -> None:
-    """A read-only store refuses to change the ledger, as it refuses other writes."""
+async def test_read_only_store_refuses_to_write_a_ledger_and_to_delete_a_namespace() -> None:
+    """A read-only store refuses these as it refuses other writes."""
     keeper = ledger_keeper(TracedStore(ReadOnlyStore(extended())))
     assert keeper is not None
     with pytest.raises(PermanentError, match="the ledger was not changed"):
         await keeper.write_ledger("web", b"{}")
     assert await keeper.read_ledger("web") is None
+    assert isinstance(keeper, NamespaceDeleting)
+    with pytest.raises(PermanentError, match="the namespace was not deleted"):
+        await keeper.delete_namespace("web", ELSEWHERE)
 
 
 async def test_store_without_extensions_gets_the_defaults() -> None:

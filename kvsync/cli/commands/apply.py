@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import say
@@ -42,7 +42,12 @@ if TYPE_CHECKING:
 @click.option("--retry", is_flag=True, help="Also retry deferred entries: quarantined and contended ones.")
 @click.option("--exact", is_flag=True, help="With a PLANFILE: apply nothing if a new plan differs from it.")
 @click.option(
-    "--approve", "approvals", metavar="HASH", multiple=True, help="Approve the parked plan with this hash; repeatable."
+    "--approve",
+    "approvals",
+    metavar="HASH",
+    multiple=True,
+    help="Approve the parked plan with this hash; repeatable.",
+    shell_complete=completing.hashes,
 )
 @options.output("text", "json", "markdown")
 @options.copies
@@ -111,7 +116,13 @@ async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOption
     from kvsync.app import saved_plan
     from kvsync.model.pass_options import PassOptions
 
-    ask = PassOptions(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, retry=chosen.retry)
+    ask = PassOptions(
+        deep=chosen.deep,
+        allow_protected=chosen.allow_protected,
+        keys=chosen.keys,
+        retry=chosen.retry,
+        deletes_namespaces=chosen.planfile is None,
+    )
     if chosen.planfile is None:
         return saved_plan.SelectedPlan(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.open import operator
@@ -16,7 +17,7 @@ from kvsync.cli.output import answer_lines
     examples=("approve 3f9ad1c2b7e0",),
     exits=(Exit.DONE, Exit.ERROR, Exit.REFUSED),
 )
-@click.argument("hash_", metavar="HASH")
+@click.argument("hash_", metavar="HASH", shell_complete=completing.hashes)
 def approve(settings: GlobalOptions, hash_: str) -> Exit:
     """Approve a plan that a guard or a gate has parked: exactly the plan with this hash, as shown by kvsync plan and kvsync
     status. The hash of a target approves that target, the hash of a whole plan approves all its targets; twelve characters

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document
@@ -31,8 +31,8 @@ _SIGNS: Final = {"only-a": "-", "only-b": "+", "differs": "~"}
     examples=("compare dev prod", "compare dev prod --files -o json", "compare edge/web core/web"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PENDING),
 )
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=completing.sides)
+@click.argument("b", shell_complete=completing.sides)
 @click.option("--files", "in_files", is_flag=True, help="Compare what the files ask, and read no store.")
 @options.output("text", "json")
 @options.full

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines, say
@@ -38,7 +38,7 @@ SCHEMA = "kvsync.dump/1"
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL),
 )
-@click.argument("target", metavar="STORE[/NS]")
+@click.argument("target", metavar="STORE[/NS]", shell_complete=completing.targets)
 @click.option(
     "--to", "folder", metavar="DIR", required=True, help="Folder for the state files; created if it does not exist."
 )

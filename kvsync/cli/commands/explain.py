@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
@@ -31,7 +31,7 @@ _LONGEST: Final = 60
     examples=("explain greeting", "explain theme --label prod --target local/web", "explain greeting -o json"),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.argument("key")
+@click.argument("key", shell_complete=completing.keys)
 @click.option("--label", metavar="LABEL", help="Limit to the entry with this label.")
 @options.targets
 @options.output("text", "json")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from kvsync.cli import options
+from kvsync.cli import completing, options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document, width
@@ -35,13 +35,28 @@ Run = dict[str, Any]
     ),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completing.runs)
 @click.option(
     "--limit", type=click.IntRange(1), default=100, help="Number of runs to show, newest first (default: 100)."
 )
-@click.option("--target", metavar="STORE[/NS]", help="Only runs that changed this target, or a target of this store.")
-@click.option("--commit", metavar="SHA", help="Only runs that applied this commit (the start of its hash).")
-@click.option("--since", metavar="RUN", help="Only this run and later ones; a duration such as 2h works too.")
+@click.option(
+    "--target",
+    metavar="STORE[/NS]",
+    help="Only runs that changed this target, or a target of this store.",
+    shell_complete=completing.targets,
+)
+@click.option(
+    "--commit",
+    metavar="SHA",
+    help="Only runs that applied this commit (the start of its hash).",
+    shell_complete=completing.commits,
+)
+@click.option(
+    "--since",
+    metavar="RUN",
+    help="Only this run and later ones; a duration such as 2h works too.",
+    shell_complete=completing.runs,
+)
 @click.option("--trigger", metavar="NAME", help="Only passes of the daemon that this trigger caused (files, hook, …).")
 @options.output("text", "json")
 def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any) -> Exit:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 
@@ -23,7 +23,7 @@ from kvsync.cli.exit_codes import Exit
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PENDING, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED, Exit.USAGE),
 )
-@click.argument("store")
+@click.argument("store", shell_complete=completing.stores)
 @click.option("--type", "kind", metavar="TYPE", help="Type of a store that is not in kvsync.yaml yet (kvsync stores).")
 @click.option(
     "--set",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.failure import say_problems
@@ -28,7 +28,7 @@ SCHEMA = "kvsync.list/1"
     examples=("list", "list --orphans", "list local/web -o json"),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.argument("target", metavar="[STORE[/NS]]", required=False)
+@click.argument("target", metavar="[STORE[/NS]]", required=False, shell_complete=completing.targets)
 @click.option("--orphans", is_flag=True, help="List only entries that no file names.")
 @options.output("text", "json")
 def list(settings: GlobalOptions, target: str | None, orphans: bool, output: str) -> Exit:  # noqa: A001 - the command's name
@@ -68,16 +68,17 @@ def _text(owned: OwnedTarget, *, orphans: bool) -> Iterator[str]:
     yield escape_text(f"{owned.target}: {number}{lost} ({owned.place})") + "\n"
     yield table(("key", "file", "last run"), _rows(owned, orphans=orphans), indent="  ")
     if owned.orphans:
-        how = _how_to_go_on(owned)
-        yield escape_text(f"  {count(len(owned.orphans), 'orphan')} in {owned.target}: {how}") + "\n"
+        yield escape_text(f"  {_how_to_go_on(owned)}") + "\n"
 
 
 def _how_to_go_on(owned: OwnedTarget) -> str:
-    if owned.is_managed:
-        return "no file names them; plan shows what becomes of them (policy.prune), kvsync release gives them up"
-    from kvsync.rendering.words import HOW_TO_LEAVE
+    from kvsync.rendering.words import count, orphans_unmanaged
 
-    return f"no file names the target; {HOW_TO_LEAVE.format(owned.target)}"
+    number = len(owned.orphans)
+    if not owned.is_managed:
+        return orphans_unmanaged(owned.target, number)
+    how = "plan shows what becomes of them (policy.prune), kvsync release gives them up"
+    return f"{count(number, 'orphan')} in {owned.target}: no file names them; {how}"
 
 
 def _rows(owned: OwnedTarget, *, orphans: bool) -> Iterator[Sequence[str]]:

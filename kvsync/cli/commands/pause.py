@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.open import operator, run, workspace
@@ -16,7 +17,7 @@ from kvsync.cli.output import answer_lines
     examples=("pause local/web --reason 'migration until noon'", "pause local"),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.argument("target", metavar="TARGET")
+@click.argument("target", metavar="TARGET", shell_complete=completing.targets)
 @click.option("--reason", metavar="TEXT", help="Reason, shown wherever the pause is shown.")
 def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     """Pause TARGET (STORE/NS, or STORE for all its namespaces): kvsync still plans it, but neither the daemon nor kvsync apply

@@ -72,7 +72,9 @@ async def _plan(settings: GlobalOptions, chosen: _PlanOptions) -> Exit:
     revision = await opening.config_revision(settings, chosen.as_author)
     async with opening.workspace(settings, shard=chosen.shard, revision=revision) as workspace:
         loaded = opening.load(workspace)
-        ask = PassOptions(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys)
+        ask = PassOptions(
+            deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, deletes_namespaces=True
+        )
         plan = await opening.plan(workspace, loaded, chosen.targets, ask)
         seal = workspace.state.seal
         if chosen.out:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.one_time import OneTimeChange
@@ -20,7 +20,7 @@ from kvsync.cli.one_time import OneTimeChange
     examples=("release local/web --dry-run", "release local/web --yes", "release edge --key 'promo/*' --yes"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
-@click.argument("targets", metavar="STORE[/NS]...", nargs=-1, required=True)
+@click.argument("targets", metavar="STORE[/NS]...", nargs=-1, required=True, shell_complete=completing.targets)
 @options.keys
 @options.yes
 @options.dry_run

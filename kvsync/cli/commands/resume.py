@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.open import operator
@@ -23,7 +24,7 @@ _MOST_NAMES = 10
     examples=("resume local/web", "resume local", "resume local/web --key greeting", "resume local --key '*'"),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.argument("target", metavar="TARGET")
+@click.argument("target", metavar="TARGET", shell_complete=completing.targets)
 @click.option(
     "--key",
     "keys",

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.edits import carry_out_edits
 from kvsync.cli.exit_codes import Exit
@@ -29,8 +29,8 @@ _MOST_BYTES = 10 * 1024 * 1024
     ),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.argument("target", metavar="STORE/NS")
-@click.argument("key")
+@click.argument("target", metavar="STORE/NS", shell_complete=completing.targets)
+@click.argument("key", shell_complete=completing.keys)
 @click.argument("value")
 @click.option("--label", metavar="LABEL", help="Change the entry under this label.")
 @click.option("--description", metavar="TEXT", help="Change the description of the entry too.")

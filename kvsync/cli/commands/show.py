@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from kvsync.cli import options
+from kvsync.cli import completing, options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document
@@ -30,7 +30,7 @@ Document = dict[str, Any]
     examples=("show 20260131-120000-123", "show 20260131-120000-123 -o json", "show plan.json -o markdown"),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.argument("what", metavar="RUN|PLANFILE")
+@click.argument("what", metavar="RUN|PLANFILE", shell_complete=completing.runs)
 @options.output("text", "json", "markdown")
 def show(settings: GlobalOptions, what: str, output: str) -> Exit:
     """Show every change of RUN (the start of its id is enough), with the old and the new value as far as the journal has them,

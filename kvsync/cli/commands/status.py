@@ -9,11 +9,14 @@ from typing import Any, Final
 
 import click
 
-from kvsync.cli import options
+from kvsync.cli import completing, options
+from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines, width
 from kvsync.cli.table import fitted, table
+from kvsync.errors import KvsyncError
+from kvsync.model.entry import Target
 from kvsync.util.escaping import escape_name, escape_text
 
 _ORDER: Final = ("failing", "held", "parked", "drifted", "undone", "pending", "paused", "denied", "waiting", "in-sync")
@@ -39,6 +42,7 @@ _MOST: Final = 10
     metavar="STATE",
     multiple=True,
     help="Only targets in this state (failing, parked, paused, undone, in-sync, …); repeatable.",
+    shell_complete=completing.states,
 )
 @options.targets
 @click.option(
@@ -48,17 +52,30 @@ def status(
     settings: GlobalOptions, output: str, states: tuple[str, ...], targets: tuple[str, ...], check: bool
 ) -> Exit:
     """Show whether a daemon is running on this state directory and how each target stands, those that need a person first, with
-    parked plans (and the hash to approve), pauses, and deferred and undone entries. Without a daemon, it shows the last
-    known state. Many targets in sync are only counted; --state in-sync lists them.
+    parked plans (and the hash to approve), pauses, deferred and undone entries, and orphans: entries that kvsync owns and no
+    file names. Without a daemon, it shows the last known state. Many targets in sync are only counted; --state in-sync lists
+    them.
     """
     from kvsync.app.status import current_status, narrowed
 
-    document = narrowed(current_status(settings.config, settings.environment), states, targets)
+    known = current_status(settings.config, settings.environment)
+    known["orphans"] = [] if check else _orphans(settings)
+    document = narrowed(known, states, targets)
     if output == "json":
         answer_document(document)
     else:
         answer_lines(*_lines(document, lists_all=bool(states or targets)))
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
+
+
+def _orphans(settings: GlobalOptions) -> list[dict[str, Any]]:
+    """What kvsync owns and no file names, by target; nothing where the files cannot be read, as other commands say."""
+    from kvsync.app.status import orphans_of
+
+    try:
+        return opening.run(orphans_of(settings.config, settings.environment))
+    except KvsyncError:
+        return []
 
 
 def _is_healthy(daemon: dict[str, Any] | None) -> bool:
@@ -75,6 +92,8 @@ def _lines(document: dict[str, Any], *, lists_all: bool) -> Iterator[str]:
     sections += _first(([_paused_line(one)] for one in document["paused"]), "pauses")
     deferred = _first(([_deferred_line(one)] for one in document["deferred"]), "targets with deferred entries")
     sections.append([line for lines in deferred for line in lines])
+    orphans = _first(([_orphan_line(one)] for one in document["orphans"]), "targets with orphans")
+    sections.append([line for lines in orphans for line in lines])
     sections += [_deletes_lines(document["deletes"])]
     for number, section in enumerate(filter(None, sections)):
         yield from [""] * bool(number)
@@ -184,6 +203,13 @@ def _parked_lines(one: dict[str, Any]) -> list[str]:
     digest = short_hash(one["digest"])
     how = f"approved at {one['approved_at']}" if one["approved_at"] else f"approve with: kvsync approve {digest}"
     return [f"parked: {name} since {one['since']}", *reasons, f"  {how}"]
+
+
+def _orphan_line(one: dict[str, Any]) -> str:
+    from kvsync.rendering.words import orphans_kept, orphans_unmanaged
+
+    target = Target(one["store"], one["namespace"])
+    return (orphans_kept if one["managed"] else orphans_unmanaged)(target, one["orphans"])
 
 
 def _deletes_lines(deletes: dict[str, Any]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvsync.cli import completing, options
 from kvsync.cli import open as opening
-from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 from kvsync.cli.output import say
@@ -31,9 +31,19 @@ if TYPE_CHECKING:
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
-@click.argument("run", required=False)
-@click.option("--commit", metavar="SHA", help="Undo all runs that applied this commit (the start of its hash).")
-@click.option("--since", metavar="RUN", help="Undo this run and all later ones; a duration such as 2h works too.")
+@click.argument("run", required=False, shell_complete=completing.runs)
+@click.option(
+    "--commit",
+    metavar="SHA",
+    help="Undo all runs that applied this commit (the start of its hash).",
+    shell_complete=completing.commits,
+)
+@click.option(
+    "--since",
+    metavar="RUN",
+    help="Undo this run and all later ones; a duration such as 2h works too.",
+    shell_complete=completing.runs,
+)
 @click.option("--trigger", metavar="NAME", help="With --commit or --since: only runs of this trigger (kvsync history).")
 @options.dry_run
 @options.yes

@@ -11,13 +11,14 @@ import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kvsync.model.entry import Target
-from kvsync.rendering.words import moment, short_hash
+from kvsync.rendering.words import moment, orphans_kept, orphans_unmanaged, short_hash
 from kvsync.status.page import words
 from kvsync.status.page.assets import Asset
 from kvsync.status.page.bars import bars
@@ -82,6 +83,7 @@ class Renderer:
     def home(self, board: StatusSnapshot, query: Query, visit: Visit = NOBODY) -> RenderedPage:
         """The whole board."""
         parked = [view for view in board.targets if view.state is State.PARKED]
+        kept = [(view.target, view.orphans) for view in board.targets if view.orphans]
         ends = sorted((view for view in board.targets if view.nearest_end), key=_end)
         given = {
             "headline": headline(board),
@@ -92,6 +94,7 @@ class Renderer:
             "passes": bars(board.passes, board.at),
             "parked": parked,
             "ends": ends,
+            "orphans": [*starmap(orphans_unmanaged, board.unmanaged), *starmap(orphans_kept, kept)],
             "timeline": timeline(board.drift, board.at),
         }
         return self._page("home.html", board, given, visit)

@@ -87,6 +87,12 @@ class SnapshotReader:
         sizes.pop(LEDGER_KEY, None)
         return View(sizes, {key: listed(size) for key, size in sizes.items()}, ledger.result(), problem)
 
+    async def is_empty(self) -> bool:
+        """True if a listing shows no key, except the ledger if the store keeps it. Raises StoreError."""
+        sizes, problem = await self._list()
+        kept = {LEDGER_KEY} if self._keeps_ledger else set()
+        return problem is None and sizes.keys() <= kept
+
     async def archived(self) -> View | None:
         """All records, by one request; None if they cannot be had so, or there is any doubt about them."""
         download = Download()

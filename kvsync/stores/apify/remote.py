@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,6 +137,13 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
                 f'{self._label}: there is no key-value store "{name}" of user {username}, and the token cannot create one'
                 f" there, because it belongs to {data.get('username')}"
             )
+
+    async def delete(self, name: str, found: KeyValueStore) -> None:
+        """Delete a store. One that is gone already counts as deleted. Raises StoreError."""
+        what = f"deleting the key-value store {name}"
+        with suppress(NamespaceGone):
+            await self._client.send(Request("DELETE", self._targets.store(found.id), what, expects=(200, 204)))
+        self.forget(name)
 
     def _address(self, name: str) -> str:
         return name if "~" in name else f"{self._username or ''}~{name}"

@@ -22,7 +22,7 @@ from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, NAME, looks_like_
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.remote_store import Connection
+from kvsync.stores.remote_store import DELETE_NAMESPACES, Connection
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, text
@@ -45,6 +45,7 @@ class ApifyStore(SingleCallStore["Remote"]):
             "token", credential(), required=True, help="API token with read and write access to the key-value stores."
         ),
         Field("create_namespaces", boolean(), default=False, help="Create key-value stores that do not exist."),
+        DELETE_NAMESPACES,
         Field("username", _USERNAME, help="Owner of the key-value stores (the user of the token)."),
         LEDGER,
     )
@@ -72,6 +73,7 @@ class ApifyStore(SingleCallStore["Remote"]):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
+        self.deletes_namespaces = bool(config.options.get(DELETE_NAMESPACES.name))
         self._extents: dict[str, Extent] = {}
 
     def normalise(self, content: Content) -> Content:
@@ -188,6 +190,23 @@ class ApifyStore(SingleCallStore["Remote"]):
         store = await remote.namespaces.find(namespace)
         if store is not None:
             await delete(remote, namespace, store, LEDGER_KEY)
+
+    def why_namespace_stays(self, namespace: str) -> str | None:
+        """A store that is named by its id, or that belongs to a named user, stays: it could not be created again."""
+        return "it is named by its id or user" if self.is_namespace_id(namespace) else self._why_namespaces_stay()
+
+    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
+        """Look the name up, list the store, and delete it by its id, with the ledger that kvsync keeps in it."""
+        namespaces = self._client().namespaces
+        if await namespaces.look_again(namespace) is None:
+            return None
+        found, viewer = await namespaces.find(namespace), await self._viewer(namespace)
+        if found is None or viewer is None or (await self.locate(namespace)).key != place.key:
+            return "its name leads to another store now"
+        if not await viewer.is_empty():
+            return "it holds records"
+        await namespaces.delete(namespace, found)
+        return None
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, permissions and clock, distinguished."""

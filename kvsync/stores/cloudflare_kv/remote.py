@@ -100,6 +100,10 @@ class Remote:
             async for page in pages:
                 yield page.content
 
+    async def is_empty(self, namespace: str, id_: str) -> bool:
+        """True if a listing of the whole namespace shows nothing. Raises StoreError."""
+        return not any([page async for page in self.pages(namespace, id_)])
+
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
         await self.client.aclose()
@@ -207,6 +211,17 @@ class Namespaces(NamespaceResolver[Namespace]):
         if found is None:
             raise TransientError(f"{self._label}: {what}: it exists already, but is not listed yet")
         return Namespace(found, name)
+
+    async def delete(self, name: str, found: Namespace) -> None:
+        """Delete a namespace. One that is gone already counts as deleted. Raises StoreError."""
+        call = Request(
+            "DELETE", self._remote.targets.namespace(found.id), f"deleting the namespace {name}", is_json=True
+        )
+        with suppress(NamespaceGone):
+            await self._client.send(call)
+        self.forget(name)
+        self._titles.pop(found.title, None)
+        self._by_id.pop(found.id, None)
 
     def _why_gone(self, name: str) -> str:
         if name not in self._configured:

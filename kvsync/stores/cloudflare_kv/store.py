@@ -26,7 +26,7 @@ from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
 from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import Connection, RemoteStore
+from kvsync.stores.remote_store import DELETE_NAMESPACES, Connection, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, path, text
 
@@ -58,6 +58,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         Field("email", text(r"[!-~]+@[!-~]+", "an email address"), help="Email address of a user, with `api_key`."),
         Field("api_key", credential(), help="Global API key of the user, instead of a token."),
         Field("create_namespaces", boolean(), default=False, help="Create namespaces that do not exist."),
+        DELETE_NAMESPACES,
         Field(
             "jurisdiction",
             choice(Jurisdiction),
@@ -101,6 +102,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         _check_options(config.options)
         batch = config.options.get("batch_size") or self.capabilities.batch
         self.capabilities = replace(type(self).capabilities, batch=batch, read_batch=max(batch, _READ))
+        self.deletes_namespaces = bool(config.options.get(DELETE_NAMESPACES.name))
         self._binary: dict[str, set[str]] = {}
 
     def normalise(self, content: Content) -> Content:
@@ -217,6 +219,24 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     async def namespaces(self) -> Sequence[str]:
         """The titles of the account's namespaces, and the names of those that are configured by id."""
         return await (await self._opened()).namespaces.names()
+
+    def why_namespace_stays(self, namespace: str) -> str | None:
+        """A namespace that is configured or named by its id stays, because it could not be created again."""
+        is_by_id = namespace in self._namespace_ids or self.is_namespace_id(namespace)
+        return "it is configured by its id" if is_by_id else self._why_namespaces_stay()
+
+    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
+        """Look the title up, list the namespace, and delete it by its id."""
+        remote = await self._opened()
+        found = await remote.namespaces.look_again(namespace)
+        if found is None:
+            return None
+        if (await self.locate(namespace)).key != place.key:
+            return "its title leads to another namespace now"
+        if not await remote.is_empty(namespace, found.id):
+            return "it holds entries"
+        await remote.namespaces.delete(namespace, found)
+        return None
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, account, permissions, namespaces, clock and quota, distinguished."""

@@ -1,0 +1,94 @@
+"""Deletion of a namespace that the files empty, for stores that can and whose configuration allows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kvsync.errors import StoreError
+from kvsync.model.change import Action, Outcome, OutcomeKind
+from kvsync.model.desired import Desired
+from kvsync.model.pass_options import PassOptions
+from kvsync.model.plan import TargetPlan
+from kvsync.model.snapshot import Snapshot
+from kvsync.planning.pass_target import PassTarget
+from kvsync.rendering.words import count, moment
+from kvsync.state import StateDir
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import NamespaceDeleting
+
+_GONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
+
+
+class NamespaceDeletion:
+    """Deletes a namespace only if kvsync deleted its last entries, all of them proven to be its own, and if it is still empty
+    after the time for which a listing of the store may be late. In doubt the namespace stays, and the plan says why."""
+
+    def __init__(
+        self, desired: Desired, store: Store, subject: PassTarget, state: StateDir, ask: PassOptions, *, writing: bool
+    ) -> None:
+        self._store, self._subject, self._state, self._writing = store, subject, state, writing
+        wants_nothing = not (desired.entries or desired.moved or desired.problems)
+        self._deleter = store if isinstance(store, NamespaceDeleting) and store.deletes_namespaces else None
+        self.is_wanted = self._deleter is not None and wants_nothing and ask.deletes_namespaces and not ask.keys
+
+    def planned(self, plan: TargetPlan, snapshot: Snapshot, now: float) -> TargetPlan:
+        """The plan with what becomes of the namespace. Raises StateDirError."""
+        if not self.is_wanted or not plan.complete or not self._subject.located.place.is_resolved:
+            return plan
+        stays = self._why_it_stays(plan)
+        if stays is not None:
+            return _noted(plan, f"the namespace stays: {stays}")
+        if plan.changes:
+            return _noted(plan, f"kvsync deletes the namespace as well{self._wait()} (delete_namespaces)")
+        since = self._state.emptied.since(self._subject.key)
+        if since is None:
+            return _noted(plan, "the namespace stays: kvsync has not emptied it, so it may belong to another program")
+        due = since + self._store.capabilities.settle
+        if now < due or snapshot.entries:
+            plan = _noted(plan, f"kvsync deletes the empty namespace after {moment(due)} (delete_namespaces)")
+            return replace(plan, next_moment=min(due, plan.next_moment or due))
+        return replace(plan, deletes_namespace=True)
+
+    def keep(self, plan: TargetPlan, outcomes: tuple[Outcome, ...], now: float) -> None:
+        """Note whether applying the plan has emptied the namespace. Raises StateDirError."""
+        if not self.is_wanted:
+            return
+        deleted = {one.identity for one in outcomes if one.action is Action.DELETE and one.kind in _GONE}
+        is_emptied = plan.complete and self._why_it_stays(plan) is None
+        if is_emptied and all(change.identity in deleted for change in plan.changes):
+            self._state.emptied.record(self._subject.key, now)
+
+    async def carry_out(self) -> str | None:
+        """Delete the namespace. Returns why it stays, None once it is gone. Raises StateDirError."""
+        assert self._deleter is not None, "only a wanted deletion is planned"
+        target, place = self._subject.located
+        try:
+            stays = await self._deleter.delete_namespace(target.namespace, place)
+        except StoreError as error:
+            stays = str(error)
+        if stays is not None:
+            return f"the namespace was not deleted: {stays}"
+        self._state.emptied.forget(self._subject.key)
+        self._state.places.forget(target)
+        return None
+
+    def _why_it_stays(self, plan: TargetPlan) -> str | None:
+        """What speaks against deleting the namespace, even once the changes of the plan are made."""
+        assert self._deleter is not None
+        why = self._deleter.why_namespace_stays(plan.target.namespace)
+        if why is not None:
+            return why
+        others = plan.foreign + plan.ignored + plan.unchanged + len(plan.refused) + len(plan.reported)
+        if not others:
+            return None
+        if self._writing:  # whatever is there now, kvsync did not empty the namespace for good
+            self._state.emptied.forget(self._subject.key)
+        return f"it holds {count(others, 'entry', 'entries')} that kvsync does not delete"
+
+    def _wait(self) -> str:
+        settle = self._store.capabilities.settle
+        return f", once it has been empty for {settle:g} s" if settle else ", in the next apply"
+
+
+def _noted(plan: TargetPlan, note: str) -> TargetPlan:
+    return replace(plan, notes=(*plan.notes, note))
