@@ -102,7 +102,7 @@ async def test_a_namespace_that_kvsync_emptied_is_deleted(namespace: Namespace) 
 
 
 async def test_a_namespace_that_others_used_stays(namespace: Namespace) -> None:
-    """An entry of somebody else keeps the namespace, and so does the memory of one that is gone."""
+    """An entry of another program keeps the namespace, and so does the memory of one that is gone."""
     await namespace.repo.settle({"ours": "1"})
     namespace.service.put("web", "theirs", b"1")
     namespace.repo.want({})
@@ -117,7 +117,7 @@ async def test_a_namespace_that_others_used_stays(namespace: Namespace) -> None:
 
 
 async def test_a_namespace_that_is_used_again_stays(namespace: Namespace) -> None:
-    """Somebody writes right before the delete: it is seen, and the namespace stays for good."""
+    """Another program writes right before the delete: it is seen, and the namespace stays for good."""
     await namespace.empty()
     assert (await namespace.plan()).deletes_namespace
     (report,) = (await namespace.apply(lambda: namespace.service.put("web", "theirs", b"1"))).targets
@@ -126,7 +126,7 @@ async def test_a_namespace_that_is_used_again_stays(namespace: Namespace) -> Non
 
 
 async def test_another_namespace_of_the_same_name_stays(namespace: Namespace) -> None:
-    """What was emptied was deleted and made again by somebody: that one is another place."""
+    """What was emptied was deleted and made again by another program: that one is another place."""
     await namespace.empty()
     namespace.service.remove("web")
     namespace.service.ids["web"] = namespace.service.make("web")
