@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -118,6 +119,18 @@ def test_imports_point_down() -> None:
         if part not in ("__init__", "__main__")
         for name, line in names.items()
         if layer_of(name) < layer_of(part)
+    }
+    assert wrong == set()
+
+
+def test_maps_of_packages_name_modules_that_exist() -> None:
+    """Where the first text of a package lists its modules, one a line, there are such modules."""
+    wrong = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for _, file in parts()
+        if file.name == "__init__.py"
+        for name in re.findall(r"^([a-z_]+) {2,}\S", ast.get_docstring(ast.parse(file.read_text())) or "", re.MULTILINE)
+        if not (file.parent / name).is_dir() and not (file.parent / f"{name}.py").exists()
     }
     assert wrong == set()
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kvsync.desired.exclusion import exclusion
-from kvsync.desired.jail import ProtectedError, TooMuchError, UnreadableError
+from kvsync.desired.read_rules import ProtectedError, TooMuchError, UnreadableError
 from kvsync.desired.tree import Tree
 
 _MAGIC: Final = re.compile(r"[*?[]")

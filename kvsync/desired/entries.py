@@ -10,7 +10,7 @@ from kvsync.desired.entry_options import ENTRY_NAMES, FORMS, LABEL_NAMES, EntryO
 from kvsync.desired.expansion import Expansion, written_size
 from kvsync.desired.field_decoders import Placed
 from kvsync.desired.fields import VALUE_FORMS, Options
-from kvsync.desired.jail import UnreadableError
+from kvsync.desired.read_rules import UnreadableError
 from kvsync.desired.rows import RowBuilder
 from kvsync.desired.templates import Variables, read_template
 from kvsync.desired.tree import is_text

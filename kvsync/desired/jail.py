@@ -12,61 +12,27 @@ import stat
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
-from kvsync.config.protected import ProtectedPath
 from kvsync.desired.file_digests import KnownDigests, SeenFile, seen
 from kvsync.desired.protection import Identity, Protection
+from kvsync.desired.read_rules import (
+    LinkError,
+    MissingError,
+    OutsideError,
+    ProtectedError,
+    ReadRules,
+    TooMuchError,
+    UnreadableError,
+    reason_of,
+    shown_size,
+)
 from kvsync.util.beneath import FOLDER, Opener, open_beneath
-from kvsync.util.shortage import shortage_of
 
 _MOST_HANDLES: Final = 64
 """Folders that are kept open at a time; a process may often open no more than 256 files."""
 
 _OPEN_FILE: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a named pipe must not hold us
-
-
-class UnreadableError(Exception):
-    """Something in the tree cannot be read; the message says why, without the path."""
-
-
-class MissingError(UnreadableError):
-    """There is no such file or folder."""
-
-
-class OutsideError(UnreadableError):
-    """The path leaves the root, or the folders that values may be taken from."""
-
-
-class ProtectedError(UnreadableError):
-    """It is never read, whatever is configured."""
-
-
-class TooMuchError(UnreadableError):
-    """A limit of the configuration is reached."""
-
-
-class LinkError(UnreadableError):
-    """A symbolic link lies where a file was expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadRules:
-    """What may be read beneath a root.
-
-    `protected` is never read. `folders` are what values may be taken from, relative to the root; without any, all of it.
-    Without `links` no symbolic link is followed, without `mounts` nothing on another file system is read. A folder with more
-    than `folder_names` names is not listed, a path with more than `folder_depth` folders not followed.
-    """
-
-    protected: tuple[ProtectedPath, ...] = ()
-    folders: tuple[PurePosixPath, ...] = ()
-    links: bool = True
-    mounts: bool = True
-    folder_names: int = 1_000_000
-    folder_depth: int = 100
 
 
 class Jail:
@@ -263,17 +229,6 @@ class Jail:
         return UnreadableError("it was replaced while kvsync read it")
 
 
-def reason_of(error: Exception) -> UnreadableError:
-    """Why something cannot be read, in words."""
-    if not isinstance(error, OSError):
-        return UnreadableError("its name contains a NUL character")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return MissingError("it does not exist")
-    if error.errno == errno.EXDEV:
-        return OutsideError("it is on another file system")
-    return UnreadableError(shortage_of(error) or error.strerror or "it cannot be read")
-
-
 def _identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
 
@@ -292,10 +247,3 @@ def _read(handle: int, limit: int) -> bytes:
     if left != 1 or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UnreadableError("it changed while kvsync read it")
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def shown_size(size: int) -> str:
-    """A number of bytes for people."""
-    if size < 2**20 / 10:
-        return f"{size:,} bytes"
-    return f"{f'{size / 2**20:,.1f}'.removesuffix('.0')} MiB"

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from kvsync.desired.jail import Jail, OutsideError, ReadRules, TooMuchError, UnreadableError
+from kvsync.desired.jail import Jail
+from kvsync.desired.read_rules import OutsideError, ReadRules, TooMuchError, UnreadableError
 from kvsync.yaml.problems import quoted
 
 _MOST_LINKS: Final = 40

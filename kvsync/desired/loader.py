@@ -20,9 +20,9 @@ from kvsync.config.model import Config
 from kvsync.desired.assemble import assemble, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.conflict_checks import ConflictChecks
-from kvsync.desired.jail import MissingError, UnreadableError
 from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Reading, StoreFacts, Stores, WatchSet
 from kvsync.desired.problem_sets import Problems, ProblemSets
+from kvsync.desired.read_rules import MissingError, UnreadableError
 from kvsync.desired.reading import Reader
 from kvsync.desired.reading_budget import StepBudgets
 from kvsync.desired.rest import FileRest

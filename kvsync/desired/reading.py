@@ -10,16 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from kvsync.config.authority import path_matches
 from kvsync.config.model import Config, ReadLimits
+from kvsync.config.path_globs import path_matches
 from kvsync.desired.cache import Cache
 from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit
 from kvsync.desired.file_digests import KnownDigests, SeenFile, seen
-from kvsync.desired.jail import TooMuchError, UnreadableError, shown_size
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.links import link_parents
 from kvsync.desired.model import CompiledFile, Reading, Stores, WatchSet
 from kvsync.desired.overlays import StateFile, spellings
+from kvsync.desired.read_rules import TooMuchError, UnreadableError, shown_size
 from kvsync.desired.reading_budget import ReadingBudget, TotalBudget
 from kvsync.desired.schemas import SchemaFiles
 from kvsync.desired.sops import DecryptionError, Decryptor, is_encrypted_name

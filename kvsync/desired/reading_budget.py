@@ -8,7 +8,7 @@ from functools import partial
 from heapq import heappop, heappush
 
 from kvsync.config.model import ReadLimits
-from kvsync.desired.jail import TooMuchError, shown_size
+from kvsync.desired.read_rules import TooMuchError, shown_size
 
 
 class ReadingBudget:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from kvsync.config.sops import SopsConfig, SopsKey
-from kvsync.desired.jail import UnreadableError
+from kvsync.desired.read_rules import UnreadableError
 from kvsync.errors import Problem
 from kvsync.model.canonical import canonical_json
 from kvsync.model.exact_json import read_json

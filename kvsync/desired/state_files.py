@@ -11,9 +11,9 @@ from kvsync.config.model import Config
 from kvsync.config.protected import copies_of_configuration, is_configuration, protected_paths
 from kvsync.desired.discovery import matches, split
 from kvsync.desired.exclusion import exclusion
-from kvsync.desired.jail import ReadRules, UnreadableError
 from kvsync.desired.model import CompiledFile, Reading
 from kvsync.desired.overlays import StateFile, pair_overlays, spellings
+from kvsync.desired.read_rules import ReadRules, UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget, StepBudgets
 from kvsync.desired.tree import Tree, is_text
 from kvsync.desired.unmatched import unmatched_files

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from kvsync.desired.file_digests import KnownDigests, SeenFile
-from kvsync.desired.jail import Jail, LinkError, OutsideError, ReadRules, UnreadableError, reason_of
+from kvsync.desired.jail import Jail
 from kvsync.desired.links import LinkResolver, join, link_parents
+from kvsync.desired.read_rules import LinkError, OutsideError, ReadRules, UnreadableError, reason_of
 from kvsync.util.beneath import Opener, open_beneath
 
 _Result = TypeVar("_Result")

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from kvsync.desired.discovery import find_files, split
-from kvsync.desired.jail import UnreadableError
 from kvsync.desired.overlays import overlay_of
+from kvsync.desired.read_rules import UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.errors import Kind, Origin, Problem

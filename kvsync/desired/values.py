@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from kvsync.config.authority import Authority, Denial
 from kvsync.desired.discovery import Found, find_files, split
 from kvsync.desired.fields import FORM_FIELDS
-from kvsync.desired.jail import TooMuchError, UnreadableError
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import Reference
+from kvsync.desired.read_rules import TooMuchError, UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.sops import Decryptor
 from kvsync.desired.tree import Tree

@@ -1,4 +1,20 @@
-"""State directory: what kvsync keeps between runs. `StateDir` is the entry point."""
+"""State directory: what kvsync keeps between runs. `StateDir` is the entry point.
+
+directory   the facade: opens the state, and has one attribute for each part
+trust       whether a directory may be used; `volume` finds it inside a shared volume
+home        what the state is besides its tables: key (`keys`), lock (`lock`), how a daemon is woken
+tables      the tables, described once; `schema` and `postgres_schema` migrate them
+database    statements that all engines understand; `sqlite_database` and `postgres_database` are the engines
+journal     intent and outcome of each change; `run` writes it, `run_history` searches it, `journal_pruning` bounds it
+ledger      what kvsync applied last, by place; `memo` is the last clean pass of a place
+places      the last known place of each target
+passes      the last pass of each target, drift history, and the daemon's own record
+parked      plans that wait for approval
+pauses      paused targets and stores
+contended   entries that another writer keeps changing back; `quarantine` holds those that a store refused
+deletions   deletes in the last hour; `budgets` are requests that replicas share
+claims      which replica works on which target
+"""
 
 from kvsync.state.contended import Contention
 from kvsync.state.directory import StateDir

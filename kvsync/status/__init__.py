@@ -1,9 +1,15 @@
 """Status of a running daemon over HTTP.
 
-model      the frozen view of everything: a `Board`
-collector  fills it, from what the daemon tells and the passes leave
-rows       a pending plan as rows that may be shown
-metrics    the board for Prometheus
-status     the board, and the state directory, as the JSON of `kvsync status` and `/status`
-server     listens, and says who may ask for what
+snapshot        everything that is shown, as frozen values: a `StatusSnapshot`
+collector       what the daemon's events and the results of passes say, as it comes
+target_reports  what is kept of the plan and report of each target's last pass
+pending_rows    a pending plan as rows that may be shown
+run_views       runs, from the result of a pass or from the journal
+assemble        builds the snapshot from what was collected, and from the state directory
+fleet           what other replicas that share the state work on
+metrics         the snapshot for Prometheus
+document        the snapshot, or the state directory, as the JSON of `kvsync status` and `/status`
+readiness       whether passes come and end, for `/readyz`
+http            the server: routes, authorization, connections, the webhook
+page            the snapshot as HTML
 """

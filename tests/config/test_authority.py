@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.app.configuration import read_config
-from kvsync.config.authority import (
-    AMBIENT_CREDENTIALS,
-    Authority,
-    Authors,
-    PolicyRight,
-    TargetGrant,
-    may_match_in,
-    path_matches,
-)
+from kvsync.config.authority import AMBIENT_CREDENTIALS, Authority, Authors, PolicyRight, TargetGrant
+from kvsync.config.path_globs import may_match_in, path_matches
 from kvsync.config.tightening import lines_of, loosened
 from kvsync.errors import InvalidInput
 from kvsync.model.entry import Target

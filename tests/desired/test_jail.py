@@ -18,7 +18,7 @@ from kvsync.config.authority import Authority
 from kvsync.config.model import ReadLimits
 from kvsync.config.protected import ProtectedPath
 from kvsync.desired.discovery import matches
-from kvsync.desired.jail import OutsideError, ProtectedError, ReadRules, TooMuchError, UnreadableError
+from kvsync.desired.read_rules import OutsideError, ProtectedError, ReadRules, TooMuchError, UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.desired.values import ValueContext
@@ -565,7 +565,7 @@ def test_a_mount_is_followed_but_never_into_what_is_protected(root: Path, tmp_pa
     program = (
         "import sys\nfrom pathlib import Path\n"
         "from kvsync.config.protected import ProtectedPath\n"
-        "from kvsync.desired.jail import ReadRules, UnreadableError\nfrom kvsync.desired.tree import Tree\n"
+        "from kvsync.desired.read_rules import ReadRules, UnreadableError\nfrom kvsync.desired.tree import Tree\n"
         "root = Path(sys.argv[1])\n"
         "with Tree(root, ReadRules(protected=(ProtectedPath(root / 'var', 'state'),))) as tree:\n"
         "    print(tree.read('v/f', 99))\n"

@@ -12,7 +12,7 @@ from kvsync.app.configuration import read_config
 from kvsync.config.model import ReadLimits
 from kvsync.desired import Source
 from kvsync.desired.discovery import matches
-from kvsync.desired.jail import OutsideError, UnreadableError
+from kvsync.desired.read_rules import OutsideError, UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.model.entry import Target

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.desired.jail import UnreadableError
+from kvsync.desired.read_rules import UnreadableError
 from kvsync.desired.tree import Tree
 from kvsync.errors import SourceError
 from kvsync.git import Checkout, command, read_status

@@ -1,13 +1,15 @@
-"""Status page: the board as HTML, rendered on the server without a build step or external resources.
+"""Status page: the snapshot as HTML, rendered on the server without a build step or external resources.
 
 query     what a request asks to see
-standing  what a state means to a person: how urgent it is, and the headline
-listing   the targets that a request asks for, those that need a person first
-timeline  drift over time, as a drawing and as a table
-words     numbers and moments for people
-render    from the board to HTML
+headline  urgency, label and explanation of each state, and the summary of all targets
+listing   the targets that a request asks for, the most urgent first
+folding   long plans in folds, and short differences
+timeline  drift over time, as a chart and as a table
+bars      passes over time, and how many of them failed
+words     formats of numbers and times
+render    from the snapshot to HTML
 assets    style sheet, script and icons
-events    news for pages that are open
+events    tells open pages to reload
 paths     the page's paths
 
 The page is whole without its script. The script only fetches the page again when there is news, and changes what differs.

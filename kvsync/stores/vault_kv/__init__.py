@@ -2,6 +2,7 @@
 
 store     the seam: what kvsync asks, in the order in which it is asked
 api       paths, requests and errors of the API
+remote    the connection, the mount, and reads of one secret
 auth      tokens: given, or from a login; renewed before they expire
 secrets   a secret with its metadata as an entry with its mark
 listing   paths and metadata: one request where the server can list both, else one for each secret
