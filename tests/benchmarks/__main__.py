@@ -1,5 +1,4 @@
-"""`python -m tests.benchmarks [start|plan|apply|daemon|production|azure|cloudflare|apify|voximplant]`: measure, print ratios
-with their goals."""
+"""Measure, and print ratios with their goals: `python -m tests.benchmarks [PART...]`, with the parts in `PARTS`."""
 
 from __future__ import annotations
 
@@ -8,7 +7,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import apify, applying, azure, cloudflare, daemon, planning, production, starting, voximplant
+from tests.benchmarks import (
+    apify,
+    applying,
+    azure,
+    cloudflare,
+    daemon,
+    planning,
+    production,
+    servers,
+    starting,
+    voximplant,
+)
 from tests.benchmarks.measure import Figure
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -21,6 +31,8 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "cloudflare": cloudflare.measure,
     "apify": apify.measure,
     "voximplant": voximplant.measure,
+    "etcd": servers.measure_etcd,
+    "vault": servers.measure_vault,
 }
 
 
