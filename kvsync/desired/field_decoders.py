@@ -14,11 +14,14 @@ from kvsync.yaml.fields import (
     ScalarDecoder,
     Schema,
     at,
+    checked,
     duration,
     fields_schema,
     found,
+    glob,
     list_of,
     one_of,
+    quoted,
     text,
 )
 from kvsync.yaml.nodes import Mapping, Node
@@ -134,3 +137,15 @@ def after() -> Decoder:
         return written
 
     return one_of(ScalarDecoder("all, or a list of keys", read, {"const": AFTER_ALL}), list_of(text(), least=1))
+
+
+def exclusions() -> Decoder:
+    """The patterns of what `files:` leaves out."""
+    return list_of(checked(glob(), _refuse_exception))
+
+
+def _refuse_exception(pattern: str, node: Node, problems: Problems, what: str) -> None:
+    """A pattern with ! would leave out nothing, while those before it leave out what it should bring back."""
+    if pattern.startswith("!"):
+        message = at(what, f"{quoted(pattern)}: exceptions with ! are not supported")
+        problems.add(message, node, "name what is left out, or use several items of files")

@@ -13,6 +13,7 @@ from kvsync.desired.field_decoders import (
     PlacedDecoder,
     VariablesDecoder,
     after,
+    exclusions,
     media_type,
     ttl,
 )
@@ -113,7 +114,12 @@ LABELLED_FIELDS: Final = (
 FILES_FIELDS: Final = (
     _field("path", path(), "Folder, relative to this file.", required=True),
     Field("glob", glob(), default="**/*", help="Glob of the files in the folder."),
-    Field("exclude", list_of(glob()), default=(), help="Globs of what is left out, as in a .gitignore."),
+    Field(
+        "exclude",
+        exclusions(),
+        default=(),
+        help="Globs of what is left out, as in a .gitignore, but without exceptions (!).",
+    ),
     Field("prefix", text(empty=True), default="", help="Prefix of the keys."),
     *OPTION_FIELDS,
     _AFTER_FIELD,

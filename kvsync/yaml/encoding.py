@@ -14,7 +14,19 @@ _MOST_DIRECTIVES: Final = 100
 """Lines of `%TAG` in a file: libyaml compares each with all before it. Text in quotes may have a few."""
 
 _DIRECTIVE: Final = re.compile(rb"(?:^|[\n\r])%TAG[ \t]")
+_BREAK: Final = rb"(?:\r\n|\n|\r)"
+_DOCUMENT_BOM: Final = re.compile(
+    rb"((?:^|[\n\r])(?:---|\.\.\.)[ \t]*" + _BREAK + rb")\xef\xbb\xbf|(" + _BREAK + rb")\xef\xbb\xbf(?=---(?:\s|$))"
+)
+"""A mark at the start of a document, as in files that were joined: libyaml counts it as a column, and misreads the document."""
+
+_LATE_BOM: Final = re.compile("(?<=[\n\r])\ufeff")
 _UNSEEN_BREAK: Final = re.compile("[\u0085\u2028\u2029]")
+
+
+def without_marks(data: bytes) -> bytes:
+    """The text without the byte order marks at the start of later documents."""
+    return _DOCUMENT_BOM.sub(rb"\1\2", data) if UTF8_BOM in data[1:] else data
 
 
 def check_encoding(data: bytes, problems: Problems, limit: int) -> bool:
@@ -46,6 +58,10 @@ def _check_text(data: bytes, problems: Problems) -> bool:
         escape = {0x85: "\\N", 0x2028: "\\L", 0x2029: "\\P"}[code]
         hint = f"write {escape} in double quotes"
         refuse_after(text[: unseen.start()].encode(), f"an invisible line break, U+{code:04X}", hint, problems)
+        return False
+    if not text.isascii() and (late := _LATE_BOM.search(text)):
+        hint = "remove it; files that were joined have one each"
+        refuse_after(text[: late.start()].encode(), "a byte order mark within the file", hint, problems)
         return False
     return True
 

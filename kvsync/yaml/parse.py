@@ -25,7 +25,7 @@ from yaml.events import (
 )
 
 from kvsync.errors import InvalidInput, Problem
-from kvsync.yaml.encoding import check_encoding, place
+from kvsync.yaml.encoding import check_encoding, place, without_marks
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import Problems, TooManyProblemsError, quoted
 from kvsync.yaml.simple import DEEPEST
@@ -69,7 +69,7 @@ def parse(data: bytes, file: str, limits: ParseLimits = DEFAULT_LIMITS) -> list[
 
 def parse_all(data: bytes, file: str, limits: ParseLimits = DEFAULT_LIMITS) -> Parsed:
     """Read what can be read of a YAML file, and say what is wrong with the rest. Never raises."""
-    problems = Problems(file, limits.problems)
+    problems, data = Problems(file, limits.problems), without_marks(data)
     if not check_encoding(data, problems, limits.size):
         return Parsed((), problems.all(), complete=False)
     if limits.depth >= DEEPEST and (simple := read_simple(data)) is not None:

@@ -44,6 +44,14 @@ def test_what_a_document_lacks_is_reported(repo: Repo, text: str, said: str) -> 
     assert repo.problems()[0].startswith(f"state/web.yaml:{said}"), repo.problems()
 
 
+def test_a_byte_order_mark_within_a_file_is_reported(repo: Repo) -> None:
+    """Files with a mark each that were joined: the key after it would not be the one that is seen."""
+    document = "\ufeffstore: local\nnamespace: web\nkeys: {a: 1}\n"
+    repo.write("state/web.yaml", f"{document}{document}")
+    (problem,) = repo.problems()
+    assert problem.startswith("state/web.yaml:4:1: a byte order mark within the file (remove it; ")
+
+
 NOTHING = ("# Source: chart/templates/x.yaml\n", "---\n", "---\n---\n# a licence\n---\n")
 
 

@@ -88,12 +88,21 @@ def test_what_wildcards_pass_over_is_a_warning(site: Repo) -> None:
     assert site.load().warnings == ()
 
 
+def test_an_exception_in_exclude_is_an_error(site: Repo) -> None:
+    """Taken literally it would bring nothing back, and kvsync would delete what it leaves out."""
+    site.web("files: [{path: pages, exclude: ['*.html', '!index.html']}]\n")
+    (problem,) = site.problems()
+    assert problem.startswith('state/web.yaml:3:43: files[0].exclude[1]: "!index.html": exceptions with ! are not')
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 12345\n"
 
 
-def test_a_pointer_of_git_lfs_is_an_error(repo: Repo) -> None:
-    """A checkout without Git LFS has pointers in place of files: they are neither values nor state files."""
-    repo.write("state/pages/logo.png", POINTER)
+@pytest.mark.parametrize("host", [b"git-lfs", b"hawser"])
+def test_a_pointer_of_git_lfs_is_an_error(repo: Repo, host: bytes) -> None:
+    """A checkout without Git LFS has pointers in place of files: they are neither values nor state files. Hawser was its first
+    name."""
+    repo.write("state/pages/logo.png", POINTER.replace(b"git-lfs", host))
     repo.web(
         "keys: {a: {file: pages/logo.png}, b: {value: '"
         + POINTER.decode().replace("\n", " ")

@@ -264,10 +264,13 @@ def test_a_question_mark_begins_a_text(text: str, data: Any) -> None:
     assert read(text) == data
 
 
-def test_a_byte_order_mark_may_begin_a_document() -> None:
+@pytest.mark.parametrize(
+    "between", ["---\n\ufeff", "\ufeff---\n", "...\n\ufeff---\n", "--- \r\n\ufeff", "\ufeff--- # next\n"]
+)
+def test_a_byte_order_mark_may_begin_a_document(between: str) -> None:
     """Editors put one in front of a file, and joining files brings it in front of later documents."""
-    documents = parse(b"\xef\xbb\xbfa: b\n---\n\xef\xbb\xbfc: d\n", "f.yaml")
-    assert [plain(node) for node in documents] == [{"a": "b"}, {"c": "d"}]
+    documents = parse(f"\ufeffa: b\ne: f\n{between}c: d\ng: h\n".encode(), "f.yaml")
+    assert [plain(node) for node in documents] == [{"a": "b", "e": "f"}, {"c": "d", "g": "h"}]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
