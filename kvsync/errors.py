@@ -156,6 +156,14 @@ class StateRolledBack(StateDirError):
         super().__init__(name, f"{lost}; this replica stops writing until every earlier lease has ended")
 
 
+class StateNewer(StateDirError):
+    """A later version of kvsync has changed the schema of the state."""
+
+    def __init__(self, name: str, found: int, known: int) -> None:
+        newer = f"a newer kvsync wrote the state (schema {found}, this one has {known})"
+        super().__init__(name, f"{newer}; upgrade kvsync")
+
+
 class ClaimHeld(KvsyncError):
     """Another replica, or another command, holds a target that is to be written to."""
 

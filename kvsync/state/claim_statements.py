@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+QUIET_SECONDS: Final = 10.0
+"""After a failover or an upgrade nobody takes a target for this time: earlier leases have ended then."""
+
 ALIVE: Final = "expires_at > clock_timestamp()"
 
 BEAT: Final = f"""
@@ -59,4 +62,12 @@ HOLDERS: Final = f"""
 SELECT store, namespace, replica, fence, cost, EXISTS (SELECT 1 FROM replicas WHERE id = claims.replica AND {ALIVE})
 FROM claims
 """  # noqa: S608 - constants
-LAST: Final = "SELECT last_value, (SELECT wakes FROM kvsync_state), (SELECT timeline FROM kvsync_state) FROM fences"
+LAST: Final = "SELECT last_value, wakes, timeline, version FROM fences, kvsync_state"
+
+END_ALL: Final = (
+    "DELETE FROM claims",
+    "DELETE FROM replicas",
+    "UPDATE kvsync_state SET quiet_until = clock_timestamp() + make_interval(secs => ?)",
+)
+"""What an upgrade does, so that no replica of an earlier version records anything in the new schema: its claims are over, it is
+not among the replicas any more, and nobody takes a target before its lease has ended."""

@@ -14,17 +14,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.errors import ClaimHeld, ClaimLost, StateDirError, StateRolledBack
+from kvsync.errors import ClaimHeld, ClaimLost, StateDirError, StateNewer, StateRolledBack
 from kvsync.model.entry import Target
 from kvsync.state import claim_statements
+from kvsync.state.claim_statements import QUIET_SECONDS
 from kvsync.state.database import Database, Statements
+from kvsync.state.postgres_schema import VERSION
 from kvsync.state.records import RunStatus
 
 _SKIPPED: Final = 1_000_000
 """Fencing numbers that are passed over where some were lost: another replica may have seen later ones."""
-
-QUIET_SECONDS: Final = 10.0
-"""After a failover nobody takes a target for this time: leases that the old server gave have ended then."""
 
 _NEVER: Final = -1
 """A fencing number that no claim has."""
@@ -79,7 +78,8 @@ class TargetClaims:
         return self._held
 
     def register(self, lease: float) -> None:
-        """Become one of the replicas, for so many seconds at first; again after a lease ended. Raises StateDirError."""
+        """Become one of the replicas, for so many seconds at first; again after a lease ended. Raises StateDirError, also
+        StateNewer."""
         me = self.me
         with self._transaction() as statements:
             self._bury(statements)
@@ -89,7 +89,9 @@ class TargetClaims:
             self._notice(statements)
             row = (me.id, me.host, me.pid, me.version, me.owner, lease)
             statements.execute(claim_statements.REGISTER, row)
-            _, _, self._timeline = statements.execute(claim_statements.LAST).fetchone()
+            _, _, self._timeline, version = statements.execute(claim_statements.LAST).fetchone()
+            if version > VERSION:
+                raise StateNewer(me.id, version, VERSION)
         self._held.clear()
 
     def beat(self, lease: float, load: float, *, is_draining: bool, revision: str | None) -> bool:
@@ -98,7 +100,7 @@ class TargetClaims:
             row = (lease, load, int(is_draining), revision, self.me.id)
             self._notice(statements)
             is_renewed = statements.execute(claim_statements.BEAT, row).rowcount > 0
-            last, self.wakes, timeline = statements.execute(claim_statements.LAST).fetchone()
+            last, self.wakes, timeline, _ = statements.execute(claim_statements.LAST).fetchone()
             is_older = last < self._highest
             if is_older:
                 statements.execute(claim_statements.SKIP, (self._highest, _SKIPPED))
@@ -159,7 +161,7 @@ class TargetClaims:
     def _refusal(self, target: Target) -> ClaimHeld | StateDirError:
         """Why a target could not be had."""
         if self._database.one(claim_statements.QUIET)[0]:
-            why = "the database failed over, and earlier leases may still run"
+            why = "the database failed over or was upgraded, and earlier leases may still run"
             return StateDirError(str(target), f"{why}; try again in {QUIET_SECONDS:.0f} s")
         holder = self.holders().get(target)
         return ClaimHeld(str(target), holder.replica if holder is not None else "another replica")

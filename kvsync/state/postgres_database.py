@@ -20,8 +20,8 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kvsync.errors import StateDirError
-from kvsync.state.claim_statements import SET_TIMELINE
+from kvsync.errors import StateDirError, StateNewer
+from kvsync.state.claim_statements import END_ALL, QUIET_SECONDS, SET_TIMELINE
 from kvsync.state.database import Statements
 from kvsync.state.keys import KEY_BYTES
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
@@ -229,10 +229,7 @@ class PostgresDatabase:
                 f"the state has schema {found}, this kvsync needs {VERSION}; run `kvsync state upgrade`",
             )
         if found > VERSION:
-            raise StateDirError(
-                self.address.name,
-                f"a newer kvsync wrote the state (schema {found}, this one has {VERSION}); upgrade kvsync",
-            )
+            raise StateNewer(self.address.name, found, VERSION)
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -304,11 +301,11 @@ def upgrade(address: PostgresAddress, *, create: bool) -> int | None:
         if found is None and not create:
             raise StateDirError(address.name, "the database holds no state yet; run `kvsync state init`")
         if found is not None and found > VERSION:
-            raise StateDirError(
-                address.name, f"a newer kvsync wrote the state (schema {found}, this one has {VERSION})"
-            )
+            raise StateNewer(address.name, found, VERSION)
         for statement in BASELINE if found is None else [one for step in STEPS[found - 1 :] for one in step]:
             statements.execute(statement)
+        for statement in END_ALL if found is not None and found < VERSION else ():
+            statements.execute(statement, (QUIET_SECONDS,) if "?" in statement else ())
         if found is None:
             statements.execute("INSERT INTO kvsync_state VALUES (?, ?)", (VERSION, secrets.token_bytes(KEY_BYTES)))
             statements.execute(SET_TIMELINE)

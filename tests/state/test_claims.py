@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +15,14 @@ from typing import Any
 import pytest
 
 from kvsync.app.fleet import fleet_of
-from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateRolledBack
+from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateNewer, StateRolledBack
 from kvsync.model.entry import Target
 from kvsync.model.revision import AppliedRevision
 from kvsync.planning.waves import WaveRecord
 from kvsync.state import RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
 from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_schema import STEPS, VERSION
 from kvsync.state.revisions import KEPT
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
@@ -211,7 +213,7 @@ def test_after_a_failover_a_free_target_waits_for_earlier_leases(replica: Callab
     with one.database.transaction() as statements:
         statements.execute("UPDATE kvsync_state SET timeline = timeline - 1")
     assert claims_of(one).take([API], {}) == []
-    with pytest.raises(StateDirError, match="edge/api: the database failed over"):
+    with pytest.raises(StateDirError, match="edge/api: the database failed over or was upgraded"):
         claims_of(one).ensure(API)
     with one.database.transaction() as statements:
         statements.execute("UPDATE kvsync_state SET quiet_until = clock_timestamp()")
@@ -335,3 +337,30 @@ def test_what_is_known_of_a_target_is_written_by_its_holder_alone(replica: Calla
     with pytest.raises(ClaimLost), claims_of(first).within(WEB):
         first.waves.put(WEB, WaveRecord("digest", 3.0))
     assert second.waves.find(WEB) == WaveRecord("digest", 1.0)
+
+
+def test_an_upgrade_ends_what_older_replicas_hold(
+    replica: Callable[..., StateDir], address: PostgresAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica of an earlier version records nothing once the schema was upgraded, and does not come back; nobody takes its
+    targets before its lease has ended."""
+    one = replica("one")
+    claims_of(one).take([WEB], {})
+    run = one.journal.begin("run")
+    with monkeypatch.context() as later:
+        later.setattr("kvsync.state.postgres_database.VERSION", VERSION + 1)
+        later.setattr("kvsync.state.postgres_database.STEPS", (*STEPS, ("ALTER TABLE pauses ADD COLUMN later text",)))
+        later.setattr("kvsync.state.claims.VERSION", VERSION + 1)
+        assert upgrade(address, create=False) == VERSION
+        two = replica("two")
+        assert claims_of(two).take([WEB], {}) == []
+    with unbound():
+        claims_of(one).bind(WEB)
+        with pytest.raises(ClaimLost):
+            run.intend(WEB_AT, [update(KEY, "a", "b")])
+    assert not claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+    newer = f"a newer kvsync wrote the state (schema {VERSION + 1}, this one has {VERSION}); upgrade kvsync"
+    with pytest.raises(StateNewer, match=re.escape(newer)):
+        claims_of(one).register(LONG)
+    with pytest.raises(StateNewer, match=re.escape(newer)):
+        replica("three")
