@@ -17,14 +17,14 @@ from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
-from tests.stores.emulated import EmulatedService, as_json, ask
+from tests.stores.emulated import ContainerService, as_json, ask
 
 TOKEN = Credential(CredentialKind.ENV, "APIFY_TOKEN")
 TEXT = "text/plain; charset=utf-8"
 _AT_ONCE = 100
 
 
-class Service(EmulatedService):
+class Service(ContainerService):
     """One running emulator."""
 
     type = "apify"
@@ -39,24 +39,10 @@ class Service(EmulatedService):
         """A connection of kvsync's to it."""
         return apify_store(self, *arguments, **options)
 
-    def prepare(self) -> None:
-        """Healed, counters at nought, and nothing but an empty store `web`."""
-        self.reset("web")
-
-    def reset(self, *names: str) -> None:
-        """Healed, counters at nought, and no other stores than these."""
-        self.control("POST", "reset")
-        self.ids = {name: self.make(name) for name in names}
-        self.forget_requests()
-
     def requests(self) -> dict[str, int]:
         """Requests since `forget_requests` by method and route, below the stores."""
         counts = self.control("GET", "stats")["routes"]
         return {_short(route): count for route, count in counts.items()}
-
-    def total(self) -> int:
-        """All requests since `forget_requests`."""
-        return sum(self.requests().values())
 
     def make(self, name: str | None, schema: Any = None) -> str:
         """Make a store, without a name for None; gives its id."""

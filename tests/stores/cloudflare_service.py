@@ -15,12 +15,12 @@ from kvsync.emulators.server import Running
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
-from tests.stores.emulated import EmulatedService, as_json, ask
+from tests.stores.emulated import ContainerService, as_json, ask
 
 TOKEN = Credential(CredentialKind.ENV, "CLOUDFLARE_API_TOKEN")
 
 
-class Service(EmulatedService):
+class Service(ContainerService):
     """One running emulator."""
 
     type = "cloudflare-kv"
@@ -35,24 +35,10 @@ class Service(EmulatedService):
         """A connection of kvsync's to it."""
         return cloudflare_store(self, *arguments, **options)
 
-    def prepare(self) -> None:
-        """Healed, counters at nought, and nothing but an empty namespace `web`."""
-        self.reset("web")
-
-    def reset(self, *titles: str) -> None:
-        """Healed, counters at nought, and no other namespaces than these."""
-        self.control("POST", "reset")
-        self.ids = {title: self.make(title) for title in titles}
-        self.forget_requests()
-
     def requests(self) -> dict[str, int]:
         """Requests since `forget_requests` by method and route, below the namespaces."""
         counts = self.control("GET", "stats")["routes"]
         return {_short(route): count for route, count in counts.items()}
-
-    def total(self) -> int:
-        """All requests since `forget_requests`."""
-        return sum(self.requests().values())
 
     def make(self, title: str) -> str:
         """Make a namespace; gives its id."""

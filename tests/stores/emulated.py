@@ -100,6 +100,61 @@ class EmulatedService(ABC):
         self.control("POST", "reset", {"only": ["stats"]})
 
 
+class ContainerService(EmulatedService):
+    """One running emulator of a store whose namespaces are containers of their own, with a name and an id."""
+
+    ids: dict[str, str]
+
+    def prepare(self) -> None:
+        """Healed, counters at nought, and nothing but an empty container `web`."""
+        self.reset("web")
+
+    def reset(self, *names: str) -> None:
+        """Healed, counters at nought, and no other containers than these."""
+        self.control("POST", "reset")
+        self.ids = {name: self.make(name) for name in names}
+        self.forget_requests()
+
+    @abstractmethod
+    def make(self, name: str, /) -> str:
+        """Make a container; gives its id."""
+
+    @abstractmethod
+    def rename(self, name: str, new: str, /) -> None:
+        """Give a container another name."""
+
+    @abstractmethod
+    def put(self, name: str, key: str, value: bytes, /) -> None:
+        """Write one entry."""
+
+    @abstractmethod
+    def delete(self, name: str, key: str, /) -> None:
+        """Delete one entry."""
+
+    @abstractmethod
+    def requests(self) -> dict[str, int]:
+        """Requests since `forget_requests` by method and route, below the containers."""
+
+    def total(self) -> int:
+        """All requests since `forget_requests`."""
+        return sum(self.requests().values())
+
+
+async def apply_broken_listing(workspace: Workspace, service: EmulatedService, fault: str, **settings: Any) -> None:
+    """Let a listing break off after its first page, and approve and apply what is planned by it: nothing is done."""
+    await workspace.plan()  # what is asked from here on is the listing
+    for seed in range(100):
+        service.faults(fault, seed=seed, **settings)
+        plan = await workspace.plan()
+        if plan.targets[0].parked:
+            break
+    service.faults("")
+    (reason,) = plan.targets[0].parked
+    assert "it ended early, after" in reason
+    report = await workspace.apply(plan, command="test", approvals=[plan.digest])
+    assert "applied" not in outcomes(report).values()
+
+
 class FastForwardClock(Clock):
     """The present is as it is, `ahead` seconds later, and waiting takes no time."""
 

@@ -25,7 +25,7 @@ from tests.daemon.support import until
 from tests.status.support import process
 from tests.stores.apify_repo import Repo
 from tests.stores.apify_service import Service
-from tests.stores.emulated import SharedClock, changes, many, outcomes
+from tests.stores.emulated import SharedClock, apply_broken_listing, changes, many, outcomes
 
 HOUR, DAY = 3600, 86_400
 LEDGER = "kvsync.ledger.json"
@@ -302,17 +302,7 @@ async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, service: Se
 async def break_off(repo: Repo, service: Service, fault: str) -> None:
     """Let a listing break off after its first page, and apply what is planned by it, with all the approval there is."""
     async with repo.open() as workspace:
-        await workspace.plan(TargetSelection())  # what is asked from here on is the listing
-        for seed in range(100):
-            service.faults(fault, methods=["GET"], seed=seed)
-            plan = await workspace.plan(TargetSelection())
-            if plan.targets[0].parked:
-                break
-        service.faults("")
-        (reason,) = plan.targets[0].parked
-        assert "it ended early, after" in reason
-        report = await workspace.apply(plan, command="test", approvals=[plan.digest])
-        assert "applied" not in outcomes(report).values()
+        await apply_broken_listing(workspace, service, fault, methods=["GET"])
 
 
 async def test_a_namespace_that_is_deleted_is_not_an_empty_store(repo: Repo, service: Service) -> None:

@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from typing import ClassVar
-
-import pytest
-
-from kvsync.model.entry import Content, Identity
+from kvsync.model.entry import Identity
 from kvsync.stores.base import Store
 from kvsync.stores.cloudflare_kv import CloudflareKvStore
-from kvsync.testing import FakeClock, StoreConformance
+from kvsync.testing import FakeClock
 from tests.stores.cloudflare_service import Service, cloudflare_store
+from tests.stores.container_conformance import ContainerConformance
+from tests.stores.emulated import ContainerService
 
 
-class CloudflareConformance(StoreConformance):
+class CloudflareConformance(ContainerConformance):
     capabilities = CloudflareKvStore.capabilities
-    key_format: ClassVar[str | None] = None
 
-    @pytest.fixture(autouse=True)
-    def remote(self, running_service: Service, running_other: Service) -> None:
-        running_service.reset(*self.namespaces)
-        self._service, self._other = running_service, running_other
-
-    def make_clock(self) -> FakeClock:
-        clock = FakeClock(float(int(time.time())))
-        self._service.time(clock.now())
-        return clock
-
-    async def pass_time(self, clock: FakeClock, seconds: float) -> None:
-        clock.advance(seconds)
-        self._service.time(clock.now())
-
-    def open_store(self, clock: FakeClock) -> Store:
-        return cloudflare_store(self._service, clock, key_format=self.key_format)
-
-    def other_place(self, clock: FakeClock) -> Store:
-        self._other.reset(*self.namespaces)
-        self._other.time(clock.now())
-        return cloudflare_store(self._other, clock, key_format=self.key_format)
-
-    async def rename_namespace(self, old: str, new: str) -> None:
-        self._service.rename(old, new)
-
-    async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
-        self._service.put(namespace, self._name(identity), content.value)
-
-    async def foreign_delete(self, namespace: str, identity: Identity) -> None:
-        self._service.delete(namespace, self._name(identity))
-
-    def lose_next_answer(self) -> None:
-        self._service.faults("drop-after-write:1", times=1, methods=["PUT"])
-
-    def refuse(self, identity: Identity) -> None:
-        self._service.faults("400:1", methods=["PUT"])
-
-    def _name(self, identity: Identity) -> str:
-        return identity.key
+    def connect(self, service: ContainerService, clock: FakeClock) -> Store:
+        assert isinstance(service, Service)
+        return cloudflare_store(service, clock, key_format=self.key_format)
 
 
 class TestCloudflare(CloudflareConformance):

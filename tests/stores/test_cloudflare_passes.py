@@ -21,7 +21,7 @@ from kvsync.testing import FakeClock
 from tests.cli.runner import run_command
 from tests.stores.cloudflare_repo import Repo
 from tests.stores.cloudflare_service import Service
-from tests.stores.emulated import FREELY, FastForwardClock, SharedClock, changes, many, outcomes
+from tests.stores.emulated import FREELY, FastForwardClock, SharedClock, apply_broken_listing, changes, many, outcomes
 from tests.stores.signing import signer
 
 HOUR, DAY = 3600, 86_400
@@ -230,17 +230,7 @@ async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, service: Se
 async def break_off(repo: Repo, service: Service, fault: str) -> None:
     """Let a listing break off after its first page, and apply what is planned by it, with all the approval there is."""
     async with repo.open() as workspace:
-        await workspace.plan(TargetSelection())  # what is asked from here on is the listing
-        for seed in range(100):
-            service.faults(fault, methods=["GET"], seed=seed)
-            plan = await workspace.plan(TargetSelection())
-            if plan.targets[0].parked:
-                break
-        service.faults("")
-        (reason,) = plan.targets[0].parked
-        assert "it ended early, after" in reason
-        report = await workspace.apply(plan, command="test", approvals=[plan.digest])
-        assert "applied" not in outcomes(report).values()
+        await apply_broken_listing(workspace, service, fault, methods=["GET"])
 
 
 def kv_keys(service: Service) -> set[str]:

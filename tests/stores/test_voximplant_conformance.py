@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -15,6 +14,7 @@ from kvsync.stores.base import Store
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.voximplant import VoximplantStore
 from kvsync.testing import FakeClock, StoreConformance
+from tests.stores.emulated import SharedClock
 from tests.stores.voximplant_service import Service, voximplant_store
 
 WAYS: dict[str, dict[str, str]] = {
@@ -61,13 +61,10 @@ class VoximplantConformance(StoreConformance):
         self._service.reset()
 
     def make_clock(self) -> FakeClock:
-        clock = FakeClock(float(int(time.time())))
-        self._service.time(clock.now())
-        return clock
+        return SharedClock(self._service)
 
     async def pass_time(self, clock: FakeClock, seconds: float) -> None:
         clock.advance(seconds)
-        self._service.time(clock.now())
 
     def open_store(self, clock: FakeClock) -> Store:
         return self._connect(self._service, clock)

@@ -20,7 +20,7 @@ from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
 from kvsync.testing import FakeClock
 from tests.cli.runner import run_command
-from tests.stores.emulated import SharedClock, changes, many, outcomes
+from tests.stores.emulated import SharedClock, apply_broken_listing, changes, many, outcomes
 from tests.stores.voximplant_repo import Repo
 from tests.stores.voximplant_service import DELETE, ITEMS, SET, Service
 
@@ -233,17 +233,7 @@ async def test_a_listing_that_breaks_off_deletes_nothing(either: Repo, service: 
 async def break_off(repo: Repo, service: Service, fault: str) -> None:
     """Let a listing break off after its first page, and apply what is planned by it, with all the approval there is."""
     async with repo.open() as workspace:
-        await workspace.plan()  # what is asked from here on is the listing
-        for seed in range(100):
-            service.faults(fault, seed=seed)
-            plan = await workspace.plan()
-            if plan.targets[0].parked:
-                break
-        service.faults("")
-        (reason,) = plan.targets[0].parked
-        assert "it ended early, after" in reason
-        report = await workspace.apply(plan, command="test", approvals=[plan.digest])
-        assert "applied" not in outcomes(report).values()
+        await apply_broken_listing(workspace, service, fault)
 
 
 @pytest.mark.parametrize("order", ["insertion", "key", "written"])
