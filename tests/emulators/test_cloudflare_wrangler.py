@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ def packages() -> Path:
 
 @pytest.fixture
 def wrangler(cloudflare: Running, packages: Path, tmp_path: Path) -> Wrangler:
-    """Runs `wrangler kv …` against the emulator, and gives what it prints; fails with its complaint if it fails."""
+    """Runs `wrangler kv …`, or another group of its commands, against the emulator, and gives what it prints; fails with its
+    complaint if it fails. With `no_account`, its environment says nothing of an account."""
     quiet = {
         "WRANGLER_SEND_METRICS": "false",
         "WRANGLER_HIDE_BANNER": "true",
@@ -38,11 +39,11 @@ def wrangler(cloudflare: Running, packages: Path, tmp_path: Path) -> Wrangler:
     env = {**os.environ, **cloudflare.env, **quiet, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     program = packages / "wrangler/wrangler-dist/cli.js"
 
-    def run(*arguments: str) -> str:
-        command = ["node", "--no-warnings", str(program), "kv", *arguments]
+    def run(*arguments: str, group: Sequence[str] = ("kv",), no_account: bool = False) -> str:
+        command = ["node", "--no-warnings", str(program), *group, *arguments]
         done = subprocess.run(
             command,
-            env=env,
+            env={name: value for name, value in env.items() if not (no_account and name == "CLOUDFLARE_ACCOUNT_ID")},
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -96,3 +97,16 @@ def test_wrangler(wrangler: Wrangler, cloudflare: Running, tmp_path: Path) -> No
         assert len(kv.keys()) == 1_500
         stats = kv.control("GET", "stats")["routes"]
         assert stats[f"DELETE {kv.all.replace(kv.account, '{account_id}')}/{{namespace_id}}/bulk"] == 1
+
+
+@pytest.mark.system
+def test_wrangler_finds_its_account(wrangler: Wrangler, cloudflare: Running) -> None:
+    """Without an account id, wrangler finds the one account of its token, works in it, and says whose it is."""
+    account = cloudflare.env["CLOUDFLARE_ACCOUNT_ID"]
+    listed, shown = at_once(
+        lambda: wrangler("namespace", "list", no_account=True),
+        lambda: wrangler("whoami", group=(), no_account=True),
+    )
+    assert json.loads(listed[listed.index("[") :]) == []
+    assert "kvsync-emulator" in shown
+    assert account in shown or account[:4] in shown

@@ -22,8 +22,9 @@ from kvsync.stores.cloudflare_kv.api import Targets
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import metadata_for, parts_of
 from kvsync.stores.extensions import locate
+from kvsync.stores.partial import PartialRead
 from kvsync.testing import FakeClock
-from tests.http.script_server import says, serving
+from tests.http.script_server import Exchange, says, serving
 from tests.stores.cloudflare_service import TOKEN, Bare, Service, cloudflare_store
 from tests.stores.signing import OWNER, signed, signer
 
@@ -492,6 +493,38 @@ async def _observed(origin: str) -> int | None:
     assert not snapshot.complete
     assert snapshot.problems
     return len(snapshot.entries)
+
+
+# -- the edge in front of the API ---------------------------------------------------------------------------------------
+
+
+async def test_a_key_that_the_edge_blocks_stops_no_other() -> None:
+    """Where the edge refuses the requests about one key, the other entries are read, and the refusal is about that key."""
+
+    async def act(exchange: Exchange) -> None:
+        if "/bulk/get " not in exchange.line:
+            await says(403, b"<!DOCTYPE html><title>Attention Required!</title>", Content_Type="text/html")(exchange)
+            return
+        wanted = json.loads(exchange.body)["keys"]
+        if any("duck" in name for name in wanted):
+            error = {
+                "code": 10029,
+                "message": "bulk get keys: 'At least one of the keys corresponds to a non-text value'",
+            }
+            await says(400, json.dumps({"success": False, "errors": [error], "result": None}).encode())(exchange)
+            return
+        values = {name: {"value": "v", "metadata": None} for name in wanted}
+        await says(200, json.dumps({"success": True, "errors": [], "result": {"values": values}}).encode())(exchange)
+
+    async with serving(act) as server:
+        options = {"namespace_ids": {"web": "1" * 32}}
+        store = cloudflare_store(Bare(server.origin), FakeClock(), options=options, timeout=5)
+        blocked, others = Identity("blog/duck..."), [Identity("a"), Identity("b")]
+        with pytest.raises(PartialRead, match="something in front of the API refused it") as caught:
+            await store.read("web", [blocked, *others])
+        assert set(caught.value.found) == set(others)
+        assert set(caught.value.failed) == {blocked}
+        await store.aclose()
 
 
 # -- doctor -----------------------------------------------------------------------------------------------------------
