@@ -54,6 +54,9 @@ def _join_fleet(workspace: Workspace, reconciler: WorkspaceReconciler) -> Fleet 
         return None
     fleet = fleet_of(workspace.state.claims, workspace.clock, workspace.pass_context.fence)
     reconciler.share, fleet.is_busy = fleet, reconciler.is_busy
+    revisions, fleet.revision = workspace.revisions, lambda: reconciler.revision
+    if revisions is not None:
+        fleet.superseded_by = lambda: revisions.superseded_by(reconciler.revision)
     return fleet
 
 

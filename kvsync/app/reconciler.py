@@ -78,6 +78,11 @@ class WorkspaceReconciler:
             raise UsageError("the files have not been read yet; try again in a moment")
         return self._files
 
+    @property
+    def revision(self) -> str | None:
+        """The revision of the files as last read."""
+        return None if self._files is None else self._files.revision
+
     def follow_files(self) -> None:
         """Use files only once they have rested, and notice another configuration, from now on: for a daemon, which may look
         while they are being written."""

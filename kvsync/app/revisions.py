@@ -70,6 +70,7 @@ class RevisionCheck:
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
         self._is_denied = False
+        self._newer: AppliedRevision | None = None
 
     async def why_not(self, files: DesiredState) -> str | None:
         """Why these files must not be applied without an approval, None if they may be. Raises StateDirError."""
@@ -82,12 +83,17 @@ class RevisionCheck:
         except StoreError as error:
             return f"cannot find out which files were applied last: {error}"
 
+    def superseded_by(self, revision: str | None) -> str | None:
+        """The revision that was applied after this one, as far as the last pass found out; None where there is none."""
+        is_older = self._newer is not None and revision == self._mine
+        return self._newer.revision if self._newer is not None and is_older else None
+
     async def _judge(self, files: DesiredState) -> str | None:
         if self._clock.monotonic() >= self._read_at + _FRESH:
             self._history, self._read_at = await self._log.revisions(), self._clock.monotonic()
         if self._mine is None or files.rests_in is None:  # what still moves is not used
             self._switch(files.revision)
-        newer = newer_revision(self._mine or "", self._base, self._seen.known, self._history)
+        self._newer = newer = newer_revision(self._mine or "", self._base, self._seen.known, self._history)
         if newer is not None:
             return _reason(files, newer)
         await self._record(files)

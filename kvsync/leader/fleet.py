@@ -55,7 +55,10 @@ class Fleet:
         """Whether a pass of the target is in flight: then its claim is kept."""
         self.is_able: Callable[[], bool] = lambda: True
         """Set by the daemon. Targets are divided all the same: where one store cannot be reached, others may."""
-        self.revision: str | None = None
+        self.revision: Callable[[], str | None] = lambda: None
+        """The revision of the files of this replica."""
+        self.superseded_by: Callable[[], str | None] = lambda: None
+        """The revision that another replica applied since, where the files of this one are older."""
         self._wanted: frozenset[Target] = frozenset()
         self._costs: dict[Target, float] = {}
         self._leaving: set[Target] = set()
@@ -166,14 +169,19 @@ class Fleet:
             _log.info("fleet.joined", replica=self.identity)
             return True
         load = sum(self._costs.get(target, _LEAST_COST) for target in self._claims.held)
-        renewed = self._claims.beat(self._timing.lease, load, is_draining=False, revision=self.revision)
+        is_behind = self.superseded_by() is not None  # then it is not counted as one that takes work
+        renewed = self._claims.beat(self._timing.lease, load, is_draining=is_behind, revision=self.revision())
         if not renewed:
             self._is_registered = False
         return renewed
 
     async def _balance(self) -> None:
         self._alive, holders = await in_background(self._look)
+        if self._is_replaceable():
+            self._leaving.update(self._claims.held)
         await self._let_go(holders)
+        if self._is_replaceable():
+            return
         division = self._division(holders)
         taken = await in_background(lambda: self._claims.take(self._chosen(division), self._costs))
         if taken:
@@ -183,6 +191,12 @@ class Fleet:
         if shed:
             self._leaving.update(shed)
             _log.info("fleet.shed", replica=self.identity, targets=len(shed), held=len(self._claims.held))
+
+    def _is_replaceable(self) -> bool:
+        """True while another replica has the newer files that this one lacks."""
+        newest = self.superseded_by()
+        others = (one for one in self._alive if one.id != self.identity)
+        return newest is not None and any(one.revision == newest and not one.is_draining for one in others)
 
     def _look(self) -> tuple[tuple[Replica, ...], dict[Target, Holding]]:
         self._claims.set_costs({target: self._costs[target] for target in self._claims.held if target in self._costs})

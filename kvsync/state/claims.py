@@ -34,7 +34,7 @@ _BOUND: ContextVar[tuple[Target, int] | None] = ContextVar("target of the pass, 
 @dataclass(frozen=True, slots=True)
 class Replica:
     """A process that shares the state. Moments are epoch seconds by the database's clock; `load` is the cost of its targets,
-    `revision` the commit of its files."""
+    `revision` that of its files."""
 
     id: str
     host: str

@@ -364,3 +364,27 @@ def test_an_upgrade_ends_what_older_replicas_hold(
         claims_of(one).register(LONG)
     with pytest.raises(StateNewer, match=re.escape(newer)):
         replica("three")
+
+
+async def test_a_replica_with_older_files_leaves_its_targets_to_the_others(replica: Callable[..., StateDir]) -> None:
+    """While another replica has the newer files, one that lacks them gives its targets up and takes none; until then it
+    keeps them, and with new files it takes its share again."""
+    fleets = [fleet_of(claims_of(replica(name)), Clock(), Fence()) for name in ("one", "two")]
+    for fleet in fleets:
+        fleet.wants([WEB, API])
+        fleet.revision = lambda: "old"
+    one, two = fleets
+    one.superseded_by = lambda: "new"
+
+    async def held_after(turns: int) -> tuple[int, int]:
+        for _ in range(turns):
+            for fleet in fleets:
+                await fleet.turn()
+        first, second = (sum(map(fleet.owns, (WEB, API))) for fleet in fleets)
+        return first, second
+
+    assert await held_after(4) == (1, 1)
+    two.revision = lambda: "new"
+    assert await held_after(4) == (0, 2)
+    one.revision, one.superseded_by = (lambda: "new"), (lambda: None)
+    assert await held_after(4) == (1, 1)
