@@ -25,14 +25,14 @@ policy:
 """
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-_REFERENCE: Final = re.compile(r"(env|file|credential):(.+)", re.DOTALL)
+_REFERENCE: Final = re.compile(r"(env|file|credential):(.+)|\{\s*(env|file|credential)\s*:\s*(.+?)\s*\}", re.DOTALL)
 _STORES: Final = re.compile(r"^stores:[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class NewStore:
     """A store that is to be added to the configuration. `settings` are NAME=VALUE, as on the command line; a value such as
-    env:NAME is a reference to a secret."""
+    env:NAME, or {env: NAME} as in the file, is a reference to a secret."""
 
     name: str
     type: str
@@ -70,7 +70,10 @@ def _setting(written: str) -> tuple[str, str]:
     if not equals or _NAME.fullmatch(name) is None:
         raise UsageError(f"--set {written}: expected NAME=VALUE, such as token=env:CLOUDFLARE_API_TOKEN")
     reference = _REFERENCE.fullmatch(value)
-    return name, f"{{{reference[1]}: {_scalar(reference[2])}}}" if reference else _scalar(value)
+    if reference is None:
+        return name, _scalar(value)
+    kind, meant = (part for part in reference.groups() if part is not None)
+    return name, f"{{{kind}: {_scalar(meant)}}}"
 
 
 def _scalar(text: str) -> str:

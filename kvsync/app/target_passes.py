@@ -26,6 +26,7 @@ from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
 from kvsync.stores.pacing import Pace
 from kvsync.util.concurrency import gather_by_group
+from kvsync.util.waits import waiting_place
 
 PASSES_PER_STORE: Final = 8
 """Targets of one store in work at the same time, or more where more calls may be in flight: enough to hide the latency of a
@@ -164,7 +165,8 @@ class TargetPasses:
         arrived = None if files is None else partial(self._missing, files)
         applying = ApplyOptions(run.run, self._pace(plan.target.store), run.stop, run.progress, run.deletions, arrived)
         try:
-            report = await self._passes[plan.target].apply(plan, applying)
+            with waiting_place(f"store {plan.target.store}"):
+                report = await self._passes[plan.target].apply(plan, applying)
         except KvsyncError:
             raise
         except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone

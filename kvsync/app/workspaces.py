@@ -11,6 +11,7 @@ from kvsync.model.health import Traffic, total
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import quota_left
+from kvsync.util.waits import WAITS
 
 
 class Workspaces:
@@ -59,4 +60,7 @@ class Workspaces:
         unnamed = traffic.requests - sum(traffic.by_status.values())
         requests = traffic.by_status | ({"none": unnamed} if unnamed > 0 else {})
         sizes = (traffic.bytes_sent, traffic.bytes_received)
-        return StoreView(name, self.current.config.stores[name].type, requests, *sizes, quota_left(store))
+        wait = WAITS.longest(f"store {name}")
+        waiting = None if wait is None else str(wait)
+        type_ = self.current.config.stores[name].type
+        return StoreView(name, type_, requests, *sizes, quota_left(store), waiting=waiting)

@@ -1,4 +1,4 @@
-"""Progress bar on stderr, shown on a terminal if the work takes long."""
+"""Progress bar on stderr, shown on a terminal if the work takes long, with what is being waited for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock, Timer
 from typing import TYPE_CHECKING, Final
+
+from kvsync.util.escaping import escape_text
+from kvsync.util.waits import WAITS
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -37,11 +40,28 @@ class Bar:
     def show(self) -> None:
         """Put the bar on the screen."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            SpinnerColumn,
+            Task,
+            TextColumn,
+        )
+        from rich.text import Text
+
+        class WaitColumn(ProgressColumn):
+            """What is being waited for, and how long still."""
+
+            def render(self, task: Task) -> Text:
+                wait = WAITS.longest()
+                return Text("" if wait is None else escape_text(str(wait)), style="dim")
 
         columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
         if self._total is not None:
             columns += [BarColumn(), MofNCompleteColumn()]
+        columns.append(WaitColumn())
         with self._lock:
             if self._over or self._shown:
                 return

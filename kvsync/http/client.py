@@ -31,6 +31,7 @@ from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.gc_pause import gc_paused
+from kvsync.util.waits import WAITS, reason_after, waiting_place
 from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
@@ -138,7 +139,9 @@ class Client:
                 is_late = self._clock.monotonic() + pause > ends
                 if attempt + 1 == _ATTEMPTS or is_late or not self._budget.spend():
                     raise
-                await self._clock.sleep(pause)
+                until, reason = self._clock.monotonic() + pause, reason_after(error.retry_after)
+                with waiting_place(self.label), WAITS.shown(reason, until, self._clock):
+                    await self._clock.sleep(pause)
             else:
                 self._budget.earn()
                 return answer
@@ -205,9 +208,10 @@ class Client:
 
     async def _wait_for_turn(self, call: Request) -> None:
         limiters = (self._limiters[call.writes], call.limiter, self._quota, *self._shared[call.writes])
-        for limiter in limiters:
-            if limiter is not None:
-                await limiter.take()
+        with waiting_place(self.label):
+            for limiter in limiters:
+                if limiter is not None:
+                    await limiter.take()
 
     def _seconds_for(self, call: Request) -> float:
         if not call.writes:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from kvsync.model.budget import BudgetTerms
 from kvsync.util.clock import Clock
+from kvsync.util.waits import WAITS
 
 _MARGIN: Final = 1.0
 """Seconds added to the window, because requests are counted when they arrive and not when they are sent."""
@@ -45,7 +46,8 @@ class Quota:
         turn = max(now, self._next_turn(now))
         self._turns.append(turn)
         if turn > now:
-            await self._clock.sleep(turn - now)
+            with WAITS.shown("the rate limit", turn, self._clock):
+                await self._clock.sleep(turn - now)
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Adapt to a header `Ratelimit: "name";r=50;t=30` (names of headers in lower case)."""

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from kvsync.model.budget import BudgetTerms
 from kvsync.util.clock import Clock
+from kvsync.util.waits import WAITS
 
 _Limiter = TypeVar("_Limiter")
 
@@ -28,7 +29,8 @@ class TokenBucket:
         turn = max(self._next, now - self._burst)
         self._next = turn + self._interval
         if turn > now:
-            await self._clock.sleep(turn - now)
+            with WAITS.shown("the rate limit", turn, self._clock):
+                await self._clock.sleep(turn - now)
 
     def change(self, rate: float) -> None:
         """Change the rate, in requests per second."""

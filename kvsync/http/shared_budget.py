@@ -8,6 +8,7 @@ from typing import Protocol
 
 from kvsync.model.budget import BudgetTerms, Loan
 from kvsync.util.clock import Clock
+from kvsync.util.waits import WAITS
 
 
 class Lender(Protocol):
@@ -45,7 +46,8 @@ class SharedBudget:
         loan = await self._lender.borrow(self._name, self._terms, unused)
         self._left, self._until = loan.granted, asked_at + self._terms.validity
         if not loan.granted:
-            await self._clock.sleep(loan.wait)
+            with WAITS.shown("the rate limit, which replicas share", asked_at + loan.wait, self._clock):
+                await self._clock.sleep(loan.wait)
 
 
 def shared_budgets(

@@ -239,6 +239,7 @@ def _store(store: StoreView) -> Document:
         "bytes_received": store.bytes_received,
         "quota_left": store.quota_left,
         "error": store.error,
+        "waiting": store.waiting,
     }
 
 

@@ -203,7 +203,7 @@ class Histogram:
 class StoreView:
     """One configured store: what it cost since the daemon started. `requests` counts by status (an HTTP status, the name of a
     failure, or `none` for a store that is not asked over HTTP). `quota_left` is how many requests may still be made now, None
-    where there is no quota. `error` says why it is given up at the moment."""
+    where there is no quota. `error` says why it is given up at the moment, `waiting` what its calls wait for now."""
 
     name: str
     type: str
@@ -212,6 +212,7 @@ class StoreView:
     bytes_received: int = 0
     quota_left: int | None = None
     error: str | None = None
+    waiting: str | None = None
     durations: Histogram | None = None
 
 

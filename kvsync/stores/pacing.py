@@ -14,6 +14,7 @@ from kvsync.model.capabilities import Capabilities
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.shortage import shortage_of
+from kvsync.util.waits import WAITS, reason_after
 
 SLICE = 0.25
 """Seconds between two checks of `stop` while waiting, so that stopping never waits for a long Retry-After."""
@@ -154,7 +155,8 @@ class RetryState:
         if self._failures >= self._attempts(error) or now + delay > self._began + self._retry.deadline:
             self._pace.gave_up()
             raise error
-        await self._sleep(now + delay)
+        with WAITS.shown(reason_after(error.retry_after), now + delay, self._clock):
+            await self._sleep(now + delay)
 
     def _attempts(self, error: TransientError) -> int:
         if self._pace.is_spent:
@@ -165,7 +167,8 @@ class RetryState:
         """Wait while the store has asked another call to wait, unless that is too long: a store that asks for a longer pause is
         only called with a reason. Raises Stopped."""
         if self._pace.resume_at <= self._clock.monotonic() + self._retry.deadline:
-            await self._sleep(self._pace.resume_at)
+            with WAITS.shown(reason_after(0), self._pace.resume_at, self._clock):
+                await self._sleep(self._pace.resume_at)
 
     def is_rest(self, error: TransientError) -> bool:
         """True if the store asks for a pause that is longer than any call is retried."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.app.importing import NewStore
 from tests.cli.conftest import Repo
 from tests.cli.runner import Runner
 
@@ -61,6 +62,12 @@ def test_a_store_joins_a_configuration(repo: Repo) -> None:
     assert (done["entries"], done["configuration"]) == (0, "kvsync.yaml")
     lines = "  second:\n    type: sqlite\n    path: other.db\n"
     assert (repo.root / "kvsync.yaml").read_text() == before.replace("stores:\n", f"stores:\n{lines}")
+
+
+@pytest.mark.parametrize("written", ["token=env:TOKEN", "token={env: TOKEN}"])
+def test_a_secret_is_referred_to_as_in_the_file(written: str) -> None:
+    """Both spellings of a reference are taken: the short one, and the one that messages about secrets name."""
+    assert "    token: {env: TOKEN}\n" in NewStore("edge", "apify", (written,)).lines()
 
 
 def test_an_import_that_was_stopped_goes_on(inhabited: Repo) -> None:

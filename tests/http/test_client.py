@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from kvsync.model.budget import BudgetTerms, Loan
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from kvsync.util.clock import StoreClock
+from kvsync.util.waits import WAITS
 from tests.http.script_server import Act, ScriptServer, disconnects, drips, hangs_up, is_silent, resets, says, serving
 
 READ = Request("GET", "/things?filter=secret-looking", "listing things", is_json=True)
@@ -349,3 +351,23 @@ async def test_every_request_is_taken_from_what_replicas_share(
     await found.client.send(READ)
     await found.client.send(WRITE)
     assert lender.lent == lent
+
+
+async def test_a_wait_is_shown_while_it_lasts(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be seen which store waits, for what and how long, whether the server makes it wait or a limit of kvsync."""
+    fixture = await start(stack, says(429, Retry_After="30"), says(200, b"{}"), says(200, b"{}"))
+    fixture.client._quota = Quota(2, 60, fixture.clock)
+    seen: list[str] = []
+    sleep = fixture.clock.sleep
+
+    async def watched(seconds: float) -> None:
+        seen.append(str(WAITS.longest()))
+        await sleep(seconds)
+
+    monkeypatch.setattr(fixture.clock, "sleep", watched)
+    await fixture.client.send(READ)
+    await fixture.client.send(READ)
+    reasons = ("the pause that the server asks for (Retry-After)", "the rate limit")
+    for said, reason in zip(seen, reasons, strict=True):  # a random part of a second or two is on top
+        assert re.fullmatch(rf"store web: waiting (2[5-9]|3\d) s for {re.escape(reason)}", said), said
+    assert WAITS.longest() is None

@@ -23,6 +23,7 @@ from kvsync.status.http.access import RefusalLimiter, _is_here
 from kvsync.status.http.body import LARGEST_BODY
 from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory.store import MemoryStore
+from kvsync.util.waits import WAITS, waiting_place
 from tests.daemon.support import BOUND, Log, ManualClock, until
 from tests.status.support import BEARER, ENVIRON, RUN, SECRET, TOKEN, InProcessDaemon, live
 from tests.support.memory_repository import MemoryRepository
@@ -93,6 +94,17 @@ async def test_status_has_all_of_the_command_and_more(daemon: InProcessDaemon) -
     assert [run["outcomes"] for run in document["runs"]] == [{"applied": 2}]
     assert document["process"]["owner"] == "team-a"
     assert document["states"]["in-sync"] == 1
+
+
+async def test_what_a_store_waits_for_is_shown(daemon: InProcessDaemon) -> None:
+    """While the calls of a store wait, its row says for what and how long, and nothing once they go on."""
+    clock = ManualClock()
+    with waiting_place("store main"), WAITS.shown("the rate limit", clock.monotonic() + 214, clock):
+        (store,) = (await daemon.status())["stores"]
+        assert store["waiting"] == "store main: waiting 3 min 34 s for the rate limit"
+        assert store["waiting"] in (await daemon.get("/", **BEARER)).text
+    (store,) = (await daemon.status())["stores"]
+    assert store["waiting"] is None
 
 
 async def test_what_is_not_there_is_said_in_json(daemon: InProcessDaemon) -> None:
