@@ -212,8 +212,8 @@ class StoreView:
     bytes_received: int = 0
     quota_left: int | None = None
     error: str | None = None
-    waiting: str | None = None
     durations: Histogram | None = None
+    waiting: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
