@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from kvsync.apply.batch import BatchSender
 from kvsync.apply.batch_check import BatchCheck
@@ -26,6 +27,7 @@ from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import version_hints
 from kvsync.stores.pacing import Pace, Stopped
+from kvsync.util.background import off_loop
 from kvsync.util.clock import Clock
 
 Calls = deque[tuple[BatchCheck, list[PendingStep]]]
@@ -57,8 +59,7 @@ class Applier:
         """The same for steps that may have a write of their own."""
         recorder = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
         halt = self._halt()
-        works = [PendingStep(index, step) for index, step in enumerate(steps)]
-        order = WriteOrder(works, recorder)
+        works, order = await off_loop(partial(_ordered, steps, recorder), len(steps))
         for stage in order.stages():
             if halt():
                 break
@@ -105,11 +106,7 @@ class Applier:
             raise TransientError("kvsync was stopped while waiting for the store") from None
 
     async def _send(self, works: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition) -> None:
-        hints = version_hints(self._store)
-        batches = [
-            BatchCheck(self._access(halt), recorder, self.signer, calls, hints)
-            for calls in batches_of(works, self._store.capabilities)
-        ]
+        batches = await off_loop(partial(self._batches, works, recorder, halt), len(works))
         calls = deque((batch, call) for batch in batches for call in batch.calls)
         workers = [self._work(calls, recorder, halt) for _ in range(min(len(calls), self._pace.most))]
         # All are waited for, so that a failing journal lets the calls in flight come back before the error is raised.
@@ -118,6 +115,15 @@ class Applier:
                 raise result
         for batch in batches:
             await batch.finish()
+
+    def _batches(
+        self, works: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition
+    ) -> list[BatchCheck]:
+        hints = version_hints(self._store)
+        return [
+            BatchCheck(self._access(halt), recorder, self.signer, calls, hints)
+            for calls in batches_of(works, self._store.capabilities)
+        ]
 
     async def _work(self, calls: Calls, recorder: OutcomeRecorder, halt: StopCondition) -> None:
         while calls and not halt():
@@ -128,6 +134,7 @@ class Applier:
                 try:
                     await BatchSender(self._access(halt), recorder, self.signer, batch).run(call)
                     await batch.end_call()
+                    await asyncio.sleep(0)  # others have their turn between what two calls leave in the journal
                 except BaseException:
                     halt.is_broken = True
                     raise
@@ -137,3 +144,8 @@ class Applier:
 
     def _access(self, halt: StopCondition) -> StoreAccess:
         return StoreAccess(self._store, self._located.target, halt, self._pace, self._clock, self._options)
+
+
+def _ordered(steps: Sequence[Step], recorder: OutcomeRecorder) -> tuple[list[PendingStep], WriteOrder]:
+    works = [PendingStep(index, step) for index, step in enumerate(steps)]
+    return works, WriteOrder(works, recorder)

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app import Workspace
+from kvsync.app import Workspace, open_workspace
 from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.daemon.ports import PassRequest
 from kvsync.desired import DesiredState
+from kvsync.model.entry import Target
 from kvsync.planning.compare import key_matcher
 from kvsync.reconcile import scope
 from kvsync.util.background import in_background
+from kvsync.util.redaction import Redactor
+from tests.support.command import Repository
 from tests.support.memory_repository import MemoryRepository
 
 
@@ -121,3 +125,39 @@ async def test_patterns_of_authors_are_matched_in_a_thread(tmp_path: Path, monke
     assert (len(plan.changes), plan.ignored) == (39, 11)
     repo.want({f"key{number}": 1 for number in range(50)}, "policy: {ignore: [key1*]}\n")
     assert (len((await repo.plan()).changes), used) == (39, [False, True])
+
+
+async def longest_turn(root: Path, entries: int) -> int:
+    """The most calls of functions that one turn of the loop makes while a pass creates so many entries in a SQLite store."""
+    calls, turns = [0], [0]
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        calls[0] += event in ("call", "c_call")
+
+    async def turn() -> None:
+        while True:
+            await asyncio.sleep(0)
+            turns.append(calls[0])
+            calls[0] = 0
+
+    here = Repository(root)
+    here.want("".join(f"  k{number}: v\n" for number in range(entries)))
+    async with open_workspace(root / "kvsync.yaml", writing="run", environ={}, redactor=Redactor()) as workspace:
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
+        await reconciler.load()
+        turning = asyncio.create_task(turn())
+        sys.setprofile(count)
+        try:
+            result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
+        finally:
+            sys.setprofile(None)
+            turning.cancel()
+    assert result.changes["applied"] == entries
+    return max(turns)
+
+
+@pytest.mark.system
+async def test_applying_much_keeps_the_loop_no_longer_than_applying_some(tmp_path: Path) -> None:
+    """Health checks, signals and the watchdog have their turn between two calls, however many entries are written."""
+    some, much = [await longest_turn(tmp_path / str(entries), entries) for entries in (4_000, 12_000)]
+    assert much <= 1.1 * some
