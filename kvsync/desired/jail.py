@@ -24,8 +24,8 @@ from kvsync.desired.read_rules import (
     ReadRules,
     TooMuchError,
     UnreadableError,
+    excess,
     reason_of,
-    shown_size,
 )
 from kvsync.util.beneath import FOLDER, Opener, open_beneath
 
@@ -236,7 +236,7 @@ def _identity(status: os.stat_result) -> Identity:
 def _read(handle: int, limit: int) -> bytes:
     before = os.fstat(handle)
     if before.st_size > limit:
-        raise TooMuchError(f"it is too large: {shown_size(before.st_size)}; the limit is {shown_size(limit)}")
+        raise TooMuchError(excess(before.st_size, limit))
     parts: list[bytes] = []
     left = before.st_size + 1
     while (left > 1 or not parts) and (part := os.read(handle, left)):

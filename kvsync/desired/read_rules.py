@@ -67,3 +67,11 @@ def shown_size(size: int) -> str:
     if size < 2**20 / 10:
         return f"{size:,} bytes"
     return f"{f'{size / 2**20:,.1f}'.removesuffix('.0')} MiB"
+
+
+def excess(size: int, most: int, whose: str = "the limit is") -> str:
+    """That a size is more than `most`, in bytes where the two are too close to be distinguished otherwise."""
+    shown, limit = shown_size(size), shown_size(most)
+    if shown == limit:
+        shown, limit = f"{size:,} bytes", f"{most:,} bytes"
+    return f"it is too large: {shown}; {whose} {limit}"

@@ -8,7 +8,7 @@ from functools import partial
 from heapq import heappop, heappush
 
 from kvsync.config.model import ReadLimits
-from kvsync.desired.read_rules import TooMuchError, shown_size
+from kvsync.desired.read_rules import TooMuchError, excess, shown_size
 
 
 class ReadingBudget:
@@ -86,14 +86,9 @@ class ReadingBudget:
 
     def _check_value(self, size: int) -> None:
         if self._largest is not None and size > self._largest:
-            raise TooMuchError(
-                f"it is too large: {shown_size(size)}; the configured stores allow at most {shown_size(self._largest)}"
-            )
+            raise TooMuchError(excess(size, self._largest, "the configured stores allow at most"))
         if size > self._limits.value_file:
-            raise TooMuchError(
-                f"it is too large: {shown_size(size)}; the limit is {shown_size(self._limits.value_file)}; "
-                "raise limits.value_file"
-            )
+            raise TooMuchError(f"{excess(size, self._limits.value_file)}; raise limits.value_file")
 
 
 class StepBudgets:

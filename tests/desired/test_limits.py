@@ -81,6 +81,8 @@ def test_the_largest_file_and_the_stores(two: Repo, reads: list[str]) -> None:
     sparse(two, "big.bin", 65 * 2**20)
     two.web("keys: {a: {file: ../big.bin}}\n")
     assert "it is too large: 65 MiB; the limit is 64 MiB; raise limits.value_file" in held(two.load())
+    sparse(two, "big.bin", 64 * 2**20 + 1)
+    assert "it is too large: 67,108,865 bytes; the limit is 67,108,864 bytes; raise" in held(two.load())
     limit(two, value_file="1kB")
     two.write("big.bin", b"x" * 1001)
     assert "it is too large: 1,001 bytes; the limit is 1,000 bytes" in held(two.load())
