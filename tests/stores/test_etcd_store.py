@@ -24,7 +24,7 @@ from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.model.entry import Content, Identity, Mark
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
-from kvsync.stores.etcd import listing
+from kvsync.stores.etcd import EtcdStore, listing
 from kvsync.stores.etcd.remote import Remote
 from kvsync.stores.extensions import Watchable, locate
 from kvsync.testing import FakeClock
@@ -159,6 +159,25 @@ async def test_writing_and_reading_cost_what_the_api_needs(repo: EtcdRepo, etcd:
     assert await store.observe("filled", signer, snapshot.token) is None
     assert store.traffic.requests == 3
     await store.aclose()
+
+
+@pytest.mark.system
+async def test_values_at_the_limit_are_written_next_to_many_others(repo: EtcdRepo, etcd: Member) -> None:
+    """Values as large as the store takes are written and read back, together with more entries than a transaction holds; one
+    byte more is found offline."""
+    most = EtcdStore.capabilities.max_value
+    assert most is not None
+    sizes = {"largest": most, "large": most - 1, "medium": most // 2, "second": most // 2}
+    for name, size in sizes.items():
+        (repo.root / name).write_bytes(name[:1].encode() * size)
+    files = {name: f"{{file: ../{name}}}" for name in sizes}
+    await repo.settle({f"key-{number}": number for number in range(300)} | files)
+    assert {name: len(etcd.value(f"web/{name}") or b"") for name in sizes} == sizes
+    assert changes(await repo.plan_all()) == []
+    (repo.root / "largest").write_bytes(b"x" * (most + 1))
+    found = repo.command("validate")
+    assert found.returncode == 78
+    assert f"it is too large: {most + 1:,} bytes; the configured stores allow at most {most:,} bytes" in found.stderr
 
 
 async def test_a_compaction_begins_the_listing_again(etcd: Member, monkeypatch: pytest.MonkeyPatch) -> None:
