@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from kvsync.model.entry import Content
 from kvsync.model.exact_json import has_fractions, read_json, write_json
+
+FLAG_ESSENCE: Final = "application/vnd.microsoft.appconfig.ff+json"
+"""Media type of a feature flag of Azure App Configuration, without parameters."""
 
 FINGERPRINT_SIZE = 16
 """Bytes of a fingerprint."""
@@ -34,6 +37,27 @@ def canonical_json_text(text: bytes) -> bytes | None:
         return write_json(read_json(text.decode())).encode()
     except (ValueError, RecursionError):
         return None
+
+
+def canonical_flag_text(text: bytes) -> bytes | None:
+    """The canonical form of a feature flag as the portal writes it, or None when it is not JSON. Azure's clients write members
+    that are null, and leave out a description or conditions that are empty: that makes no difference to anyone who reads it."""
+    try:
+        flag = read_json(text.decode())
+        if isinstance(flag, dict):
+            flag = {name: member for name, member in flag.items() if member is not None}
+            flag.setdefault("description", "")
+            conditions = flag.setdefault("conditions", {})
+            if isinstance(conditions, dict) and conditions.get("client_filters") is None:
+                flag["conditions"] = conditions | {"client_filters": []}
+        return write_json(flag).encode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_flag_type(content_type: str | None) -> bool:
+    """True for the media type of feature flags, whatever its parameters and case."""
+    return (content_type or "").partition(";")[0].strip().lower() == FLAG_ESSENCE
 
 
 def is_json_type(content_type: str | None) -> bool:
@@ -77,15 +101,22 @@ def fingerprinter(
         return _bare_fingerprint
     parts = [content_type, tags, metadata, *([] if description is None else [description])]
     rest = _encode(parts).encode("utf-8", "surrogatepass")  # JSON of a server may hold them
-    by_meaning = is_json_type(content_type) and not canonical
+    canonical_text = _canonical_text(content_type, canonical=canonical)
 
     def full_fingerprint(value: bytes) -> bytes:
-        if by_meaning:
-            value = canonical_json_text(value) or value
+        if canonical_text is not None:
+            value = canonical_text(value) or value
         text = b"%d:%b%b" % (len(value), value, rest)
         return blake2b(text, digest_size=FINGERPRINT_SIZE, person=b"kvsync.content").digest()
 
     return full_fingerprint
+
+
+def _canonical_text(content_type: str | None, *, canonical: bool) -> Callable[[bytes], bytes | None] | None:
+    """What brings values of this type into the form that is compared; None if they are compared as they are."""
+    if is_flag_type(content_type):
+        return canonical_flag_text
+    return canonical_json_text if is_json_type(content_type) and not canonical else None
 
 
 def _bare_fingerprint(value: bytes) -> bytes:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kvsync.model.canonical import canonical_json_text
+from kvsync.model.canonical import FLAG_ESSENCE, canonical_flag_text
 from kvsync.model.exact_json import write_json
 
-FLAG_TYPE: Final = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
+FLAG_TYPE: Final = f"{FLAG_ESSENCE};charset=utf-8"
 """Content type of a feature flag."""
 
 TARGETING: Final = "Microsoft.Targeting"
@@ -40,9 +40,9 @@ def flag_text(name: str, fields: Mapping[str, Any]) -> str:
 def flag_fields(name: str, text: bytes) -> dict[str, Any] | None:
     """The fields of `{feature: …}` that give this flag again; None when none do."""
     try:
-        flag = json.loads(text)
+        flag = json.loads(canonical_flag_text(text) or b"")
         fields = _fields(flag)
-        is_same = canonical_json_text(flag_text(name, fields).encode()) == canonical_json_text(text)
+        is_same = canonical_flag_text(flag_text(name, fields).encode()) == canonical_flag_text(text)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return fields if is_same else None

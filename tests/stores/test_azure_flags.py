@@ -56,10 +56,6 @@ async def test_flags_are_written_as_the_sdk_writes_them_and_show_no_drift(repo: 
     assert [change[1] for change in changes(await repo.plan_all())] == ["drifted"]
     done = repo.command("adopt", "--write")
     assert "+  on: {feature: {enabled: false, description: New checkout}}\n" in done.stdout, done.stderr
-    await repo.apply()  # the SDK writes members that are null, which the portal does not
-    found = service.sdk.get_configuration_setting(f"{PREFIX}on")
-    assert isinstance(found, FeatureFlagConfigurationSetting)
-    assert not found.enabled
     assert changes(await repo.plan_all()) == []
 
 
@@ -122,11 +118,14 @@ async def test_dump_writes_flags_as_features(repo: Repo, service: Service) -> No
     more = json.dumps({"id": "more", "enabled": True, "conditions": None, "later": 1})
     flag_type = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
     service.set(f"{PREFIX}more", more, content_type=flag_type)
+    filters: list[dict[str, Any]] = [{"name": "Microsoft.Percentage", "parameters": {"Value": 50}}]
+    service.sdk.set_configuration_setting(FeatureFlagConfigurationSetting("sdk", enabled=True, filters=filters))
     (repo.root / "state" / "web.yaml").unlink()
     done = repo.command("dump", "settings/web", "--to", str(repo.root / "state"))
     assert done.returncode == 0, done.stdout + done.stderr
     text = (repo.root / "state" / "web.yaml").read_text()
-    assert text.count("feature:") == len(FLAGS)
+    assert text.count("feature:") == len(FLAGS) + 1
+    assert "  sdk: {feature: " in text
     assert "description: " in text or '"description": ' in text
     assert {change[0] for change in changes(await repo.plan_all())} <= {"adopt"}
 

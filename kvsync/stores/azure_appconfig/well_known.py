@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
-from kvsync.model.feature_flags import FLAG_TYPE
+from kvsync.model.canonical import FLAG_ESSENCE
 from kvsync.util.json_schema import mismatches, validator_of
 
 FLAG_PREFIX: Final = ".appconfig.featureflag/"
@@ -20,7 +20,6 @@ FLAG_PREFIX: Final = ".appconfig.featureflag/"
 
 REFERENCE_TYPE: Final = "application/vnd.microsoft.appconfig.keyvaultref+json;charset=utf-8"
 
-_FLAG_ESSENCE: Final = FLAG_TYPE.partition(";")[0]
 _REFERENCE_ESSENCE: Final = REFERENCE_TYPE.partition(";")[0]
 _BAD_NAME: Final = re.compile(r"[%:]")
 
@@ -87,7 +86,7 @@ def well_known_problems(key: str, content_type: str | None, value: bytes) -> Ite
     """Why Azure's clients could not use an entry that its content type makes a feature flag or a Key Vault reference. `key` is
     the key in the store. The messages repeat no value."""
     essence = (content_type or "").partition(";")[0].strip().lower()
-    if essence == _FLAG_ESSENCE and key.startswith(FLAG_PREFIX):  # elsewhere, clients do not take it for a flag
+    if essence == FLAG_ESSENCE and key.startswith(FLAG_PREFIX):  # elsewhere, clients do not take it for a flag
         yield from _flag_problems(key, value)
     elif essence == _REFERENCE_ESSENCE:
         yield from (
