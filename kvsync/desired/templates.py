@@ -20,14 +20,19 @@ _FORMS: Final = ", ".join(f"{{{form}: …}}" for form in VARIABLE_FORMS)
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """The variables of a document: their texts, and the names of those whose text is a secret."""
+    """The variables of a document: their texts, the names of those whose text is a secret, and of those that cannot be read."""
 
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
 
-    def over(self, texts: Mapping[str, str], secrets: Iterable[str]) -> Variables:
+    def over(self, texts: Mapping[str, str], secrets: Iterable[str], broken: Iterable[str] = ()) -> Variables:
         """These variables with others over them, name by name."""
-        return Variables({**self.texts, **texts}, (self.secrets - texts.keys()) | frozenset(secrets))
+        return Variables(
+            {**self.texts, **texts},
+            (self.secrets - texts.keys()) | frozenset(secrets),
+            (self.broken - texts.keys()) | frozenset(broken),
+        )
 
 
 def read_variables(node: Node, under: Variables, around: ValueContext, problems: Problems) -> Variables:
@@ -43,7 +48,7 @@ def read_variables(node: Node, under: Variables, around: ValueContext, problems:
         elif (value := _variable(member, around, problems, what)) is not None:
             texts[name] = value.data.decode("utf-8", "surrogateescape")
             secrets |= {name} if value.secret else set()
-    return under.over(texts, secrets)
+    return under.over(texts, secrets, node.items.keys() - texts.keys())
 
 
 def _variable(node: Node, around: ValueContext, problems: Problems, what: str) -> Value | None:
@@ -66,6 +71,8 @@ def read_template(
     if not isinstance(node, Scalar) or node.is_null:
         problems.add(at(what, f"expected text, found {found(node)}"), node, 'such as "https://${domain}/"')
         return None
+    if not variables.broken.isdisjoint(variables_in(node.text)):
+        return None  # the variable has its own problem
     take(expanded_size(node.text, variables.texts))
     try:
         text = expand(node.text, variables.texts)

@@ -117,3 +117,14 @@ def test_what_templates_come_to_is_limited(repo: Repo) -> None:
     repo.web('keys: {a: {template: "${long}${long}${long}${long}${long}${long}${long}"}}\n')
     [found] = repo.problems()
     assert "raise limits.expansion" in found
+
+
+def test_a_variable_that_cannot_be_read_is_one_problem(repo: Repo) -> None:
+    """The templates that use it are not wrong themselves, but what uses another unknown variable is."""
+    repo.web("""
+        vars: {password: {env: UNSET}, path: a}
+        keys: {url: {template: "https://x:${password}@${path}"}, other: {template: "${nothing}"}}
+    """)
+    first, second = repo.problems()
+    assert "vars.password.env: " in first
+    assert 'keys.other.template: unknown variable "nothing"' in second
