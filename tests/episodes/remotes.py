@@ -14,6 +14,7 @@ from azure.appconfiguration import ConfigurationSetting
 from tests.faults.proxy import Call, Proxy, proxied
 from tests.faults.stores import KINDS
 from tests.stores import apify_service, azure_service, cloudflare_service, voximplant_service
+from tests.stores.emulated import ContainerService
 
 
 @dataclass(frozen=True)
@@ -101,25 +102,30 @@ def azure() -> Iterator[Remote]:
         )
 
 
+def control_of(service: ContainerService) -> Callable[..., Any]:
+    """The controls of an emulator. A reset leaves nothing but an empty container `web`."""
+
+    def control(method: str, path: str, body: Any = None) -> Any:
+        answer = service.control(method, path, body)
+        if path == "reset":
+            service.prepare()
+        return answer
+
+    return control
+
+
 @contextmanager
 def cloudflare() -> Iterator[Remote]:
     """The other program writes in bulk, over plain HTTP."""
     kind = KINDS["cloudflare-kv"]
     with cloudflare_service.Service.serve() as found, proxied(found.url, kind.kind_of) as proxy:
-
-        def control(method: str, path: str, body: Any = None) -> Any:
-            answer = found.control(method, path, body)
-            if path == "reset":
-                found.reset("web")
-            return answer
-
         yield Remote(
             f"type: cloudflare-kv, account_id: {found.account}, token: {{env: CLOUDFLARE_API_TOKEN}}, endpoint: '{proxy.url}'",
             found.env,
             lambda: {key: value or b"" for key, value in found.values("web").items()},
             lambda key, value: found.put("web", key, value.encode()),
             lambda key: found.delete("web", key),
-            control,
+            control_of(found),
             proxy,
             ("list", "read", "write", "delete", "find"),
             kind.touched,
@@ -134,12 +140,6 @@ def apify(ledger: str) -> Callable[[], Any]:
         kind = KINDS["apify"]
         with apify_service.Service.serve() as found, proxied(found.url, kind.kind_of) as proxy:
 
-            def control(method: str, path: str, body: Any = None) -> Any:
-                answer = found.control(method, path, body)
-                if path == "reset":
-                    found.reset("web")
-                return answer
-
             def values() -> dict[str, bytes]:
                 keys = [key for key in found.keys("web") if not key.startswith("kvsync.")]
                 return {key: found.value("web", key) or b"" for key in keys}
@@ -150,7 +150,7 @@ def apify(ledger: str) -> Callable[[], Any]:
                 values,
                 lambda key, value: found.put("web", key, value),
                 lambda key: found.delete("web", key),
-                control,
+                control_of(found),
                 proxy,
                 ("list", "read", "write", "delete", "find", *(["ledger"] if ledger == "store" else [])),
                 kind.touched,

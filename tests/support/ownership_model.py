@@ -78,6 +78,15 @@ class OwnerMachine:
     adopt: str = "if-equal"
 
 
+class ObservedPass(NamedTuple):
+    """One pass of a machine over a container, with what the container held before and after it."""
+
+    actor: OwnerMachine
+    container: str
+    before: Mapping[RemoteKey, StoredEntry]
+    after: Mapping[RemoteKey, StoredEntry]
+
+
 class OwnershipModel:
     """The history of all places, and what follows from it."""
 
@@ -135,48 +144,36 @@ class OwnershipModel:
     ) -> None:
         """A pass is over: note what was written and what the machine knows now. `pending` is what it planned or refused, and
         did not do."""
-        self._note_writes(actor, container, before, after)
-        self._note_agreement(actor, container, after, pending)
-        self._note_absence(actor, container, before, after)
+        done = ObservedPass(actor, container, before, after)
+        self._note_writes(done)
+        self._note_agreement(done, pending)
+        self._note_absence(done)
 
-    def _note_writes(
-        self,
-        actor: OwnerMachine,
-        container: str,
-        before: Mapping[RemoteKey, StoredEntry],
-        after: Mapping[RemoteKey, StoredEntry],
-    ) -> None:
-        for slot in before.keys() | after.keys():
-            spot, held = EntryAddress(container, slot), after.get(slot)
-            if held == before.get(slot):
+    def _note_writes(self, done: ObservedPass) -> None:
+        for slot in done.before.keys() | done.after.keys():
+            spot, held = EntryAddress(done.container, slot), done.after.get(slot)
+            if held == done.before.get(slot):
                 continue
-            self.last_writer[spot] = actor.name
+            self.last_writer[spot] = done.actor.name
             if held is not None and held.mark is not None:
-                self.made[spot, held.mark] = actor.keys[0] if actor.keys else None
+                self.made[spot, held.mark] = done.actor.keys[0] if done.actor.keys else None
 
-    def _note_agreement(
-        self, actor: OwnerMachine, container: str, after: Mapping[RemoteKey, StoredEntry], pending: set[RemoteKey]
-    ) -> None:
+    def _note_agreement(self, done: ObservedPass, pending: set[RemoteKey]) -> None:
+        actor = done.actor
         for slot, wanted in actor.files.items():
-            spot, held = EntryAddress(container, slot), after.get(slot)
+            spot, held = EntryAddress(done.container, slot), done.after.get(slot)
             if slot in pending or held is None:
                 continue
             if held.content.value.decode() == wanted or self._proof(actor, spot, held.mark):
                 actor.memory.rows[spot] = KnownEntry(wanted)
                 self.ever.setdefault((actor.owner, spot), set()).add(wanted)
 
-    def _note_absence(
-        self,
-        actor: OwnerMachine,
-        container: str,
-        before: Mapping[RemoteKey, StoredEntry],
-        after: Mapping[RemoteKey, StoredEntry],
-    ) -> None:
-        rows = actor.memory.rows
-        for spot in [spot for spot in rows if spot.container == container and spot.slot not in actor.files]:
-            if spot.slot not in before and not self.has_marks:
+    def _note_absence(self, done: ObservedPass) -> None:
+        rows = done.actor.memory.rows
+        for spot in [spot for spot in rows if spot.container == done.container and spot.slot not in done.actor.files]:
+            if spot.slot not in done.before and not self.has_marks:
                 rows[spot] = replace(rows[spot], in_sight=False)
-            elif spot.slot not in before or spot.slot not in after:
+            elif spot.slot not in done.before or spot.slot not in done.after:
                 del rows[spot]
 
     def may_be_drift(self, actor: OwnerMachine, spot: EntryAddress, held: StoredEntry | None) -> bool:
