@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
     from kvsync.stores.extensions import (
         DeepObservable,
+        FilteredListing,
         LedgerKeeping,
         NamespaceDeleting,
         NamespaceIds,
@@ -79,6 +80,7 @@ __all__ = [
     "Entry",
     "Fence",
     "Field",
+    "FilteredListing",
     "Identity",
     "InvalidInput",
     "KeyFormat",
@@ -167,8 +169,8 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
-        "DeepObservable LedgerKeeping NamespaceDeleting NamespaceIds NestedNamespaces PlaceResolving QuotaReporting Scannable"
-        " VersionHints Watchable"
+        "DeepObservable FilteredListing LedgerKeeping NamespaceDeleting NamespaceIds NestedNamespaces PlaceResolving"
+        " QuotaReporting Scannable VersionHints Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

@@ -35,6 +35,7 @@ from kvsync.reconcile.reports import applied_report, as_before, empty_plan, with
 from kvsync.reconcile.scope import ignored_keys, own_part
 from kvsync.reconcile.store_ledger import StoreLedger
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import filters_listing
 from kvsync.stores.pacing import Pace, RetryPolicy
 from kvsync.util.background import off_loop
 
@@ -200,6 +201,8 @@ class TargetPass:
         settling = self._memory.settling(self._rules.now)
         late = [identity for identity in differing if identity in settling] if settling else []
         doubtful = [identity for identity in late if not is_as_written(entries.get(identity), applied.get(identity))]
+        if filters_listing(self._store):
+            doubtful += [identity for identity in differing if identity not in snapshot.entries]
         found = await self._observer.read_differing(self._desired, snapshot, comparison, doubtful)
 
         def shown() -> dict[Identity, Actual]:

@@ -137,6 +137,16 @@ class NamespaceDeleting(Protocol):
 
 
 @runtime_checkable
+class FilteredListing(Protocol):
+    """A store whose listing can leave out entries that exist."""
+
+    @property
+    def filters_listing(self) -> bool:
+        """Whether it does, as it is configured. Desired entries that a listing lacks are then read one by one. Pure."""
+        ...
+
+
+@runtime_checkable
 class QuotaReporting(Protocol):
     """A store that knows its quota."""
 
@@ -178,6 +188,7 @@ EXTENSIONS: Final[tuple[type, ...]] = (
     NestedNamespaces,
     NamespaceIds,
     NamespaceDeleting,
+    FilteredListing,
     QuotaReporting,
     KeyListing,
     Watchable,
@@ -218,6 +229,11 @@ async def scan(
     if has_extension(store, Scannable):
         return await cast("Scannable", store).scan(namespace, signer, absent, present)
     return None
+
+
+def filters_listing(store: Store) -> bool:
+    """Whether an entry that a listing lacks may exist all the same."""
+    return has_extension(store, FilteredListing) and cast("FilteredListing", store).filters_listing
 
 
 def ledger_keeper(store: Store) -> LedgerKeeping | None:

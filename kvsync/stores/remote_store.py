@@ -130,9 +130,12 @@ class RemoteStore(Store, Generic[_Remote]):
 
     def _client(self) -> _Remote:
         if self._remote is None:
-            most = self.config.concurrency or self.capabilities.concurrency
-            self._remote = self._connect(Connection(self.config, self.context, self.traffic, most))
+            self._remote = self._connect(self._connection())
         return self._remote
+
+    def _connection(self) -> Connection:
+        most = self.config.concurrency or self.capabilities.concurrency
+        return Connection(self.config, self.context, self.traffic, most)
 
     def _checked(self, namespace: str, identity: Identity, content: Content | None = None) -> str:
         """The remote key of an entry. Raises ValueError, with the reason, if the store cannot hold the entry."""

@@ -387,12 +387,18 @@ def test_options_that_cannot_work_are_reported_with_their_place(repo: Repo) -> N
 
 
 async def test_a_null_stays_null(repo: Repo, service: Service) -> None:
-    """An entry without a value is adopted and changed without getting one; any other becomes empty as the files ask."""
+    """An entry without a value, or with a tag without one, is adopted and changed without getting one; any other becomes empty
+    as the files ask."""
     service.sdk.set_configuration_setting(ConfigurationSetting(key="web:nil", value=None))
+    tags = {"nil": None, "was": "x"}
+    service.sdk.set_configuration_setting(ConfigurationSetting(key="web:tag", value="y", tags=tags))
     service.set("web:empty", "")
-    await repo.settle({"nil": "''", "empty": "''", "was": "text"})
+    await repo.settle({"tag": "{value: y, tags: {nil: '', was: x}}", "nil": "''", "empty": "''", "was": "text"})
+    assert tags.items() <= service.must_get("web:tag").tags.items()
     assert [service.must_get(f"web:{key}").value for key in ("nil", "empty", "was")] == [None, "", "text"]
-    await repo.settle({"nil": "{value: '', tags: {a: b}}", "empty": "''", "was": "''"})
+    tag = "{value: z, tags: {nil: '', was: ''}}"
+    await repo.settle({"tag": tag, "nil": "{value: '', tags: {a: b}}", "empty": "''", "was": "''"})
+    assert {"nil": None, "was": ""}.items() <= service.must_get("web:tag").tags.items()
     assert [service.must_get(f"web:{key}").value for key in ("nil", "empty", "was")] == [None, "", ""]
     assert service.must_get("web:nil").tags["a"] == "b"
     assert changes(await repo.plan_all()) == []

@@ -36,7 +36,7 @@ SIGNER = subject_of(memory_store(), Target("main", "web"), "team-a").signer
 class ExtendedStore(MemoryStore):
     """A store with all extensions."""
 
-    keeps_ledger = lists_sizes = deletes_namespaces = True
+    keeps_ledger = lists_sizes = deletes_namespaces = filters_listing = True
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """Another place than that of the configuration."""

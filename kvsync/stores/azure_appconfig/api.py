@@ -13,7 +13,7 @@ from kvsync.errors import PermanentError
 from kvsync.http.failures import server_message, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.model.entry import Content
-from kvsync.stores.azure_appconfig.items import is_reserved, tags_for
+from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, is_reserved, tags_for
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 
 
@@ -89,6 +89,13 @@ def text_problems(label: str | None, content: Content) -> Iterator[str]:
         yield from _tag_problems(name, text)
 
 
+def tag_problems(tags: Mapping[str, str], common: Mapping[str, str]) -> Iterator[str]:
+    """Why the tags of an entry contradict those that every entry of the store has."""
+    for name, text in common.items():
+        if tags.get(name, text) != text:
+            yield f'the tag "{name}" must be "{text}", because `tags` of the store says so; remove it from the entry'
+
+
 def size_of(key: str, label: str | None, content: Content, tags: Iterable[tuple[str, str]]) -> int:
     """Bytes of an entry with all its attributes."""
     words = (
@@ -120,9 +127,17 @@ def entry_target(version: ApiVersion, key: str, label: str | None) -> str:
     return target if label is None else f"{target}&label={quote(label, safe='')}"
 
 
-def listing_target(version: ApiVersion, prefix: str) -> str:
-    """Path and query of the first page of all entries, with any label, whose key begins with `prefix`."""
-    return f"/kv?{_query(version)}&key={quote(f'{_escaped(prefix)}*', safe='')}"
+class ListingFilter(NamedTuple):
+    """What a listing selects: entries with any label whose key begins with `prefix`, and which have all of `tags`."""
+
+    prefix: str
+    tags: tuple[tuple[str, str], ...] = ()
+
+    def target(self, version: ApiVersion) -> str:
+        """Path and query of the first page."""
+        tags = (quote(f"{_escaped_tag(name)}={_escaped_tag(text)}", safe="") for name, text in self.tags)
+        chosen = "".join(f"&tags={one}" for one in tags)
+        return f"/kv?{_query(version)}&key={quote(f'{_escaped(self.prefix)}*', safe='')}{chosen}"
 
 
 def keys_target(version: ApiVersion, name: str | None = None) -> str:
@@ -171,19 +186,24 @@ def _escaped(text: str) -> str:
     return _RESERVED.sub(r"\\\1", text)
 
 
-def call_for(version: ApiVersion, write: Write, slot: Slot, home: str | None, *, is_null: bool = False) -> Request:
-    """The request for one write. `home` is the namespace to record in the mark, None if the key tells it. With `is_null`, the
-    entry has the value null, which is read as empty, and keeps it."""
+def _escaped_tag(text: str) -> str:
+    return _escaped(text).replace("=", "\\=")
+
+
+def call_for(version: ApiVersion, write: Write, slot: Slot, home: str | None, nulls: Nulls = NO_NULLS) -> Request:
+    """The request for one write. `home` is the namespace to record in the mark, None if the key tells it. What the entry has
+    of `nulls` is read as empty, and stays null where the write leaves it empty."""
     key, label = slot
     is_new = write.precondition is Precondition.ABSENT
     headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
     target = entry_target(version, key, label)
     if write.content is None:
         return Request("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
+    tags = tags_for(write.content, write.mark, write.expires_at, home)
     body = {
-        "value": None if is_null else write.content.value.decode(),
+        "value": write.content.value.decode() or (None if nulls.value else ""),
         "content_type": write.content.content_type,
-        "tags": tags_for(write.content, write.mark, write.expires_at, home),
+        "tags": {name: text or (None if name in nulls.tags else "") for name, text in tags.items()},
         **({"description": write.content.description} if write.content.description else {}),
     }
     headers["Content-Type"] = "application/vnd.microsoft.appconfig.kv+json"

@@ -60,6 +60,22 @@ class Row(NamedTuple):
     description: str | None = None
 
 
+class Nulls(NamedTuple):
+    """What is null in an entry, and empty in its row: the value, and tags by their names."""
+
+    value: bool = False
+    tags: frozenset[str] = frozenset()
+
+
+NO_NULLS: Final = Nulls()
+
+
+def nulls_of(item: Mapping[str, Any]) -> Nulls:
+    """What is null in an entry of the API that `row_of` accepts."""
+    tags = item.get("tags") or {}
+    return Nulls(item.get("value") is None, frozenset(name for name, text in tags.items() if text is None))
+
+
 def row_of(item: Mapping[str, Any]) -> Row:
     """An entry of a page. Raises KeyError, TypeError or AttributeError for another form."""
     value, content_type = item.get("value") or "", item.get("content_type") or None

@@ -16,18 +16,18 @@ from kvsync.model.entry import Identity
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.api import (
     ApiVersion,
+    ListingFilter,
     Rates,
     Slot,
     entry_target,
     items_of,
     keys_target,
-    listing_target,
     next_target,
 )
 from kvsync.stores.azure_appconfig.auth import connect
 from kvsync.stores.azure_appconfig.descriptions import Descriptions
 from kvsync.stores.azure_appconfig.doctor import Doctor
-from kvsync.stores.azure_appconfig.items import Row, row_of
+from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, Row, nulls_of, row_of
 from kvsync.stores.azure_appconfig.listing import Listing, Page, PageCache, token_of
 from kvsync.stores.base import Write
 from kvsync.stores.partial import ReadFailures
@@ -39,20 +39,21 @@ _DIGITS: Final = 19
 
 
 class Kept(NamedTuple):
-    """What a write leaves as it is: a value that is null, which is read as empty, and a description."""
+    """What a write leaves as it is: values and tags that are null, which are read as empty, and a description."""
 
-    is_null: bool = False
+    nulls: Nulls = NO_NULLS
     description: str | None = None
 
 
 class Remote:
-    """Connects on first use to `endpoint`, the address of the API. Raises AuthError and PermanentError for what the
-    configuration leads to."""
+    """Connects on first use to `endpoint`: the configured address of the API, unless another one is given. Raises AuthError and
+    PermanentError for what the configuration leads to."""
 
-    def __init__(self, connection: Connection, rates: Rates, version: ApiVersion) -> None:
+    def __init__(self, connection: Connection, rates: Rates, version: ApiVersion, endpoint: str | None = None) -> None:
         context = connection.context
         self._connection, self._label = connection, connection.label
-        self.endpoint, self._credentials = connect(connection.config, context)
+        configured, self._credentials = connect(connection.config, context)
+        self.endpoint = endpoint or configured
         limits = ClientLimits(reads_per_second=rates.reads, writes_per_second=rates.writes)
         options = ClientOptions(limits=limits, credentials=self._credentials, error_mapper=_error_mapper)
         self._client = connection.client(self.endpoint, options)
@@ -72,30 +73,31 @@ class Remote:
         self._tokens.learn(answer.headers.get("sync-token"))
         return answer
 
-    async def pages(self, prefix: str, *, fresh: bool = False) -> tuple[list[Page], str]:
-        """The pages of all entries whose key begins with `prefix`, and a token for their state. Raises StoreError."""
-        first = listing_target(self._version, prefix)
-        what = f"listing {prefix}*"
+    async def pages(self, wanted: ListingFilter, *, fresh: bool = False) -> tuple[list[Page], str]:
+        """The pages of a listing, and a token for their state. Raises StoreError."""
+        first = wanted.target(self._version)
+        what = f"listing {wanted.prefix}*"
         pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)
         self._cache.keep_tokens(self._client.origin, self._tokens.rows())
         return pages, token_of(self._client.origin, first, pages)
 
-    async def rows(self, prefix: str, pages: Sequence[Page]) -> list[Row]:
+    async def rows(self, wanted: ListingFilter, pages: Sequence[Page]) -> list[Row]:
         """The entries on pages from `pages`. Raises StoreError."""
-        scope = self._scope(listing_target(self._version, prefix))
+        scope = self._scope(wanted.target(self._version))
         rows = self._listing.rows(scope, pages)
         if rows is None:  # the cache was lost between two looks
-            rows = self._listing.rows(scope, (await self.pages(prefix, fresh=True))[0])
-        self.descriptions.learn(rows or (), prefix)
+            rows = self._listing.rows(scope, (await self.pages(wanted, fresh=True))[0])
+        self.descriptions.learn(rows or (), None if wanted.tags else wanted.prefix)
         return rows or []
 
     async def look_up(self, prefix: str, slots: Mapping[Slot, Identity], failures: ReadFailures) -> list[Row]:
-        """Entries with their values, in as few requests as possible; missing ones are left out, and `failures` collects what
-        cannot be read. Raises StoreError."""
-        scope = self._scope(listing_target(self._version, prefix))
+        """Entries with their values, whatever tags they have, in as few requests as possible; missing ones are left out, and
+        `failures` collects what cannot be read. Raises StoreError."""
+        wanted = ListingFilter(prefix)
+        scope = self._scope(wanted.target(self._version))
         if len(slots) > 1 and len(slots) > (len(self._cache.chain(scope)) or 100):
-            pages, _ = await self.pages(prefix, fresh=True)
-            return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in slots]
+            pages, _ = await self.pages(wanted, fresh=True)
+            return [row for row in await self.rows(wanted, pages) if (row.key, row.label) in slots]
         found = await gather_or_cancel(failures.note(slots[slot], self._look_up(*slot)) for slot in slots)
         return [row for row in found if row is not None]
 
@@ -129,7 +131,8 @@ class Remote:
         if write.content is None or write.etag is None:
             return Kept()
         known = self.descriptions.of(prefix, slot, write.etag) if self._version is ApiVersion.DESCRIPTIONS else ""
-        if write.content.value and (known is not None or write.content.description is not None):
+        is_filled = write.content.value and all(text for _, text in write.content.tags)
+        if is_filled and (known is not None or write.content.description is not None):
             return Kept(description=known)
         found = await self._item(*slot)
         return Kept() if found is None else Kept(found[1], found[0].description)
@@ -141,8 +144,8 @@ class Remote:
         self.descriptions.learn([found[0]])
         return found[0]
 
-    async def _item(self, key: str, label: str | None) -> tuple[Row, bool] | None:
-        """An entry, and whether its value is null; None if there is none."""
+    async def _item(self, key: str, label: str | None) -> tuple[Row, Nulls] | None:
+        """An entry, and what is null in it; None if there is none."""
         call = Request(
             "GET", entry_target(self._version, key, label), f"reading {key}", expects=(200, 404), is_json=True
         )
@@ -150,7 +153,7 @@ class Remote:
         if answer.status == 404 and (answer.problem() or not answer.body):
             return None
         with understood(self._label, call.what, f"a key-value ({glimpse(call, answer)})"):
-            return row_of(answer.data), answer.data.get("value") is None
+            return row_of(answer.data), nulls_of(answer.data)
 
     def _scope(self, first: str) -> str:
         return f"{self._client.origin}{first}"

@@ -19,20 +19,21 @@ from kvsync.stores.azure_appconfig.api import (
     MOST_BYTES,
     RATES,
     ApiVersion,
-    Tier,
+    ListingFilter,
     call_for,
     result_of,
     size_of,
+    tag_problems,
     text_problems,
 )
 from kvsync.stores.azure_appconfig.items import Entries, Row, tags_for, to_actual
+from kvsync.stores.azure_appconfig.options import OPTIONS, check_options
+from kvsync.stores.azure_appconfig.replicas import Replicas
 from kvsync.stores.azure_appconfig.well_known import FLAG_PREFIX, well_known_problems
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import Connection, RemoteStore
-from kvsync.yaml.credential import credential
-from kvsync.yaml.fields import Field, choice, text
 
 if TYPE_CHECKING:
     from kvsync.stores.azure_appconfig.remote import Remote
@@ -41,20 +42,7 @@ if TYPE_CHECKING:
 class AzureAppConfigStore(RemoteStore["Remote"]):
     """Entries in one App Configuration store; a namespace is a prefix of keys."""
 
-    options = (
-        Field("connection_string", credential(), help="Endpoint, id and secret of an access key."),
-        Field("client_id", text(), help="Id of the application or managed identity that signs in with Entra ID."),
-        Field("tenant_id", text(), help="Id of the directory (tenant) of the application."),
-        Field(
-            "client_secret", credential(), help="Secret of the application; without one, the ambient identity signs in."
-        ),
-        Field("tier", choice(Tier), help="Tier of the store, which determines the write rate limit."),
-        Field(
-            "api_version",
-            choice(ApiVersion),
-            help="Version of the API. The earlier one is for endpoints without the later one; it has no descriptions.",
-        ),
-    )
+    options = OPTIONS
     capabilities = Capabilities(
         type="azure-appconfig",
         namespace="a key prefix",
@@ -85,16 +73,27 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         )
         self._remotes: dict[str, Remote] = {}
         self._located: dict[str, Remote] = {}
+        self._read_from: dict[str, Remote] = {}
+        self._common_tags: Mapping[str, str] = config.options.get("tags") or {}
+        self._replicas = Replicas(config.options.get("endpoints") or (), self._replica, context.clock)
 
     def normalise(self, content: Content) -> Content:
-        """The content without metadata, and without an empty content type."""
+        """The content without metadata and without an empty content type, and with the tags that every entry has."""
         description = content.description if self.capabilities.descriptions else None
+        if self._common_tags:
+            content = content._replace(tags=tuple(sorted({**self._common_tags, **dict(content.tags)}.items())))
         return content._replace(content_type=content.content_type or None, metadata=None, description=description)
+
+    @property
+    def filters_listing(self) -> bool:
+        """Whether entries without the configured tags are left out of listings."""
+        return bool(self._common_tags)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """Labels, tags and content types that the service refuses, and entries that kvsync's mark makes too large."""
         key, label = self._slot(namespace, entry.identity)
         found = list(text_problems(label, entry.content))
+        found += tag_problems(dict(entry.content.tags), self._common_tags)
         found += well_known_problems(key, entry.content.content_type, entry.content.value)
         size = size_of(key, label, entry.content, entry.content.tags)
         marked = size_of(key, label, entry.content, self._tags(namespace, key, entry).items())
@@ -120,27 +119,36 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         from kvsync.stores.azure_appconfig.auth import account_of
 
         self._located[namespace] = self._current()
+        self._read_from.pop(namespace, None)
         return self._place(namespace, account_of(self.config, self.context))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, with all labels; unchanged pages are not transferred again."""
-        remote, prefix = self._remote_of(namespace), self._keys.prefix(namespace)
-        pages, state = await remote.pages(prefix)
+        """Everything in `namespace`, with all labels; unchanged pages are not transferred again. Listed by a replica, which may
+        lag behind, it is not complete."""
+        wanted = ListingFilter(self._keys.prefix(namespace), tuple(self._common_tags.items()))
+        primary = self._remote_of(namespace)
+        remote, (pages, state) = await self._replicas.first(primary, lambda one: one.pages(wanted))
+        self._read_from[namespace] = remote
         if token == state:
             return None
-        rows = self._identified(namespace, await remote.rows(prefix, pages))
+        rows = self._identified(namespace, await remote.rows(wanted, pages))
         entries = Entries(rows, lambda key: self._home(namespace, key), signer)
-        return Snapshot(Target(self.config.name, namespace), entries, entries.settled, token=state)
+        found = Snapshot(Target(self.config.name, namespace), entries, entries.settled, token=state)
+        return (
+            found if remote is primary else replace(found, complete=False, problems=(_from_replica(remote.endpoint),))
+        )
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values: one by one, or page by page if that takes fewer requests."""
         slots, failures = {self._slot(namespace, identity): identity for identity in identities}, ReadFailures()
-        rows = await self._remote_of(namespace).look_up(self._keys.prefix(namespace), slots, failures)
+        remote = self._read_from.get(namespace) or self._remote_of(namespace)
+        rows = await remote.look_up(self._keys.prefix(namespace), slots, failures)
         found = self._identified(namespace, rows)
         return failures.check({one: to_actual(one, row, self._home(namespace, row.key)) for one, row in found.items()})
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """One conditional request."""
+        """One conditional request to the primary, which is read from then on."""
+        self._read_from.pop(namespace, None)
         check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
         return [await self._write(namespace, write) for write in writes]
 
@@ -151,15 +159,21 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
-        remotes, self._remotes, self._located = self._remotes, {}, {}
+        remotes, self._remotes, self._located, self._read_from = self._remotes, {}, {}, {}
+        await self._replicas.aclose()
         former = [remote for remote in remotes.values() if remote is not self._remote]
         await super().aclose()
         for remote in former:
             await remote.aclose()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
-        """Endpoint, credential, clock and permissions, distinguished."""
-        return await remote.examine()
+        """Endpoint, credential, clock and permissions, distinguished; of replicas, whether they can be read."""
+        found = await remote.examine()
+        for replica in self._replicas.remotes(remote):
+            failed = [one for one in await replica.examine() if not one.ok and one.check != "writing"]
+            name = f"replica {replica.endpoint}"
+            found += [replace(one, check=name) for one in failed] or [DoctorCheck(name, True, "permitted")]
+        return found
 
     def _identified(self, namespace: str, rows: Sequence[Row]) -> dict[Identity, Row]:
         """The rows of this key format, by identity."""
@@ -183,7 +197,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         kept = await remote.kept(self._keys.prefix(namespace), slot, write)
         if write.content is not None and write.content.description is None:
             write = replace(write, content=write.content._replace(description=kept.description))
-        call = call_for(self._version, write, slot, home, is_null=kept.is_null)
+        call = call_for(self._version, write, slot, home, kept.nulls)
         answer = await remote.send(call)
         result = result_of(f"store {self.config.name}", write, call, answer, slot)
         if result.status is WriteStatus.DONE:
@@ -238,19 +252,15 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
         return Remote(connection, self._rates, self._version)
 
+    def _replica(self, endpoint: str) -> Remote:
+        from kvsync.stores.azure_appconfig.remote import Remote
+
+        return Remote(self._connection(), self._rates, self._version, endpoint)
+
+
+def _from_replica(endpoint: str) -> str:
+    return f"the replica {endpoint} was read, which may lag behind, because the primary does not respond"
+
 
 def _too_large(size: int) -> str:
     return f"with kvsync's mark, the whole entry has {size:,} bytes; azure-appconfig allows at most {MOST_BYTES:,}"
-
-
-def check_options(config: StoreConfig) -> None:
-    """Raise ValueError for options that cannot be combined."""
-    options = config.options
-    named = [name for name in ("client_id", "tenant_id", "client_secret") if options.get(name)]
-    if options.get("connection_string"):
-        if named:
-            raise ValueError(f"connection_string and {named[0]} cannot be combined; remove one of them")
-    elif not config.endpoint:
-        raise ValueError("set connection_string, or endpoint (https://name.azconfig.io) to sign in with Entra ID")
-    elif options.get("client_secret") and len(named) < 3:
-        raise ValueError("client_secret needs client_id and tenant_id")

@@ -1,0 +1,54 @@
+"""Options of the store type `azure-appconfig`, and which of them can be combined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kvsync.config.model import StoreConfig
+from kvsync.config.values import url
+from kvsync.model.entry import Content
+from kvsync.stores.azure_appconfig.api import ApiVersion, Tier, text_problems
+from kvsync.yaml.credential import credential
+from kvsync.yaml.fields import Field, choice, list_of, map_of, text
+
+_MOST_TAGS: Final = 5
+"""Tag filters of one request."""
+
+OPTIONS: Final = (
+    Field("connection_string", credential(), help="Endpoint, id and secret of an access key."),
+    Field("client_id", text(), help="Id of the application or managed identity that signs in with Entra ID."),
+    Field("tenant_id", text(), help="Id of the directory (tenant) of the application."),
+    Field("client_secret", credential(), help="Secret of the application; without one, the ambient identity signs in."),
+    Field("endpoints", list_of(url()), help="Endpoints of replicas, read in turn while the primary does not respond."),
+    Field(
+        "tags", map_of(text(empty=True)), help="Tags of every entry, at most 5; entries without them are not listed."
+    ),
+    Field("tier", choice(Tier), help="Tier of the store, which determines the write rate limit."),
+    Field(
+        "api_version",
+        choice(ApiVersion),
+        help="Version of the API. The earlier one is for endpoints without the later one; it has no descriptions.",
+    ),
+)
+
+
+def check_options(config: StoreConfig) -> None:
+    """Raise ValueError for options that cannot be combined, and tags that the service refuses."""
+    options = config.options
+    named = [name for name in ("client_id", "tenant_id", "client_secret") if options.get(name)]
+    if options.get("connection_string"):
+        if named:
+            raise ValueError(f"connection_string and {named[0]} cannot be combined; remove one of them")
+    elif not config.endpoint:
+        raise ValueError("set connection_string, or endpoint (https://name.azconfig.io) to sign in with Entra ID")
+    elif options.get("client_secret") and len(named) < 3:
+        raise ValueError("client_secret needs client_id and tenant_id")
+    _check_tags(options.get("tags") or {})
+
+
+def _check_tags(tags: Mapping[str, Any]) -> None:
+    if len(tags) > _MOST_TAGS:
+        raise ValueError(f"tags has {len(tags)} tags; azure-appconfig filters by at most {_MOST_TAGS}")
+    for problem in text_problems(None, Content(b"", tags=tuple(tags.items()))):
+        raise ValueError(f"tags: {problem}")
