@@ -37,7 +37,7 @@ def check(
     if lost and not desired:
         reasons.append(f"would delete {_entries(lost)} because the files ask for none (an empty target)")
     if deletes > guard.max_deletes:
-        reasons.append(f"would delete {_entries(deletes)}; the limit is {guard.max_deletes} (guard.max_deletes)")
+        reasons.append(f"would delete {_entries(deletes)}; the limit is {guard.max_deletes:,} (guard.max_deletes)")
     shares = (("delete", deletes, guard.max_delete_pct), ("update", updates, guard.max_update_pct))
     return (*reasons, *_too_large(shares, guard.min_existing, owned))
 
@@ -69,18 +69,18 @@ def _too_large(shares: Iterable[tuple[str, int, float]], least: int, owned: int)
         # `prune: scope` and `adopt: always` reach entries that are not ours: then there are more of them than we own.
         reach = max(owned, count)
         if reach >= least and count * 100 > limit * reach:
-            share = f"{count} of {reach} entries ({_percent(count * 100 / reach)})"
+            share = f"{count:,} of {reach:,} entries ({_percent(count * 100 / reach)})"
             yield f"would {verb} {share}; the limit is {_percent(limit)} (guard.max_{verb}_pct)"
 
 
 def _incomplete(changes: int, problems: Sequence[str]) -> str:
     because = f": {'; '.join(problems)}" if problems else ""
     noun = "change is" if changes == 1 else "changes are"
-    return f"the listing of the store is incomplete{because}; {changes} {noun} withheld"
+    return f"the listing of the store is incomplete{because}; {changes:,} {noun} withheld"
 
 
 def _entries(count: int) -> str:
-    return "1 entry" if count == 1 else f"{count} entries"
+    return "1 entry" if count == 1 else f"{count:,} entries"
 
 
 def _percent(value: float) -> str:

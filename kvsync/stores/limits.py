@@ -15,12 +15,12 @@ from kvsync.stores.base import Write
 def check_batch(where: str, writes: Sequence[Write], has: Capabilities) -> None:
     """Raise BatchRefused for a call that is too long or too large, or that names an entry twice. `where` is store/namespace."""
     if len(writes) > has.batch:
-        raise BatchRefused(f"{where}: {len(writes)} writes in one call; the limit is {has.batch}")
+        raise BatchRefused(f"{where}: {len(writes):,} writes in one call; the limit is {has.batch:,}")
     if len({write.identity for write in writes}) < len(writes):
         raise BatchRefused(f"{where}: one call names the same entry twice")
     size = sum(len(write.content.value) for write in writes if write.content is not None)
     if has.max_batch_bytes is not None and size > has.max_batch_bytes and len(writes) > 1:
-        raise BatchRefused(f"{where}: {size} bytes in one call; the limit is {has.max_batch_bytes}")
+        raise BatchRefused(f"{where}: {size:,} bytes in one call; the limit is {has.max_batch_bytes:,}")
 
 
 def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> None:
@@ -29,7 +29,7 @@ def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> 
     if content is None:
         return
     if has.max_value is not None and (length := length_of(content.value, has.value_unit)) > has.max_value:
-        raise ValueError(f"the value has {length} {has.value_unit}; the limit is {has.max_value}")
+        raise ValueError(f"the value has {length:,} {has.value_unit}; the limit is {has.max_value:,}")
     if has.max_metadata is not None and len((content.metadata or "").encode()) > has.max_metadata:
         raise ValueError(f"the metadata has more than {has.max_metadata} bytes")
     if not has.binary and not is_text(content.value):
@@ -42,7 +42,7 @@ def _check_key(remote_key: str, has: Capabilities) -> None:
     except UnicodeEncodeError:
         raise ValueError("the key is not Unicode text") from None
     if has.max_key is not None and size > has.max_key:
-        raise ValueError(f"the key has {size} {has.key_unit}; the limit is {has.max_key}")
+        raise ValueError(f"the key has {size:,} {has.key_unit}; the limit is {has.max_key:,}")
     if has.key_pattern is not None and not re.fullmatch(has.key_pattern, remote_key):
         raise ValueError(
             f"the key contains a character that the store does not allow (it must match {has.key_pattern})"

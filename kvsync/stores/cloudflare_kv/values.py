@@ -176,7 +176,7 @@ async def put(
     """Write pairs in one call. Raises StoreError; BatchRefused, with nothing sent, for a call that is too long."""
     body = b"[" + b",".join(pairs) + b"]"
     if len(body) > MOST_BODY and len(pairs) > 1:
-        raise BatchRefused(f"{remote.label}: {len(body)} bytes in one call; the limit is {MOST_BODY}")
+        raise BatchRefused(f"{remote.label}: {len(body):,} bytes in one call; the limit is {MOST_BODY:,}")
     what = f"writing {len(pairs):,} entries of {namespace}"
     is_secret = any(write.is_sensitive for _, write in writes)
     call = remote.writing("PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
