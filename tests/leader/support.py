@@ -92,14 +92,15 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 class BreakableConnection:
-    """A TCP connection through this process, which can be cut so that nobody notices: nothing comes through any more."""
+    """A TCP connection through this process, which can be cut so that nobody notices: nothing comes through any more. `delay`
+    is how many seconds everything takes on its way."""
 
     def __init__(self, host: str, port: int) -> None:
         self._there = host, port
         self._open = asyncio.Event()
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.url = ""
+        self.url, self.delay = "", 0.0
 
     def cut(self) -> None:
         """Let nothing through."""
@@ -131,6 +132,7 @@ class BreakableConnection:
         try:
             while data := await reader.read(65536):
                 await self._open.wait()
+                await asyncio.sleep(self.delay)
                 writer.write(data)
                 await writer.drain()
             writer.close()

@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from kvsync.errors import StoreError, TransientError
+from kvsync.leader.elector import Elector
 from kvsync.leader.etcd import EtcdKeeper
 from kvsync.leader.etcd_gateway import Gateway
-from kvsync.leader.model import LeaseClaim
+from kvsync.leader.model import LeaseClaim, Timing
 from kvsync.model.revision import AppliedRevision
 from kvsync.util.clock import Clock
 from tests.http.script_server import Exchange, is_silent, says, serving
@@ -27,10 +29,15 @@ from tests.support.etcd import free_port, running_etcd
 
 
 def keeper(
-    key: str, identity: str, *urls: str, duration: float = 2, password: Callable[[], str] | None = None
+    key: str,
+    identity: str,
+    *urls: str,
+    duration: float = 2,
+    timeout: float = 2,
+    password: Callable[[], str] | None = None,
 ) -> EtcdKeeper:
     user = None if password is None else ("kvsync", password)
-    return EtcdKeeper(key, identity, duration, [Gateway("lease test", url, Clock(), 2, user) for url in urls])
+    return EtcdKeeper(key, identity, duration, [Gateway("lease test", url, Clock(), timeout, user) for url in urls])
 
 
 @asynccontextmanager
@@ -157,6 +164,32 @@ async def test_claims_that_are_broken_off_come_to_an_end(etcd: str, key: str) ->
         assert (await a.claim()).is_ours
     assert asked[:4] == ["kv/range", "lease/grant", "lease/grant", "kv/txn"]
     assert asked.count("lease/grant") == 2
+
+
+@pytest.mark.system
+async def test_someone_leads_where_a_round_trip_takes_long(etcd: str, key: str) -> None:
+    """With the default times and a round trip of 1.4 s one of two replicas comes to lead, and renews its lease in time."""
+    async with wire_to(etcd) as wire:
+        wire.delay = 0.7
+        found = {name: keeper(key, name, wire.url, duration=10, timeout=7) for name in "ab"}
+        electors = [Elector(one, name, Timing(10, 7, 2), Clock(), Random(1)) for name, one in found.items()]
+        tasks = [asyncio.create_task(one.run(lambda: None)) for one in electors]
+        async with asyncio.timeout(60):
+            while not (leaders := [one for one in electors if one.may_write()]):  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.05)
+            (leader,) = leaders
+            for _ in range(2):  # renewals
+                left = leader.seconds_left()
+                while leader.seconds_left() <= left:
+                    left = leader.seconds_left()
+                    assert left > 0
+                    await asyncio.sleep(0.05)
+        assert [one for one in electors if one.may_write()] == [leader]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for one in found.values():
+            await one.aclose()
 
 
 async def test_another_endpoint_is_tried_next(etcd: str, key: str) -> None:
