@@ -47,11 +47,8 @@ class Entra:
     the folder for the token of the federated workload."""
 
     def __init__(self, tokens: Tokens, data: Path | None) -> None:
-        self._tokens = tokens
-        self._folder = None if data else tempfile.TemporaryDirectory(prefix="kvsync-emulator-")
-        folder = Path(self._folder.name) if self._folder else data or Path()
-        self._file = folder.resolve() / _FILE
-        self._file.write_text(assertion(), "ascii")
+        self._tokens, self._data = tokens, data
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def env(self, address: Address) -> dict[str, str]:
         """What clients read to sign in as an application, as a federated workload, and as a managed identity."""
@@ -61,7 +58,7 @@ class Entra:
             "AZURE_CLIENT_ID": OWNER,
             "AZURE_APPCONFIG_READER_CLIENT_ID": READER,
             "AZURE_CLIENT_SECRET": _SECRET,
-            "AZURE_FEDERATED_TOKEN_FILE": str(self._file),
+            "AZURE_FEDERATED_TOKEN_FILE": str(self._written()),
             "AZURE_POD_IDENTITY_AUTHORITY_HOST": address.origin,
             "IDENTITY_ENDPOINT": f"{address.origin}{_APP_SERVICE}",
             "IDENTITY_HEADER": _HEADER,
@@ -71,6 +68,14 @@ class Entra:
         """Remove the token of the workload, unless it has a folder of its own."""
         if self._folder is not None:
             self._folder.cleanup()
+
+    def _written(self) -> Path:
+        """The file with the token of the workload."""
+        if self._data is None and self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="kvsync-emulator-")
+        file = (self._data or Path(self._folder.name if self._folder else "")).resolve() / _FILE
+        file.write_text(assertion(), "ascii")
+        return file
 
     def credential(self, token: str, origin: str) -> Credential:
         """What a token permits at the store with this address. Raises ValueError, which says why it is refused."""
