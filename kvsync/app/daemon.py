@@ -154,6 +154,6 @@ class WiredDaemon:
             events.call_soon_threadsafe(loop.trigger, Trigger.WAKE)
 
         with in_background(), workspace.state.listening(heard):
-            async with aclosing(self._reconciler), serving.serving(loop.trigger, settings), told:
+            async with aclosing(self._reconciler), serving.serving(loop, settings), told:
                 result = await loop.run()
         return not result.unfinished

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kvsync import __version__
 from kvsync.app import Workspace
@@ -17,6 +17,7 @@ from kvsync.app.undo.desk import UndoDesk
 from kvsync.config.credentials import resolve
 from kvsync.config.model import RunConfig
 from kvsync.errors import KvsyncError
+from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
 from kvsync.notify.message import Sender
 from kvsync.notify.notifier import Notifier, NotifierContext
@@ -28,7 +29,17 @@ from kvsync.status.target_reports import CollectorSettings
 if TYPE_CHECKING:
     from kvsync.status.http.server import Server
 
-TriggerCallback = Callable[[Trigger], None]
+
+class PassTriggers(Protocol):
+    """What requests passes: the daemon."""
+
+    def trigger(self, trigger: Trigger) -> None:
+        """Report that something happened which every target may concern."""
+        ...
+
+    def look_at(self, target: Target) -> bool:
+        """Request a pass of one target. False if this daemon makes no passes of it."""
+        ...
 
 
 class Serving:
@@ -43,15 +54,15 @@ class Serving:
         process = ProcessView(os.getpid(), __version__, mode, clock.now(), config.owner, config.environment)
         settings = CollectorSettings(process, workspace.state, clock, workspace.redactor.redact)
         self.collector = Collector(settings, reconciler)
-        self._trigger: TriggerCallback = lambda _trigger: None
+        self._triggers: PassTriggers | None = None
         self._server: Server | None = None
         self._open = AsyncExitStack()
 
     @asynccontextmanager
-    async def serving(self, trigger: TriggerCallback, run: RunConfig) -> AsyncIterator[None]:
+    async def serving(self, triggers: PassTriggers, run: RunConfig) -> AsyncIterator[None]:
         """Serve as the settings say until the end of the block, or until the daemon begins to leave. Raises KvsyncError when
         it cannot listen, or cannot read the token."""
-        self._trigger = trigger
+        self._triggers = triggers
         async with self._open:
             if run.listen is not None:
                 await (await self._serve()).use(run)
@@ -69,15 +80,27 @@ class Serving:
         from kvsync.status.http.server import Server, closing
 
         if self._server is None:
+            triggers = self._triggers
+            assert triggers is not None, "nothing is served before the daemon is there"
             workspace, access = self._workspace, Access(self._workspace.clock)
-            hook = HookHandler(access, workspace.clock, partial(self._trigger, Trigger.HOOK), self.collector.hooked)
-            wake = partial(_wake, self._trigger, workspace.state)
+            hook = HookHandler(access, workspace.clock, partial(triggers.trigger, Trigger.HOOK), self.collector.hooked)
+            wake = partial(_wake, triggers.trigger, workspace.state)
             redactor = workspace.redactor
             stores = self._reconciler.store_names
             budget = self._reconciler.deletion_budget
             desk = UndoDesk(self._reconciler, wake)
             parts = AppParts(
-                self.collector, workspace.state, access, hook, workspace.clock, redactor, stores, wake, budget, desk
+                self.collector,
+                workspace.state,
+                access,
+                hook,
+                workspace.clock,
+                redactor,
+                stores,
+                wake,
+                budget,
+                triggers.look_at,
+                desk,
             )
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
             self._server = await self._open.enter_async_context(closing(Server(parts, secrets)))

@@ -107,6 +107,14 @@ class Daemon:
         self._triggered.set()
         self._parts.reporter.triggered(trigger)
 
+    def look_at(self, target: Target) -> bool:
+        """Request a pass of one target. False if this daemon makes no passes of it."""
+        if all(worker.target != target for worker in self._parts.pool.working):
+            return False
+        self._parts.reporter.triggered(Trigger.HOOK)
+        self._parts.pool.ask([target], Trigger.HOOK)
+        return True
+
     @property
     def backlog(self) -> int:
         """How many passes are due and have not begun."""

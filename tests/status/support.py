@@ -128,7 +128,7 @@ async def live(
                     undo=reconciler,
                 ),
             )
-            async with serving.serving(daemon.trigger, workspace.config.run):
+            async with serving.serving(daemon, workspace.config.run):
                 running = asyncio.create_task(daemon.run())
                 assert serving._server is not None
                 try:

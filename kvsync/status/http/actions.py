@@ -12,6 +12,8 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from kvsync.errors import KvsyncError, UsageError
+from kvsync.model.entry import Target
+from kvsync.model.target_name import parse_target
 from kvsync.state import operator as control
 from kvsync.status.http.access import Access
 from kvsync.status.http.answers import failure
@@ -148,9 +150,15 @@ class Actions:
             raise UsageError("undo is not available here; use kvsync undo")
         return await self._parts.undo.submit(form.get("run", ""), form.get("commit", ""), form.get("digest", ""))
 
-    async def _pass(self, _form: Form) -> str:
-        self._parts.hook.request()
-        return "a pass of all targets was requested"
+    async def _pass(self, form: Form) -> str:
+        target = form.get("target", "")
+        if not target:
+            self._parts.hook.request()
+            return "a pass of all targets was requested"
+        store, namespace = parse_target(target, self._parts.stores())
+        if namespace is None or not self._parts.look_at(Target(store, namespace)):
+            raise UsageError(f"{target}: this process makes no passes of it; look at all targets instead")
+        return f"a pass of {target} was requested"
 
 
 async def _form(request: web.Request) -> Form:

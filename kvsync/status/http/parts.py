@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from kvsync.model.entry import Target
 from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.state import StateDir
 from kvsync.status.collector import Collector
@@ -31,7 +32,8 @@ class UndoService(Protocol):
 @dataclass(frozen=True, slots=True)
 class AppParts:
     """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
-    says how many entries may still be deleted, `undo` takes runs back."""
+    says how many entries may still be deleted, `look_at` requests a pass of one target (False if this process makes none of
+    it), `undo` takes runs back."""
 
     collector: Collector
     state: StateDir
@@ -42,4 +44,5 @@ class AppParts:
     stores: Callable[[], Collection[str]]
     wake: Callable[[], None]
     budget: Callable[[], DeletionBudget]
+    look_at: Callable[[Target], bool]
     undo: UndoService | None = None
