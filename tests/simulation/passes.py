@@ -121,7 +121,7 @@ async def live(workspace: Workspace, clock: LoopClock, beats: int) -> dict[str, 
         ),
     )
     samples: list[dict[str, int]] = []
-    async with aiohttp.ClientSession() as session, serving.serving(daemon.trigger, workspace.config.run):
+    async with aiohttp.ClientSession() as session, serving.serving(daemon, workspace.config.run):
         running = asyncio.create_task(daemon.run())
         assert serving._server is not None
         for beat in range(beats):
