@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,8 @@ def taken(states: list[StateDir], terms: BudgetTerms, callers: int, least: int) 
         budgets = [SharedBudget(StateLender(state.budgets), "account", terms, Clock()) for state in states]
         waiting = [asyncio.create_task(budget.take()) for budget in budgets for _ in range(callers)]
         async with asyncio.timeout(60):
-            while sum(task.done() for task in waiting) < least:
-                await asyncio.sleep(0.05)
+            for turn in islice(asyncio.as_completed(waiting), least):
+                await turn
         await asyncio.sleep(0.5)
         done = sum(task.done() for task in waiting)
         for task in waiting:
