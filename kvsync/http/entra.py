@@ -98,7 +98,7 @@ class EntraToken:
         async with self._fetching:
             if self._token is None or self._token is old:
                 answer = await self._client.send(self._request.build())
-                self._token = _token_of(answer.data, self._clock.now(), self._client.label)
+                self._token = _token_of(answer.data, self, self._clock.now(), self._client.label)
             return self._token
 
 
@@ -117,7 +117,7 @@ def federated(tenant: str, client: str, file: Path, authority: str | None, audie
             assertion = file.read_text("ascii").strip()
         except (OSError, ValueError):
             raise AuthError(f"cannot read the federated token file {file}; check AZURE_FEDERATED_TOKEN_FILE") from None
-        REDACTOR.register(assertion)
+        REDACTOR.register_token(proof, assertion)
         return {"client_assertion_type": _ASSERTION, "client_assertion": assertion}
 
     return _application(tenant, client, proof, authority, audience)
@@ -183,10 +183,10 @@ def _error_mapper(call: Request, answer: Response) -> StoreError | None:
     return AuthError(f"{call.what} was refused: {cleaned(said.splitlines()[0])}")
 
 
-def _token_of(data: Any, now: float, where: str) -> Token:
+def _token_of(data: Any, holder: object, now: float, where: str) -> Token:
     try:
         text = str(data["access_token"])
-        REDACTOR.register(text)
+        REDACTOR.register_token(holder, text)
         ends = now + float(data["expires_in"]) if "expires_in" in data else float(data["expires_on"])
     except (KeyError, TypeError, ValueError):
         raise AuthError(f"{where}: the response contains no token; check the address of the identity service") from None
