@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvsync.state.tables import BYTES, EMPTIED, REAL, TABLES, TEXT, WHOLE, StateColumn, StateTable, quoted
+from kvsync.state.tables import BYTES, REAL, TABLES, TEXT, WHOLE, StateColumn, StateTable, quoted
 
 SCHEMA_LOCK: Final = 0x6B767363
 """Held while the schema is changed, so that two machines do not change it at once."""
@@ -68,7 +68,16 @@ _WAVES: Final = (
     ' PRIMARY KEY ("store", "namespace"))',
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES, (_create(EMPTIED),))
+_EMPTIED: Final = (
+    'CREATE TABLE emptied ("place" text COLLATE "C" NOT NULL, "since" double precision NOT NULL, PRIMARY KEY ("place"))',
+)
+_SHARED: Final = (
+    "CREATE TABLE IF NOT EXISTS revisions (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, revision text NOT NULL,"
+    " source text, at double precision NOT NULL, replica text NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS budgets (name text PRIMARY KEY, tokens double precision NOT NULL, at timestamptz NOT NULL)",
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES, _EMPTIED, _SHARED)
 """What leads from one version to the next, oldest first; the baseline already has them."""
 
 VERSION: Final = len(STEPS) + 1

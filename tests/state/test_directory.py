@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -22,6 +23,8 @@ from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.util.clock import Clock
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, apply_one, run, start
 from tests.support.postgres import Cluster
+
+RECORDED: Final = Path(__file__).parents[1] / "recorded"
 
 
 def without_root() -> tuple[str, ...]:
@@ -320,6 +323,29 @@ def test_an_upgrade_in_postgresql_knows_what_was_written_just_before(path: Path,
     assert upgrade(address, create=False) == 1
     with StateDir.open_postgres(path, address, writable=True) as state:
         assert state.journal.written_since(WEB_AT, Clock().now() - 60).keys() == {KEY}
+
+
+def test_an_upgrade_in_postgresql_comes_to_the_schema_of_a_new_state(cluster: Cluster) -> None:
+    """From the first version on, step by step."""
+    old = PostgresAddress.of(cluster.new_database("first"))
+    with psycopg.connect(old.dsn) as connection:
+        connection.execute((RECORDED / "postgresql-1.sql").read_text())
+        connection.execute("INSERT INTO kvsync_state (version, sealing_key) VALUES (1, 'k')")
+    assert upgrade(old, create=False) == 1
+    new = PostgresAddress.of(cluster.new_database("newest"))
+    upgrade(new, create=True)
+    assert postgres_schema(old) == postgres_schema(new)
+
+
+def postgres_schema(address: PostgresAddress) -> list[tuple[Any, ...]]:
+    """The columns and indexes of a database."""
+    columns = (
+        "SELECT table_name, column_name, data_type, collation_name, is_nullable, column_default, is_identity"
+        " FROM information_schema.columns WHERE table_schema = 'public'"
+    )
+    indexes = "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    with psycopg.connect(address.dsn) as connection:
+        return sorted((*connection.execute(columns).fetchall(), *connection.execute(indexes).fetchall()), key=repr)
 
 
 def test_another_programs_database_is_refused(path: Path) -> None:
