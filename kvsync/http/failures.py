@@ -91,26 +91,24 @@ def unconfirmed(label: str, call: Request, answer: Response) -> LostAnswer:
 
 
 def glimpse(call: Request, answer: Response) -> str:
-    """An unexpected response in short: sender, status, content type, and the beginning of a page. Other bodies may hold values,
-    and are not shown."""
-    told = f"status {answer.status}" + (f" from {answer.host}" if answer.host else "")
-    kind = cleaned(answer.headers.get("content-type", "").partition(";")[0])
+    """An unexpected response in short: sender, status, content type, and the beginning of a page or of an error as text. Other
+    bodies may hold values, and are not shown."""
     if call.is_secret:
-        return f"{told}; {_NOT_SHOWN}"
-    start = clip(cleaned(answer.body[:_LONGEST_READ].decode("utf-8", "replace")), _FIRST)
-    shown = f', begins with "{start}"' if start.startswith("<") else "" if answer.body else ", no body"
-    return f"{told}, {kind or 'no content type'}{shown}"
+        return f"{_sender(answer)}; {_NOT_SHOWN}"
+    return _glimpse(answer)
 
 
 @contextmanager
-def understood(label: str, what: str, expected: str = "") -> Iterator[None]:
+def understood(label: str, what: str, expected: str = "", answer: Response | None = None) -> Iterator[None]:
     """Raise TransientError if a response does not have the form that the block reads: a proxy or another service may have sent
-    it. `expected` says what the response should be, such as "a list of keys"."""
+    it. `expected` says what the response should be, such as "a list of keys"; `answer` is the response to a call that sent
+    nothing sensitive."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         wrong = f"is not {expected}" if expected else "does not have the format of this API"
-        raise TransientError(f"{label}: {what} failed: the response {wrong}; check the endpoint") from error
+        shown = "" if answer is None else f" ({_glimpse(answer)})"
+        raise TransientError(f"{label}: {what} failed: the response {wrong}{shown}; check the endpoint") from error
 
 
 def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -> str:
@@ -150,8 +148,19 @@ def _described(call: Request, answer: Response) -> str:
     told = server_message(call, answer)
     if call.is_secret:
         return told
-    sender = f" from {answer.host}" if answer.host else ""
-    return f"status {answer.status}{sender}" + (f", {told}" if told else "") + _request(answer)
+    return (f"{_sender(answer)}, {told}" if told else _glimpse(answer)) + _request(answer)
+
+
+def _glimpse(answer: Response) -> str:
+    kind = cleaned(answer.headers.get("content-type", "").partition(";")[0])
+    start = clip(cleaned(answer.body[:_LONGEST_READ].decode("utf-8", "replace")), _FIRST)
+    is_harmless = start.startswith("<") or (answer.status >= 400 and kind == "text/plain")
+    shown = f', begins with "{start}"' if is_harmless else "" if answer.body else ", no body"
+    return f"{_sender(answer)}, {kind or 'no content type'}{shown}"
+
+
+def _sender(answer: Response) -> str:
+    return f"status {answer.status}" + (f" from {answer.host}" if answer.host else "")
 
 
 def _request(answer: Response) -> str:

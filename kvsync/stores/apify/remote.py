@@ -83,7 +83,7 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
 
         async def fetch(offset: int) -> ListingPage[list[Mapping[str, Any]], int]:
             answer = await self._client.send(Request("GET", self._targets.stores(offset), what, is_json=True))
-            with understood(self._label, what, "a list of them"):
+            with understood(self._label, what, "a list of them", answer):
                 items, total = _stores_page(answer.data)
             following = offset + len(items)
             is_last = not items or following >= total
@@ -171,7 +171,7 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
 
     def _data(self, answer: Response, what: str) -> Mapping[str, Any]:
         """The object that a response describes. Raises TransientError for a response of another form."""
-        with understood(self._label, what, "from this API"):
+        with understood(self._label, what, "from this API", answer):
             data = answer.problem()["data"]
             if not (isinstance(data, dict) and isinstance(data["id"], str) and data["id"]):
                 raise TypeError("an object has an id")

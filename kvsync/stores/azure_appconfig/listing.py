@@ -98,7 +98,7 @@ class Listing:
         answer = await self._send(Request("GET", target, what, headers, expects=(200, 304), is_json=True))
         if answer.status == 304 and known is not None:
             return known
-        with understood(self._connection.label, what, "a list of key-values"):
+        with understood(self._connection.label, what, "a list of key-values", answer):
             rows = tuple(row_of(item) for item in items_of(answer.data))
             etag = etag_of(answer) or answer.data["etag"]
             return Page(target, etag, next_target(answer, answer.data), rows, len(answer.body))

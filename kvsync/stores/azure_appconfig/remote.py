@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from kvsync.errors import BatchRefused, StoreError
 from kvsync.http.client import ClientLimits, ClientOptions
 from kvsync.http.entra import EntraToken
-from kvsync.http.failures import glimpse, server_message, understood
+from kvsync.http.failures import server_message, understood
 from kvsync.http.model import Request, Response
 from kvsync.http.paging import ListingPage, walk
 from kvsync.model.entry import Identity
@@ -107,7 +107,7 @@ class Remote:
 
         async def fetch(target: str) -> ListingPage[list[str], str]:
             answer = await self.send(Request("GET", target, what, is_json=True))
-            with understood(self._label, what, "a list of keys"):
+            with understood(self._label, what, "a list of keys", answer):
                 found = [str(item["name"]) for item in items_of(answer.data)]
                 return ListingPage(found, len(found), len(answer.body), next_target(answer, answer.data))
 
@@ -152,7 +152,7 @@ class Remote:
         answer = await self.send(call)
         if answer.status == 404 and (answer.problem() or not answer.body):
             return None
-        with understood(self._label, call.what, f"a key-value ({glimpse(call, answer)})"):
+        with understood(self._label, call.what, "a key-value", answer):
             return row_of(answer.data), nulls_of(answer.data)
 
     def _scope(self, first: str) -> str:

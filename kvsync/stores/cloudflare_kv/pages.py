@@ -29,7 +29,7 @@ async def read_list(
 
     async def fetch(number: int) -> ListingPage[dict[str, str], int]:
         answer = await client.send(Request("GET", target(number), what, is_json=True))
-        with understood(label, what, "a list of them"):
+        with understood(label, what, "a list of them", answer):
             items, total = _page(answer.data, *members)
         is_known = items.keys() <= found.keys()
         if items and is_known and total is not None:

@@ -92,7 +92,7 @@ class Remote:
         async def fetch(cursor: str) -> ListingPage[list[Item], str]:
             call = Request("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True)
             answer = await self.namespaces.ask(namespace, call)
-            with understood(self.label, what, "a list of keys"):
+            with understood(self.label, what, "a list of keys", answer):
                 items, following = _keys_page(answer.data)
                 return ListingPage(items, len(items), len(answer.body), following)
 
@@ -178,7 +178,7 @@ class Namespaces(NamespaceResolver[Namespace]):
             answer = await self._client.send(Request("GET", self._remote.targets.namespace(id_), what, is_json=True))
         except NamespaceGone:
             return None
-        with understood(self._label, what, "a namespace"):
+        with understood(self._label, what, "a namespace", answer):
             found = _namespace(answer.data["result"])
         return found if name in self._configured or name in found else None
 

@@ -123,7 +123,7 @@ class Reader:
         return await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
 
     def _values(self, answer: Response, names: Sequence[str]) -> dict[str, StoredValue]:
-        with understood(self._remote.label, f"reading {self._namespace}"):
+        with understood(self._remote.label, f"reading {self._namespace}", answer=answer):
             values: Mapping[str, Any] = answer.data["result"]["values"]
             return {name: _held(values[name]) for name in names if values.get(name) is not None}
 

@@ -148,7 +148,7 @@ class _Pages:
         ]
         body = {"success": [{"request_range": one} for one in ranges]}
         answer = await self._remote.read("kv/txn", self._what, body)
-        with gc_paused(), understood(self._remote.where, self._what):
+        with gc_paused(), understood(self._remote.where, self._what, answer=answer):
             rows, following = self._parsed(self._remote.json(answer, self._what), cursor)
         size = len(rows[0]) + len(rows[1])
         return ListingPage(rows, size, len(answer.body), None if following == _Cursor(None, None) else following)
@@ -181,7 +181,7 @@ async def list_namespaces(remote: Remote, keys: KeyFormat) -> list[str]:
         asked = {"key": encoded(start), "range_end": encoded(b"\0"), "limit": str(PAGE), "keys_only": True}
         response = await remote.read("kv/range", what, asked)
         answer = remote.json(response, what)
-        with understood(remote.where, what):
+        with understood(remote.where, what, answer=response):
             names = [row_of(kv).key for kv in answer.get("kvs", ())]
             following = _after_namespace(keys, names[-1]) if answer.get("more") else None
         found = {name for key in names if (name := _namespace_of(keys, key)) is not None}

@@ -66,7 +66,7 @@ class Listing:
         if answer.status != 200:
             self._has_trees = False
             return None
-        with understood(self._remote.where, what):
+        with understood(self._remote.where, what, answer=answer):
             infos: Mapping[str, Any] = _infos(answer.problem())
             now = self._remote.seen_at(answer)
             found = {f"{folder}{name}": secret_of(one, now) for name, one in infos.items() if not name.endswith("/")}
@@ -91,7 +91,7 @@ class Listing:
         if answer.status == 404:
             self._remote.check_missing(answer, what)
             return []
-        with understood(self._remote.where, what):
+        with understood(self._remote.where, what, answer=answer):
             names = data_of(answer)["keys"]
             if not all(isinstance(name, str) and name.strip("/") for name in names):
                 raise TypeError("the name of a secret must be text")

@@ -59,7 +59,7 @@ class Remote:
         if answer.status == 404:
             self.check_missing(answer, what)
             return None
-        with understood(self.where, what):
+        with understood(self.where, what, answer=answer):
             return secret_of(data_of(answer), self.seen_at(answer))
 
     async def entry(self, identity: Identity, path: str) -> Actual | None:
@@ -70,7 +70,7 @@ class Remote:
             if answer.status == 404:
                 self.check_missing(answer, what)
                 return None
-            with understood(self.where, what):
+            with understood(self.where, what, answer=answer):
                 found = data_of(answer)
                 content, secret = to_content(found["data"]), current_of(found["metadata"], self.seen_at(answer))
             full = await self.metadata(path) if needs_history(secret) else secret
@@ -98,7 +98,7 @@ class Remote:
         await self._login.aclose()
 
     def _identified(self, answer: Response, what: str) -> str:
-        with understood(self.where, what):
+        with understood(self.where, what, answer=answer):
             data = data_of(answer)
             kind, version, found = data["type"], (data.get("options") or {}).get("version"), str(data["uuid"])
         if kind != "kv" or version != "2":

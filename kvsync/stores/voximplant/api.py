@@ -19,7 +19,7 @@ import re
 from typing import Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import said, server_message
+from kvsync.http.failures import glimpse, said, server_message
 from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.account import Account
@@ -88,13 +88,13 @@ class ErrorMapper:
 
     def _page(self, call: Request, answer: Response) -> StoreError:
         """The error for a response that another server sent in place of the API."""
-        what = f"{self._label}: {call.what} failed: status {answer.status}"
+        what = f"{self._label}: {call.what} failed: {glimpse(call, answer)}"
         if answer.status in _WRONG_PLACE:
             return PermanentError(f"{what}; the API was not found there; correct the endpoint")
         wait = retry_after(answer.headers, self._clock.now())
         if answer.status in (429, 503):
             return TransientError(what, wait)
-        message = f"{what} with {_NOT_JSON}"
+        message = f"{what}: {_NOT_JSON}"
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
 
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:

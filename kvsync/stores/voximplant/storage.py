@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from kvsync.errors import LostAnswer, PermanentError, TransientError
-from kvsync.http.failures import unconfirmed
+from kvsync.http.failures import glimpse, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.http.moments import moment_from
 from kvsync.stores.base import Write
@@ -55,7 +55,7 @@ class Storage:
             data = answer.problem()
             items = data.get("result") if data.get("error") is None else []
             if not isinstance(items, list) or not all(map(_is_item, items)):
-                raise self._not_understood(what, "a list of items; check the endpoint")
+                raise self._not_understood(what, "a list of items", answer)
             limit.count(len(items), len(answer.body), is_last=len(items) < PAGE)
             return items
 
@@ -65,13 +65,14 @@ class Storage:
         """One item, None if there is none: the API returns an error or null then. An empty object says nothing about the item:
         a listing decides. Raises StoreError."""
         what = f"reading {key}"
-        data = (await self.ask("GetKeyValueItem", what, {"key": key})).problem()
+        answer = await self.ask("GetKeyValueItem", what, {"key": key})
+        data = answer.problem()
         if not data:
             return await self._listed_item(key, what)
         item = data.get("result") if data.get("error") is None else None
         if item is None or (_is_item(item) and item["key"] == key):
             return item
-        raise self._not_understood(what, "that item")
+        raise self._not_understood(what, "that item", answer)
 
     async def put(self, key: str, value: str, lifetime: Lifetime, *, is_secret: bool = False) -> None:
         """Write one entry, and make sure that it lives as long as it should. Raises StoreError.
@@ -107,7 +108,7 @@ class Storage:
         """One item as a listing shows it: the namespace is listed by its first part, which every reading of a pattern finds."""
         listed = await everything(self.pages("GetKeyValueItems", key.partition(":")[0]), PAGE)
         if key not in listed.items and listed.problem is not None:
-            raise self._not_understood(what, "that item")
+            raise TransientError(f"{self.remote.label}: {what} failed: {listed.problem}")
         return listed.items.get(key)
 
     async def _change(
@@ -152,8 +153,11 @@ class Storage:
     def _unconfirmed(self, what: str, answer: Response, *, is_secret: bool = False) -> LostAnswer:
         return unconfirmed(self.remote.label, Request("POST", "", what, is_secret=is_secret), answer)
 
-    def _not_understood(self, what: str, expected: str) -> TransientError:
-        return TransientError(f"{self.remote.label}: {what} failed: the response is not {expected}")
+    def _not_understood(self, what: str, expected: str, answer: Response) -> TransientError:
+        shown = glimpse(Request("POST", "", what), answer)
+        return TransientError(
+            f"{self.remote.label}: {what} failed: the response is not {expected} ({shown}); check the endpoint"
+        )
 
 
 class NamespaceKeys:
