@@ -130,7 +130,8 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
 
 
 def _targets(state: StateDir, now: float) -> list[Document]:
-    places, states, waves = state.places.all(), known_states(state, now), state.waves.all()
+    passes, places, waves = state.passes.all(), state.places.all(), state.waves.all()
+    states = known_states(state, passes, now)  # others write meanwhile
     return [
         {
             **_names(one.target),
@@ -144,7 +145,7 @@ def _targets(state: StateDir, now: float) -> list[Document]:
             "place": _place(places.get(one.target)),
             "wave": _wave(waves.get(one.target), state),
         }
-        for one in state.passes.all()
+        for one in passes
     ]
 
 

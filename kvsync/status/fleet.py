@@ -58,13 +58,13 @@ class FleetReader:
             replicas, holders = state.replicas(), state.holders()
             parked = {one.target: one for one in state.parked.all()}
             pauses = {(one.store, one.namespace): one for one in state.pauses.all()}
-            states, runs = known_states(state, now), state.journal.runs(_RUNS)
+            passes, runs = state.passes.all(), state.journal.runs(_RUNS)
+            states = known_states(state, passes, now)
             targets = state.runs.targets([run.id for run in runs])
             self._known = FleetView(
                 tuple(
                     _view(one, states[one.target], holders.get(one.target, ""), parked.get(one.target), pauses)
-                    for one in state.passes.all()
-                    if one.target in states
+                    for one in passes
                 ),
                 tuple(run_of_journal(run, tuple(targets[run.id])) for run in runs),
                 len(replicas),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.result import FAILURES
@@ -11,8 +13,8 @@ from kvsync.status.snapshot import State
 _LEFT = frozenset({OutcomeKind.REFUSED, OutcomeKind.SKIPPED, OutcomeKind.NOT_ATTEMPTED})
 
 
-def known_states(state: StateDir, now: float) -> dict[Target, State]:
-    """The state of every target that had a pass. Raises StateDirError."""
+def known_states(state: StateDir, passes: Iterable[PassRecord], now: float) -> dict[Target, State]:
+    """The states of the targets of these passes. Raises StateDirError."""
     parked = {one.target for one in state.parked.all() if one.approved_at is None}
     pauses = {(one.store, one.namespace) for one in state.pauses.all()}
     undone = state.undone.counts()
@@ -36,4 +38,4 @@ def known_states(state: StateDir, now: float) -> dict[Target, State]:
         }
         return next(one for one in State if holds.get(one))
 
-    return {record.target: of(record) for record in state.passes.all()}
+    return {record.target: of(record) for record in passes}

@@ -10,13 +10,14 @@ import resource
 import socket
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
 from kvsync.status.http import connections, server
 from kvsync.status.http.access import RefusalLimiter, _is_here
@@ -190,6 +191,22 @@ async def test_a_mistake_in_kvsync_is_an_answer_and_a_line_in_the_log(
     assert "inside" not in failed.text
     assert [event["path"] for event in log.events("http.failed")] == ["/status"]
     assert (await daemon.get("/status")).status == 200
+
+
+async def test_a_first_pass_may_end_while_the_status_is_made(
+    daemon: InProcessDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state directory is read in several steps, and the daemon writes to it meanwhile."""
+    state, new = daemon.collector._settings.state, Target("main", "late")
+
+    def waves() -> Mapping[Target, object]:
+        state.passes.record(new, 1.0)
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state.waves, "all", waves)
+        assert (await daemon.get("/status")).status == 200
+    assert [record.target.namespace for record in state.passes.all()] == ["late", "web"]
 
 
 async def test_on_loopback_only_changing_takes_the_token(daemon: InProcessDaemon) -> None:
@@ -378,6 +395,19 @@ async def test_a_slow_body_is_not_waited_for(daemon: InProcessDaemon, monkeypatc
     async with asyncio.timeout(BOUND):
         assert b" 408 " in await reader.readline()
     writer.close()
+
+
+async def test_a_body_that_breaks_off_is_no_mistake_in_kvsync(daemon: InProcessDaemon, log: Log) -> None:
+    """Nobody waits for an answer any more, and nothing is logged."""
+    head = f"POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nX-Kvsync-Token: {SECRET}\r\nContent-Length: 10\r\n\r\nabc"
+    for _ in range(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
+        writer.write(head.encode())
+        await writer.drain()
+        assert (await daemon.get("/healthz")).status == 200
+        writer.transport.abort()
+        assert (await daemon.get("/healthz")).status == 200
+    assert [event for event in log.events() if event["level"] == "error"] == []
 
 
 async def test_nobody_keeps_others_out_by_holding_on(daemon: InProcessDaemon) -> None:
