@@ -14,5 +14,5 @@ def test_many_episodes_of_a_fleet() -> None:
     """Each entry has one writer at any time, who holds its target and has recorded the intent; nothing is recorded under a
     claim that is over; and the store is as wanted in the end."""
     programs()
-    count = count_of(8)
+    count = count_of(4)
     assert play_all("tests.leader.fleet_episodes", count).count("seed ") == count
