@@ -397,7 +397,7 @@ async def test_a_slow_body_is_not_waited_for(daemon: InProcessDaemon, monkeypatc
     writer.close()
 
 
-async def test_a_body_that_breaks_off_is_no_mistake_in_kvsync(daemon: InProcessDaemon, log: Log) -> None:
+async def test_a_body_that_breaks_off_is_not_a_mistake_in_kvsync(daemon: InProcessDaemon, log: Log) -> None:
     """Nobody waits for an answer any more, and nothing is logged."""
     head = f"POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nX-Kvsync-Token: {SECRET}\r\nContent-Length: 10\r\n\r\nabc"
     for _ in range(20):
