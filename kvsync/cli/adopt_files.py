@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions
 from kvsync.cli.edits import carry_out_edits
-from kvsync.cli.exit_codes import Exit
+from kvsync.cli.exit_codes import Exit, worst
 from kvsync.cli.output import say
 from kvsync.errors import UsageError
 
@@ -32,17 +32,18 @@ async def adopt_files(settings: GlobalOptions, request: AdoptionRequest) -> Exit
     if request.output == "markdown":
         raise UsageError("--write answers with a diff; use -o text or -o json")
     async with opening.workspace(settings) as workspace:
-        found = await adopt_into_files(workspace, opening.load(workspace), request.targets, request.keys)
+        loaded = opening.load(workspace)
+        found = await adopt_into_files(workspace, loaded, request.targets, request.keys)
     say(*(f"left unchanged: {one.target}/{name(one.identity)}: {one.reason}" for one in found.left))
     carry_out_edits(
         found.edits,
         dry_run=request.dry_run,
         output=request.output,
-        when_none=() if found.left else ["the files say what the stores hold; nothing to change"],
+        when_none=() if found.left or loaded.problems else ["the files say what the stores hold; nothing to change"],
         shows_diff=True,
         more={"left": list(map(_document, found.left))},
     )
-    return Exit.PARTIAL if found.left else Exit.DONE
+    return worst({Exit.PARTIAL if found.left else Exit.DONE, Exit.INVALID if loaded.problems else Exit.DONE})
 
 
 def _document(one: LeftEntry) -> dict[str, Any]:

@@ -92,3 +92,47 @@ def test_the_overlay_that_defines_an_entry_is_changed(files: Repo) -> None:
     change(files, "timeout", "90")
     files.run("--env", "prod", "adopt", "--write", env=ENV)
     assert (text(files, "state/web.prod.yaml"), text(files)) == ("keys:\n  timeout: 90   # longer\n", STATE)
+
+
+SHARED = """\
+stores: [local, other]
+namespace: web
+keys:
+  both: x
+  true: x
+  1.10: {value: x, labels: {0x1F: y}}
+  first: &same {value: x}
+  second: *same
+files:
+  - {path: pages, glob: "*.txt"}
+"""
+
+
+def test_what_must_not_be_written_for_several_is_listed(repo: Repo) -> None:
+    """A line that several stores or entries share stays where they differ, and so does a key whose value is a file. Names that
+    look like numbers or truth values are found as they are written."""
+    repo.configure(**{"stores:\n": "stores:\n  other: {type: sqlite, path: .kvsync/other.db}\n"})
+    repo.write("state/pages/page.txt", "x")
+    repo.write("state/web.yaml", SHARED)
+    repo.run("apply", "--yes")
+    repo.sql("UPDATE entries SET value = key")
+    done = repo.run("adopt", "--write", code=3)
+    assert text(repo) == SHARED
+    assert done.stderr.count("local/web/both: the stores that take it from this line hold different contents") == 1
+    done = repo.run("adopt", "--write", "--target", "local", code=3)
+    expected = SHARED.replace("both: x", "both: both").replace("true: x", "true: true")
+    assert text(repo) == expected.replace("{value: x, labels: {0x1F: y}}", "{value: 1.10, labels: {0x1F: 1.10}}")
+    assert [line.partition("local/web/")[2] for line in done.stderr.splitlines() if "left unchanged" in line] == [
+        "first: first has an anchor that other entries may share; edit the file by hand",
+        "page.txt: state/web.yaml:10:5: the value of page.txt is a file; change it there",
+        "second: second has an anchor that other entries may share; edit the file by hand",
+    ]
+
+
+def test_a_file_with_problems_is_not_said_to_be_in_sync(files: Repo) -> None:
+    """The exit code is that of invalid files, and the good ones are written all the same."""
+    files.write("state/api.yaml", "store: local\nnamespace: api\nkeys: {a: null}\n")
+    change(files, "timeout", "90")
+    files.run("adopt", "--write", "--target", "local/web", code=78, env=ENV)
+    assert "timeout: 90" in text(files)
+    assert "nothing to change" not in files.run("adopt", "--write", code=78, env=ENV).stdout

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry
 from kvsync.app.editing.entries import Edit, EntryEdit, PlacedEdit, edit_file
 from kvsync.app.model import resolve_targets
-from kvsync.errors import PermanentError, UsageError
+from kvsync.errors import KvsyncError, Origin, PermanentError, UsageError
 from kvsync.model.change import Change, Refusal
 from kvsync.model.entry import Actual, Content, Entry, Identity, Target, identity_order
 from kvsync.model.feature_flags import FLAG_TYPE, flag_fields
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SENSITIVE: Final = "it is sensitive; change the value where its reference leads"
 _SUSPECT: Final = "its value in the store looks like a secret; keep it out of state files, with env or sops"
+_DISAGREEING: Final = "the stores that take it from this line hold different contents; choose one with --target"
 _MISSING: Final = "it is not in the store; remove it from the file if it is no longer wanted"
 
 
@@ -51,27 +52,50 @@ async def adopt_into_files(
     Nothing is written. Raises StoreError, UsageError, KvsyncError."""
     if workspace.config.source is not None:
         raise UsageError("the state files come from a Git repository; run kvsync adopt --write in a checkout of it")
-    placed: dict[str, list[tuple[Target, PlacedEdit]]] = {}
+    found: list[PlacedEdit] = []
     left: list[LeftEntry] = []
-    for target in resolve_targets(loaded, names) or sorted(loaded.managed):
+    targets = resolve_targets(loaded, names) or sorted(loaded.managed)
+    for target in targets:
         async for entry, actual in _differing(workspace, loaded, target, keys):
             reason = _why_left(workspace, entry, actual)
             if reason is not None or actual is None or entry.origin is None:
                 left.append(LeftEntry(target, entry.identity, reason or _MISSING))
                 continue
-            edit = PlacedEdit(_edit(target, entry, actual), entry.origin)
-            placed.setdefault(entry.origin.file, []).append((target, edit))
+            found.append(PlacedEdit(_edit(target, entry, actual), entry.origin))
+    placed: dict[str, list[PlacedEdit]] = {}
+    for one in _agreeing(found, loaded, targets, left):
+        placed.setdefault(one.place.file, []).append(one)
     edits = [_edited(workspace, file, found, left) for file, found in sorted(placed.items())]
-    return AdoptedFiles(tuple(one for one in edits if one.diff), tuple(left))
+    return AdoptedFiles(tuple(one for one in edits if one is not None and one.diff), tuple(left))
 
 
-def _edited(
-    workspace: Workspace, file: str, placed: Sequence[tuple[Target, PlacedEdit]], left: list[LeftEntry]
-) -> Edit:
-    edit, refused = edit_file(workspace.config.root, file, [one for _, one in placed])
-    for target, one in placed:
-        if one.edit.identity in refused:
-            left.append(LeftEntry(target, one.edit.identity, refused[one.edit.identity]))
+def _agreeing(
+    placed: Sequence[PlacedEdit], loaded: DesiredState, targets: Sequence[Target], left: list[LeftEntry]
+) -> list[PlacedEdit]:
+    """The edits, one for each entry of the files. Several targets may take an entry from the same line: it stays as it is if
+    their stores do not agree."""
+    by_place: dict[tuple[Origin, Identity], list[EntryEdit]] = {}
+    for one in placed:
+        by_place.setdefault((one.place, one.edit.identity), []).append(one.edit)
+    kept: list[PlacedEdit] = []
+    for (place, identity), edits in by_place.items():
+        entries = (loaded.targets[target].entries.get(identity) for target in targets)
+        sharing = sum(entry is not None and entry.origin == place for entry in entries)
+        if len(edits) == sharing and all(replace(one, target=edits[0].target) == edits[0] for one in edits):
+            kept.append(PlacedEdit(edits[0], place))
+        else:
+            left += [LeftEntry(one.target, identity, _DISAGREEING) for one in edits]
+    return kept
+
+
+def _edited(workspace: Workspace, file: str, placed: Sequence[PlacedEdit], left: list[LeftEntry]) -> Edit | None:
+    """The change of one file; None if it cannot be changed."""
+    try:
+        edit, refused = edit_file(workspace.config.root, file, placed)
+    except KvsyncError as error:
+        left += [LeftEntry(one.edit.target, one.edit.identity, str(error)) for one in placed]
+        return None
+    left += [LeftEntry(target, identity, reason) for (target, identity), reason in refused.items()]
     return edit
 
 

@@ -90,12 +90,12 @@ def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
     return found
 
 
-def edit_file(root: Path, file: str, edits: Sequence[PlacedEdit]) -> tuple[Edit, Mapping[Identity, str]]:
+def edit_file(root: Path, file: str, edits: Sequence[PlacedEdit]) -> tuple[Edit, Mapping[tuple[Target, Identity], str]]:
     """The change of one file, and why some of the edits are not part of it. Raises KvsyncError."""
     path = (root / file).resolve()
     before = path.read_bytes().decode()
     starts = [node.line for node in parse(before.encode(), file)]
-    refused: dict[Identity, str] = {}
+    refused: dict[tuple[Target, Identity], str] = {}
 
     def change(documents: list[Any]) -> None:
         for one in edits:
@@ -103,7 +103,7 @@ def edit_file(root: Path, file: str, edits: Sequence[PlacedEdit]) -> tuple[Edit,
             try:
                 _set(documents[index], one)
             except UsageError as error:
-                refused[one.edit.identity] = str(error)
+                refused[one.edit.target, one.edit.identity] = str(error)
 
     after = changed_text(before, file, change)
     _check(before, after, file, {one.edit.identity.key for one in edits})
@@ -137,34 +137,43 @@ def _home(entries: Mapping[Identity, Entry]) -> Origin | None:
 
 def _set(document: Any, placed: PlacedEdit) -> None:
     """Make one change in a document. Raises UsageError."""
-    keys, edit = document["keys"], placed.edit
+    edit, keys = placed.edit, document.get("keys")
     key, label = edit.identity.key, edit.identity.label
-    names = {str(name): name for name in keys}
     if placed.is_new:
+        if not hasattr(keys, "items"):
+            raise UsageError(f"{placed.place}: there are no keys yet; write the first one into the file")
         keys[key] = _entry(edit) if label is None else {"labels": {label: _entry(edit)}}
+    elif not hasattr(keys, "items") or key not in keys:
+        raise UsageError(f"{placed.place}: the value of {brief(edit.identity)} is a file; change it there")
     elif label is None:
-        keys[names[key]] = _changed(keys[names[key]], edit)
+        keys[key] = _changed(keys[key], edit)
     else:
-        labels = keys[names[key]]["labels"]
+        labels = _unshared(_unshared(keys[key], edit)["labels"], edit)
         if not hasattr(labels, "items"):
             raise UsageError(
                 f"{placed.place}: the labels of {key} share one value; write them as {{label: value}} first"
             )
-        name = {str(one): one for one in labels}[label]
-        labels[name] = _changed(labels[name], edit)
+        labels[label] = _changed(labels[label], edit)
+
+
+def _unshared(node: Any, edit: EntryEdit) -> Any:
+    """A node that is changed in place. Raises UsageError if it has an anchor: a change of it may change other entries."""
+    if hasattr(node, "items") and node.yaml_anchor() is not None:
+        raise UsageError(f"{brief(edit.identity)} has an anchor that other entries may share; edit the file by hand")
+    return node
 
 
 def _changed(node: Any, edit: EntryEdit) -> Any:
     """The node of an entry with another value or other options; all else stays."""
     is_full = hasattr(node, "items")
-    _check_inherited(node if is_full else {}, edit)
+    _check_inherited(_unshared(node, edit) if is_full else {}, edit)
     if not is_full:
         return _entry(edit)
     if not edit.keeps_value:
         _set_value(node, edit)
     _set_texts(node, edit.options)
     if edit.tags:
-        _set_texts(node.setdefault("tags", snippet("{}")), edit.tags)
+        _set_texts(_unshared(node.setdefault("tags", snippet("{}")), edit), edit.tags)
     return node
 
 
@@ -198,7 +207,7 @@ def _set_feature(node: Any, changes: Mapping[str, Any]) -> None:
 
 def _set_value(node: Any, edit: EntryEdit) -> None:
     if edit.feature is not None and "feature" in node:
-        _set_feature(node["feature"], edit.feature)
+        _set_feature(_unshared(node["feature"], edit), edit.feature)
         return
     form = next((form for form in _ELSEWHERE if form in node), None)
     if form is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.resolver import VersionedResolver
 
 from kvsync.errors import InvalidInput, KvsyncError
 from kvsync.yaml.nodes import Mapping, Node, Scalar
@@ -17,6 +19,19 @@ from kvsync.yaml.parse import parse
 
 _WIDTH = 2**20
 """Characters of a line after which the library would break it: never."""
+
+_NO_TEXTS: Final = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
+
+
+class _TextResolver(VersionedResolver):
+    """Takes numbers, dates and truth values for the texts that they are in state files, as keys too: `true` stays `true`."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """The tag of a node."""
+        tag = super().resolve(kind, value, implicit)
+        if kind is not ScalarNode or str(tag) in _NO_TEXTS:
+            return tag
+        return super().resolve(kind, value, (False, True))
 
 
 def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
@@ -59,6 +74,7 @@ def _dumped(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
 
 def _library() -> YAML:
     library = YAML()
+    library.Resolver = _TextResolver
     library.preserve_quotes = True
     library.width = _WIDTH
     library.indent(mapping=2, sequence=4, offset=2)
