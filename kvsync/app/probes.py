@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,31 +22,35 @@ from kvsync.util.bounded_process import ProcessOutputTooLarge, ProcessTimeout, r
 from kvsync.util.clock import Clock
 
 TRUST: Final = 30.0
-"""Seconds for which an answer is used again: a wave may have thousands of targets."""
+"""Seconds for which an answer is used again, unless an earlier wave was written to since: a wave may have thousands of
+targets."""
 
 _MOST_BYTES: Final = 64 * 1024
 _LABEL: Final = "probe"
 
 
 class Probes:
-    """The probes of a workspace. Programs run in the folder `root` with the environment of this process."""
+    """The probes of a workspace. Programs run in the folder `root` with the environment of this process. `now` is by the steady
+    timeline."""
 
-    def __init__(self, root: Path, clock: Clock) -> None:
-        self._root, self._clock = root, clock
+    def __init__(self, root: Path, clock: Clock, now: Callable[[], float]) -> None:
+        self._root, self._clock, self._now = root, clock, now
         self._known: dict[Probe, tuple[float, str | None]] = {}
         self._asking = asyncio.Lock()
 
-    async def failures(self, waves: Mapping[int, Wave]) -> dict[int, str]:
-        """Why the probes of these waves fail, by wave; those that succeed are missing."""
+    async def failures(self, waves: Mapping[int, Wave], since: float) -> dict[int, str]:
+        """Why the probes of these waves fail, by wave; those that succeed are missing. `since` is when the earlier waves were
+        last written to: older answers say nothing about that."""
+        asked = {index: wave.probe for index, wave in waves.items() if wave.probe is not None}
         async with self._asking:
-            found = {index: await self._ask(wave.probe) for index, wave in waves.items() if wave.probe is not None}
+            found = {index: await self._ask(probe, since) for index, probe in asked.items()}
         return {index: why for index, why in found.items() if why is not None}
 
-    async def _ask(self, probe: Probe) -> str | None:
+    async def _ask(self, probe: Probe, since: float) -> str | None:
         """Why the probe fails now, or failed within the last seconds."""
-        now = self._clock.monotonic()
+        now = self._now()
         known = self._known.get(probe)
-        if known is None or now - known[0] >= TRUST:
+        if known is None or known[0] <= since or not 0 <= now - known[0] < TRUST:
             ask = self._get(probe, probe.http) if probe.http is not None else in_background(lambda: self._run(probe))
             why = await ask
             known = self._known[probe] = (now, None if why is None else f"{probe}: {why}")

@@ -13,7 +13,6 @@ from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.wave import WavePosition
 from kvsync.planning.permit import Circumstances, hold_of
 from kvsync.planning.waves import (
-    Wave,
     WaveFacts,
     WaveHold,
     members_of,
@@ -75,7 +74,7 @@ class Waves:
         own = wave_of(stage[0].target, self._waves)
         hold = self._hold(own)
         if hold is None and own:
-            hold = self._hold(own, await self._failed_probes(self._waves[: own + 1]))
+            hold = self._hold(own, await self._failed_probes(own))
         return [self._part(plan, hold) for plan in stage]
 
     def begin(self, parts: Iterable[HeldPart]) -> None:
@@ -121,16 +120,18 @@ class Waves:
         kept = () if plan.parked else tuple(one for one in plan.changes if one.identity not in late)
         return HeldPart(replace(plan, changes=kept), hold)
 
-    async def _failed_probes(self, waves: Sequence[Wave]) -> Mapping[int, str]:
-        """Why probes of these waves fail, by wave."""
-        asked = {index: wave for index, wave in enumerate(waves) if wave.probe is not None}
+    async def _failed_probes(self, own: int) -> Mapping[int, str]:
+        """Why probes fail, by wave: those of the wave with the index `own`, and of the waves before it."""
+        asked = {index: wave for index, wave in enumerate(self._waves[: own + 1]) if wave.probe is not None}
         if not asked:
             return {}
         if self._probes is None:
             from kvsync.app.probes import Probes  # who has no probe does not pay for it
 
-            self._probes = Probes(self._root, self._clock)
-        return await self._probes.failures(asked)
+            self._probes = Probes(self._root, self._clock, self._state.waves.now)
+        known = self._state.waves.all()
+        earlier = (known.get(one) for index in range(own) for one in self._members.get(index, ()))
+        return await self._probes.failures(asked, max((one.since for one in earlier if one is not None), default=0))
 
     def _placed(self, plan: TargetPlan, hold: WaveHold | None) -> TargetPlan:
         number = wave_of(plan.target, self._waves) + 1

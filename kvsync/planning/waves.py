@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from hashlib import blake2b
+from math import inf
 from typing import Final
 
 from kvsync.model.capabilities import Capabilities
@@ -18,7 +19,7 @@ from kvsync.planning.ledger_only import is_ledger_only
 APPLYING: Final = "it is being applied"
 """What is recorded of a target while changes are sent to it."""
 
-_NEVER_HELD: Final = frozenset({Action.RENEW, Action.ADOPT})
+_NEVER_HELD: Final = frozenset({Action.RENEW, Action.ADOPT, Action.RELEASE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,5 @@ def _unfinished(wave: Wave, members: Collection[Target], facts: WaveFacts) -> Wa
         if record.failure is not None:
             return WaveHold(f"{target} is not in sync: {record.failure}", is_moving=record.failure == APPLYING)
     # A moment in the future comes from a clock that was set back: it must not hold a target for longer than the bake.
-    until = (
-        max((min(facts.records[one].since, facts.now) for one in members), default=facts.now - wave.bake) + wave.bake
-    )
+    until = max((min(facts.records[one].since, facts.now) for one in members), default=-inf) + wave.bake
     return WaveHold("baking", until) if until > facts.now else None

@@ -9,6 +9,7 @@ import pytest
 from kvsync.app import TargetSelection
 from kvsync.app.permit import split
 from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.app.release import plan_release
 from kvsync.cli.exit_codes import Exit, of_reports
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
@@ -159,6 +160,20 @@ async def test_renewals_and_adoptions_are_never_held(repo: MemoryRepository) -> 
     assert kinds == {"a": ("renew", "applied"), "b": ("create", "not-attempted")}
 
 
+async def test_a_release_is_not_held(repo: MemoryRepository) -> None:
+    """Ownership can be given up whatever the earlier wave is like."""
+    configure(repo, 0)
+    want(repo, "1")
+    await repo.apply()
+    repo.state("store: main\nnamespace: dev\nkeys: {a: [}\n", "dev.yaml")
+    async with repo.open("release") as workspace:
+        report = await workspace.apply(
+            await plan_release(workspace, workspace.load(), ["main/prod"], ()), command="release"
+        )
+    assert [one.kind.value for one in of(report.targets, PROD).outcomes] == ["applied"]
+    assert [entry.mark for entry in repo.server.held["prod"].values()] == [None]
+
+
 async def test_a_daemon_comes_back_when_the_bake_is_over(repo: MemoryRepository) -> None:
     """A held pass is not a failure, says why, and asks for the next pass at the end of the bake; a clock that is set forward
     ends no bake early."""
@@ -289,3 +304,19 @@ async def test_a_probe_that_fails_holds_the_later_wave(repo: MemoryRepository, o
         repo.clock.advance(30)
         await workspace.apply(await workspace.plan(), command="test")
     assert held(repo, "prod") == {"a": "1"}
+
+
+async def test_a_probe_is_asked_again_once_the_earlier_wave_was_written(repo: MemoryRepository) -> None:
+    """An answer from before, however new, says nothing about what was written since."""
+    configure(repo, 0, ", probe: {command: [./probe]}")
+    program = repo.root / "probe"
+    program.write_text(PASSES)
+    program.chmod(0o700)
+    want(repo, "1")
+    async with repo.open() as workspace:
+        await workspace.apply(await workspace.plan(), command="test")
+        want(repo, "2")
+        program.write_text(FAILS)
+        repo.clock.advance(1)
+        await workspace.apply(await workspace.plan(), command="test")
+    assert (held(repo, "dev"), held(repo, "prod")) == ({"a": "2"}, {"a": "1"})
