@@ -164,9 +164,11 @@ class Relocation:
             content = store.normalise(before.content)
             if not store.capabilities.descriptions:
                 content = content._replace(description=None)
+            # A description that no file mentions is copied, and stays with other writers: the mark does not cover it.
+            managed = content if entry.content.description is not None else content._replace(description=None)
             yield (
                 change.identity,
-                replace(entry, content=content, fingerprint=fingerprint(content), after=(), after_all=False),
+                replace(entry, content=content, fingerprint=fingerprint(managed), after=(), after_all=False),
             )
 
     async def _places(self, pair: _Relocated) -> tuple[Place, Place]:

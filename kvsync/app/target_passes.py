@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from kvsync.app.arrivals import with_arriving_descriptions
 from kvsync.app.crashes import crashed
 from kvsync.app.departures import combined, has_departures, leaving, staying
 from kvsync.app.parking import Parking
@@ -131,6 +132,8 @@ class TargetPasses:
             plan = empty_plan(self.context.state.digest_key, located, self._stores[target.store].capabilities.type)
             return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
         plan = await last.plan()
+        if (desired := loaded.targets.get(target)) is not None:
+            plan = await with_arriving_descriptions(plan, desired, self._stores, self._places)
         if self.context.writing:
             self._records.planned(plan, loaded, ask)
         self._loaded.pop(target, None)

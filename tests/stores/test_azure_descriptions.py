@@ -95,6 +95,28 @@ async def test_a_description_moves_with_a_renamed_key(repo: Repo, service: Servi
     assert changes(await repo.plan_all()) == []
 
 
+async def test_a_description_moves_to_another_target(repo: Repo, service: Service) -> None:
+    """The new key has the text that was set by hand at the old one, as after a move within the target."""
+    await repo.settle({"a": "x", "b": "y"})
+    describe(service, "web:a", "set by hand")
+    repo.want({"b": "y"})
+    await repo.settle({"c": "x"}, "moved: [{from: {namespace: web, key: a}, to: c}]\n", "new")
+    assert (service.get("web:a"), service.must_get("new:c").description) == (None, "set by hand")
+    assert changes(await repo.plan_all()) == []
+
+
+async def test_descriptions_follow_a_transfer(repo: Repo, service: Service) -> None:
+    """Both those that the files mention and those of others, which stay theirs: the next plan is empty."""
+    await repo.settle({"a": "x", "b": "{value: y, description: ours}"})
+    describe(service, "web:a", "set by hand")
+    repo.configure("    key_format: 'v2/{namespace}:{key}'\n")
+    done = repo.command("transfer", "--from-key-format", "{namespace}:{key}", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [service.must_get(f"v2/web:{key}").description for key in "ab"]
+    assert found == ["set by hand", "ours"]
+    assert changes(await repo.plan_all()) == []
+
+
 async def test_dump_writes_descriptions(repo: Repo, service: Service) -> None:
     """What comes back from the files is what the store holds."""
     service.set("web:a", "x", description="set: by hand\nin two lines")

@@ -17,6 +17,7 @@ from kvsync.util.escaping import is_unicode
 from kvsync.yaml.problems import quoted
 
 _TYPE: Final = "azure-appconfig"
+_TEXTS: Final = ("value", "label", "content_type", "description")
 _HOW: Final = "export it with --format json --profile appconfig/kvset"
 
 
@@ -82,13 +83,13 @@ def _row(item: Any) -> Row:
     """An item of the export. Raises ValueError with the reason, which repeats no value."""
     if not isinstance(item, dict) or not isinstance(item.get("key"), str):
         raise ValueError("not a key-value with a key")
-    for name in ("value", "label", "content_type"):
+    for name in _TEXTS:
         if not isinstance(item.get(name), str | None):
             raise ValueError(f"its {name} is not text")
     tags = item.get("tags") or {}
     if not isinstance(tags, dict) or not all(isinstance(text, str | None) for text in tags.values()):
         raise ValueError("its tags are not pairs of text")
-    texts = [item["key"], *(item.get(name) or "" for name in ("value", "label", "content_type"))]
+    texts = [item["key"], *(item.get(name) or "" for name in _TEXTS)]
     if not all(map(is_unicode, [*texts, *tags, *(text or "" for text in tags.values())])):
         raise ValueError("it is not Unicode text: it has half of a surrogate pair")
     return row_of({**item, "etag": ""})

@@ -75,6 +75,7 @@ def test_one_namespace_of_an_export(folder: Path) -> None:
         ('{"items": [{"key": "web:a", "value": 1}]}', 'item 0 ("web:a"): its value is not text'),
         ('{"items": [{"key": "web:a", "label": 3}]}', 'item 0 ("web:a"): its label is not text'),
         ('{"items": [{"key": "web:a", "content_type": 3}]}', 'item 0 ("web:a"): its content_type is not text'),
+        ('{"items": [{"key": "web:a", "description": 3}]}', 'item 0 ("web:a"): its description is not text'),
         ('{"items": [{"key": "web:a", "tags": ["a"]}]}', 'item 0 ("web:a"): its tags are not pairs of text'),
         ('{"items": [{"key": "web:a", "tags": {"a": 1}}]}', 'item 0 ("web:a"): its tags are not pairs of text'),
         ('{"items": [{"key": "web:a", "value": "\\ud800"}]}', 'item 0 ("web:a"): it is not Unicode text'),
