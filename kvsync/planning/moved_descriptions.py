@@ -14,10 +14,11 @@ from kvsync.planning.verdict import Verdict
 
 def with_moved_descriptions(verdicts: Iterable[Verdict], desired: Desired, facts: PlanInputs) -> list[Verdict]:
     """The verdicts, in which new entries have the descriptions of the entries that they replace."""
+    moves = {key: move.destination for key, move in desired.moves.items() if move.destination_target is None}
     found = {
-        Identity(desired.moves[identity.key].destination, identity.label): actual.content.description
+        Identity(moves[identity.key], identity.label): actual.content.description
         for identity, actual in facts.actual.items()
-        if identity.key in desired.moves and actual.content is not None and actual.content.description
+        if identity.key in moves and actual.content is not None and actual.content.description
     }
     return [described(verdict, found) if isinstance(verdict, Change) else verdict for verdict in verdicts]
 
