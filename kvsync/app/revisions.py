@@ -65,7 +65,7 @@ class RevisionCheck:
         self._log, self._by, self._clock, self._records = log, by, clock, records
         self._seen = _SeenRevisions(folder / _FILE)
         self._mine: str | None = None
-        self._base: AppliedRevision | None = None
+        self._base: Sequence[AppliedRevision] = ()
         self._history: Sequence[AppliedRevision] = ()
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -91,13 +91,15 @@ class RevisionCheck:
     async def _judge(self, files: DesiredState) -> str | None:
         if self._clock.monotonic() >= self._read_at + _FRESH:
             self._history, self._read_at = await self._log.revisions(), self._clock.monotonic()
-        if self._mine is None or files.rests_in is None:  # what still moves is not used
+        if files.is_applicable and (self._mine is None or files.rests_in is None):  # what still moves is not used
             self._switch(files.revision)
-        self._newer = newer = newer_revision(self._mine or "", self._base, self._seen.known, self._history)
+        if self._mine is None:
+            return None
+        self._newer = newer = newer_revision(self._mine, self._base, self._seen.known, self._history)
         if newer is not None:
             return _reason(files, newer)
         await self._record(files)
-        self._base = self._history[-1] if self._history else None
+        self._base = self._history
         return None
 
     def _warn(self, error: str) -> None:
@@ -108,7 +110,7 @@ class RevisionCheck:
 
     def _switch(self, revision: str) -> None:
         if revision != self._mine:
-            self._mine, self._base = revision, None
+            self._mine, self._base = revision, ()
             self._seen.add(revision)
 
     async def _record(self, files: DesiredState) -> None:

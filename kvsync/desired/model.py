@@ -11,7 +11,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.desired.rest import FileState
 from kvsync.desired.rows import Rows
 from kvsync.desired.schemas import Schemas
-from kvsync.errors import Origin, Problem
+from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.desired import Desired, Move
 from kvsync.model.entry import Content, Entry, Identity, Target
@@ -98,6 +98,13 @@ class DesiredState:
     def managed(self) -> frozenset[Target]:
         """Every target that the files name, and those in `kept`."""
         return frozenset((*self.targets, *self.held, *self.kept))
+
+    @lazy
+    def is_applicable(self) -> bool:
+        """True if all files could be read, and something of what they ask may be applied. Otherwise `revision` says nothing
+        about which files are newer."""
+        is_unreadable = bool(self.hold_all) or any(one.kind is Kind.UNREADABLE for one in self.problems)
+        return not is_unreadable and any(target not in self.held for target in self.targets)
 
     def others(self, target: Target) -> OtherNamespaces:
         """The other managed namespaces of a target's store whose keys could be keys of the target too."""

@@ -8,17 +8,18 @@ from kvsync.model.revision import AppliedRevision
 
 
 def newer_revision(
-    mine: str, base: AppliedRevision | None, seen: Collection[str], history: Sequence[AppliedRevision]
+    mine: str, base: Sequence[AppliedRevision], seen: Collection[str], history: Sequence[AppliedRevision]
 ) -> AppliedRevision | None:
     """What was applied after the files of this replica, None when these may be applied.
 
-    `history` is what all replicas applied, oldest first; `base` its end when `mine` was found to be in order, None before;
-    `seen` are the revisions that the files of this machine had. Files that go back to an earlier revision where the newest one
-    was known were put back on purpose.
+    `history` is what all replicas applied, oldest first; `base` is what it was when `mine` was found to be in order, empty
+    before; `seen` are the revisions that the files of this machine had. Files that go back to an earlier revision where the
+    newest one was known were put back on purpose. A history that ends earlier than `base` has lost its end, in a failover of
+    its keeper, say: nothing was applied since.
     """
-    if not history or history[-1].revision == mine or history[-1] == base:
+    if not history or history[-1].revision == mine or history[-1] in base:
         return None
-    if base is not None:
+    if base:
         return history[-1]
     is_older = any(one.revision == mine for one in history) and history[-1].revision not in seen
     return history[-1] if is_older else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,11 +44,12 @@ class Replicas:
         (self._root / name).mkdir(exist_ok=True)
         self._running[name] = RevisionCheck(self.log, name, self._root / name, self.repo.clock, records=True)
 
-    async def leads(self, name: str, value: str, *approvals: str) -> Report:
-        """Let a replica lead whose files ask for this value."""
+    async def leads(self, name: str, value: str | None, *approvals: str) -> Report:
+        """Let a replica lead whose files ask for this value; None: the files as they are."""
         if name not in self._running:
             self.start(name)
-        self.repo.want({"a": value})
+        if value is not None:
+            self.repo.want({"a": value})
         self.repo.clock.advance(10)
         async with self.repo.open() as workspace:
             workspace.revisions = self._running[name]
@@ -94,6 +97,46 @@ async def test_files_that_were_put_back_on_purpose_are_applied(replicas: Replica
     replicas.start("a")
     await replicas.leads("a", "2")
     assert replicas.repo.values() == {"a": "2"}
+
+
+def remove(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+def make_a_link_that_leads_nowhere(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere.yaml")
+
+
+def cut_off(file: Path) -> None:
+    file.write_text("store: main\nnamespace: web\nkeys: {a: [")
+
+
+@pytest.mark.parametrize("break_files", [remove, make_a_link_that_leads_nowhere, cut_off])
+async def test_broken_files_do_not_count_as_newer(replicas: Replicas, break_files: Callable[[Path], None]) -> None:
+    """A replica whose files cannot be used leads for a while, and applies nothing. The next one still has the newest files."""
+    await replicas.leads("a", "1")
+    await replicas.leads("a", "2")
+    broken = replicas.repo.root / "state"
+    break_files(broken / "web.yaml")
+    await replicas.leads("b", None)
+    shutil.rmtree(broken, ignore_errors=True)
+    broken.mkdir()
+    replicas.repo.edit("a", "changed by hand")
+    await replicas.leads("a", "2")
+    assert replicas.repo.values() == {"a": "2"}
+
+
+async def test_a_log_that_lost_its_end_stops_nobody(replicas: Replicas) -> None:
+    """Its keeper failed over, and the newest revision is missing: a replica that has it goes on, and records it again."""
+    await replicas.leads("a", "1")
+    await replicas.leads("a", "2")
+    lost = replicas.log.rows.pop()
+    replicas.repo.edit("a", "changed by hand")
+    await replicas.leads("a", "2")
+    assert replicas.repo.values() == {"a": "2"}
+    assert replicas.log.rows[-1].revision == lost.revision
+    assert (await replicas.leads("b", "1")).targets[0].plan.parked
 
 
 async def test_a_log_that_does_not_answer_lets_nothing_through(replicas: Replicas) -> None:
