@@ -42,11 +42,11 @@ class SharedBudget:
 
     async def _borrow(self) -> None:
         unused, self._left = self._left, 0
-        asked_at = self._clock.monotonic()
         loan = await self._lender.borrow(self._name, self._terms, unused)
-        self._left, self._until = loan.granted, asked_at + self._terms.validity
+        now = self._clock.monotonic()
+        self._left, self._until = loan.granted, now + self._terms.validity  # however long a slow lender took
         if not loan.granted:
-            with WAITS.shown("the rate limit, which replicas share", asked_at + loan.wait, self._clock):
+            with WAITS.shown("the rate limit, which replicas share", now + loan.wait, self._clock):
                 await self._clock.sleep(loan.wait)
 
 

@@ -18,6 +18,7 @@ from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import TokenBucket
+from kvsync.http.shared_budget import SharedBudget
 from kvsync.model.budget import BudgetTerms, Loan
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
@@ -322,13 +323,15 @@ async def test_the_time_of_the_server_reaches_the_clock_of_the_store(age: str, i
 
 
 class CountingLender:
-    """Lends one turn at a time, and counts them by budget."""
+    """Lends one turn at a time, and counts them by budget. `clock` is what it takes its `seconds` by."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock | None = None, seconds: float = 0.0) -> None:
         self.lent: Counter[str] = Counter()
+        self._clock, self._seconds = clock or FakeClock(), seconds
 
     async def borrow(self, name: str, _terms: BudgetTerms, _unused: int) -> Loan:
         self.lent[name] += 1
+        await self._clock.sleep(self._seconds)
         return Loan(1, 0.0, 0.0)
 
 
@@ -351,6 +354,15 @@ async def test_every_request_is_taken_from_what_replicas_share(
     await found.client.send(READ)
     await found.client.send(WRITE)
     assert lender.lent == lent
+
+
+async def test_a_slow_lender_stops_no_request() -> None:
+    """A portion that takes longer to borrow than it is valid is used all the same: borrowing again would take as long."""
+    clock = FakeClock()
+    lender = CountingLender(clock, seconds=5)
+    async with asyncio.timeout(30):
+        await SharedBudget(lender, "a writes", BudgetTerms.of_rate(4), clock).take()
+    assert lender.lent == {"a writes": 1}
 
 
 async def test_a_wait_is_shown_while_it_lasts(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
