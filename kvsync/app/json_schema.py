@@ -241,6 +241,11 @@ def _summary() -> Schema:
     outcomes = {str(kind): _COUNT for kind in OutcomeKind}
     return _object(
         planned,
-        {str(Action.RELEASE): _COUNT, **outcomes, "outcomes": {"type": "object", "additionalProperties": _COUNT}}
+        {
+            str(Action.RELEASE): _COUNT,
+            "namespaces": _COUNT,
+            **outcomes,
+            "outcomes": {"type": "object", "additionalProperties": _COUNT},
+        }
         | planned,
     )

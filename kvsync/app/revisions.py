@@ -6,12 +6,15 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from kvsync.desired import DesiredState
 from kvsync.errors import AuthError, StoreError
 from kvsync.logs import get_logger
+from kvsync.model.change import Action
+from kvsync.model.plan import TargetPlan
 from kvsync.model.revision import AppliedRevision
 from kvsync.planning.revisions import newer_revision
 from kvsync.rendering.words import moment
@@ -119,6 +122,16 @@ class RevisionCheck:
             applied = AppliedRevision(self._mine, files.source, self._clock.now(), self._by)
             await self._log.add_revision(applied)
             self._history = (*self._history, applied)
+
+
+def parked(plan: TargetPlan, reason: str) -> TargetPlan:
+    """The plan of files that must not be applied; what to do comes after a semicolon in the reason. A plan that only renews
+    lifetimes is applied all the same."""
+    if plan.deletes_namespace:
+        notes = (*plan.notes, f"the namespace stays: {reason.partition(';')[0]}")
+        return replace(plan, deletes_namespace=False, notes=notes)
+    only_renews = all(one.action is Action.RENEW for one in plan.changes)
+    return plan if only_renews else replace(plan, parked=(*plan.parked, reason))
 
 
 class _SeenRevisions:

@@ -198,6 +198,8 @@ class TargetPasses:
         last = self._passes.get(plan.target)
         if last is None or plan.error or self.context.state.pauses.is_paused(plan.target):
             return withheld(plan, "")
+        if plan.deletes_namespace and stop():
+            return withheld(plan, "")
         if plan.deletes_namespace:
             error = await last.delete_namespace()
             return replace(withheld(plan, ""), error=error, namespace_deleted=error is None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
-from kvsync.app.revisions import RevisionCheck
+from kvsync.app.revisions import RevisionCheck, parked
 from kvsync.app.target_passes import ApplyRun, TargetPasses
 from kvsync.app.waves import Waves
 from kvsync.config.model import Config
@@ -142,9 +142,7 @@ class Workspace:
         older = await self._why_not(files)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
             plans = await self.passes.plan(targets, files, ask)
-        plans = [
-            one if older is None or not one.changes else replace(one, parked=(*one.parked, older)) for one in plans
-        ]
+        plans = plans if older is None else [parked(one, older) for one in plans]
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         make = partial(make_plan, self.state.digest_key, self.config.owner, plans, stats, files.source)

@@ -183,6 +183,9 @@ class Client:
                 headers = {**call.headers, **await self._credentials.sign(call, self._host)}
             seconds = self._seconds_for(call)  # asked last: whatever was waited for, the leader may be another by now
             sent_at = self._clock.monotonic()
+            if call.not_after is not None and sent_at > call.not_after:
+                late = "it waited too long for the rate limit"
+                raise TransientError(f"{self.label}: {call.what} was not sent: {late}; the next pass tries again")
             try:
                 answer = await transport.exchange(call, headers, seconds)
             except NotLeader as error:

@@ -42,6 +42,7 @@ class Request:
 
     `target` is path and query exactly as they go on the request line; `what` says what the request is for, without values or
     secrets. `expects` are the statuses that are not failures. `reads` says that a method which usually writes only reads here.
+    It is not sent after `not_after` (seconds of the monotonic clock), however long it waits for its turn.
     With `is_json`, the body of a 200 must be JSON. `is_secret` says that a sensitive value is sent: then the server's message
     is not repeated. Each sending waits for `limiter`, for APIs that count requests by subject. `sink` receives the body of a
     200 in chunks; then the timeout counts from the last chunk.
@@ -56,6 +57,7 @@ class Request:
     reads: bool = False
     is_json: bool = False
     is_secret: bool = False
+    not_after: float | None = None
     limiter: RateLimiter | None = field(default=None, repr=False, compare=False)
     sink: BodySink | None = field(default=None, repr=False, compare=False)
 

@@ -118,7 +118,7 @@ class TargetReport:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts over targets: the changes by action, then what is left alone."""
+    """Counts over targets: the changes by action, what is left alone, and the namespaces that are deleted."""
 
     create: int = 0
     update: int = 0
@@ -129,6 +129,7 @@ class Summary:
     unchanged: int = 0
     foreign: int = 0
     refused: int = 0
+    namespaces: int = 0
 
 
 def make_plan(
@@ -149,14 +150,15 @@ def narrowed_plan(plan: Plan, targets: Iterable[TargetPlan], key: bytes) -> Plan
 def summary(targets: Iterable[TargetPlan]) -> Summary:
     """Count what the plans of some targets (`plan.targets` for all) would do, and what they leave alone."""
     actions: Counter[Action] = Counter()
-    unchanged = foreign = refused = 0
+    unchanged = foreign = refused = namespaces = 0
     for target in targets:
         actions.update(change.action for change in target.changes)
         unchanged += target.unchanged
         foreign += target.foreign
         refused += len(target.refused)
+        namespaces += target.deletes_namespace
     counts = {action.value: actions[action] for action in Action}
-    return Summary(**counts, unchanged=unchanged, foreign=foreign, refused=refused)
+    return Summary(**counts, unchanged=unchanged, foreign=foreign, refused=refused, namespaces=namespaces)
 
 
 def pending(plan: Plan) -> bool:

@@ -50,7 +50,10 @@ class NamespaceDeletion:
         return replace(plan, deletes_namespace=True)
 
     def keep(self, plan: TargetPlan, outcomes: tuple[Outcome, ...], now: float) -> None:
-        """Note whether applying the plan has emptied the namespace. Raises StateDirError."""
+        """Note whether applying the plan has emptied the namespace, or filled it again. Raises StateDirError."""
+        if isinstance(self._store, NamespaceDeleting) and any(one.action is not Action.DELETE for one in outcomes):
+            self._state.emptied.forget(self._subject.key)
+            return
         if not self.is_wanted:
             return
         deleted = {one.identity for one in outcomes if one.action is Action.DELETE and one.kind in _GONE}

@@ -116,11 +116,9 @@ def _moved_to(identity: Identity, target: Target | None) -> Document:
 
 
 def _summary(plan: Plan) -> Document:
-    """The counts; `release` is only there in the plan of `kvsync release`."""
+    """The counts; `release` and `namespaces` are only there if something is released, or a namespace deleted."""
     counted = asdict(summary(plan.targets))
-    if not counted["release"]:
-        del counted["release"]
-    return counted
+    return {name: number for name, number in counted.items() if number or name not in ("release", "namespaces")}
 
 
 def _unmanaged(found: tuple[Target, int]) -> Document:

@@ -142,7 +142,8 @@ def _is_kept(plan: TargetPlan) -> bool:
 def _head(plan: TargetPlan, style: Style) -> str:
     todo = summary([plan])
     actions = ((getattr(todo, action.value), f"to {action.value}") for action in Action)
-    parts = counts((*actions, (todo.refused, "refused"), (len(plan.reported), "reported")))
+    namespace = (todo.namespaces, "namespace to delete")
+    parts = counts((*actions, namespace, (todo.refused, "refused"), (len(plan.reported), "reported")))
     title = style.paint(escape_name(str(plan.target)), Paint.HEAD)
     idle = "left unchanged" if _is_kept(plan) else "nothing to do"
     return f"{title} ({escape_cell(plan.type)}): {parts or idle}"

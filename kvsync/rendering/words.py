@@ -66,6 +66,7 @@ def summed_up(summary: Summary) -> str:
     parts += [f"{summary.adopt:,} to adopt"] if summary.adopt else []
     parts += [f"{summary.release:,} to release"] if summary.release else []
     parts.append(f"{summary.delete:,} to delete")
+    parts += [f"{count(summary.namespaces, 'namespace')} to delete"] if summary.namespaces else []
     parts += [f"{summary.refused:,} refused"] if summary.refused else []
     return ", ".join([*parts, left_alone(summary)])
 

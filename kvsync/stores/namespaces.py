@@ -17,6 +17,9 @@ from kvsync.util.clock import Clock
 FRESH_SECONDS: Final = 60.0
 """How long a result is used before the name is looked up again."""
 
+DELETED_WITHIN: Final = 5.0
+"""Seconds after the listing that found a namespace empty within which its deletion must be sent."""
+
 _Namespace = TypeVar("_Namespace")
 
 

@@ -8,6 +8,7 @@ import ssl
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -281,6 +282,17 @@ async def test_writes_keep_to_their_rate(stack: AsyncExitStack) -> None:
     waited = web.clock.now()
     await web.client.send(READ)
     assert web.clock.now() == waited
+
+
+async def test_a_write_that_waited_too_long_is_not_sent(stack: AsyncExitStack) -> None:
+    """What must follow a look at once does not wait for a quota that is used up."""
+    web = await start(stack, says(200))
+    web.client._quota = Quota(1, 60, web.clock)
+    await web.client.send(replace(DELETE, not_after=web.clock.monotonic() + 5))
+    error = await web.error(replace(DELETE, not_after=web.clock.monotonic() + 5))
+    assert isinstance(error, TransientError)
+    assert str(error).startswith("store web: deleting a was not sent: it waited too long for the rate limit; ")
+    assert len(web.server.seen) == 1
 
 
 async def test_reads_and_writes_may_share_their_turns(stack: AsyncExitStack) -> None:

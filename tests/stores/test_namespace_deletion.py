@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from kvsync.app import Report, TargetSelection
+from kvsync.app.revisions import RevisionCheck
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
+from kvsync.model.revision import AppliedRevision
 from tests.stores import apify_repo, apify_service, cloudflare_repo, cloudflare_service
 from tests.stores.emulated import FastForwardClock, StoreRepo
 
@@ -70,6 +72,19 @@ def namespace(request: pytest.FixtureRequest, tmp_path: Path, services: Callable
     return Namespace(request.param, tmp_path, services)
 
 
+class MemoryRevisions:
+    """Revisions that replica `a` applied."""
+
+    def __init__(self, *revisions: str) -> None:
+        self._rows = [AppliedRevision(one, None, 0.0, "a") for one in revisions]
+
+    async def revisions(self) -> list[AppliedRevision]:
+        return self._rows
+
+    async def add_revision(self, applied: AppliedRevision) -> None:
+        raise AssertionError(applied)
+
+
 def test_all_stores_that_can_are_tested() -> None:
     """A store that learns to delete namespaces must be added here."""
     from kvsync.stores.registry import BUILTIN, store_class
@@ -125,6 +140,42 @@ async def test_a_namespace_that_is_used_again_stays(namespace: Namespace) -> Non
     assert "the namespace was not deleted: it holds" in (report.error or "")
 
 
+async def test_a_namespace_that_kvsync_filled_again_stays(tmp_path: Path, services: Callable[[Any], Any]) -> None:
+    """It was wanted again before it was deleted. When another program empties it after that, kvsync did not."""
+    namespace = Namespace("apify", tmp_path, services)
+    await namespace.empty()
+    await namespace.repo.settle({"ours": "2"})
+    namespace.service.delete("web", "ours")
+    namespace.repo.want({})
+    namespace.later()
+    assert "kvsync has not emptied it" in (await namespace.plan()).notes[0]
+    await namespace.apply()
+    assert namespace.exists
+
+
+async def test_nothing_is_deleted_once_kvsync_is_stopped(tmp_path: Path, services: Callable[[Any], Any]) -> None:
+    """A signal between plan and apply: the namespace stays until the next run."""
+    namespace = Namespace("apify", tmp_path, services)
+    await namespace.empty()
+    async with namespace.repo.open() as workspace:
+        plan = await workspace.plan(TargetSelection(ask=ASK))
+        (report,) = (await workspace.apply(plan, command="test", stop=lambda: True)).targets
+    assert (report.namespace_deleted, report.error, namespace.exists) == (False, None, True)
+
+
+async def test_older_files_delete_no_namespace(tmp_path: Path, services: Callable[[Any], Any]) -> None:
+    """Another replica has applied newer files, which may want the namespace."""
+    namespace = Namespace("apify", tmp_path, services)
+    await namespace.empty()
+    async with namespace.repo.open() as workspace:
+        log = MemoryRevisions(workspace.load().revision, "newer")
+        workspace.revisions = RevisionCheck(log, "b", tmp_path, namespace.repo.clock, records=True)
+        (plan,) = (await workspace.plan(TargetSelection(ask=ASK))).targets
+    assert (plan.deletes_namespace, plan.parked) == (False, ())
+    assert plan.notes[-1].startswith("the namespace stays: the files here are older than those that a applied at ")
+    assert ";" not in plan.notes[-1]
+
+
 async def test_another_namespace_of_the_same_name_stays(namespace: Namespace) -> None:
     """What was emptied was deleted and made again by another program: that one is another place."""
     await namespace.empty()
@@ -161,7 +212,9 @@ async def test_commands(tmp_path: Path, services: Callable[[Any], Any]) -> None:
     repo, file = namespace.repo, str(tmp_path / "plan.json")
     shown = repo.command("plan", "--exit-code", "--out", file)
     assert shown.returncode == 2
+    assert shown.stdout.startswith("scraper/web (apify): 1 namespace to delete\n")
     assert "namespace: kvsync deletes scraper/web: it is empty, and kvsync deleted its last entries" in shown.stdout
+    assert "Plan: 0 to create, 0 to update, 0 to delete, 1 namespace to delete, 0 unchanged, 0 foreign" in shown.stdout
     assert repo.command("apply", file).returncode == 0
     async with repo.open() as workspace:
         workspace.state.pauses.pause("scraper", "web", None, repo.clock.now())

@@ -17,7 +17,7 @@ from kvsync.http.model import Request, Response
 from kvsync.http.paging import MOST_NAMESPACE_PAGES, ListingPage, walk
 from kvsync.http.redirects import RedirectFollower
 from kvsync.stores.apify.api import ENDPOINT, NAME, OTHERS, RECORDS, ApiToken, ErrorMapper, Rate, Targets, looks_like_id
-from kvsync.stores.namespaces import NamespaceGone, NamespaceResolver, Resolved
+from kvsync.stores.namespaces import DELETED_WITHIN, NamespaceGone, NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 from kvsync.stores.route import route_of
 
@@ -141,8 +141,10 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
     async def delete(self, name: str, found: KeyValueStore) -> None:
         """Delete a store. One that is gone already counts as deleted. Raises StoreError."""
         what = f"deleting the key-value store {name}"
+        latest = self._clock.monotonic() + DELETED_WITHIN
+        call = Request("DELETE", self._targets.store(found.id), what, expects=(200, 204), not_after=latest)
         with suppress(NamespaceGone):
-            await self._client.send(Request("DELETE", self._targets.store(found.id), what, expects=(200, 204)))
+            await self._client.send(call)
         self.forget(name)
 
     def _address(self, name: str) -> str:

@@ -31,7 +31,7 @@ from kvsync.stores.cloudflare_kv.api import (
 from kvsync.stores.cloudflare_kv.auth import credentials_of
 from kvsync.stores.cloudflare_kv.listing import Item
 from kvsync.stores.cloudflare_kv.pages import read_list
-from kvsync.stores.namespaces import NamespaceGone, NamespaceResolver, Resolved
+from kvsync.stores.namespaces import DELETED_WITHIN, NamespaceGone, NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 
 MOST_CALLS, WINDOW = 1200, 300
@@ -214,9 +214,8 @@ class Namespaces(NamespaceResolver[Namespace]):
 
     async def delete(self, name: str, found: Namespace) -> None:
         """Delete a namespace. One that is gone already counts as deleted. Raises StoreError."""
-        call = Request(
-            "DELETE", self._remote.targets.namespace(found.id), f"deleting the namespace {name}", is_json=True
-        )
+        target, what = self._remote.targets.namespace(found.id), f"deleting the namespace {name}"
+        call = Request("DELETE", target, what, is_json=True, not_after=self._clock.monotonic() + DELETED_WITHIN)
         with suppress(NamespaceGone):
             await self._client.send(call)
         self.forget(name)
