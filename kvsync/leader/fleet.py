@@ -35,11 +35,14 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class FleetTiming:
-    """Seconds: how long a lease runs, how often it is renewed, and how long before its end this replica stops writing."""
+    """Seconds: how long a lease runs, how often it is renewed, how long before its end this replica stops writing, and how long
+    its files may be older than those of another one before that one takes its targets. After every change of the files, some
+    replica has them first."""
 
     lease: float = 10.0
     beat: float = 2.0
     margin: float = 2.0
+    patience: float = 120.0
 
 
 class Fleet:
@@ -65,7 +68,7 @@ class Fleet:
         self._free_for: dict[Target, int] = {}
         self._until = 0.0
         self._not_before = 0.0
-        self._led_since = clock.monotonic()
+        self._led_since = self._up_to_date_at = clock.monotonic()
         self._is_registered = self._is_failing = False
         self._alive: tuple[Replica, ...] = ()
 
@@ -169,7 +172,7 @@ class Fleet:
             _log.info("fleet.joined", replica=self.identity)
             return True
         load = sum(self._costs.get(target, _LEAST_COST) for target in self._claims.held)
-        is_behind = self.superseded_by() is not None  # then it is not counted as one that takes work
+        is_behind = self._is_long_behind()  # then it is not counted as one that takes work
         renewed = self._claims.beat(self._timing.lease, load, is_draining=is_behind, revision=self.revision())
         if not renewed:
             self._is_registered = False
@@ -194,9 +197,15 @@ class Fleet:
 
     def _is_replaceable(self) -> bool:
         """True while another replica has the newer files that this one lacks."""
-        newest = self.superseded_by()
-        others = (one for one in self._alive if one.id != self.identity)
-        return newest is not None and any(one.revision == newest and not one.is_draining for one in others)
+        newest, others = self.superseded_by(), (one for one in self._alive if one.id != self.identity)
+        return self._is_long_behind() and any(one.revision == newest and not one.is_draining for one in others)
+
+    def _is_long_behind(self) -> bool:
+        """True once this replica has lacked for too long what another one applied."""
+        now = self._clock.monotonic()
+        if self.superseded_by() is None:
+            self._up_to_date_at = now
+        return now - self._up_to_date_at >= self._timing.patience
 
     def _look(self) -> tuple[tuple[Replica, ...], dict[Target, Holding]]:
         self._claims.set_costs({target: self._costs[target] for target in self._claims.held if target in self._costs})

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.app.fleet import fleet_of
+from kvsync.app.fleet import TIMING, fleet_of
 from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateNewer, StateRolledBack
 from kvsync.model.entry import Target
 from kvsync.model.revision import AppliedRevision
@@ -24,6 +24,7 @@ from kvsync.state.claims import Replica, unbound
 from kvsync.state.postgres_database import PostgresAddress, upgrade
 from kvsync.state.postgres_schema import STEPS, VERSION
 from kvsync.state.revisions import KEPT
+from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, update
@@ -367,9 +368,10 @@ def test_an_upgrade_ends_what_older_replicas_hold(
 
 
 async def test_a_replica_with_older_files_leaves_its_targets_to_the_others(replica: Callable[..., StateDir]) -> None:
-    """While another replica has the newer files, one that lacks them gives its targets up and takes none; until then it
-    keeps them, and with new files it takes its share again."""
-    fleets = [fleet_of(claims_of(replica(name)), Clock(), Fence()) for name in ("one", "two")]
+    """While another replica has the newer files, one that has lacked them for long gives its targets up and takes none; until
+    then it keeps them, and with new files it takes its share again."""
+    clock = FakeClock()
+    fleets = [fleet_of(claims_of(replica(name)), clock, Fence()) for name in ("one", "two")]
     for fleet in fleets:
         fleet.wants([WEB, API])
         fleet.revision = lambda: "old"
@@ -385,6 +387,8 @@ async def test_a_replica_with_older_files_leaves_its_targets_to_the_others(repli
 
     assert await held_after(4) == (1, 1)
     two.revision = lambda: "new"
+    assert await held_after(4) == (1, 1)
+    clock.advance(TIMING.patience)
     assert await held_after(4) == (0, 2)
     one.revision, one.superseded_by = (lambda: "new"), (lambda: None)
     assert await held_after(4) == (1, 1)
