@@ -70,7 +70,7 @@ docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 	$(BIN)/python scripts/generate_docs.py
 
 site: $(VENV)/.site  ## build the documentation as a site (site/index.html); a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 	uv pip compile $(LOCK) requirements-installer.in -o requirements-installer.txt
