@@ -69,6 +69,7 @@ bench: $(VENV)/.dev $(VENV)/.compiled  ## print the measured costs, as ratios
 docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 	$(BIN)/python scripts/generate_docs.py
 
+# Not --quiet: it drops the warnings that --strict counts.
 site: $(VENV)/.site  ## build the documentation as a site (site/index.html); a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
