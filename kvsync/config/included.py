@@ -24,12 +24,12 @@ _LARGEST: Final = 2**20
 
 
 class IncludedFiles:
-    """Reads the included files of one configuration from the folder `root`; `files` are those that were read. `is_restricted`
-    says that `authors.targets` restricts those who may be able to change them."""
+    """Reads the included files of one configuration from the folder `root`, each once; `files` are the texts of those that were
+    read. `is_restricted` says that `authors.targets` restricts those who may be able to change them."""
 
     def __init__(self, root: Path, revision: ConfigRevision | None, problems: Problems, *, is_restricted: bool) -> None:
         self._root, self._revision, self._problems, self._is_restricted = root, revision, problems, is_restricted
-        self.files: list[tuple[Path, bytes]] = []
+        self.files: dict[Path, bytes] = {}
 
     def complete(self, stores: Mapping[str, WrittenStore]) -> dict[str, WrittenStore]:
         """The stores with what their included files say. Problems are noted."""
@@ -52,12 +52,13 @@ class IncludedFiles:
             raise ValueError(f"cannot be used with authors.targets, {why}; write what it sets in kvsync.yaml")
         if self._revision is not None:
             raise ValueError(f"cannot be read as of {self._revision.name}; write what it sets in kvsync.yaml")
-        try:
-            text = _read(self._root, os.path.normpath(one.path))
-        except OSError as error:
-            raise ValueError(f"cannot read {shown}: {_reason(error)}") from None
-        self.files.append((self._root / one.path, text))
-        return text
+        file = self._root / one.path
+        if file not in self.files:
+            try:
+                self.files[file] = _read(self._root, os.path.normpath(one.path))
+            except OSError as error:
+                raise ValueError(f"cannot read {shown}: {_reason(error)}") from None
+        return self.files[file]
 
 
 def _read(root: Path, path: str) -> bytes:

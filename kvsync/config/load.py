@@ -98,8 +98,8 @@ def load_config(
         pass_limits=pass_limits(values["limits"]),
         journal=journal_limits(values["journal"]),
         authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
-        included=tuple(path for path, _ in included.files),
-        digest=joined_digest([text_digest(text) for text in (*data, *(text for _, text in included.files))]),
+        included=tuple(included.files),
+        digest=joined_digest([text_digest(text) for text in (*data, *included.files.values())]),
     )
 
 

@@ -30,11 +30,12 @@ JSONC = f"""\
 }}
 """
 
+EDGE = "{type: cloudflare-kv, account_id: ab, token: {env: T}"
+
 
 def load(folder: Path, options: str, rest: str = "", revision: ConfigRevision | None = None) -> Config:
     file = folder / "kvsync.yaml"
-    edge = f"{{type: cloudflare-kv, account_id: ab, token: {{env: T}}, {options}}}"
-    text = f"version: 1\nowner: shop\npolicy: {{prune: owned}}\nstores:\n  edge: {edge}\n{rest}"
+    text = f"version: 1\nowner: shop\npolicy: {{prune: owned}}\nstores:\n  edge: {EDGE}, {options}}}\n{rest}"
     file.write_text(text)
     if revision is not None:
         revision = ConfigRevision(revision.name, revision.commit, {"kvsync.yaml": text.encode()})
@@ -125,3 +126,13 @@ def test_the_file_is_a_part_of_the_configuration(tmp_path: Path) -> None:
     assert [(one.field, one.widens) for one in changes(old, new)] == [("stores.edge", True)]
     watch.use(new)
     assert not watch.look().is_new
+
+
+def test_several_stores_can_include_one_file(tmp_path: Path) -> None:
+    """A file that two stores include is one file of the configuration, which has not changed while it is the same."""
+    (tmp_path / "wrangler.toml").write_text(TOML)
+    again = f"wrangler_file: wrangler.toml}}\n  staging: {EDGE}, wrangler_file: wrangler.toml, wrangler_environment: staging"
+    config = load(tmp_path, again)
+    assert [one.options["namespace_ids"] for one in config.stores.values()] == [{"WEB": ONE}, {"WEB": TWO}]
+    assert config.included == (tmp_path / "wrangler.toml",)
+    assert not ConfigWatch(config, FakeClock()).look().is_new
