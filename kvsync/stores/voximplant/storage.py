@@ -62,14 +62,14 @@ class Storage:
         return page
 
     async def item(self, key: str) -> Item | None:
-        """One item, None if there is none: the API returns an error or null then. An empty object says nothing about the item:
-        a listing decides. Raises StoreError."""
+        """One item, None if there is none: the API returns an error or null then. An object without a result says nothing about
+        the item: a listing decides. Raises StoreError."""
         what = f"reading {key}"
         answer = await self.ask("GetKeyValueItem", what, {"key": key})
         data = answer.problem()
-        if not data:
+        if data.get("error") is None and "result" not in data:
             return await self._listed_item(key, what)
-        item = data.get("result") if data.get("error") is None else None
+        item = data["result"] if data.get("error") is None else None
         if item is None or (_is_item(item) and item["key"] == key):
             return item
         raise self._not_understood(what, "that item", answer)
