@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -179,6 +180,21 @@ async def test_one_value_that_is_not_text_fails_no_other(service: Service, conne
     service.forget_requests()
     await store.read("web", [*names(99), Identity("key-00042x")])
     assert service.requests()[GET] == 1  # it is known by now
+
+
+@pytest.mark.parametrize(("every", "bulk"), [(1, 31), (10, 83)])
+async def test_values_that_are_not_text_cost_few_calls(service: Service, connect: Open, every: int, bulk: int) -> None:
+    """Where few values are text, all are read alone before each call is halved down to one name."""
+    values = {f"key-{number:02}": b"\xff" if number % every == 0 else b"text" for number in range(100)}
+    pairs = [{"key": key, "value": b64encode(value).decode(), "base64": True} for key, value in values.items()]
+    service.put_all("web", pairs)
+    store = connect()
+    await store.namespaces()
+    service.forget_requests()
+    found = await store.read("web", [Identity(key) for key in values])
+    assert {name.key: held.content.value for name, held in found.items() if held.content} == values
+    assert service.requests()[GET] == bulk
+    assert sum(service.requests().values()) == bulk + 2 * 100 / every
 
 
 # -- the mark ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
     100 names ── bulk get ──> values, metadata, expirations
         └─ refused, because one of them is not text (or all together are too long) ──> two halves, until it is alone
-                                                                          └──> its own value and metadata, two calls
+           (or nearly all parts of a few names are refused) ──> each value and its metadata, two calls
 
 If all of the first hundred names are absent, the others probably are too, as before many entries are created: a listing shows
 that for a thousand names at a time.
@@ -15,6 +15,7 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import BatchRefused, PermanentError, StoreError
@@ -44,6 +45,11 @@ _CLOSE: Final = 2 * LEAST_LIFE
 
 _DONE: Final = WriteResult(WriteStatus.DONE)
 _UNKNOWN: Final = WriteResult(WriteStatus.UNKNOWN, error="the store reported that the write may be incomplete")
+
+_MANY: Final = 8
+_FEW: Final = 7
+_NEARLY_ALL: Final = 0.9
+"""If this share of so many parts, with so few names each, is refused, about a third of the values or more are not text."""
 
 Named = tuple[str, Write]
 """A write and its remote key."""
@@ -102,25 +108,34 @@ class Reader:
         return [name for name in names if name in listed or name.encode() > last]
 
     async def _many(self, names: Sequence[str]) -> dict[str, StoredValue]:
-        if not names:
-            return {}
-        answer = await self._bulk_get(names)
-        if answer.status == 200:
-            return self._values(answer, names)
-        if answer.status == 400 and NO_TEXT not in error_codes(answer):
-            call = Request("POST", "", f"reading {self._namespace}")
-            raise PermanentError(explained(self._remote.label, call, answer))
-        if len(names) == 1:
-            self._binary.add(names[0])
-            return await self._one(names[0])
-        middle = len(names) // 2
-        first, second = await gather_or_cancel(map(self._many, (names[:middle], names[middle:])))
-        return first | second
+        """Read names in bulk. A part that is refused is halved until each value that is not text is alone, or until so few are
+        text that reading each value alone takes fewer calls."""
+        found, alone = dict[str, StoredValue](), list[str]()
+        parts = [names] if names else []
+        while parts:
+            read = await gather_or_cancel(map(self._bulk, parts))
+            for values in read:
+                found |= values or {}
+            refused = [part for part, values in zip(parts, read, strict=True) if values is None]
+            if _are_hardly_text(refused, parts):
+                alone += chain.from_iterable(refused)
+                break
+            lone = [part[0] for part in refused if len(part) == 1]
+            self._binary.update(lone)
+            alone += lone
+            parts = [half for part in refused if (middle := len(part) // 2) for half in (part[:middle], part[middle:])]
+        for one in await gather_or_cancel(map(self._one, alone)):
+            found |= one
+        return found
 
-    async def _bulk_get(self, names: Sequence[str]) -> Response:
+    async def _bulk(self, names: Sequence[str]) -> dict[str, StoredValue] | None:
+        """Read names in one call; None if that is refused, because one of the values is not text, or all are too long."""
         target, what = self._remote.targets.bulk(self._id, "get"), f"reading {self._namespace}"
         wanted = {"keys": list(names), "type": "text", "withMetadata": True}
-        return await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
+        answer = await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
+        if answer.status == 400 and NO_TEXT not in error_codes(answer):
+            raise PermanentError(explained(self._remote.label, Request("POST", "", what), answer))
+        return self._values(answer, names) if answer.status == 200 else None
 
     def _values(self, answer: Response, names: Sequence[str]) -> dict[str, StoredValue]:
         with understood(self._remote.label, f"reading {self._namespace}", answer=answer):
@@ -128,7 +143,10 @@ class Reader:
             return {name: _held(values[name]) for name in names if values.get(name) is not None}
 
     async def _one(self, name: str) -> dict[str, StoredValue]:
-        return await self._failures.note(self._named[name], self._alone(name)) or {}
+        found = await self._failures.note(self._named[name], self._alone(name)) or {}
+        if name in found and not is_text(found[name].value):
+            self._binary.add(name)
+        return found
 
     async def _alone(self, name: str) -> dict[str, StoredValue]:
         value, metadata = await gather_or_cancel(self._part(part, name) for part in ("values", "metadata"))
@@ -142,6 +160,12 @@ class Reader:
         target = self._remote.targets.one(self._id, part, name)
         call = Request("GET", target, f"reading {name}", expects=(200, 404), is_json=part == "metadata")
         return await self._remote.namespaces.ask(self._namespace, call)
+
+
+def _are_hardly_text(refused: Sequence[Sequence[str]], parts: Sequence[Sequence[str]]) -> bool:
+    """True if more halves would cost more calls than they save: nearly all of many small parts were refused."""
+    are_small = len(parts) >= _MANY and max(map(len, parts)) <= _FEW
+    return are_small and sum(map(len, refused)) > _NEARLY_ALL * sum(map(len, parts))
 
 
 def common_start(names: Sequence[str]) -> str:
