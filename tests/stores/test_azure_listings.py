@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.errors import TransientError
 from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import SECRET, Service, azure_store
 from tests.stores.emulated import FastForwardClock, changes, outcomes
+from tests.stores.signing import signer
 
 TAGGED = "    tags: {team: web, 'odd=*,\\name': 'a=b,c*'}\n"
 TAGS = {"team": "web", "odd=*,\\name": "a=b,c*"}
@@ -144,6 +146,23 @@ async def test_no_endpoint_responds(replicated: Repo, service: Service, replica:
     replica.faults("500:1")
     plan = await replicated.plan()
     assert "503" in (plan.error or "")
+
+
+async def test_a_replica_that_refuses_is_passed_over(service: Service, replica: Service) -> None:
+    """A replica that may not be read ends no pass: neither while the primary does not respond, nor after it does again."""
+    options = {"connection_string": SECRET, "endpoints": (replica.url,)}
+    store = azure_store(service.env, FastForwardClock(), options=options)
+    try:
+        service.faults("503:1")
+        replica.faults("403:1")
+        with pytest.raises(TransientError, match="503"):
+            await store.observe("web", signer(store))
+        service.faults("")
+        snapshot = await store.observe("web", signer(store))
+    finally:
+        await store.aclose()
+    assert snapshot is not None
+    assert snapshot.complete
 
 
 async def test_doctor_examines_replicas(service: Service, replica: Service) -> None:

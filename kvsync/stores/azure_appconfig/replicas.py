@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from kvsync.errors import NotLeader, PassOverdue, PlaceChanged, TransientError
+from kvsync.errors import NotLeader, PassOverdue, PlaceChanged, StoreError, TransientError
 from kvsync.util.clock import Clock
 from kvsync.util.concurrency import gather_or_cancel
 
@@ -34,21 +34,23 @@ class Replicas:
         self._failed_at = -inf
 
     async def first(self, primary: Remote, read: Callable[[Remote], Awaitable[_Read]]) -> tuple[Remote, _Read]:
-        """The result of the first endpoint that responds, and its connection. Raises StoreError; TransientError of the primary
-        if none responds."""
+        """The result of the first endpoint that responds, and its connection. A replica that refuses counts as one that does
+        not respond. Raises StoreError; TransientError of the primary if none responds."""
         others = self.remotes(primary)
         if not others:
             return primary, await read(primary)
         is_down = self._clock.monotonic() - self._failed_at < _PAUSE
-        failures: dict[Remote, TransientError] = {}
+        failures: dict[Remote, StoreError] = {}
         for remote in (*others, primary) if is_down else (primary, *others):
             try:
                 return remote, await read(remote)
             except _OWN:
                 raise
-            except TransientError as error:
+            except StoreError as error:
                 failures[remote] = error
                 if remote is primary:
+                    if not isinstance(error, TransientError):
+                        raise
                     self._failed_at = self._clock.monotonic()
         raise failures[primary]
 
