@@ -93,7 +93,8 @@ class PassState:
 
     def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
         """Record a clean pass, so that the next one can ask the store whether anything changed. A pass is not recorded if it is
-        clean only because the listing is late, or if the store's ledger must still be written."""
+        clean only because the listing is late, if the listing lacks entries that exist, or if the store's ledger must still be
+        written."""
         if plan.changes or plan.refused or plan.reported or plan.parked or is_unsure or snapshot.token is None:
             return
         counts = {name: getattr(plan, name) for name in _COUNTS}

@@ -238,7 +238,9 @@ class TargetPass:
                 self._memory.backfill_ledger(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
                 is_due = snapshot.token is not None and self._ledger.is_due(self._rules.now)
-                self._memory.keep_memo(plan, snapshot, is_unsure=is_due or shows_the_past(self._facts))
+                is_partial = filters_listing(self._store) and not self._facts.actual.keys() <= snapshot.entries.keys()
+                is_unsure = is_due or is_partial or shows_the_past(self._facts)
+                self._memory.keep_memo(plan, snapshot, is_unsure=is_unsure)
 
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""

@@ -83,6 +83,14 @@ async def test_an_entry_of_others_without_the_tags_is_not_claimed(tagged: Repo, 
     assert service.must_get("web:a").value == "theirs"
 
 
+async def test_what_the_listing_does_not_show_is_looked_at_again(tagged: Repo, service: Service) -> None:
+    """A pass that found an entry without the tags does not count as clean: the listing would not show its end."""
+    service.set("web:seed", "theirs")
+    await tagged.settle({"seed": "{value: x, mode: create-only}"})
+    service.sdk.delete_configuration_setting("web:seed")
+    assert changes(await tagged.plan()) == [("create", "new", "seed")]
+
+
 async def test_tags_of_an_entry_may_not_contradict(tagged: Repo) -> None:
     """An entry that the listing would not show is refused offline."""
     tagged.want({"a": "{value: x, tags: {team: other}}"})
