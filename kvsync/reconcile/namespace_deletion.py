@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kvsync.errors import StoreError
-from kvsync.model.change import Action, Outcome, OutcomeKind
+from kvsync.model.change import Action, Class, Outcome, OutcomeKind
 from kvsync.model.desired import Desired
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
@@ -82,11 +82,13 @@ class NamespaceDeletion:
         if why is not None:
             return why
         others = plan.foreign + plan.ignored + plan.unchanged + len(plan.refused) + len(plan.reported)
-        if not others:
+        pruned = sum(change.cause is Class.FOREIGN for change in plan.changes)
+        if not others and not pruned:
             return None
         if self._writing:  # whatever is there now, kvsync did not empty the namespace for good
             self._state.emptied.forget(self._subject.key)
-        return f"it holds {count(others, 'entry', 'entries')} that kvsync does not delete"
+        what = "that kvsync does not delete" if others else "that kvsync did not write"
+        return f"it holds {count(others or pruned, 'entry', 'entries')} {what}"
 
     def _wait(self) -> str:
         settle = self._store.capabilities.settle

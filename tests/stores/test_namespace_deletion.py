@@ -131,6 +131,20 @@ async def test_a_namespace_that_others_used_stays(namespace: Namespace) -> None:
     assert namespace.exists
 
 
+async def test_a_namespace_of_which_entries_of_others_were_pruned_stays(namespace: Namespace) -> None:
+    """`prune: scope` deletes entries of other programs, and not what they are in."""
+    await namespace.repo.settle({"ours": "1"})
+    namespace.repo = namespace.configured(f"{OPTIONS}    policy: {{prune: scope}}\n")
+    namespace.service.put("web", "theirs", b"1")
+    namespace.repo.want({})
+    assert "it holds 1 entry that kvsync did not write" in (await namespace.plan()).notes[0]
+    await namespace.apply()
+    namespace.later()
+    plan = await namespace.plan()
+    assert (plan.changes, plan.deletes_namespace) == ((), False)
+    assert "kvsync has not emptied it" in plan.notes[0]
+
+
 async def test_a_namespace_that_is_used_again_stays(namespace: Namespace) -> None:
     """Another program writes right before the delete: it is seen, and the namespace stays for good."""
     await namespace.empty()
