@@ -2,13 +2,13 @@
 
 It needs no credential, and no fault hits it.
 
-| request | does |
+| request | effect |
 |---|---|
-| `POST reset` | forgets entries, counters, faults and virtual time, or `{"only": ["data", "stats"]}` some of it |
-| `GET stats` | requests, in all and by method, status and route |
-| `GET log` | the last requests, one by one |
+| `POST reset` | clears entries, counters, faults and virtual time, or only a part: `{"only": ["data", "stats"]}` |
+| `GET stats` | number of requests: total, and by method, status and route |
+| `GET log` | the last requests |
 | `GET clock`, `PUT clock` | virtual time: `{"now": "2026-12-24T00:00:00Z", "advance": "2h", "frozen": true, "skew": "20m"}` |
-| `GET faults`, `PUT faults` | `{"spec": "429:0.2", "seed": 1, "times": 3, "methods": ["PUT"]}`, or the bare text; empty heals |
+| `GET faults`, `PUT faults` | `{"spec": "429:0.2", "seed": 1, "times": 3, "methods": ["PUT"]}`, or only the text of `spec`; an empty one removes all faults |
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
 """Fault injection: `429:0.2,500:0.05,latency:50ms,drop-after-write:0.1,truncate:0.05`.
 
-| fault | does |
+| fault | effect |
 |---|---|
-| `NNN:P` (400 to 599) | the store's own answer of that status; nothing is done |
-| `NNN-after-write:P` | the same, after the write was done |
-| `200:P` | a refusal that its status does not show, by stores that answer so; nothing is done |
-| `latency:TIME` | every answer comes that much later |
-| `drop:P` | the connection is reset before anything is done |
-| `drop-after-write:P` | the write is done, and the connection reset |
-| `partial-bulk:P` | of a bulk call, this share of the entries fails |
-| `stale-read:TIME` | reads are answered from the state of that long ago, where the store may do so |
-| `foreign-write:P` | another writer changes the entry just before the write |
-| `page-expiry:P` | after a page of a listing that slides, an entry of it or of a page before it ends |
-| `page-write:P` | after such a page, another writer adds an entry to what is listed |
-| `truncate:P` | the body is cut short, and its length says nothing of it |
+| `NNN:P` (400 to 599) | the store's own response with that status; the request has no effect |
+| `NNN-after-write:P` | the same response, after the write was done |
+| `200:P` | a refusal with status 200, for stores that respond in this way; the request has no effect |
+| `latency:TIME` | every response is delayed by that time |
+| `drop:P` | the connection is reset before the request has an effect |
+| `drop-after-write:P` | the write is done, then the connection is reset |
+| `partial-bulk:P` | this share of the entries in a bulk request fails |
+| `stale-read:TIME` | reads return the state of that time ago, if the store can do so |
+| `foreign-write:P` | another writer changes the entry immediately before the write |
+| `page-expiry:P` | after a page of a listing by offsets, an entry of that page or an earlier one expires |
+| `page-write:P` | after such a page, another writer adds an entry to the listing |
+| `truncate:P` | the body is truncated, and `Content-Length` matches the truncated body |
 | `cut:P` | the connection ends in the middle of the body |
 
 P is a share of the requests from 0 to 1, TIME a duration such as `50ms`. The same seed and the same requests in the same order
