@@ -123,7 +123,7 @@ def _support_modules() -> Iterator[tuple[str, str, str]]:
 
 
 def _stores_table() -> str:
-    head = ("type", "namespace is", "labels", "TTL", "compare-and-set", "own marks live in", "writes a call")
+    head = ("type", "namespace is", "labels", "TTL", "compare-and-set", "marks are kept in", "writes per request")
     return _table(head, (_store_row(store_class(name).capabilities) for name in sorted(BUILTIN)))
 
 

@@ -169,9 +169,11 @@ RUN_FIELDS: Final = (
         help="Token for requests that change something, and for all requests if listen is not a loopback address.",
     ),
     Field(
-        "hook", record(HOOK_FIELDS), help="Webhook that starts a pass, for Git servers and others that know the secret."
+        "hook",
+        record(HOOK_FIELDS),
+        help="Webhook that starts a pass, for Git servers and other clients that have the secret.",
     ),
-    Field("tracing", record(TRACING_FIELDS), help="Sends a trace of each pass to a collector (OpenTelemetry)."),
+    Field("tracing", record(TRACING_FIELDS), help="Send a trace of each pass to a collector (OpenTelemetry)."),
     Field(
         "notify", channels(), default=(), help="Notification channels for drift, parked plans, failures, and recovery."
     ),
@@ -181,7 +183,7 @@ RUN_FIELDS: Final = (
         default=5000,
         help="Maximum number of deletes per hour over all targets; the rest waits (5000).",
     ),
-    Field("lease", lease(), help="Lets you run several replicas; only the replica that holds the lease writes."),
+    Field("lease", lease(), help="Lease for several replicas; only the replica that holds it writes."),
 )
 
 
@@ -268,9 +270,9 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             default=(),
             help="Waves of targets, first to last: the next one begins once the one before is in sync.",
         ),
-        Field("sops", record(SOPS_FIELDS), help="How files that SOPS encrypted are read."),
+        Field("sops", record(SOPS_FIELDS), help="How files encrypted with SOPS are decrypted."),
         Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files, and for what stores answer."),
-        Field("journal", record(JOURNAL_FIELDS), help="How much of the past the journal keeps."),
+        Field("journal", record(JOURNAL_FIELDS), help="How many runs the journal keeps, and for how long."),
         Field(
             "run",
             checked(

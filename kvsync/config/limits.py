@@ -111,8 +111,8 @@ LIMIT_FIELDS: Final = (
         "expansion",
         size(),
         default=_DEFAULTS.expansion,
-        help="Maximum total size of what the text of one state file comes to, with all that aliases, defaults, prefixes, "
-        "labels and several stores repeat (256MiB). Files that values are read from count where they are used again.",
+        help="Maximum total size of one state file after expansion, with everything that aliases, defaults, prefixes, "
+        "labels and several stores repeat (256MiB). Files that values are read from count each time they are used again.",
     ),
     Field(
         "problems",
@@ -156,13 +156,13 @@ LIMIT_FIELDS: Final = (
         "retry_time",
         duration(),
         default=_PASSES.retry_time,
-        help="How long one write is repeated, and how long it waits for a store that asks for a rest (2m).",
+        help="How long one write is retried, and the longest wait that a store can request for it (2m).",
     ),
     Field(
         "rest",
         duration(minimum=1),
         default=_PASSES.rest,
-        help="How long the daemon leaves a target alone when its store asks for a longer rest (15m).",
+        help="How long the daemon pauses a target if its store requests a longer wait (15m).",
     ),
 )
 

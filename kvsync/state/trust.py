@@ -134,7 +134,7 @@ def _check_untracked(path: Path) -> None:
     try:
         found = tracked_files(path)
     except TimeoutError as error:
-        reason = f"{error}, so nobody knows whether Git tracks any in it"
+        reason = f"{error}, so kvsync cannot tell whether Git tracks files in it"
         hint = "try again, or set state_dir to a folder outside the repository"
         raise StateDirUntrusted(str(path), f"{reason}; {hint}") from None
     if found:

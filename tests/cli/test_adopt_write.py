@@ -77,8 +77,8 @@ def test_what_must_not_be_written_is_listed(files: Repo) -> None:
     assert text(files) == before
     assert [line.partition("local/web/")[2] for line in done.stderr.splitlines() if "left unchanged" in line] == [
         "gone: it is not in the store; remove it from the file if it is no longer wanted",
-        "greeting: its value in the store looks like a secret; keep it out of state files, with env or sops",
-        "token: it is sensitive; change the value where its reference leads",
+        "greeting: its value in the store looks like a secret; reference it with env or sops instead",
+        "token: it is sensitive; change the value at the source that its reference names",
         "page: page takes its value from template; change it there",
         "promo: the tag team comes from defaults or from another entry; edit the file by hand",
     ]

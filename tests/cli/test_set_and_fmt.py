@@ -78,8 +78,8 @@ def test_set_adds_a_key_and_the_plan_has_it(files: Repo) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("local/web", "token", "x"), "is sensitive; keep its value out of state files"),
-        (("local/web", "about", "x"), "is sensitive; keep its value out of state files"),
+        (("local/web", "token", "x"), "is sensitive; reference its value with env or sops instead"),
+        (("local/web", "about", "x"), "is sensitive; reference its value with env or sops instead"),
         (("local/web", "limits", "{"), "limits is JSON, and the new value is not"),
         (("local/none", "a", "x"), "no state file names local/none"),
         (("local", "a", "x"), "name a namespace too"),

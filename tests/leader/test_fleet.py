@@ -231,7 +231,7 @@ def test_a_command_leaves_an_undo_to_whoever_holds_its_target(replicas: Replicas
             request = "INSERT INTO undo_requests SELECT 'r', 'local', %s, id, json_build_array(id), 0 FROM runs"
             connection.execute(request, (f"n{number:02}",))
     done = replicas.run("apply", "--yes", "--target", "local/n01")
-    assert "finished an undo that was cut off (1 targets)" in done.stderr
+    assert "completed an interrupted undo (1 targets)" in done.stderr
     with psycopg.connect(replicas.dsn) as connection:
         rows = connection.execute("SELECT namespace, report IS NULL FROM undo_requests").fetchall()
     assert dict(rows) == {"n00": True, "n01": False}

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from kvsync.app.workspace import Workspace
     from kvsync.desired import DesiredState
 
-_SENSITIVE: Final = "it is sensitive; change the value where its reference leads"
-_SUSPECT: Final = "its value in the store looks like a secret; keep it out of state files, with env or sops"
-_DISAGREEING: Final = "the stores that take it from this line hold different contents; choose one with --target"
+_SENSITIVE: Final = "it is sensitive; change the value at the source that its reference names"
+_SUSPECT: Final = "its value in the store looks like a secret; reference it with env or sops instead"
 _MISSING: Final = "it is not in the store; remove it from the file if it is no longer wanted"
 
 

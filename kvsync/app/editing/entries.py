@@ -80,7 +80,7 @@ def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
     entry = desired.entries.get(edit.identity)
     if entry is not None and entry.sensitive:
         message = f"{edit.target}/{brief(edit.identity)} is sensitive"
-        raise UsageError(f"{message}; keep its value out of state files, with env or sops")
+        raise UsageError(f"{message}; reference its value with env or sops instead")
     place = entry.origin if entry is not None else _home(desired.entries)
     if place is None:
         raise UsageError(f"{edit.target} has no entries yet; write the first one into its state file")

@@ -31,7 +31,7 @@ def formatted_files(workspace: Workspace) -> tuple[list[Edit], list[str]]:
             left.append(str(error))
             continue
         if before != after and not is_same(before, after, name):
-            left.append(f"{name}: its layout cannot be changed without changing what it says")
+            left.append(f"{name}: its layout cannot be changed without changing its content")
         elif before != after:
             edits.append(Edit(name, path.resolve(), before, after))
     return edits, left

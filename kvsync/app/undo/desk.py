@@ -51,7 +51,7 @@ class UndoDesk:
         UsageError, StateDirError."""
         operation, plan = await self._planned(run, commit)
         if not hmac.compare_digest(plan.digest.encode(), digest.encode("utf-8", "replace")):
-            raise NotApproved("entries changed since the preview was made; look at it again")
+            raise NotApproved("entries changed after the preview was made; preview the undo again")
         if not any(one.changes for one in plan.targets):
             return "there is nothing to undo"
         operation.submit(plan)

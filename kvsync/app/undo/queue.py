@@ -69,14 +69,14 @@ class QueuedUndo:
                 raise KvsyncError(f"{ended}; the next kvsync apply or run finishes it")
             if left <= 0:
                 late = f"the daemon has not finished the undo within {WAIT:.0f} s"
-                raise KvsyncError(f"{late}; it goes on, and kvsync history shows when it is done")
+                raise KvsyncError(f"{late}; it continues, and kvsync history shows when it is done")
             left -= _LOOK
             await asyncio.sleep(_LOOK)
 
 
 def _report(plan: TargetPlan, data: dict[str, Any] | None) -> TargetReport:
     if data is None:
-        why = "withdrawn before the daemon began"
+        why = "withdrawn before the daemon started it"
         left = tuple(Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, why) for one in plan.changes)
         return TargetReport(plan, left)
     outcomes = tuple(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     examples=("adopt --dry-run", "adopt --yes --target local/web", "adopt --write --target local/web --dry-run"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
-@click.option("--write", is_flag=True, help="Change the files instead, so that they say what the stores hold.")
+@click.option("--write", is_flag=True, help="Update the files instead, so that they match the stores.")
 @options.targets
 @options.keys
 @options.yes

@@ -104,7 +104,7 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
     async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)
         if finished := await finish_open(workspace, loaded):
-            say(f"kvsync: finished an undo that was cut off ({finished} targets)")
+            say(f"kvsync: completed an interrupted undo ({finished} targets)")
         plan = await _plan(workspace, loaded, chosen)
         order = ApplyRequest(
             "apply", forms, settings.style(full=chosen.full), chosen.approvals, asks=asks, tells=settings.tells

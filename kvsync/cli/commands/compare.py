@@ -33,7 +33,7 @@ _SIGNS: Final = {"only-a": "-", "only-b": "+", "differs": "~"}
 )
 @click.argument("a", shell_complete=completing.sides)
 @click.argument("b", shell_complete=completing.sides)
-@click.option("--files", "in_files", is_flag=True, help="Compare what the files ask, and read no store.")
+@click.option("--files", "in_files", is_flag=True, help="Compare only the files, without reading the stores.")
 @options.output("text", "json")
 @options.full
 def compare(settings: GlobalOptions, a: str, b: str, in_files: bool, output: str, full: bool) -> Exit:

@@ -57,7 +57,7 @@ Run = dict[str, Any]
     help="Only this run and later ones; a duration such as 2h works too.",
     shell_complete=completing.runs,
 )
-@click.option("--trigger", metavar="NAME", help="Only passes of the daemon that this trigger caused (files, hook, …).")
+@click.option("--trigger", metavar="NAME", help="Only passes of the daemon that this trigger started (files, hook, …).")
 @options.output("text", "json")
 def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any) -> Exit:
     """List the runs that wrote to a store, newest first, with target, trigger, environment and outcomes; runs of one commit

@@ -14,7 +14,7 @@ from kvsync.cli.exit_codes import Exit
 
 @command(
     "import",
-    short_help="Start with a store that holds entries: configuration, files, ownership.",
+    short_help="Import a store that already has entries: configuration, files, ownership.",
     examples=(
         "import settings --type azure-appconfig --set connection_string=env:AZURE_APPCONFIG_CONNECTION_STRING",
         "import edge --dry-run",

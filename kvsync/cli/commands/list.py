@@ -24,12 +24,12 @@ SCHEMA = "kvsync.list/1"
 
 @command(
     "list",
-    short_help="List the entries that kvsync owns, and those that no file names.",
+    short_help="List the entries that kvsync owns, including orphans.",
     examples=("list", "list --orphans", "list local/web -o json"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("target", metavar="[STORE[/NS]]", required=False, shell_complete=completing.targets)
-@click.option("--orphans", is_flag=True, help="List only entries that no file names.")
+@click.option("--orphans", is_flag=True, help="List only orphans: entries that no file names.")
 @options.output("text", "json")
 def list(settings: GlobalOptions, target: str | None, orphans: bool, output: str) -> Exit:  # noqa: A001 - the command's name
     """List what kvsync wrote and still owns, by target: where the files define each entry, and the last run that changed it.
@@ -77,7 +77,7 @@ def _how_to_go_on(owned: OwnedTarget) -> str:
     number = len(owned.orphans)
     if not owned.is_managed:
         return orphans_unmanaged(owned.target, number)
-    how = "plan shows what becomes of them (policy.prune), kvsync release gives them up"
+    how = "kvsync plan shows what happens to them (policy.prune); kvsync release gives up ownership"
     return f"{count(number, 'orphan')} in {owned.target}: no file names them; {how}"
 
 

@@ -18,7 +18,7 @@ from kvsync.cli.output import answer_lines
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("target", metavar="TARGET", shell_complete=completing.targets)
-@click.option("--reason", metavar="TEXT", help="Reason, shown wherever the pause is shown.")
+@click.option("--reason", metavar="TEXT", help="Reason, shown with the pause.")
 def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     """Pause TARGET (STORE/NS, or STORE for all its namespaces): kvsync still plans it, but neither the daemon nor kvsync apply
     changes it. Use kvsync resume to end the pause. A target that no file names is an error.

@@ -20,7 +20,7 @@ _ENDS = ("database", "directory")
     exits=(Exit.DONE, Exit.ERROR, Exit.LOCKED),
 )
 @click.argument("action", type=click.Choice(_ACTIONS))
-@click.option("--to", type=click.Choice(_ENDS), help="For copy: where to. The other one is copied from.")
+@click.option("--to", type=click.Choice(_ENDS), help="For copy: the destination. The other one is the source.")
 @options.dry_run
 @options.output("text", "json")
 def state(settings: GlobalOptions, action: str, to: str | None, dry_run: bool, output: str) -> Exit:

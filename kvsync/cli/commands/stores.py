@@ -21,8 +21,8 @@ _HEAD: Final = (
     "labels",
     "TTL",
     "compare-and-set",
-    "own marks live in",
-    "writes a call",
+    "marks are kept in",
+    "writes per request",
     "listing carries values",
 )
 

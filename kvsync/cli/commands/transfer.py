@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED, Exit.USAGE),
 )
 @click.option("--from-owner", metavar="OWNER", help="The owner whose entries are taken over.")
-@click.option("--from-store", metavar="NAME", help="The store that holds the entries until now, or its former name.")
-@click.option("--from-namespace", metavar="NS", help="The namespace that holds the entries until now.")
+@click.option("--from-store", metavar="NAME", help="The store that has the entries now, or its former name.")
+@click.option("--from-namespace", metavar="NS", help="The namespace that has the entries now.")
 @click.option("--from-key-format", metavar="FORMAT", help="The key_format that the entries were written with.")
 @options.targets
 @options.keys
@@ -56,9 +56,7 @@ def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
     if is_moved is (chosen["from_owner"] is not None):
         raise click.UsageError("use --from-owner, or one of --from-store, --from-namespace and --from-key-format")
     if former.namespace is not None and len(chosen["targets"]) != 1:
-        raise click.UsageError(
-            "--from-namespace needs one --target STORE/NS, the namespace that the entries are in from now on"
-        )
+        raise click.UsageError("--from-namespace needs one --target STORE/NS, the namespace that the entries move to")
     if is_moved and chosen["keys"]:
         raise click.UsageError("--key works with --from-owner only")
     change = OneTimeChange.taken_from(chosen, settings, "transfer")

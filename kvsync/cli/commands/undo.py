@@ -99,7 +99,7 @@ async def _carry_out(
     if not how.dry_run:
         confirm.insist_on_terminal("undo", yes=how.yes)
         if queued is None and (finished := await finish_open(workspace, loaded)):
-            say(f"kvsync: finished an undo that was cut off ({finished} targets)")
+            say(f"kvsync: completed an interrupted undo ({finished} targets)")
     plan = await operation.plan()
     _preview(settings, operation, plan, how)
     if how.dry_run:

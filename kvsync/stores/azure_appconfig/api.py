@@ -44,7 +44,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ANSWERS: Final = frozenset({200, 204, 400, 409, 412, 413, 414, 422, 431})
 """Statuses that are about the one entry."""
 
-_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
+_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry already exists")
 _MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _LOCKED: Final = WriteResult(WriteStatus.LOCKED, error="it is locked (read-only) in the store; unlock it there")
 
@@ -82,7 +82,7 @@ def text_problems(label: str | None, content: Content) -> Iterator[str]:
     if label is not None:
         yield from _text_problems("the label", label)
         if not label:
-            yield "the label is empty; remove it for the entry without a label"
+            yield "the label is empty; remove it to define the entry without a label"
     if content.content_type is not None:
         yield from _text_problems("content_type", content.content_type, limit=None)
     for name, text in content.tags:
@@ -93,7 +93,7 @@ def tag_problems(tags: Mapping[str, str], common: Mapping[str, str]) -> Iterator
     """Why the tags of an entry contradict those that every entry of the store has."""
     for name, text in common.items():
         if tags.get(name, text) != text:
-            yield f'the tag "{name}" must be "{text}", because `tags` of the store says so; remove it from the entry'
+            yield f'the tag "{name}" must be "{text}", as `tags` of the store requires; remove it from the entry'
 
 
 def size_of(key: str, label: str | None, content: Content, tags: Iterable[tuple[str, str]]) -> int:

@@ -11,7 +11,7 @@ from kvsync.errors import AuthError, PermanentError
 _MOST_SHOWN: Final = 10
 """Names in a message."""
 
-_BY_ID: Final = "set account_id with the id of the account instead of account"
+_BY_ID: Final = "set account_id to the id of the account instead of account"
 
 
 class AccountFinder:
@@ -49,6 +49,6 @@ class AccountFinder:
 
 def _shown(names: list[str]) -> str:
     if not names:
-        return "it may list none"
+        return "it can list none"
     more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
     return ", ".join(f'"{name}"' for name in names[:_MOST_SHOWN]) + more

@@ -15,7 +15,7 @@ from kvsync.stores.etcd.entries import mark_text, revisions_of
 from kvsync.stores.etcd.listing import SIDECARS, flattened, nested
 from kvsync.stores.etcd.remote import OWN_KEY
 
-_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
+_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry already exists")
 _MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from kvsync.model.entry import Content, Mark
 from kvsync.stores.base import Precondition, WriteResult, WriteStatus
 
-_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
+_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry already exists")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _LOCKED = WriteResult(WriteStatus.LOCKED, error="the entry is locked in the store")
 

@@ -33,7 +33,7 @@ _SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
 _DIGITS = 19
 """Digits of the smallest integers that are too large for SQLite."""
 
-_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
+_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry already exists")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _GONE = WriteResult(WriteStatus.DONE)
 

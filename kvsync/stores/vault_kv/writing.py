@@ -25,7 +25,7 @@ from kvsync.stores.vault_kv.api import data_of, is_conflict, patching, writing
 from kvsync.stores.vault_kv.remote import Remote
 from kvsync.stores.vault_kv.secrets import MARK, NEXT, Secret, mark_text, to_data
 
-_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the secret exists already")
+_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the secret already exists")
 _MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the secret was changed or deleted since it was read")
 _KEPT: Final = "0s"
 """The `delete_version_after` of secrets that stay."""

@@ -95,7 +95,7 @@ class VoximplantStore(SingleCallStore["Remote"]):
         _check_options(config.options)
         if self._first_level("n") is None:
             raise ValueError(
-                f'key_format "{config.key_format}": this store lists by the part of a key before the first colon;'
+                f'key_format "{config.key_format}": this store lists keys by the part before the first colon;'
                 f' begin with one, as "{self.key_format}" does'
             )
         self._rate: float = config.options.get("requests_per_second") or _RATE
