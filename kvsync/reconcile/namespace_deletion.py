@@ -87,7 +87,8 @@ class NamespaceDeletion:
             return None
         if self._writing:  # whatever is there now, kvsync did not empty the namespace for good
             self._state.emptied.forget(self._subject.key)
-        return f"it has {count(others, 'entry', 'entries')} that kvsync does not delete"
+        what = "that kvsync does not delete" if others else "that kvsync did not write"
+        return f"it holds {count(others or pruned, 'entry', 'entries')} {what}"
 
     def _wait(self) -> str:
         settle = self._store.capabilities.settle

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SENSITIVE: Final = "it is sensitive; change the value at the source that its reference names"
 _SUSPECT: Final = "its value in the store looks like a secret; reference it with env or sops instead"
+_DISAGREEING: Final = "the stores that take it from this line hold different contents; choose one with --target"
 _MISSING: Final = "it is not in the store; remove it from the file if it is no longer wanted"
 
 
