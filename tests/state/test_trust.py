@@ -329,7 +329,7 @@ def test_a_git_that_does_not_answer_is_not_proof(
     program.chmod(0o755)
     monkeypatch.setattr("kvsync.state.tracked._SECONDS", 0.2)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    with pytest.raises(StateDirUntrusted, match=r"git did not list the files of .* so nobody knows"):
+    with pytest.raises(StateDirUntrusted, match=r"git did not list the files of .* so kvsync cannot tell"):
         opened(repository / "sub" / ".kvsync")
 
 

@@ -152,7 +152,7 @@ async def test_a_run_is_undone_as_it_was_shown(repo: MemoryRepository, person: P
     page = await person.see(f"/undo?run={run}")
     assert "2 to delete" in page
     (digest,) = set(re.findall(r'name="digest" value="([^"]+)"', page))
-    assert "look at it again" in await person.act("undo", run=run, digest="sha256:" + "0" * 64)
+    assert "preview the undo again" in await person.act("undo", run=run, digest="sha256:" + "0" * 64)
     assert await person.act("undo", run=run, digest=digest) == f"undo of {run} was requested"
     await person.daemon.becomes("undone")
     assert repo.values() == {}
