@@ -3,6 +3,9 @@
 A server acts on a body once it has all of it. So the end of a long body is sent only after the server's machine has confirmed
 everything before it. Then the end fits into the kernel's buffer, and nothing is left that could be sent after this process, or
 its machine, was stopped for longer than the lease.
+
+Once a request has its connection, aiohttp may let the event loop turn before it sends the body, and a process that is stopped
+in that turn would send it later. So the lease is checked in the step in which the end of a body, long or short, is sent.
 """
 
 from __future__ import annotations
@@ -30,19 +33,19 @@ _LONGEST_LOOK: Final = 0.05
 
 def length_header(body: bytes, fence: Fence | None) -> Mapping[str, str]:
     """The header that keeps a body in chunks from being sent with chunked encoding."""
-    return {"Content-Length": str(len(body))} if _is_long(body, fence) else {}
+    return {"Content-Length": str(len(body))} if _is_iterated(body, fence) else {}
 
 
 def in_pieces(body: bytes, fence: Fence | None) -> bytes | AsyncIterator[bytes]:
-    """A body, in chunks if it is long, so that sending it blocks nothing else. A fence that follows a lease is checked before
-    each chunk; NotLeader ends the body."""
-    if not _is_long(body, fence):
+    """A body, in chunks if it is long, so that sending it blocks nothing else. A fence that follows a lease is checked as each
+    chunk is sent; NotLeader ends the body."""
+    if not _is_iterated(body, fence):
         return body
     return _pieces(body) if fence is None else _guarded(body, fence)
 
 
-def _is_long(body: bytes, fence: Fence | None) -> bool:
-    return len(body) > (_PIECE if fence is None else _END)
+def _is_iterated(body: bytes, fence: Fence | None) -> bool:
+    return len(body) > (_PIECE if fence is None else 0)
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
@@ -54,7 +57,8 @@ async def _guarded(body: bytes, fence: Fence) -> AsyncIterator[bytes]:
     async for piece in _pieces(body[:-_END]):
         fence.check()
         yield piece
-    await _confirmed()
+    if len(body) > _END:
+        await _confirmed()
     fence.check()
     yield body[-_END:]
 

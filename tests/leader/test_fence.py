@@ -88,6 +88,55 @@ async def test_a_write_whose_connection_took_longer_than_the_lease_is_not_sent(c
         await client.aclose()
 
 
+@pytest.mark.parametrize("checks", range(1, 4))
+@pytest.mark.parametrize("call", [PUT, Request("DELETE", "/a", "deleting a")], ids=["put", "delete"])
+async def test_between_the_last_check_and_the_sending_the_event_loop_does_not_turn(call: Request, checks: int) -> None:
+    """A process that is stopped in a turn of its event loop, whichever of its checks came last, sends nothing when it goes on
+    after its lease: what the server has not got by then it never gets."""
+    loop, fence, asked, at_the_end = asyncio.get_running_loop(), Fence(), [0], list[bytes]()
+
+    def seconds_left() -> float:
+        asked[0] += 1
+        if asked[0] == checks:
+            loop.call_soon(lambda: at_the_end.append(wire.news()))
+        return 0.0 if at_the_end else 0.2
+
+    fence.follow(seconds_left)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        wire = Wire(listening)
+        client = Client("store x", wire.origin, Clock(), Traffic(), ClientOptions(fence=fence))
+        with pytest.raises((NotLeader, LostAnswer)):
+            await client.send(call)
+        late = wire.news() if at_the_end else b""
+        await client.aclose()
+        wire.close()
+    assert late == b""
+
+
+class Wire:
+    """A server that accepts one connection and never answers. The kernel brings it what was sent, even to a stopped process."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        listening.setblocking(False)
+        self._listening = listening
+        self._connection: socket.socket | None = None
+        self.origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    def news(self) -> bytes:
+        """What has arrived since the last time."""
+        with suppress(BlockingIOError, ConnectionError):
+            if self._connection is None:
+                self._connection, _ = self._listening.accept()
+                self._connection.setblocking(False)
+            return self._connection.recv(2**16)
+        return b""
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+
+
 async def test_a_write_in_flight_ends_before_the_lease() -> None:
     """However long a call may take otherwise, it is broken off when the lease is nearly over, and counts as lost."""
     fence = Fence()
