@@ -64,11 +64,11 @@ class IncludedFiles:
 def _read(root: Path, path: str) -> bytes:
     folder = os.open(root.resolve(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor = open_beneath(folder, path, os.O_RDONLY | os.O_NONBLOCK)
+        # With an opener, `open` closes the descriptor also if it refuses it, as it does for a folder.
+        with open(path, "rb", opener=lambda name, flags: open_beneath(folder, name, flags | os.O_NONBLOCK)) as file:
+            text = file.read(_LARGEST + 1)
     finally:
         os.close(folder)
-    with os.fdopen(descriptor, "rb") as file:
-        text = file.read(_LARGEST + 1)
     if len(text) > _LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return text

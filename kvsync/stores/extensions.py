@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, cast, runtime_checkable
-from weakref import WeakKeyDictionary
 
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.place import Place
@@ -195,13 +194,14 @@ EXTENSIONS: Final[tuple[type, ...]] = (
 )
 
 
-_known: Final = WeakKeyDictionary[Store, dict[type, bool]]()
-"""Which extensions stores have. Asking a protocol takes longer than a call to an embedded store."""
+_KNOWN: Final = "_kvsync_extensions"
+"""Attribute of a store that says which extensions it has: asking a protocol takes longer than a call to an embedded store.
+It is kept with the object, because a store may be equal to another one, or not hashable."""
 
 
 def has_extension(store: Store, extension: type) -> bool:
     """True if the store has the extension: the same as `isinstance`, asked once for each store."""
-    known = _known.setdefault(store, {})
+    known: dict[type, bool] = vars(store).setdefault(_KNOWN, {})
     if extension not in known:
         known[extension] = isinstance(store, extension)
     return known[extension]

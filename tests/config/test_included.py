@@ -101,6 +101,20 @@ def test_no_file_outside_of_the_folder_is_read(tmp_path: Path) -> None:
     assert "No such file" in problem(folder, "wrangler_file: none.toml")
 
 
+def open_files() -> int:
+    """The number of open descriptors of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_folder_is_refused_and_closed(tmp_path: Path) -> None:
+    """A folder in place of the file is refused each time the configuration is read, and none is left open."""
+    (tmp_path / "wrangler.toml").mkdir()
+    assert "Is a directory" in problem(tmp_path, "wrangler_file: wrangler.toml")
+    before = open_files()
+    assert "Is a directory" in problem(tmp_path, "wrangler_file: wrangler.toml")
+    assert open_files() == before
+
+
 def test_authors_with_grants_cannot_lead_names_elsewhere(tmp_path: Path) -> None:
     """Where state files may name some targets only, the file is refused: it could be theirs. With the state files in another
     repository it is the operator's. As of another revision it cannot be read."""

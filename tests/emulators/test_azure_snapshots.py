@@ -50,6 +50,8 @@ def test_a_snapshot_is_provisioned_and_then_ready(shop: Http) -> None:
     assert found.json()["filters"] == [{"key": "*"}]
     assert found.json()["size"] == 1000
     assert shop.get("/snapshots/s?$select=name,size").json() == {"name": "s", "size": found.json()["size"]}
+    unchanged = shop.get("/snapshots/s", headers={"If-None-Match": found.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.content, "Last-Modified" in unchanged.headers) == (304, b"", False)
 
 
 def test_provisioning_takes_as_long_as_it_is_told_to() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import InitVar, dataclass
 
 import pytest
 
@@ -77,6 +78,17 @@ class ExtendedStore(MemoryStore):
         changed("web")
 
 
+@dataclass
+class NamedStore(StoreWrapper):
+    """A store that is equal to another one with the same name, as dataclasses are, and not hashable for that reason."""
+
+    name: str
+    wrapped: InitVar[Store]
+
+    def __post_init__(self, wrapped: Store) -> None:
+        super().__init__(wrapped)
+
+
 class BareStore(StoreWrapper):
     """A store without extensions."""
 
@@ -130,3 +142,11 @@ async def test_store_without_extensions_gets_the_defaults() -> None:
         assert (ledger_keeper(store), quota_left(store)) == (None, None)
         hints = version_hints(store)
         assert (hints.may_be_version("5", "5:ab"), hints.redacted_etag("5:ab")) == (False, "5:ab")
+
+
+async def test_equal_stores_need_not_be_hashable_or_have_the_same_extensions() -> None:
+    """What kvsync learns of a store is kept for that object, also if the class makes it equal to another one."""
+    with_quota, without = NamedStore("main", extended()), NamedStore("main", BareStore(extended()))
+    assert with_quota == without
+    assert (quota_left(with_quota), quota_left(without), quota_left(with_quota)) == (5, None, 5)
+    assert await locate(without, "web") == without.place("web")

@@ -65,7 +65,7 @@ class Snapshots:
         found = self._existing(name)
         verdict = conditions(arguments.request, found.etag)
         if verdict is not Verdict.PROCEED:
-            raise empty(verdict.value, _headers(found, arguments))
+            raise empty(verdict.value, {"ETag": f'"{found.etag}"'})
         return self._reply(found, arguments)
 
     def patch(self, name: str, arguments: Arguments) -> Answer:
@@ -115,7 +115,7 @@ class Snapshots:
         id_ = base64.urlsafe_b64encode(hashlib.sha256(found.name.encode()).digest()).decode().rstrip("=")
         document = {"id": id_, "status": "Running" if running else "Succeeded", "error": None}
         headers = {"Content-Type": "application/json; charset=utf-8"} | ({"Retry-After": "10"} if running else {})
-        return Answer(200, headers, json.dumps(document).encode())
+        return Answer(200, headers, json.dumps(document, separators=(",", ":")).encode())
 
     def _read(self, name: str, document: dict[str, Any]) -> Snapshot:
         composition = document.get("composition_type") or "key"
