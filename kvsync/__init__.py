@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvsync.errors import (
         AuthError,
         BatchRefused,
+        ErrorCode,
         InvalidInput,
         KvsyncError,
         LockHeld,
@@ -78,6 +79,7 @@ __all__ = [
     "DeepObservable",
     "DoctorCheck",
     "Entry",
+    "ErrorCode",
     "Fence",
     "Field",
     "FilteredListing",
@@ -153,7 +155,7 @@ _NAMES = {
     "kvsync.app.workspace": "Workspace",
     "kvsync.config.model": "Credential StoreConfig",
     "kvsync.errors": (
-        "AuthError BatchRefused InvalidInput KvsyncError LockHeld LostAnswer NotLeader Origin PermanentError Problem"
+        "AuthError BatchRefused ErrorCode InvalidInput KvsyncError LockHeld LostAnswer NotLeader Origin PermanentError Problem"
         " SourceError StateDirError StoreError TransientError UsageError"
     ),
     "kvsync.model.canonical": "fingerprint",

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,6 +43,81 @@ class Origin:
         return f"{self.file}:{self.line}:{self.column}"
 
 
+class ErrorCode(StrEnum):
+    """Stable codes of everything that can go wrong, by area. `kvsync.model.codes` describes each; a code is never reused."""
+
+    # Files and configuration
+    USAGE = "KV1001"
+    INVALID = "KV1101"
+    UNREADABLE = "KV1102"
+    CONTRADICTION = "KV1103"
+    UNKNOWN_FIELD = "KV1104"
+    MISSING_FIELD = "KV1105"
+    DUPLICATE_KEY = "KV1106"
+    UNEXPECTED_VALUE = "KV1107"
+    SOURCE_UNAVAILABLE = "KV1201"
+    SOURCE_TOO_LARGE = "KV1202"
+    COMMIT_REJECTED = "KV1203"
+    STORE_LIMIT = "KV1301"
+    LEFT_OUT = "KV1401"
+    WEAK_VALUE = "KV1402"
+    # What state files may do
+    NOT_ALLOWED = "KV2101"
+    CONFIGURATION_CHANGE = "KV2102"
+    # Answers of a store
+    STORE_ERROR = "KV3001"
+    STORE_UNAVAILABLE = "KV3101"
+    LOST_ANSWER = "KV3102"
+    ANSWER_TOO_LONG = "KV3103"
+    CREDENTIAL_REJECTED = "KV3201"
+    REQUEST_REJECTED = "KV3301"
+    BATCH_REJECTED = "KV3302"
+    NAMESPACE_MISSING = "KV3303"
+    ENTRY_UNREADABLE = "KV3401"
+    ENTRY_DAMAGED = "KV3402"
+    INCOMPLETE_LISTING = "KV3403"
+    # Ownership and conflicts
+    UNOWNED = "KV4101"
+    OTHER_OWNER = "KV4102"
+    PROTECTED = "KV4103"
+    LOCKED = "KV4104"
+    EXPIRES_TOO_SOON = "KV4105"
+    MOVE_INCOMPLETE = "KV4106"
+    DEFERRED = "KV4107"
+    CONFLICT = "KV4201"
+    STALE = "KV4202"
+    CHANGE_REFUSED = "KV4203"
+    CHANGE_FAILED = "KV4204"
+    OUTCOME_UNKNOWN = "KV4205"
+    PLACE_UNUSABLE = "KV4301"
+    PLACE_CHANGED = "KV4302"
+    LEDGER_FOREIGN = "KV4303"
+    # What waits for a person or a moment
+    PARKED = "KV5101"
+    NOT_APPROVED = "KV5102"
+    DELETES_WAITING = "KV5201"
+    EARLIER_WAVE = "KV5202"
+    OVERDUE = "KV5301"
+    # State directory and machine
+    STATE_UNUSABLE = "KV6101"
+    STATE_IN_USE = "KV6102"
+    STATE_LOST = "KV6103"
+    STATE_ROLLED_BACK = "KV6104"
+    STATE_NEWER = "KV6105"
+    STATE_UNTRUSTED = "KV6106"
+    SHORTAGE = "KV6201"
+    # Several replicas
+    OTHER_LEADER = "KV7101"
+    STANDBY = "KV7102"
+    LEASE_NOT_HELD = "KV7103"
+    TARGET_CLAIMED = "KV7201"
+    CLAIM_LOST = "KV7202"
+    # Everything else
+    COMMAND_FAILED = "KV8001"
+    BUG = "KV9001"
+    BUG_IN_TARGET = "KV9002"
+
+
 class Kind(StrEnum):
     """The kinds of problems, by what is to be mended. Their names are seen by other programs, which keep them."""
 
@@ -54,15 +130,27 @@ class Kind(StrEnum):
     LEFT_OUT = "left-out"
     WEAK_VALUE = "weak-value"
 
+    @property
+    def code(self) -> ErrorCode:
+        """The code of a problem of this kind that has no code of its own."""
+        return ErrorCode[self.name]
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what, (when known) what to do about it, and of which kind it is."""
+    """One thing that is wrong: where, what, (when known) what to do about it, and of which kind it is. `detail` is a code that
+    is more precise than that of the kind."""
 
     message: str
     origin: Origin | None = None
     hint: str | None = None
     kind: Kind = Kind.INVALID
+    detail: ErrorCode | None = None
+
+    @property
+    def code(self) -> ErrorCode:
+        """The code: `detail` if there is one, or else that of the kind."""
+        return self.detail or self.kind.code
 
     def __str__(self) -> str:
         place = f"{self.origin}: " if self.origin else ""
@@ -70,15 +158,22 @@ class Problem:
 
 
 class KvsyncError(Exception):
-    """Base of all errors that kvsync raises on purpose."""
+    """Base of all errors that kvsync raises on purpose. A class without a `code` of its own has that of its base."""
+
+    code: ClassVar[ErrorCode] = ErrorCode.COMMAND_FAILED
+    """What `kvsync explain` describes."""
 
 
 class UsageError(KvsyncError):
     """The command line asks for something that makes no sense."""
 
+    code = ErrorCode.USAGE
+
 
 class InvalidInput(KvsyncError):
     """The configuration or the desired state is wrong; carries every problem found, not just the first."""
+
+    code = ErrorCode.INVALID
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -87,6 +182,8 @@ class InvalidInput(KvsyncError):
 
 class LockHeld(KvsyncError):
     """Another writing kvsync process holds the lock of this state directory."""
+
+    code = ErrorCode.STATE_IN_USE
 
     def __init__(self, state_dir: str, pid: int | None) -> None:
         self.state_dir, self.pid = state_dir, pid
@@ -99,6 +196,8 @@ class LockHeld(KvsyncError):
 class LeaseHeld(KvsyncError):
     """Another replica holds the lease, so that this one may write nothing."""
 
+    code = ErrorCode.OTHER_LEADER
+
     def __init__(self, lease: str, leader: str | None) -> None:
         self.lease, self.leader = lease, leader
         holder = f"{leader} leads" if leader else "another replica leads"
@@ -107,6 +206,8 @@ class LeaseHeld(KvsyncError):
 
 class StandsBy(KvsyncError):
     """What a person asks of a replica that does not lead: the one that leads would not see it."""
+
+    code = ErrorCode.STANDBY
 
     def __init__(self, lease: str, leader: str | None) -> None:
         self.lease, self.leader = lease, leader
@@ -118,6 +219,8 @@ class NotApproved(KvsyncError):
     """Something a person must release first: a guard, a deny window, a confirmation. `details` are further lines, one fact
     each."""
 
+    code = ErrorCode.NOT_APPROVED
+
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
         self.details = tuple(details)
         super().__init__(message)
@@ -125,6 +228,8 @@ class NotApproved(KvsyncError):
 
 class StateDirError(KvsyncError):
     """The state cannot be used: its directory is not writable, full or damaged, or its database is out of reach."""
+
+    code = ErrorCode.STATE_UNUSABLE
 
     def __init__(self, state_dir: str, reason: str) -> None:
         self.state_dir, self.reason = state_dir, reason
@@ -135,9 +240,13 @@ class StateDirError(KvsyncError):
 class StateDirLost(StateDirError):
     """The state directory is not the one that was opened: what is written to it would be lost, and nothing keeps others out."""
 
+    code = ErrorCode.STATE_LOST
+
 
 class ClaimLost(StateDirError):
     """Another replica has taken the target of this pass, or may take it: nothing was recorded, and nothing may be written."""
+
+    code = ErrorCode.CLAIM_LOST
 
     def __init__(self, target: str) -> None:
         super().__init__(
@@ -151,6 +260,8 @@ class ClaimLost(StateDirError):
 class StateRolledBack(StateDirError):
     """The database may have lost transactions that were committed, as in a failover: every claim is dropped."""
 
+    code = ErrorCode.STATE_ROLLED_BACK
+
     def __init__(self, name: str) -> None:
         lost = "the database failed over, or has forgotten committed transactions"
         super().__init__(name, f"{lost}; this replica stops writing until every earlier lease has ended")
@@ -158,6 +269,8 @@ class StateRolledBack(StateDirError):
 
 class StateNewer(StateDirError):
     """A later version of kvsync has changed the schema of the state."""
+
+    code = ErrorCode.STATE_NEWER
 
     def __init__(self, name: str, found: int, known: int) -> None:
         newer = f"a newer kvsync wrote the state (schema {found}, this one has {known})"
@@ -167,6 +280,8 @@ class StateNewer(StateDirError):
 class ClaimHeld(KvsyncError):
     """Another replica, or another command, holds a target that is to be written to."""
 
+    code = ErrorCode.TARGET_CLAIMED
+
     def __init__(self, target: str, replica: str) -> None:
         self.target, self.replica = target, replica
         super().__init__(f"{target}: {replica} holds this target; stop it, or let it do the work")
@@ -175,9 +290,13 @@ class ClaimHeld(KvsyncError):
 class StateDirUntrusted(StateDirError):
     """The state directory may have been written by others, so nothing in it is believed."""
 
+    code = ErrorCode.STATE_UNTRUSTED
+
 
 class SourceError(KvsyncError):
     """The repository that the files come from cannot be fetched, or gives nothing that may be used. `hint` says what to do."""
+
+    code = ErrorCode.SOURCE_UNAVAILABLE
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         self.message, self.hint = message, hint
@@ -186,6 +305,8 @@ class SourceError(KvsyncError):
 
 class StoreError(KvsyncError):
     """Something about one store; the message is for people and never holds a secret."""
+
+    code = ErrorCode.STORE_ERROR
 
 
 LONGEST_REST = 86_400.0
@@ -196,6 +317,8 @@ class TransientError(StoreError):
     """Waiting may help. `retry_after` is in seconds, from 0 to `LONGEST_REST`; None when the store did not say, or asked for
     more."""
 
+    code = ErrorCode.STORE_UNAVAILABLE
+
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         is_plausible = retry_after is not None and retry_after <= LONGEST_REST  # False for NaN
         self.retry_after = max(0.0, retry_after) if is_plausible and retry_after is not None else None
@@ -205,30 +328,46 @@ class TransientError(StoreError):
 class LostAnswer(TransientError):
     """The request was sent but its answer never came: the write may or may not have happened."""
 
+    code = ErrorCode.LOST_ANSWER
+
 
 class NotLeader(TransientError):
     """Replicas share a lease, and this one does not hold it, or not for long enough: nothing was sent."""
+
+    code = ErrorCode.LEASE_NOT_HELD
 
 
 class PlaceChanged(TransientError):
     """A target cannot be written to at the place that was planned; says nothing of the store as a whole."""
 
+    code = ErrorCode.PLACE_UNUSABLE
+
 
 class PassOverdue(TransientError):
     """A pass took longer than it may. What it had not done waits for the next pass; says nothing of the store as a whole."""
+
+    code = ErrorCode.OVERDUE
 
 
 class BatchRefused(StoreError):
     """The store refused a call as a whole and wrote nothing of it."""
 
+    code = ErrorCode.BATCH_REJECTED
+
 
 class AuthError(StoreError):
     """The store refuses the credential."""
+
+    code = ErrorCode.CREDENTIAL_REJECTED
 
 
 class PermanentError(StoreError):
     """Trying again cannot help."""
 
+    code = ErrorCode.REQUEST_REJECTED
+
 
 class UnexpectedError(PermanentError):
     """A mistake in kvsync, or in the package of a store type, while one target was worked on. A write may have happened."""
+
+    code = ErrorCode.BUG_IN_TARGET

@@ -20,6 +20,7 @@ from kvsync.desired import fields as tables
 from kvsync.desired.feature_fields import FEATURE_FIELDS
 from kvsync.logs import events_table
 from kvsync.model.capabilities import Capabilities
+from kvsync.model.codes import AREAS, CodeDescription
 from kvsync.status.metrics import metrics_table
 from kvsync.stores.registry import BUILTIN, InstalledStoreTypes, store_class
 from kvsync.testing.conformance import StoreConformance, Suite, SuiteStep
@@ -78,6 +79,7 @@ def _part(name: str, argument: str) -> str:
         "options": lambda which: _fields_table(store_class(which).options),
         "command": _command,
         "commands": lambda _: _commands_table(),
+        "codes": lambda _: _codes_reference(),
         "events": lambda _: events_table().strip(),
         "stores": lambda _: _stores_table(),
         "support": lambda _: _support_table(),
@@ -103,6 +105,16 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _fields_table(table: Iterable[Field]) -> str:
     rows = ((f"`{field.name}`" + (" (required)" if field.required else ""), field.help) for field in table)
     return _table(("field", "meaning"), rows)
+
+
+def _codes_reference() -> str:
+    """Every error code by area, with its cause and remedy."""
+    areas = (f"## {area}\n\n" + "\n\n".join(map(_code_section, found)) for area, found in AREAS.items())
+    return "\n\n".join(areas)
+
+
+def _code_section(one: CodeDescription) -> str:
+    return f"### {one.code}\n\n{one.title}. {one.cause}\n\nWhat to do: {one.remedy}"
 
 
 def _support_table() -> str:

@@ -34,8 +34,8 @@ GROUPS: Final = {
     "writes": "Write Precondition WriteResult WriteStatus check_batch check_entry",
     "places": "Place KeyScope KeyFormat origin_of MarkSigner seal_to_text seal_from_text Clock Fence",
     "errors": (
-        "KvsyncError InvalidInput Problem Origin UsageError LockHeld StateDirError SourceError StoreError TransientError"
-        " LostAnswer NotLeader BatchRefused AuthError PermanentError"
+        "KvsyncError ErrorCode InvalidInput Problem Origin UsageError LockHeld StateDirError SourceError StoreError"
+        " TransientError LostAnswer NotLeader BatchRefused AuthError PermanentError"
     ),
     "options": "Field fields",
     "workspace": (
@@ -95,10 +95,10 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
 
 def attributes(cls: type) -> Iterator[tuple[str, str, str]]:
     """The public class attributes that kvsync annotates: name, type, and the docstring below it. Fields of a dataclass are
-    parameters of its constructor instead."""
+    parameters of its constructor instead, and what all errors have is described at their base."""
     if is_dataclass(cls) or issubclass(cls, Enum | tuple):
         return
-    for base in reversed(_documented(cls).__mro__):
+    for base in (cls,) if issubclass(cls, Exception) else reversed(_documented(cls).__mro__):
         if base.__module__.startswith("kvsync"):
             yield from _annotated(base)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from kvsync.errors import SourceError
+from kvsync.errors import ErrorCode, SourceError
 
 OLDEST: Final = (2, 34)
 """The oldest git that knows how to be kept from other settings, and SSH signatures."""
@@ -82,6 +82,8 @@ class GitFailed(Exception):
 
 class TooMuchOutput(SourceError):
     """git printed more than fits in memory."""
+
+    code = ErrorCode.SOURCE_TOO_LARGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from kvsync.errors import AuthError, StoreError, TransientError
+from kvsync.errors import AuthError, ErrorCode, StoreError, TransientError
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -97,6 +97,8 @@ class NotAnsweredError(TransientError):
 
 class AnswerTooLongError(NotAnsweredError):
     """The answer exceeds a limit. The same request would get one that is too long again."""
+
+    code = ErrorCode.ANSWER_TOO_LONG
 
 
 class StaleCredentialError(AuthError):

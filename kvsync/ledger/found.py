@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from kvsync.errors import PermanentError
+from kvsync.errors import ErrorCode, PermanentError
 from kvsync.ledger.document import LedgerDamaged, LedgerRefused, decode
 from kvsync.ledger.merge import Rows
 from kvsync.planning.pass_target import PassTarget
@@ -13,6 +13,8 @@ from kvsync.planning.pass_target import PassTarget
 
 class LedgerNotOurs(PermanentError):
     """The store's ledger may be neither read nor replaced: it belongs to another owner, or a newer kvsync wrote it."""
+
+    code = ErrorCode.LEDGER_FOREIGN
 
 
 @dataclass(frozen=True, slots=True)

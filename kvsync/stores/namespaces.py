@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from kvsync.errors import PermanentError, StoreError
+from kvsync.errors import ErrorCode, PermanentError, StoreError
 from kvsync.http.client import Client
 from kvsync.http.model import Request, Response
 from kvsync.util.clock import Clock
@@ -25,6 +25,8 @@ _Namespace = TypeVar("_Namespace")
 
 class NamespaceGone(PermanentError):
     """The namespace that a call is about does not exist, or no longer exists."""
+
+    code = ErrorCode.NAMESPACE_MISSING
 
 
 class Resolved(NamedTuple, Generic[_Namespace]):

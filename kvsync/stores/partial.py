@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Final, TypeVar
 
-from kvsync.errors import PermanentError, TransientError
+from kvsync.errors import ErrorCode, PermanentError, TransientError
 from kvsync.model.entry import Actual, Identity
 
 MOST_UNREAD: Final = 16
@@ -17,13 +17,19 @@ _Result = TypeVar("_Result")
 class EntryUnreadable(TransientError):
     """A read of this one entry was refused; others may succeed."""
 
+    code = ErrorCode.ENTRY_UNREADABLE
+
 
 class EntryDamaged(PermanentError):
     """The value of this one entry cannot be decoded."""
 
+    code = ErrorCode.ENTRY_DAMAGED
+
 
 class PartialRead(TransientError):
     """Some entries could not be read: `failed` says why. `found` are the others, with their content."""
+
+    code = ErrorCode.ENTRY_UNREADABLE
 
     def __init__(self, found: Mapping[Identity, Actual], failed: Mapping[Identity, str]) -> None:
         super().__init__(next(iter(failed.values())))

@@ -99,6 +99,8 @@ SCENARIO: Final[tuple[Step | Change, ...]] = (
     ("drift-json", "drift -o json", 2),
     ("drift-markdown", "drift -o markdown", 2),
     ("explain", "explain greeting", 0),
+    ("explain-code", "explain KV3201", 0),
+    ("explain-code-json", "explain kv3201 -o json", 0),
     ("set", "set local/web greeting Hola --dry-run", 0),
     ("set-json", "set local/web greeting Hola --dry-run -o json", 0),
     ("fmt-json", "fmt --dry-run -o json", 0),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kvsync.cli import completing, options
+from kvsync.cli import code_explanation, completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
@@ -27,8 +27,13 @@ _LONGEST: Final = 60
 
 @command(
     "explain",
-    short_help="Show why an entry has its planned action.",
-    examples=("explain greeting", "explain theme --label prod --target local/web", "explain greeting -o json"),
+    short_help="Show why an entry has its planned action, or what an error code means.",
+    examples=(
+        "explain greeting",
+        "explain theme --label prod --target local/web",
+        "explain greeting -o json",
+        "explain KV1203",
+    ),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("key", shell_complete=completing.keys)
@@ -38,7 +43,12 @@ _LONGEST: Final = 60
 def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
     """Show everything kvsync knows about KEY: where the files define it, what the store holds, what was last applied, the
     planned action and its reason, which policy setting decides, and the last runs that changed it.
+
+    If KEY is an error code such as KV1203, show its cause and remedy instead. With --label or --target, it is always a key.
     """
+    code = None if label is not None or targets else code_explanation.find_code(key)
+    if code is not None:
+        return code_explanation.explain_code(code, as_json=output == "json")
     return opening.run(_explain(settings, key, label, targets, output))
 
 

@@ -1,0 +1,33 @@
+"""Text and JSON of what an error code means."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import Final
+
+from kvsync.cli.exit_codes import Exit
+from kvsync.cli.output import answer_document, answer_lines
+from kvsync.errors import ErrorCode
+
+SCHEMA: Final = "kvsync.error-code/1"
+_WIDTH: Final = 78
+
+
+def find_code(text: str) -> ErrorCode | None:
+    """The error code with this name, in any case; None if there is none."""
+    return next((code for code in ErrorCode if code == text.upper()), None)
+
+
+def explain_code(code: ErrorCode, *, as_json: bool) -> Exit:
+    """Print what a code means, and what to do. Raises KvsyncError if stdout cannot be written to."""
+    from kvsync.model.codes import CATALOGUE
+
+    one = CATALOGUE[code]
+    if as_json:
+        about = {"title": one.title, "cause": one.cause, "remedy": one.remedy}
+        answer_document({"schema": SCHEMA, "code": code.value, **about})
+    else:
+        answer_lines(
+            f"{code}: {one.title}", "", *wrap(one.cause, _WIDTH), "", *wrap(f"What to do: {one.remedy}", _WIDTH)
+        )
+    return Exit.DONE
