@@ -98,6 +98,24 @@ class Replicas:
         """What `/status` of each replica says."""
         return [json.loads(self.get(number, "/status")) for number in range(len(self.processes))]
 
+    def are_pages_complete(self) -> bool:
+        """Whether every page shows every target, and each target is the own one of exactly one replica. A target that moves
+        is nobody's for some seconds, and pages are read one after the other."""
+        pages = self.pages()
+        own = Counter(row["namespace"] for page in pages for row in page["targets"] if row["replica"] is None)
+        return all(len(page["targets"]) == TARGETS for page in pages) and sorted(own.values()) == [1] * TARGETS
+
+    def are_metrics_complete(self) -> bool:
+        """Whether one replica reports for all, and each target is counted by exactly one."""
+        scraped = [self.get(number, "/metrics") for number in range(len(self.processes))]
+        total = f"kvsync_fleet_replicas {len(scraped)}.0"
+        counted = sum(text.count("kvsync_target_state{") for text in scraped)
+        return sum(total in text for text in scraped) == 1 and counted == TARGETS
+
+    def status(self) -> dict[str, Any]:
+        """The JSON document of `kvsync status` on a machine that has only the DSN."""
+        return dict(json.loads(self.run("status", "-o", "json").stdout))
+
     def holders(self) -> Counter[int]:
         """Targets by the process of the replica that holds them, of living replicas alone."""
         sql = "SELECT pid, count(*) FROM claims JOIN replicas ON id = replica WHERE expires_at > clock_timestamp() GROUP BY pid"
@@ -201,17 +219,12 @@ def test_what_a_person_says_reaches_whoever_holds_the_target(replicas: Replicas)
     first, second = replicas.start(), replicas.start()
     replicas.until(lambda: held_by(first, second)(replicas.holders()))
     replicas.until(replicas.is_in_sync)
-    replicas.until(lambda: [len(one["targets"]) for one in replicas.pages()] == [TARGETS, TARGETS])
-    one, two = ({row["namespace"] for row in page["targets"] if row["replica"] is None} for page in replicas.pages())
-    assert not one & two
-    assert len(one | two) == TARGETS
-    scraped = [replicas.get(number, "/metrics") for number in range(2)]
-    assert sorted("kvsync_fleet_replicas 2.0" in text for text in scraped) == [False, True]
-    assert sum(text.count("kvsync_target_state{") for text in scraped) == TARGETS
+    replicas.until(replicas.are_pages_complete)
+    replicas.until(replicas.are_metrics_complete)
     assert replicas.run("pause", "local", "--reason", "freeze").returncode == 0
     replicas.write(0, "second")
-    document = json.loads(replicas.run("status", "-o", "json").stdout)
-    assert {one["pid"] for one in document["replicas"]} == {first.pid, second.pid}
+    replicas.until(lambda: {one["pid"] for one in replicas.status()["replicas"]} == {first.pid, second.pid})
+    document = replicas.status()
     assert len(document["targets"]) == TARGETS
     assert document["paused"][0]["reason"] == "freeze"
     assert not replicas.is_in_sync()

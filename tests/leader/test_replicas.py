@@ -163,7 +163,7 @@ def test_a_leader_that_leaves_is_followed_at_once(pair: ReplicaPair) -> None:
     pair.begin()
     leader = pair.b.heard("lease.standby")["leader"]
     assert leader == pair.a.events("lease.acquired")[0]["identity"]
-    assert f"leader: {leader}" in pair.b.command("status").stdout
+    wait_until(lambda: f"leader: {leader}" in pair.b.command("status").stdout)
     assert pair.a.end(signal.SIGTERM) == 0
     assert [one["leader"] for one in pair.b.events("lease.standby")] == [leader]
     pair.b.heard("lease.acquired")  # long before the lease would have ended
