@@ -9,6 +9,15 @@ from kvsync.errors import AuthError
 from kvsync.http.model import ErrorText, Request, Response
 
 
+def checked_secret(text: str, invalid: str) -> str:
+    """A secret as it goes into a request, without the white space around it. Raises AuthError, with the message `invalid`, for
+    one with characters that no token has."""
+    secret = text.strip()
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise AuthError(invalid)
+    return secret
+
+
 class BearerToken(ABC):
     """Adds a token to every request. `resolve` reads it, and raises AuthError if there is none."""
 
@@ -17,12 +26,8 @@ class BearerToken(ABC):
 
     def text(self) -> str:
         """The token. Raises AuthError."""
-        text = self._resolve().strip()
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise AuthError(
-                f"{self._label}: the token contains characters that are not valid in a token; copy it again"
-            )
-        return text
+        invalid = f"{self._label}: the token contains characters that are not valid in a token; copy it again"
+        return checked_secret(self._resolve(), invalid)
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The header for every request."""

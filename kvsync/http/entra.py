@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.route import USUAL, Route
+from kvsync.http.shared_token import SharedToken
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR
@@ -65,20 +65,19 @@ class EntraToken:
             Traffic(),
             ClientOptions(limits=ClientLimits(timeout=_ATTEMPT), error_mapper=_error_mapper, route=route),
         )
-        self._token: Token | None = None
-        self._fetching = asyncio.Lock()
+        self._token = SharedToken[Token]()
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The token, a new one if the old one ends soon. Raises StoreError."""
-        token = self._token
+        token = self._token.current
         if token is None or self._clock.now() >= token.renew_at:
-            token = await self._fetched(token)
+            token = await self._token.newer_than(token, self._fetch)
         return {"Authorization": f"Bearer {token.text}"}
 
     async def renew(self) -> bool:
         """Fetch another token. Raises StoreError."""
-        before = self._token
-        return before is None or (await self._fetched(before)).text != before.text
+        before = self._token.current
+        return before is None or (await self._token.newer_than(before, self._fetch)).text != before.text
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish a refused token from a missing role."""
@@ -91,15 +90,12 @@ class EntraToken:
 
     async def aclose(self) -> None:
         """Close the connection to the identity service. Idempotent."""
+        await self._token.aclose()
         await self._client.aclose()
 
-    async def _fetched(self, old: Token | None) -> Token:
-        """A token newer than `old`; concurrent callers share one request."""
-        async with self._fetching:
-            if self._token is None or self._token is old:
-                answer = await self._client.send(self._request.build())
-                self._token = _token_of(answer.data, self, self._clock.now(), self._client.label)
-            return self._token
+    async def _fetch(self) -> Token:
+        answer = await self._client.send(self._request.build())
+        return _token_of(answer.data, self, self._clock.now(), self._client.label)
 
 
 def client_secret(

@@ -5,7 +5,6 @@ Keys and values are base64, 64-bit numbers are text, and what is zero is left ou
 
 from __future__ import annotations
 
-import asyncio
 import json
 from base64 import b64encode
 from binascii import a2b_base64
@@ -17,6 +16,7 @@ from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, S
 from kvsync.http.client import Client
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
+from kvsync.http.shared_token import SharedToken
 
 _HEAD: Final = 1024
 _JSON: Final = {"Content-Type": "application/json"}
@@ -101,10 +101,8 @@ def object_of(where: str, what: str, answer: Response, text: bytes | None = None
 class Password:
     """Name and password, and the token that etcd gives for them: fetched when it is needed, and again when it is refused.
 
-    Calls in flight share one sign-in, and it goes on when a call that waits for it is cancelled: the next call uses its token.
-    Checking a password takes etcd a good part of a second, and a claim of a lease may have less time than that. `hint` says
-    what to grant to a user that lacks permission; `register` is called with this object and each of its tokens, which are
-    secrets too.
+    Calls in flight share one sign-in, because checking a password takes etcd a good part of a second. `hint` says what to grant
+    to a user that lacks permission; `register` is called with this object and each of its tokens, which are secrets too.
     """
 
     def __init__(
@@ -117,17 +115,15 @@ class Password:
     ) -> None:
         self._where, self._login, self._register, self._hint = where, login, register, hint
         self._name, self._password = user
-        self._token: str | None = None
-        self._signing_in: asyncio.Task[str] | None = None
+        self._token = SharedToken[str]()
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The token, without the name of a scheme before it. Raises StoreError."""
-        token = self._token
-        return {"Authorization": await self._shared() if token is None else token}
+        return {"Authorization": await self._token.newer_than(None, self._fetch)}
 
     async def renew(self) -> bool:
         """Tokens end after some minutes, and when etcd starts again; another one is fetched."""
-        self._token = None
+        self._token.current = None
         return True
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
@@ -137,21 +133,7 @@ class Password:
 
     async def aclose(self) -> None:
         """Stop signing in. Idempotent."""
-        if self._signing_in is not None:
-            self._signing_in.cancel()
-            await asyncio.gather(self._signing_in, return_exceptions=True)
-
-    async def _shared(self) -> str:
-        """The token of the sign-in under way, which is begun if there is none."""
-        if self._signing_in is None:
-            self._signing_in = asyncio.ensure_future(self._fetch())
-            self._signing_in.add_done_callback(self._signed_in)
-        return await asyncio.shield(self._signing_in)
-
-    def _signed_in(self, task: asyncio.Task[str]) -> None:
-        self._signing_in = None
-        if not task.cancelled() and task.exception() is None:
-            self._token = task.result()
+        await self._token.aclose()
 
     async def _fetch(self) -> str:
         what = f"signing in as {self._name}"

@@ -20,7 +20,7 @@ from kvsync.util.clock import Clock
 from kvsync.yaml.fields import Field, boolean
 
 if TYPE_CHECKING:
-    from kvsync.http.client import Client, ClientOptions
+    from kvsync.http.client import Client, ClientLimits, ClientOptions
     from kvsync.http.paging import ListingLimit
 
 
@@ -59,19 +59,23 @@ class Connection:
         """The clock of the store."""
         return self.context.clock
 
-    def client(self, endpoint: str, options: ClientOptions) -> Client:
-        """A client of the API at `endpoint`, with the timeout, limits, fence and read-only mode of this store, and with its
-        route unless `options` has another one."""
+    def client(
+        self, endpoint: str, options: ClientOptions, limits: ClientLimits | None = None, label: str | None = None
+    ) -> Client:
+        """A client of the API at `endpoint`, with the fence and the read-only mode of this store. `options` and `limits` come
+        first where they have a route of their own, or another timeout and concurrency; `label` names the endpoint in messages
+        instead of the store."""
         from kvsync.http.client import Client
         from kvsync.http.route import USUAL
         from kvsync.stores.route import route_of
 
         config, context = self.config, self.context
-        limits = replace(options.limits, timeout=config.timeout, concurrency=self.concurrency, answers=context.limits)
+        limits = limits or replace(options.limits, timeout=config.timeout, concurrency=self.concurrency)
+        limits = replace(limits, answers=context.limits)
         route = route_of(config, context) if options.route == USUAL else options.route
         guarded = replace(options, limits=limits, read_only=context.read_only, fence=context.fence, route=route)
         guarded = replace(guarded, lender=context.lender)
-        return Client(self.label, endpoint, context.clock, self.traffic, guarded)
+        return Client(label or self.label, endpoint, context.clock, self.traffic, guarded)
 
     def listing_limit(self, what: str, most_pages: int | None = None) -> ListingLimit:
         """The bounds on one listing; `what` names it."""

@@ -237,7 +237,7 @@ class _Opener(NamedTuple):
         """The connections to the endpoint at `url`. Raises AuthError for a certificate that cannot be read."""
         config, context = self.connection.config, self.connection.context
         where, options = f"{self.connection.label} at {urlsplit(url).netloc}", config.options
-        limits = ClientLimits(config.timeout, self.connection.concurrency, answers=context.limits)
+        limits = ClientLimits(config.timeout, self.connection.concurrency)
         quiet = ClientLimits(_QUIET, 1)
         name, password = options.get("username"), options.get("password")
         if name is None or password is None:
@@ -250,18 +250,12 @@ class _Opener(NamedTuple):
         return Endpoint(where, client, streams, login, credentials)
 
     def _client(self, where: str, url: str, limits: ClientLimits, credentials: Password | None = None) -> Client:
-        context = self.connection.context
-        tls: Mapping[str, Any] = self.connection.config.options.get("tls") or {}
-        options = ClientOptions(
-            limits=limits,
-            credentials=credentials,
-            error_mapper=partial(error_of, where),
-            read_only=context.read_only,
-            fence=context.fence,
-            route=route_of(self.connection.config, context, tls.get("ca"), self._certificate(tls)),
-            repeats_reads=False,
-        )
-        return Client(where, url, context.clock, self.connection.traffic, options)
+        config = self.connection.config
+        tls: Mapping[str, Any] = config.options.get("tls") or {}
+        route = route_of(config, self.connection.context, tls.get("ca"), self._certificate(tls))
+        mapper = partial(error_of, where)
+        options = ClientOptions(credentials=credentials, error_mapper=mapper, route=route, repeats_reads=False)
+        return self.connection.client(url, options, limits, where)
 
     def _certificate(self, tls: Mapping[str, Any]) -> ClientCertificate | None:
         if tls.get("cert") is None:

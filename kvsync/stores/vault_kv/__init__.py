@@ -2,10 +2,9 @@
 
 store     the seam: what kvsync asks, in the order in which it is asked
 api       paths, requests and errors of the API
-remote    the connection, the mount, and reads of one secret
+remote    the connection, the mount, reads of one secret, and listings of paths and metadata
 auth      tokens: given, or from a login; renewed before they expire
 secrets   a secret with its metadata as an entry with its mark
-listing   paths and metadata: one request where the server can list both, else one for each secret
 writing   the requests of one write, and what a crash between two of them means
 doctor    address, credential, mount, permissions and clock distinguished
 """

@@ -6,7 +6,6 @@ refused. A given token is renewed the same way, where the server says that it ca
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,9 +17,11 @@ from typing import Any, Final
 
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, StoreError
+from kvsync.http.bearer import checked_secret
 from kvsync.http.client import Client
 from kvsync.http.failures import cleaned, understood
 from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.shared_token import SharedToken
 from kvsync.stores.base import StoreContext
 from kvsync.stores.vault_kv.api import Paths, data_of, errors_of
 from kvsync.util.clock import Clock
@@ -59,35 +60,32 @@ class VaultToken:
 
     def __init__(self, client: Client, paths: Paths, sign_in: SignIn, clock: Clock) -> None:
         self._client, self._paths, self._sign_in, self._clock = client, paths, sign_in, clock
-        self._token: Token | None = None
-        self._lock = asyncio.Lock()
+        self._token = SharedToken[Token]()
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The token, a new one when the old one ends soon. Raises StoreError."""
-        token = self._token
+        token = self._token.current
         if token is None or self._clock.monotonic() >= token.renew_at or self._is_rotated(token):
-            async with self._lock:
-                if self._token is token:
-                    self._token = await self._fetched(token)
-                token = self._token
-        assert token is not None
+            token = await self._token.newer_than(token, partial(self._fetch, token))
         return self._headers(token.text)
 
     async def renew(self) -> bool:
         """Sign in again after a token was refused; False where that cannot help."""
-        token = self._token
+        token = self._token.current
         is_given = self._sign_in.given is not None
         if is_given or token is None or self._clock.monotonic() - token.given_at < _AGAIN:
             return False
-        async with self._lock:
-            if self._token is token:
-                self._token = await self._logged_in()
+        await self._token.newer_than(token, self._log_in)
         return True
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Why a 401 came back, which Vault itself does not send."""
         said = cleaned("; ".join(errors_of(answer))) or f"status {answer.status}"
         return ErrorText("credential", said, "check the token, and what is between kvsync and the server")
+
+    async def aclose(self) -> None:
+        """Stop signing in. Idempotent."""
+        await self._token.aclose()
 
     def _headers(self, token: str) -> Mapping[str, str]:
         return {**self._sign_in.headers, "X-Vault-Token": token}
@@ -96,14 +94,15 @@ class VaultToken:
         given = self._sign_in.given
         return given is not None and given() != token.text
 
-    async def _fetched(self, old: Token | None) -> Token:
+    async def _fetch(self, old: Token | None) -> Token:
+        """A renewed token, or one from another sign-in."""
         if old is not None and not self._is_rotated(old):
             with suppress(StoreError):
                 return await self._renewed(old)
         given = self._sign_in.given
-        return await self._logged_in() if given is None else await self._examined(given())
+        return await self._log_in() if given is None else await self._examined(given())
 
-    async def _logged_in(self) -> Token:
+    async def _log_in(self) -> Token:
         what = f"signing in at auth/{self._sign_in.login}"
         body = json.dumps(self._sign_in.body()).encode()
         target, headers = self._paths.login(self._sign_in.login), self._sign_in.headers
@@ -154,7 +153,5 @@ def sign_in_of(options: Mapping[str, Any], context: StoreContext, where: str) ->
 
 
 def _resolved(context: StoreContext, where: str, credential: Credential) -> str:
-    text = context.resolve(credential).strip()
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise AuthError(f"{where}: {credential.name} contains characters that are not valid in a token; copy it again")
-    return text
+    invalid = f"{where}: {credential.name} contains characters that are not valid in a token; copy it again"
+    return checked_secret(context.resolve(credential), invalid)

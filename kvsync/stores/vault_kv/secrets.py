@@ -188,10 +188,6 @@ def _fingerprint(secret: Secret, noted: Mapping[str, Any]) -> bytes | None:
 
 
 def _moment(text: Any) -> float | None:
-    """A time as the server writes it, with up to nine digits after the second; None for an empty one. Raises ValueError."""
-    if not text:
-        return None
-    head, _, rest = str(text).partition(".")
-    digits = "".join(one for one in rest if one.isdigit())[:6].ljust(6, "0") if rest else "000000"
-    base = head if rest else str(text).removesuffix("Z")
-    return datetime.fromisoformat(f"{base}.{digits}+00:00").timestamp()
+    """A time as the server writes it, with up to nine digits after the second, of which six count; None for an empty one.
+    Raises ValueError."""
+    return datetime.fromisoformat(str(text)).timestamp() if text else None

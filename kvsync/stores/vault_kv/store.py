@@ -21,7 +21,6 @@ from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, path, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.vault_kv.listing import Listing
     from kvsync.stores.vault_kv.remote import Remote
 
 KEY_FORMAT: Final = "{namespace}/{key}"
@@ -71,7 +70,6 @@ class VaultKvStore(SingleCallStore["Remote"]):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         check_options(config)
-        self._listing: Listing | None = None
 
     def normalise(self, content: Content) -> Content:
         """The value: a secret holds nothing else."""
@@ -99,7 +97,7 @@ class VaultKvStore(SingleCallStore["Remote"]):
         """Everything in `namespace`, without values."""
         from kvsync.stores.vault_kv.secrets import must_be_read, to_actual
 
-        secrets = await self._lists().secrets(self._keys.prefix(namespace), f"listing {namespace}")
+        secrets = await self._client().list_secrets(self._keys.prefix(namespace), f"listing {namespace}")
         named = {self._keys.decode(namespace, path): (path, secret) for path, secret in secrets.items()}
         live = {one: found for one, found in named.items() if one is not None and found[1].is_live}
         unread = [one for one, (_, secret) in live.items() if must_be_read(secret)]
@@ -109,13 +107,8 @@ class VaultKvStore(SingleCallStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """What the paths begin with, as far as the key format tells."""
-        paths = await self._lists().paths("", "listing namespaces")
+        paths = await self._client().list_paths("", "listing namespaces")
         return sorted({name for name in map(self._keys.namespace_of, paths) if name is not None})
-
-    async def aclose(self) -> None:
-        """Close the connections. Idempotent."""
-        self._listing = None
-        await super().aclose()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         from kvsync.stores.vault_kv.doctor import examine
@@ -131,13 +124,6 @@ class VaultKvStore(SingleCallStore["Remote"]):
         from kvsync.stores.vault_kv.writing import make
 
         return await make(self._client(), name, write)
-
-    def _lists(self) -> Listing:
-        from kvsync.stores.vault_kv.listing import Listing
-
-        if self._listing is None:
-            self._listing = Listing(self._client())
-        return self._listing
 
     def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.vault_kv.remote import Remote
