@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -44,6 +44,10 @@ _UNAVAILABLE: Final = frozenset({4, 14})
 
 _RECOVER: Final = "compact and defragment etcd, then run `etcdctl alarm disarm`"
 _QUORUM: Final = "check that a majority of the members is running; a new leader is elected within seconds"
+
+
+_FLAT: Final = 16
+"""Operations of one nested transaction: etcd allows 128 in one, less one for each operation around it."""
 
 
 class CompactedError(TransientError):
@@ -96,6 +100,20 @@ def object_of(where: str, what: str, answer: Response, text: bytes | None = None
         message = f"the response of {answer.host} is not a JSON object; check the endpoint"
         raise TransientError(f"{where}: {what} failed: {message}")
     return data
+
+
+def nested(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Operations in groups, as transactions within a transaction: etcd limits how many one holds."""
+    groups = [operations[start : start + _FLAT] for start in range(0, len(operations), _FLAT)]
+    return [{"request_txn": {"success": group}} for group in groups]
+
+
+def flattened(responses: Sequence[Mapping[str, Any]], expected: int) -> list[Mapping[str, Any]]:
+    """The responses to operations that were grouped by `nested`. Raises LookupError, or ValueError for another number."""
+    found = [one for group in responses for one in group["response_txn"]["responses"]]
+    if len(found) != expected:
+        raise ValueError("another number of responses than of operations")
+    return found
 
 
 class Password:

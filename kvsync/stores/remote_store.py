@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
 
@@ -82,6 +82,16 @@ class Connection:
         from kvsync.http.paging import ListingLimit
 
         return ListingLimit(f"{self.label}: {what}", self.context.limits, self.clock, most_pages)
+
+
+class PrefixNamespaces:
+    """Mixin for a `RemoteStore` whose namespaces are prefixes of its keys, so that one can be a part of another."""
+
+    _keys: KeyFormat
+
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """Of `app` and `app/sub`, both managed, keys that begin with `app/sub/` belong to the second alone."""
+        return self._keys.nested_namespace(namespace, identity, others)
 
 
 _Remote = TypeVar("_Remote", bound=ApiClient)

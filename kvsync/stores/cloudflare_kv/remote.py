@@ -19,7 +19,6 @@ from kvsync.http.model import Request, Response
 from kvsync.http.paging import ListingPage, walk
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import SharedLimiters
-from kvsync.stores.cloudflare_kv.accounts import AccountFinder
 from kvsync.stores.cloudflare_kv.api import (
     ENDPOINT,
     TITLE_TAKEN,
@@ -30,7 +29,7 @@ from kvsync.stores.cloudflare_kv.api import (
 )
 from kvsync.stores.cloudflare_kv.auth import credentials_of
 from kvsync.stores.cloudflare_kv.listing import Item
-from kvsync.stores.cloudflare_kv.pages import read_list
+from kvsync.stores.cloudflare_kv.lists import AccountFinder, read_list
 from kvsync.stores.namespaces import DELETED_WITHIN, NamespaceGone, NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 

@@ -3,8 +3,7 @@
 store    the seam: what kvsync asks, in the order in which it is asked
 remote   connections to the endpoints, with failover; the ids of the cluster; leases
 listing  ranges in pages of 10,000 at one revision, and whether one changed
-entries  a key and its sidecar as an entry with its mark
-writes   a batch as one transaction
+entries  a key and its sidecar as an entry with its mark, and a batch of writes as one transaction
 watch    streams of changes
 doctor   endpoints, credential, permissions, alarms and clock distinguished
 """

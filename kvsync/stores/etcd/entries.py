@@ -1,4 +1,4 @@
-"""Entries of etcd: a key with its value, and kvsync's mark in a second key, its sidecar.
+"""Entries of etcd: a key with its value, and kvsync's mark in a second key, its sidecar; and the transaction that writes them.
 
     app/greeting             the value, and nothing else
     .kvsync/app/greeting     the mark, as JSON: owner, fp, seal, and where there are such ttl, flags, until, lease
@@ -11,20 +11,30 @@ key and sidecar                                      bears the mark of the sidec
 key made after its sidecar was written               bears no mark: another program deleted the key and made it again
 key alone                                            bears no mark
 sidecar alone                                        does not exist; creating it replaces the sidecar
+
+A batch is one transaction, in which each entry is a transaction of its own. The outer one compares the id of the cluster, so
+that nothing is written to another one. The inner ones compare the revisions of a key and its sidecar and write both or
+neither: a conflict is that entry's alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kvsync.http.etcd import raw
+from kvsync.http.etcd import encoded, flattened, nested, raw
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Actual, Content, Identity
-from kvsync.stores.base import Write
+from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
+from kvsync.stores.etcd.remote import OWN_KEY
 from kvsync.stores.mark_fields import MARK_FIELDS, fields_from_text, fields_to_text
 
+SIDECARS: Final = f"{OWN_KEY}/".encode()
+"""What the keys of sidecars begin with."""
+
 _ABSENT: Final = "0"
+_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry already exists")
+_MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 
 
 class Row(NamedTuple):
@@ -63,13 +73,6 @@ def revisions_of(etag: str | None) -> tuple[str, str]:
     return key, mark or key
 
 
-def mark_text(write: Write, lease: str | None) -> str:
-    """The value of the sidecar of a write that brings a mark."""
-    mark = write.mark
-    assert mark is not None
-    return fields_to_text(MARK_FIELDS.of(mark) | {"until": write.expires_at, "lease": lease})
-
-
 def foreign_lease(pair: Pair) -> str | None:
     """The lease of an entry where kvsync did not note when it ends."""
     noted = _noted(pair)
@@ -98,9 +101,75 @@ def bears_mark(pair: Pair) -> bool:
     return bool(_noted(pair))
 
 
+class KeyedWrite(NamedTuple):
+    """A write, the key that it goes to, and the lease that ends it."""
+
+    key: bytes
+    write: Write
+    lease: str | None
+
+
+def transaction(writes: Sequence[KeyedWrite], id_: str | None) -> Mapping[str, Any]:
+    """The body of the call that makes these writes in the cluster with this id; None: in whichever it is."""
+    # Some releases of etcd check the user only outside of nested transactions. Nothing has this key, which lies next to ours.
+    permitted = _delete(encoded(writes[0].key + b"\0"))
+    body: dict[str, Any] = {"success": [permitted, *nested([{"request_txn": _entry(one)} for one in writes])]}
+    if id_ is not None:
+        same = {"key": encoded(OWN_KEY), "target": "VALUE", "value": encoded(id_), "result": "EQUAL"}
+        body["compare"] = [same]
+    return body
+
+
+def results_of(writes: Sequence[KeyedWrite], answer: Mapping[str, Any]) -> list[WriteResult]:
+    """What became of each write of a transaction that took place. Raises LookupError, TypeError or ValueError."""
+    revision = str(int(answer["header"]["revision"]))
+    found = flattened(answer["responses"][1:], len(writes))
+    return [_result(one.write, part["response_txn"], revision) for one, part in zip(writes, found, strict=True)]
+
+
 def _noted(pair: Pair) -> Mapping[str, Any]:
     """What the sidecar says of the key; nothing where it was written for a key that was deleted since."""
     sidecar = pair.sidecar
     if sidecar is None or int(sidecar.modified) < int(pair.row.created):
         return {}
     return fields_from_text(sidecar.value)
+
+
+def _mark_text(write: Write, lease: str | None) -> str:
+    """The value of the sidecar of a write that brings a mark."""
+    mark = write.mark
+    assert mark is not None
+    return fields_to_text(MARK_FIELDS.of(mark) | {"until": write.expires_at, "lease": lease})
+
+
+def _entry(keyed: KeyedWrite) -> Mapping[str, Any]:
+    """The transaction of one entry."""
+    key, write, lease = keyed
+    names = encoded(key), encoded(SIDECARS + key)
+    put = {} if lease is None else {"lease": lease}
+    operations: list[Mapping[str, Any]] = [_delete(name) for name in names]
+    if write.content is not None:
+        operations[0] = {"request_put": {"key": names[0], "value": encoded(write.content.value)} | put}
+        if write.mark is not None:
+            operations[1] = {"request_put": {"key": names[1], "value": encoded(_mark_text(write, lease))} | put}
+    return {"compare": _conditions(names, write), "success": operations}
+
+
+def _conditions(names: tuple[str, str], write: Write) -> list[Mapping[str, Any]]:
+    if write.precondition is Precondition.ABSENT:
+        return [{"key": names[0], "target": "CREATE", "create_revision": "0", "result": "EQUAL"}]
+    revisions = zip(names, revisions_of(write.etag), strict=True)
+    found = [{"key": name, "target": "MOD", "mod_revision": one, "result": "EQUAL"} for name, one in revisions]
+    return [*found, {"key": names[0], "target": "CREATE", "create_revision": "0", "result": "GREATER"}]
+
+
+def _delete(name: str) -> Mapping[str, Any]:
+    return {"request_delete_range": {"key": name}}
+
+
+def _result(write: Write, answer: Mapping[str, Any], revision: str) -> WriteResult:
+    if not answer.get("succeeded"):
+        return _EXISTS if write.precondition is Precondition.ABSENT else _MOVED
+    if write.content is None:
+        return WriteResult(WriteStatus.DONE)
+    return WriteResult(WriteStatus.DONE, etag=revision if write.mark is not None else f"{revision}-0")

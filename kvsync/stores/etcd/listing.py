@@ -9,25 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kvsync.http.etcd import CompactedError, encoded, end_of
+from kvsync.http.etcd import CompactedError, encoded, end_of, flattened, nested
 from kvsync.http.failures import understood
 from kvsync.http.paging import ListingPage, walk
 from kvsync.model.key_format import KeyFormat
-from kvsync.stores.etcd.entries import Pair, Row, row_of
+from kvsync.stores.etcd.entries import SIDECARS, Pair, Row, row_of
 from kvsync.stores.etcd.remote import OWN_KEY, Remote
 from kvsync.util.gc_pause import gc_paused
 
 PAGE: Final = 10_000
 """Entries of one request."""
 
-SIDECARS: Final = f"{OWN_KEY}/".encode()
-"""What the keys of sidecars begin with."""
-
 _RESTARTS: Final = 3
-_FLAT: Final = 16
-"""Operations of one nested transaction: etcd allows 128 in one, less one for each operation around it."""
-
-Op = Mapping[str, Any]
 
 
 class State(NamedTuple):
@@ -93,20 +86,6 @@ async def read_pairs(remote: Remote, keys: Sequence[bytes], what: str) -> dict[b
         rows = [row_of(kvs[0]) if kvs else None for kvs in found]
     pairs = zip(rows[::2], rows[1::2], strict=True)
     return {row.key: Pair(row, sidecar) for row, sidecar in pairs if row is not None}
-
-
-def nested(operations: Sequence[Op]) -> list[Op]:
-    """Operations in groups, as transactions within a transaction: etcd limits how many one holds."""
-    groups = [operations[start : start + _FLAT] for start in range(0, len(operations), _FLAT)]
-    return [{"request_txn": {"success": group}} for group in groups]
-
-
-def flattened(responses: Sequence[Mapping[str, Any]], expected: int) -> list[Mapping[str, Any]]:
-    """The responses to operations that were grouped by `nested`. Raises LookupError, or ValueError for another number."""
-    found = [one for group in responses for one in group["response_txn"]["responses"]]
-    if len(found) != expected:
-        raise ValueError("another number of responses than of operations")
-    return found
 
 
 async def _list_once(remote: Remote, prefix: bytes, what: str) -> Listing:

@@ -18,15 +18,14 @@ from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch
-from kvsync.stores.remote_store import Connection, RemoteStore
+from kvsync.stores.remote_store import Connection, PrefixNamespaces, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, duration, list_of, one_of, path, record, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.etcd.entries import Pair
+    from kvsync.stores.etcd.entries import KeyedWrite, Pair
     from kvsync.stores.etcd.listing import State
     from kvsync.stores.etcd.remote import Cluster, Remote
-    from kvsync.stores.etcd.writes import KeyedWrite
 
 KEY_FORMAT: Final = "{namespace}/{key}"
 """How identities become remote keys where the configuration does not say."""
@@ -41,7 +40,7 @@ TLS_FIELDS: Final = (
 )
 
 
-class EtcdStore(RemoteStore["Remote"]):
+class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
     """Entries of one cluster; a namespace is what the keys begin with."""
 
     key_format = KEY_FORMAT
@@ -88,10 +87,6 @@ class EtcdStore(RemoteStore["Remote"]):
         if found.startswith(RESERVED) or found == RESERVED[:-1]:
             raise ValueError(f"keys that begin with {RESERVED} are reserved for kvsync")
         return found
-
-    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Of `app` and `app/sub`, both managed, keys that begin with `app/sub/` belong to the second alone."""
-        return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """The configured endpoints, which do not say which cluster they belong to."""
@@ -171,7 +166,7 @@ class EtcdStore(RemoteStore["Remote"]):
     async def _send(self, namespace: str, writes: Sequence[tuple[bytes, Write]]) -> list[WriteResult]:
         from kvsync.http.etcd import LeaseGoneError
         from kvsync.http.failures import understood
-        from kvsync.stores.etcd.writes import results_of, transaction
+        from kvsync.stores.etcd.entries import results_of, transaction
 
         remote, what = self._client(), f"writing to {namespace}"
         known = self._located.get(namespace)
@@ -190,7 +185,7 @@ class EtcdStore(RemoteStore["Remote"]):
             return results_of(keyed, answer)
 
     async def _with_leases(self, remote: Remote, writes: Sequence[tuple[bytes, Write]]) -> list[KeyedWrite]:
-        from kvsync.stores.etcd.writes import KeyedWrite
+        from kvsync.stores.etcd.entries import KeyedWrite
 
         ends = {ceil(write.expires_at) for _, write in writes if write.expires_at is not None}
         leases = {end: await remote.lease(end) for end in sorted(ends)}

@@ -14,7 +14,7 @@ from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.http.etcd import call, encoded, end_of
 from kvsync.http.failures import cleaned, understood
 from kvsync.http.model import Request
-from kvsync.stores.etcd.listing import SIDECARS
+from kvsync.stores.etcd.entries import SIDECARS
 from kvsync.stores.etcd.remote import Remote
 
 MOST_WATCHED: Final = 500

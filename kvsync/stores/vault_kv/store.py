@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,7 @@ from kvsync.model.place import Place, origin_of
 from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult
-from kvsync.stores.remote_store import Connection
+from kvsync.stores.remote_store import Connection, PrefixNamespaces
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, path, text
@@ -30,7 +30,7 @@ _SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+"
 _WAYS: Final = ("token", "role_id", "kubernetes_role")
 
 
-class VaultKvStore(SingleCallStore["Remote"]):
+class VaultKvStore(PrefixNamespaces, SingleCallStore["Remote"]):
     """Secrets of one mount; a namespace is what the paths begin with."""
 
     key_format = KEY_FORMAT
@@ -74,10 +74,6 @@ class VaultKvStore(SingleCallStore["Remote"]):
     def normalise(self, content: Content) -> Content:
         """The value: a secret holds nothing else."""
         return Content(content.value)
-
-    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Of `app` and `app/sub`, both managed, paths that begin with `app/sub/` belong to the second alone."""
-        return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """The server and the mount by their addresses."""

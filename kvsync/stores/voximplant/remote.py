@@ -17,9 +17,8 @@ from kvsync.http.client import ClientOptions
 from kvsync.http.model import Response, StaleCredentialError
 from kvsync.http.rate_limits import SharedLimiters, TokenBucket
 from kvsync.stores.remote_store import Connection
-from kvsync.stores.voximplant.account import account_of
+from kvsync.stores.voximplant.account import AccountRequest, account_of
 from kvsync.stores.voximplant.api import ENDPOINT, ErrorMapper
-from kvsync.stores.voximplant.service_account import AccountRequest
 from kvsync.util.clock import Clock
 
 LOOKUP_SECONDS: Final = 60.0

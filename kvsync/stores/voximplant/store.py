@@ -23,7 +23,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.chunked_ledger import LONGEST_KEY, RESERVED
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.remote_store import Connection
+from kvsync.stores.remote_store import Connection, PrefixNamespaces
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.stores.voximplant.api import ENDPOINT, KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
 from kvsync.stores.voximplant.listing import Item, everything
@@ -44,7 +44,7 @@ _USUAL_CHUNK: Final = 1500
 """Characters of a chunk of a ledger, on average."""
 
 
-class VoximplantStore(SingleCallStore["Remote"]):
+class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
     """Entries in the key-value storage of one application."""
 
     options = (
@@ -119,10 +119,6 @@ class VoximplantStore(SingleCallStore["Remote"]):
                 f"the namespace is too long: the keys of its ledger would have {size} characters of {MOST_KEY}"
             )
         return name
-
-    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Of `web` and `web:de`, both managed, keys that begin with `web:de:` belong to the second alone."""
-        return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """The application as it is configured, in its account; credentials are not read."""
