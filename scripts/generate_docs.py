@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import public_api
 
-from kvsync.config import authors, fields, git, lease, limits, notify, policy, schemas, sops, stores, waves
+from kvsync.config import authors, fields, git, lease, limits, notify, policy, run, schemas, sops, stores, waves
 from kvsync.desired import fields as tables
 from kvsync.desired.feature_fields import FEATURE_FIELDS
 from kvsync.logs import events_table
@@ -42,10 +42,10 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "sops": sops.SOPS_FIELDS,
     "limits": limits.LIMIT_FIELDS,
     "journal": limits.JOURNAL_FIELDS,
-    "run": fields.RUN_FIELDS,
-    "hook": fields.HOOK_FIELDS,
-    "window": fields.WINDOW_FIELDS,
-    "tracing": fields.TRACING_FIELDS,
+    "run": run.RUN_FIELDS,
+    "hook": run.HOOK_FIELDS,
+    "window": run.WINDOW_FIELDS,
+    "tracing": run.TRACING_FIELDS,
     "notify": notify.CHANNEL_FIELDS,
     "lease": lease.LEASE_FIELDS,
     "lease-etcd": lease.ETCD_LEASE_FIELDS,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kvsync.app.configuration import read_config
 from kvsync.app.leadership import unshared_ledgers
@@ -17,13 +17,20 @@ from kvsync.config.changes import ConfigChange, changes
 from kvsync.config.model import Config
 from kvsync.config.revision import ConfigRevision
 from kvsync.desired import DesiredState
-from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.errors import InvalidInput, Kind, Origin, Problem
+from kvsync.util.redaction import Redactor
 
 __all__ = ["ConfigChange", "Validation", "place_of", "validate"]
 
 Opener = Callable[[Path | None, ConfigRevision | None, str | None], AbstractAsyncContextManager[Workspace]]
 """Opens a workspace: with another state directory than the configured one, under the configuration of a revision, in an
 environment. None for what is configured."""
+
+_WEAK: Final = (
+    "the sensitive value is too weak to be recognised in text, so kvsync does not redact it there: it is shorter than"
+    " 8 bytes, or made of words that kvsync itself uses"
+)
+_STRONGER: Final = "use a longer, random value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ async def _check_group(names: Sequence[str | None], opening: AbstractAsyncContex
         async with opening as workspace:
             found = {name: workspace.load(name) for name in names}
             warnings = {*workspace.unmatched_files(), *(one for loaded in found.values() for one in loaded.warnings)}
-            warnings |= {one for loaded in found.values() for one in workspace.weak_values(loaded)}
+            warnings |= {one for loaded in found.values() for one in _weak_values(loaded, workspace.redactor)}
             return Validation(
                 tuple(_counted(name, loaded) for name, loaded in found.items()),
                 frozenset(problem for loaded in found.values() for problem in loaded.problems),
@@ -118,6 +125,17 @@ async def _check_group(names: Sequence[str | None], opening: AbstractAsyncContex
             )
     except InvalidInput as error:
         return Validation(problems=frozenset(error.problems))
+
+
+def _weak_values(loaded: DesiredState, redactor: Redactor) -> Iterator[Problem]:
+    """A warning for each sensitive value that kvsync cannot recognise in text."""
+    if not loaded.secrets:
+        return
+    for desired in loaded.targets.values():
+        for entry in desired.entries.values():
+            value = entry.content.value.decode("utf-8", "surrogateescape") if entry.sensitive else ""
+            if value and redactor.is_weak(value):
+                yield Problem(f"keys.{entry.identity.key}: {_WEAK}", entry.origin, _STRONGER, Kind.WEAK_VALUE)
 
 
 def _joined(one: Validation, other: Validation) -> Validation:

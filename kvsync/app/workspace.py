@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
@@ -19,7 +19,7 @@ from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
 from kvsync.desired.rest import FileRest
-from kvsync.errors import Kind, Problem, StoreError, UsageError
+from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.git.revision import revision
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
@@ -37,12 +37,6 @@ from kvsync.util.redaction import Redactor
 
 if TYPE_CHECKING:
     from kvsync.git import Checkout, Fetched
-
-_WEAK: Final = (
-    "the sensitive value is too weak to be recognised in text, so kvsync does not redact it there: it is shorter than"
-    " 8 bytes, or made of words that kvsync itself uses"
-)
-_STRONGER: Final = "use a longer, random value"
 
 
 class Workspace:
@@ -94,16 +88,6 @@ class Workspace:
         yield from self.config.stores
         yield from (target.namespace for target in loaded.managed)
         yield from (one.origin.file for one in (*loaded.problems, *loaded.warnings) if one.origin is not None)
-
-    def weak_values(self, loaded: DesiredState) -> Iterator[Problem]:
-        """A warning for each sensitive value that kvsync cannot recognise in text."""
-        if not loaded.secrets:
-            return
-        for desired in loaded.targets.values():
-            for entry in desired.entries.values():
-                value = entry.content.value.decode("utf-8", "surrogateescape") if entry.sensitive else ""
-                if value and self.redactor.is_weak(value):
-                    yield Problem(f"keys.{entry.identity.key}: {_WEAK}", entry.origin, _STRONGER, Kind.WEAK_VALUE)
 
     def let_rest(self) -> None:
         """Use state files of the folder of the configuration only once they have rested, from now on."""

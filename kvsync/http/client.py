@@ -25,7 +25,8 @@ from kvsync.http.model import (
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.http.route import USUAL, Route
-from kvsync.http.shared_budget import Lender, shared_budgets
+from kvsync.http.shared_budget import Lender
+from kvsync.http.turns import Turns
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
@@ -95,18 +96,9 @@ class Client:
         self._clock, self._traffic, self._read_only = clock, traffic, options.read_only
         self._fence, self._route = options.fence, options.route
         self._repeats_reads = options.repeats_reads
-        self._credentials, self._error_mapper, self._quota = options.credentials, options.error_mapper, options.quota
+        self._credentials, self._error_mapper = options.credentials, options.error_mapper
         self._limits = options.limits
-        self._limiters = {
-            True: options.shared_limiter or _bucket(self._limits.writes_per_second, clock),
-            False: options.shared_limiter or _bucket(self._limits.reads_per_second, clock),
-        }
-        self._shared = {
-            writes: shared_budgets(
-                options.lender, options.account or self.origin, self._limits_of(options, writes), clock
-            )
-            for writes in (True, False)
-        }
+        self._turns = Turns(options, options.account or self.origin, clock)
         self._budget, self._rng = RetryBudget(), Random()  # noqa: S311 - spreads load
         self._flights = asyncio.Semaphore(self._limits.concurrency)
         self._transport: Transport | None = None
@@ -175,7 +167,8 @@ class Client:
         return self._error_mapper(call, answer) if self._error_mapper is not None else None
 
     async def _exchange(self, call: Request) -> Response:
-        await self._wait_for_turn(call)
+        with waiting_place(self.label):
+            await self._turns.take(call)
         async with self._flights:
             transport = self._open_transport()
             headers: Mapping[str, str] = call.headers
@@ -198,23 +191,8 @@ class Client:
                 raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
         tell_clock(self._clock, answer, sent_at)
         self._count(call, str(answer.status), len(answer.body))
-        if call.limiter is not None:
-            call.limiter.observe(answer.headers)
-        if self._quota is not None:
-            self._quota.observe(answer.headers)
+        self._turns.observe(call, answer.headers)
         return answer
-
-    def _limits_of(self, options: ClientOptions, writes: bool) -> dict[str, TokenBucket | Quota | None]:
-        """The limits that the server keeps for all its clients together, by what it counts."""
-        kind = "calls" if options.shared_limiter else "writes" if writes else "reads"
-        return {kind: self._limiters[writes], "quota": options.quota}
-
-    async def _wait_for_turn(self, call: Request) -> None:
-        limiters = (self._limiters[call.writes], call.limiter, self._quota, *self._shared[call.writes])
-        with waiting_place(self.label):
-            for limiter in limiters:
-                if limiter is not None:
-                    await limiter.take()
 
     def _seconds_for(self, call: Request) -> float:
         if not call.writes:
@@ -277,7 +255,3 @@ def _origin(label: str, base: str) -> str:
             f"{label}: the endpoint is not a URL such as https://api.example.com; correct it"
         ) from None
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _bucket(rate: float | None, clock: Clock) -> TokenBucket | None:
-    return None if rate is None else TokenBucket(rate, clock)

@@ -1,4 +1,4 @@
-"""PostgreSQL under the state: connecting, transactions, schema, and error messages.
+"""PostgreSQL under the state: connecting, transactions, and the upgrade of the schema.
 
 One connection a process, opened again when it breaks. Nothing depends on the session, so that PgBouncer in transaction mode
 works: no statement is prepared, and settings last for one transaction. Every wait ends: the server ends a statement after
@@ -8,7 +8,6 @@ fail at once instead of each waiting for it.
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 import time
@@ -25,6 +24,7 @@ from kvsync.state.claim_statements import END_ALL, QUIET_SECONDS, SET_TIMELINE
 from kvsync.state.database import Statements
 from kvsync.state.keys import KEY_BYTES
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
+from kvsync.state.postgres_statements import OutOfReach, PostgresStatements, driver_errors, version_of
 from kvsync.state.tables import StateTable
 from kvsync.state.watchdog import Watchdog
 
@@ -43,7 +43,6 @@ _SETTINGS: Final = (
     f" SET LOCAL idle_in_transaction_session_timeout = '{4 * STATEMENT_SECONDS}s'"
 )
 _SIZE: Final = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE oid = 'changes'::regclass"
-_TOO_LONG: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class PostgresDatabase:
             if self._read_only:
                 raise StateDirError(self.address.name, "this command only reads the state")
             if self._depth:  # as the part of a larger one
-                yield _PostgresStatements(self._open())
+                yield PostgresStatements(self._open())
                 return
             with self._begun() as statements:
                 self.begun(statements)
@@ -173,25 +172,25 @@ class PostgresDatabase:
                 self._connection.close()
 
     @contextmanager
-    def _reading(self) -> Iterator[_PostgresStatements]:
+    def _reading(self) -> Iterator[PostgresStatements]:
         """Each statement on its own, or as part of the transaction that is open."""
         with self._lock, self._speaking():
             connection = self._open()
             if self._depth:
-                yield _PostgresStatements(connection, self._watchdog)
+                yield PostgresStatements(connection, self._watchdog)
             else:
                 with self._watchdog.watching(connection, STATEMENT_SECONDS + GRACE_SECONDS):
-                    yield _PostgresStatements(connection, self._watchdog)
+                    yield PostgresStatements(connection, self._watchdog)
 
     @contextmanager
-    def _begun(self) -> Iterator[_PostgresStatements]:
+    def _begun(self) -> Iterator[PostgresStatements]:
         """A transaction of its own: short settings apply to it alone, whatever pool lies in between."""
         connection = self._open()
         with self._watchdog.watching(connection, STATEMENT_SECONDS + GRACE_SECONDS):
             connection.execute(_SETTINGS)
             self._depth += 1
             try:
-                yield _PostgresStatements(connection, self._watchdog)
+                yield PostgresStatements(connection, self._watchdog)
                 connection.execute("COMMIT")
             except BaseException:
                 with suppress(psycopg.Error):  # the first error says what is wrong
@@ -208,7 +207,7 @@ class PostgresDatabase:
         connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
         try:
             self._check_server(connection)
-            self.connected(_PostgresStatements(connection))
+            self.connected(PostgresStatements(connection))
         except BaseException:
             connection.close()
             raise
@@ -220,7 +219,7 @@ class PostgresDatabase:
             version = connection.info.server_version // 10000
             raise StateDirError(self.address.name, f"PostgreSQL {version} is too old; kvsync needs version 13 or later")
         with self._watchdog.watching(connection, STATEMENT_SECONDS + GRACE_SECONDS):
-            found = version_of(_PostgresStatements(connection))
+            found = version_of(PostgresStatements(connection))
         if found is None:
             raise StateDirError(self.address.name, "the database holds no state yet; run `kvsync state init`")
         if found < VERSION and not self._read_only:
@@ -235,67 +234,18 @@ class PostgresDatabase:
     def _speaking(self) -> Iterator[None]:
         """Turn errors of the driver into StateDirError; one that says the database is out of reach is remembered."""
         try:
-            with _speaking_of(self.address):
+            with driver_errors(self.address):
                 yield
-        except _OutOfReach as failure:
+        except OutOfReach as failure:
             self._failed_at, self._failure = self._monotonic(), failure
             raise
-
-
-class _OutOfReach(StateDirError):
-    """The database cannot be reached, or does not answer."""
-
-
-@contextmanager
-def _speaking_of(address: PostgresAddress) -> Iterator[None]:
-    """Turn errors of the driver into StateDirError."""
-    try:
-        yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
-        raise StateDirError(address.name, _words(error)) from None
-    except psycopg.ProgrammingError:
-        raise  # a mistake in kvsync, not in the database
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise _OutOfReach(address.name, _words(error)) from None
-    except psycopg.Error as error:
-        raise StateDirError(address.name, _words(error)) from None
-
-
-class _PostgresStatements:
-    """An open transaction, in the words of `Statements`."""
-
-    def __init__(self, connection: psycopg.Connection[Any], watchdog: Watchdog | None = None) -> None:
-        self._connection, self._watchdog = connection, watchdog
-
-    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
-        """Run one statement."""
-        self._feed()
-        return self._connection.execute(_translated(sql), tuple(parameters))
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> None:
-        """Run one statement for each row."""
-        rows = list(rows)
-        if rows:
-            self._feed()
-            with self._connection.cursor() as cursor:
-                cursor.executemany(_translated(sql), rows)
-
-    def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
-        """The first row, or None, for each set of parameters."""
-        with self._connection.pipeline():
-            cursors = [self.execute(sql, one) for one in parameters]
-        return [cursor.fetchone() for cursor in cursors]
-
-    def _feed(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.feed()
 
 
 def upgrade(address: PostgresAddress, *, create: bool) -> int | None:
     """Bring the schema up to date; with `create` where there is none, too. Returns the version that was found. Safe to run on
     several machines at once. Raises StateDirError."""
-    with _speaking_of(address), psycopg.connect(address.dsn, prepare_threshold=None) as connection:
-        statements = _PostgresStatements(connection)
+    with driver_errors(address), psycopg.connect(address.dsn, prepare_threshold=None) as connection:
+        statements = PostgresStatements(connection)
         statements.execute("SELECT pg_advisory_xact_lock(?)", (SCHEMA_LOCK,))
         found = version_of(statements)
         if found is None and not create:
@@ -311,27 +261,3 @@ def upgrade(address: PostgresAddress, *, create: bool) -> int | None:
             statements.execute(SET_TIMELINE)
         statements.execute("UPDATE kvsync_state SET version = ?", (VERSION,))
     return found
-
-
-def version_of(statements: Statements) -> int | None:
-    """The version of the schema; None where there is none."""
-    (there,) = statements.execute("SELECT to_regclass('kvsync_state')::text").fetchone()
-    if there is None:
-        return None
-    (version,) = statements.execute("SELECT version FROM kvsync_state").fetchone()
-    return int(version)
-
-
-def _translated(sql: str) -> str:
-    return sql.replace("%", "%%").replace("?", "%s")
-
-
-_PASSWORD = re.compile(r"password=\S+")
-
-
-def _words(error: psycopg.Error) -> str:
-    """What the server or the driver says, in one line."""
-    text = " ".join(_PASSWORD.sub("password=***", str(error)).split()).removeprefix("connection failed: ")
-    said = text[:_TOO_LONG] or type(error).__name__
-    is_unreachable = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
-    return f"{said}; check that the database runs and can be reached from here" if is_unreachable else said

@@ -15,13 +15,13 @@ from kvsync.rendering.words import short_hash
 from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
 from kvsync.state.unmanaged import unmanaged_targets
 from kvsync.status.fleet import FleetReader, elsewhere
+from kvsync.status.plan_views import PendingPlan
 from kvsync.status.snapshot import (
     EndView,
     Histogram,
     ParkedView,
     PassPoint,
     PauseView,
-    PendingPlan,
     ProcessView,
     RunView,
     State,

@@ -20,7 +20,8 @@ from kvsync.rendering.words import moment
 from kvsync.state import DaemonRecord, PlaceRecord, StateDir
 from kvsync.state.claims import Replica
 from kvsync.status.known_states import known_states
-from kvsync.status.snapshot import PendingPlan, ProcessView, RunView, StatusSnapshot, StoreView, TargetView
+from kvsync.status.plan_views import PendingPlan
+from kvsync.status.snapshot import ProcessView, RunView, StatusSnapshot, StoreView, TargetView
 
 SCHEMA: Final = "kvsync.status/1"
 

@@ -12,7 +12,7 @@ from kvsync.model.plan import TargetReport
 from kvsync.rendering.difference import Line
 from kvsync.rendering.values import DisplayLimits, detail_of
 from kvsync.rendering.words import REFUSED, SIGNS, cost_line, name
-from kvsync.status.snapshot import PendingPlan, PendingRow, PendingRowKind
+from kvsync.status.plan_views import PendingPlan, PendingRow, PendingRowKind
 from kvsync.util.escaping import escape_cell
 
 MOST_ROWS: Final = 100

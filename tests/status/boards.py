@@ -7,15 +7,13 @@ from kvsync.model.entry import Target
 from kvsync.rendering.difference import Line
 from kvsync.state import DriftPoint
 from kvsync.status.durations import Durations
+from kvsync.status.plan_views import PendingPlan, PendingRow, PendingRowKind
 from kvsync.status.snapshot import (
     EndView,
     Histogram,
     ParkedView,
     PassPoint,
     PauseView,
-    PendingPlan,
-    PendingRow,
-    PendingRowKind,
     ProcessView,
     RunView,
     State,

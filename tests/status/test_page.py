@@ -36,16 +36,8 @@ from kvsync.status.page.listing import MOST, MOST_ROWS, MOST_ROWS_EACH, listing
 from kvsync.status.page.query import Query, address_of, parsed
 from kvsync.status.page.render import Renderer
 from kvsync.status.page.timeline import COLUMNS, timeline
-from kvsync.status.snapshot import (
-    EndView,
-    ParkedView,
-    PauseView,
-    PendingRow,
-    PendingRowKind,
-    State,
-    StatusSnapshot,
-    TargetView,
-)
+from kvsync.status.plan_views import PendingRow, PendingRowKind
+from kvsync.status.snapshot import EndView, ParkedView, PauseView, State, StatusSnapshot, TargetView
 from kvsync.util.escaping import escape_text
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import BOUND, until

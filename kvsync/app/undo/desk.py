@@ -11,7 +11,7 @@ from kvsync.app.undo.operation import UndoOperation, beyond_undo
 from kvsync.errors import NotApproved, UsageError
 from kvsync.model.plan import Plan, TargetReport
 from kvsync.status.pending_rows import pending_plan
-from kvsync.status.snapshot import UndoneTarget, UndoView
+from kvsync.status.plan_views import UndoneTarget, UndoView
 
 _MOST_ROWS = 500
 

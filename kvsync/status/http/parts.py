@@ -12,7 +12,7 @@ from kvsync.state import StateDir
 from kvsync.status.collector import Collector
 from kvsync.status.http.access import Access
 from kvsync.status.http.hook_handler import HookHandler
-from kvsync.status.snapshot import UndoView
+from kvsync.status.plan_views import UndoView
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.status.snapshot import PendingPlan, PendingRow, PendingRowKind
+from kvsync.status.plan_views import PendingPlan, PendingRow, PendingRowKind
 
 FEW: Final = 20
 """Rows up to which a plan is shown without folds."""

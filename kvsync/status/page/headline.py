@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from kvsync.status.page.words import plural
-from kvsync.status.snapshot import PendingRowKind, State, StatusSnapshot, TargetView
+from kvsync.status.plan_views import PendingRowKind
+from kvsync.status.snapshot import State, StatusSnapshot, TargetView
 
 
 class Urgency(StrEnum):

@@ -9,7 +9,8 @@ from typing import Final
 
 from kvsync.status.page.headline import ORDER, Urgency, level_of_state, urgency
 from kvsync.status.page.query import Query
-from kvsync.status.snapshot import PendingPlan, State, StatusSnapshot, TargetView
+from kvsync.status.plan_views import PendingPlan
+from kvsync.status.snapshot import State, StatusSnapshot, TargetView
 
 MOST: Final = 50
 """Targets on a page."""

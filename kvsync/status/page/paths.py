@@ -15,7 +15,8 @@ from kvsync.status.page.assets import FOLDER, load
 from kvsync.status.page.events import Events
 from kvsync.status.page.query import parsed
 from kvsync.status.page.render import RenderedPage, Renderer, Visit
-from kvsync.status.snapshot import StatusSnapshot, UndoView
+from kvsync.status.plan_views import UndoView
+from kvsync.status.snapshot import StatusSnapshot
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"

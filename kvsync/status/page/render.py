@@ -27,7 +27,8 @@ from kvsync.status.page.headline import MEANINGS, Urgency, headline, level_of, l
 from kvsync.status.page.listing import chips, listing, store_chips
 from kvsync.status.page.query import Query, address_of
 from kvsync.status.page.timeline import CLASSES, timeline
-from kvsync.status.snapshot import State, StatusSnapshot, TargetView, UndoView
+from kvsync.status.plan_views import UndoView
+from kvsync.status.snapshot import State, StatusSnapshot, TargetView
 from kvsync.util.escaping import encode_path, escape_html, isolate_text
 
 _LEVEL: Final = 5

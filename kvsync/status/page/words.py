@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kvsync.rendering.words import moment
-from kvsync.status.snapshot import PendingPlan, PendingRowKind
+from kvsync.status.plan_views import PendingPlan, PendingRowKind
 
 _STEPS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
 _UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
