@@ -13,7 +13,7 @@ from kvsync.model.change import OutcomeKind
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
-from kvsync.model.plan import Plan, TargetReport
+from kvsync.model.plan import NAMESPACES_DELETED, Plan, TargetReport
 
 Working = Callable[[str], AbstractContextManager[object]]
 """Shows a person what is being waited for, until the end of the block."""
@@ -36,9 +36,11 @@ class Report:
     run: str | None = None
 
     def counts(self) -> dict[str, int]:
-        """How many outcomes there were of each kind."""
+        """How many outcomes there were of each kind, and how many namespaces were deleted, if any."""
         kinds = Counter(outcome.kind for report in self.targets for outcome in report.outcomes)
-        return {kind.value: kinds[kind] for kind in OutcomeKind}
+        counts = {kind.value: kinds[kind] for kind in OutcomeKind}
+        deleted = sum(report.namespace_deleted for report in self.targets)
+        return counts | ({NAMESPACES_DELETED: deleted} if deleted else {})
 
 
 def is_hash_of(given: str, digest: str) -> bool:

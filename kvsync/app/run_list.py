@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from kvsync.app.undo.choice import known_trigger, since
 from kvsync.model.entry import Target
 from kvsync.model.target_name import parse_target
 from kvsync.rendering.words import moment
-from kvsync.state import ChangeRecord, RunFilter, RunRecord, StateDir
+from kvsync.state import ChangeRecord, NamespaceRecord, RunFilter, RunRecord, StateDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ def list_runs(file: Path, environment: str | None, query: HistoryQuery) -> dict[
             wanted = replace(wanted, trigger=known_trigger(query.trigger))
         wanted = replace(wanted, commit=query.commit.lower() if query.commit is not None else None)
         runs = state.runs.find(wanted, query.limit)
-        targets = state.runs.targets([run.id for run in runs])
-    return {"runs": [run_document(run, targets[run.id]) for run in runs]}
+        return {"runs": run_documents(state, runs)}
 
 
 def one_run(file: Path, environment: str | None, run: str) -> dict[str, Any]:
@@ -47,8 +46,7 @@ def one_run(file: Path, environment: str | None, run: str) -> dict[str, Any]:
     with open_state(file, environment, writable=False) as (_, state):
         found = state.journal.run(run)
         changes = state.journal.changes(found.id)
-        targets = state.runs.targets([found.id])[found.id]
-    return {"runs": [run_document(found, targets)], "changes": [change_document(one) for one in changes]}
+        return {"runs": run_documents(state, [found]), "changes": [change_document(one) for one in changes]}
 
 
 def run_ids(state: StateDir, limit: int = 50) -> list[str]:
@@ -56,8 +54,17 @@ def run_ids(state: StateDir, limit: int = 50) -> list[str]:
     return [run.id for run in state.runs.find(RunFilter(), limit)]
 
 
-def run_document(run: RunRecord, targets: Mapping[Target, int]) -> dict[str, Any]:
-    """One run as plain data, with how many changes it intended in which target."""
+def run_documents(state: StateDir, runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Runs as plain data, with how many changes each intended in which target, and with the namespaces that it deleted. Raises
+    StateDirError."""
+    ids = [run.id for run in runs]
+    targets, namespaces = state.runs.targets(ids), state.runs.namespaces(ids)
+    return [_run_document(run, targets[run.id], namespaces[run.id]) for run in runs]
+
+
+def _run_document(
+    run: RunRecord, targets: Mapping[Target, int], namespaces: Sequence[NamespaceRecord]
+) -> dict[str, Any]:
     return {
         "run": run.id,
         "command": run.command,
@@ -72,7 +79,19 @@ def run_document(run: RunRecord, targets: Mapping[Target, int]) -> dict[str, Any
             for target, number in sorted(targets.items())
         ],
         "changes": run.changes,
+        "namespaces": [_namespace_document(one) for one in namespaces],
         "summary": dict(run.summary),
+    }
+
+
+def _namespace_document(one: NamespaceRecord) -> dict[str, Any]:
+    return {
+        "store": one.target.store,
+        "namespace": one.target.namespace,
+        "place": one.place,
+        "outcome": one.outcome.value if one.outcome else None,
+        "error": one.error,
+        "at": moment(one.at),
     }
 
 

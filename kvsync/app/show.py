@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kvsync.app.run_list import change_document, run_document
+from kvsync.app.run_list import change_document, run_documents
 from kvsync.app.saved_plan import read_text
 from kvsync.app.state_access import open_state
 from kvsync.model.canonical import actual_fingerprint
@@ -29,8 +29,7 @@ def show_run(file: Path, environment: str | None, run: str) -> Document:
         changes = state.journal.changes(found.id)
         known = _new_contents(state, changes) if len(changes) <= MOST_LOOKED_UP else {}
         described = [_change(one, known.get(number)) for number, one in enumerate(changes)]
-        targets = state.runs.targets([found.id])[found.id]
-        return {"run": run_document(found, targets), "changes": described}
+        return {"run": run_documents(state, [found])[0], "changes": described}
 
 
 def is_plan_file(name: str) -> bool:

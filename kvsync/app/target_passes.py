@@ -67,7 +67,7 @@ class TargetPasses:
         """Apply plans that were made here. Entries that move to other targets are deleted last, after everything else was
         written but entries with `after: all`. Raises StateDirError."""
         work = partial(self._apply_target, run=run)
-        parts = [one for one in map(staying, plans) if one.changes]
+        parts = [one for one in map(staying, plans) if one.changes or one.deletes_namespace]
         done = await self._each(parts, work)
         before = {one.plan.target: one for one in done}
         parts = [leaving(one, before.get(one.target)) for one in plans if has_departures(one)]
@@ -77,8 +77,7 @@ class TargetPasses:
     async def leave(
         self, plans: Sequence[TargetPlan], released: Collection[Target], stop: Callable[[], bool]
     ) -> list[TargetReport]:
-        """Reports of targets in which no entry is written; ledgers in stores may be, and empty namespaces deleted. Raises
-        StateDirError."""
+        """Reports of targets in which no entry is written; ledgers in stores may be. Raises StateDirError."""
         return await self._each(plans, lambda one: self._unchanged(one, released, stop))
 
     def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
@@ -167,15 +166,15 @@ class TargetPasses:
         files = self._loaded.get(plan.target)
         arrived = None if files is None else partial(self._missing, files)
         applying = ApplyOptions(run.run, self._pace(plan.target.store), run.stop, run.progress, run.deletions, arrived)
-        try:
-            with waiting_place(f"store {plan.target.store}"):
-                report = await self._passes[plan.target].apply(plan, applying)
-        except KvsyncError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
-            failure = crashed(plan.target, "applying", error)
-            self._passes[plan.target].failure = failure
-            return withheld(plan, "", error=str(failure))
+        last = self._passes[plan.target]
+
+        async def work() -> TargetReport:
+            if plan.deletes_namespace:
+                is_over = run.stop() or self.context.state.pauses.is_paused(plan.target)
+                return withheld(plan, "") if is_over else await last.delete_namespace(plan, run.run, run.deletions)
+            return await last.apply(plan, applying)
+
+        report = await self._guarded(last, plan, work)
         if plan.parked:
             self._parking.consume(report)
         return report
@@ -192,19 +191,31 @@ class TargetPasses:
     async def _unchanged(
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
     ) -> TargetReport:
-        """The report of a target in which no entry is written; its ledger may be, or its namespace deleted."""
+        """The report of a target in which no entry is written; its ledger may be."""
         if plan.target not in released:
             return withheld(plan, "the target is parked")
         last = self._passes.get(plan.target)
         if last is None or plan.error or self.context.state.pauses.is_paused(plan.target):
             return withheld(plan, "")
-        if plan.deletes_namespace and stop():
-            return withheld(plan, "")
-        if plan.deletes_namespace:
-            error = await last.delete_namespace()
-            return replace(withheld(plan, ""), error=error, namespace_deleted=error is None)
-        error = await last.leave_ledger(plan, self._pace(plan.target.store), stop)
-        return replace(withheld(plan, ""), error=error)
+
+        async def work() -> TargetReport:
+            error = await last.leave_ledger(plan, self._pace(plan.target.store), stop)
+            return replace(withheld(plan, ""), error=error)
+
+        return await self._guarded(last, plan, work)
+
+    async def _guarded(
+        self, last: TargetPass, plan: TargetPlan, work: Callable[[], Awaitable[TargetReport]]
+    ) -> TargetReport:
+        """What `work` reports, or that it failed for a reason that kvsync does not expect."""
+        try:
+            with waiting_place(f"store {plan.target.store}"):
+                return await work()
+        except KvsyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
+            last.failure = failure = crashed(plan.target, "applying", error)
+            return withheld(plan, "", error=str(failure))
 
     def _pace(self, store: str) -> Pace:
         """The pace of a store, which all its targets share."""

@@ -69,7 +69,7 @@ class Waves:
 
     async def permitted(self, stage: Sequence[TargetPlan]) -> list[HeldPart]:
         """What may be applied now of the plans of one wave. Asks the probes, if nothing else is in the way."""
-        if not self._waves or not any(self.records.holdable(plan) for plan in stage):
+        if not self._waves or not any(map(self._may_wait, stage)):
             return [HeldPart(plan, None) for plan in stage]
         own = wave_of(stage[0].target, self._waves)
         hold = self._hold(own)
@@ -108,17 +108,21 @@ class Waves:
             return tuple(plans)
         holds = {own: self._hold(own) for own in {wave_of(plan.target, self._waves) for plan in plans}}
         return tuple(
-            self._placed(plan, holds[wave_of(plan.target, self._waves)] if self.records.holdable(plan) else None)
+            self._placed(plan, holds[wave_of(plan.target, self._waves)] if self._may_wait(plan) else None)
             for plan in plans
         )
 
     def _part(self, plan: TargetPlan, hold: WaveHold | None) -> HeldPart:
-        late = self.records.holdable(plan)
-        if hold_of(Circumstances(is_early=bool(late) and hold is not None)) is None:
+        if hold_of(Circumstances(is_early=self._may_wait(plan) and hold is not None)) is None:
             return HeldPart(plan, None)
+        late = self.records.holdable(plan)
         # An approval covers the whole of a parked plan, so that nothing of it is applied before all may be.
         kept = () if plan.parked else tuple(one for one in plan.changes if one.identity not in late)
-        return HeldPart(replace(plan, changes=kept), hold)
+        return HeldPart(replace(plan, changes=kept, deletes_namespace=False), hold)
+
+    def _may_wait(self, plan: TargetPlan) -> bool:
+        """Whether a wave may hold back something of a plan."""
+        return plan.deletes_namespace or bool(self.records.holdable(plan))
 
     async def _failed_probes(self, own: int) -> Mapping[int, str]:
         """Why probes fail, by wave: those of the wave with the index `own`, and of the waves before it."""

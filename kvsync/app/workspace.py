@@ -157,8 +157,8 @@ class Workspace:
         """Apply a plan made here, or a part of one. Targets that are parked and not approved are left alone. Raises
         StateDirError; what goes wrong in a store is in the report."""
         released = self.released(plan, approvals)
-        pending = [one for one in plan.targets if one.target in released and one.changes]
-        others = [one for one in plan.targets if one.target not in released or not one.changes]
+        pending = [one for one in plan.targets if one.target in released and _has_work(one)]
+        others = [one for one in plan.targets if one.target not in released or not _has_work(one)]
         untouched = await self.passes.leave(others, released, stop)
         self.waves.records.finish(untouched)
         held = await self._held(pending)
@@ -181,7 +181,7 @@ class Workspace:
         for stage in self.waves.stages(plans):
             parts = await self.waves.permitted(stage)
             self.waves.begin(parts)
-            done = await self.passes.apply([one.permitted for one in parts if one.permitted.changes], run)
+            done = await self.passes.apply([one.permitted for one in parts if _has_work(one.permitted)], run)
             by_target = {one.plan.target: one for one in done}
             whole = [
                 self.waves.whole(one, part, by_target.get(one.target)) for one, part in zip(stage, parts, strict=True)
@@ -193,7 +193,7 @@ class Workspace:
     async def _held(self, plans: Sequence[TargetPlan]) -> list[TargetReport] | None:
         """Reports of plans none of which may be applied, because of an earlier wave; None if there is something to apply."""
         parts = [part for stage in self.waves.stages(plans) for part in await self.waves.permitted(stage)]
-        if any(part.permitted.changes for part in parts):
+        if any(_has_work(part.permitted) for part in parts):
             return None
         by_target = {part.permitted.target: part for part in parts}
         reports = [self.waves.whole(one, by_target[one.target], None) for one in plans]
@@ -286,6 +286,10 @@ def prune_journal(state: StateDir, config: Config) -> None:
     """Forget the runs that the configuration does not keep. Raises StateDirError."""
     kept = config.journal
     state.journal.prune(kept.runs, max_age=kept.age, max_size=kept.size)
+
+
+def _has_work(plan: TargetPlan) -> bool:
+    return bool(plan.changes) or plan.deletes_namespace
 
 
 def _in_order(plan: Plan, reports: Iterable[TargetReport]) -> tuple[TargetReport, ...]:

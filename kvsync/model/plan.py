@@ -203,6 +203,10 @@ def problem_texts(plan: TargetPlan) -> Iterator[str]:
         yield f"{more:,} more; run kvsync validate to list all"
 
 
+NAMESPACES_DELETED: Final = "namespaces-deleted"
+"""Name of the count of deleted namespaces, next to those of the outcomes."""
+
+
 def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:
     """How often each kind of outcome occurred, every kind named."""
     seen = Counter(outcome.kind for report in reports for outcome in report.outcomes)

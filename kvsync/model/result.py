@@ -168,5 +168,5 @@ def _next_moment(report: TargetReport, settled_at: float | None) -> float | None
 
 
 def _pending(plan: TargetPlan, report: TargetReport) -> int:
-    done = sum(outcome.kind in _DONE for outcome in report.outcomes)
-    return len(plan.changes) + len(plan.refused) + len(plan.reported) - done
+    done = sum(outcome.kind in _DONE for outcome in report.outcomes) + report.namespace_deleted
+    return len(plan.changes) + len(plan.refused) + len(plan.reported) + plan.deletes_namespace - done

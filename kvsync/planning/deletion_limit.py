@@ -1,7 +1,8 @@
 """Limit on deletes over all targets: how many are allowed now, and the message for those that wait. Pure.
 
 Every delete counts, whatever its reason: a key that left the files, `absent`, the old name of a move, the end of a lifetime
-that the store does not enforce itself, and `undo`. Otherwise a state file could choose a reason that does not count.
+that the store does not enforce itself, and `undo`. Otherwise a state file could choose a reason that does not count. A
+namespace counts as one delete.
 """
 
 from __future__ import annotations
@@ -42,11 +43,15 @@ def with_waiting(plans: Iterable[TargetPlan], budget: DeletionBudget) -> tuple[T
     left, marked = budget.left, []
     for plan in plans:
         is_held = bool(plan.parked) and not plan.approved
-        deletes = 0 if is_held else sum(change.action is Action.DELETE for change in plan.changes)
+        deletes = 0 if is_held else _deletes(plan)
         late = max(0, deletes - left)
         left -= deletes - late
         marked.append(replace(plan, waiting=(_sentence(late, deletes, budget),)) if late else plan)
     return tuple(marked)
+
+
+def _deletes(plan: TargetPlan) -> int:
+    return plan.deletes_namespace + sum(change.action is Action.DELETE for change in plan.changes)
 
 
 def _sentence(late: int, deletes: int, budget: DeletionBudget) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kvsync.apply.ports import DeletionPort
 from kvsync.errors import StoreError
 from kvsync.model.change import Action, Class, Outcome, OutcomeKind
 from kvsync.model.desired import Desired
 from kvsync.model.pass_options import PassOptions
-from kvsync.model.plan import TargetPlan
+from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.pass_target import PassTarget
+from kvsync.reconcile.reports import unapplied
 from kvsync.rendering.words import count, moment
-from kvsync.state import StateDir
+from kvsync.state import Run, StateDir
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import NamespaceDeleting
 
@@ -61,19 +63,38 @@ class NamespaceDeletion:
         if is_emptied and all(change.identity in deleted for change in plan.changes):
             self._state.emptied.record(self._subject.key, now)
 
-    async def carry_out(self) -> str | None:
-        """Delete the namespace. Returns why it stays, None once it is gone. Raises StateDirError."""
+    async def carry_out(self, plan: TargetPlan, run: Run, deletions: DeletionPort | None) -> TargetReport:
+        """Delete the namespace, which counts as one delete, and record it in the journal. The error of the report says why it
+        stays. Raises StateDirError."""
+        report = TargetReport(plan, unapplied(plan))
+        grant = None if deletions is None else deletions.take(1)
+        if grant is not None and not grant.granted:
+            return replace(report, deletes_waiting=1, waits_until=grant.budget.free_at)
+        located = self._subject.located
+        run.intend_namespace(located)
+        try:
+            kind, stays = await self._delete()
+        except Exception:
+            run.settle_namespace(located.target, OutcomeKind.UNKNOWN)
+            raise
+        run.settle_namespace(located.target, kind, stays)
+        if deletions is not None and grant is not None:
+            deletions.settle(grant, int(kind is not OutcomeKind.REFUSED))
+        if kind is not OutcomeKind.APPLIED:
+            return replace(report, error=f"the namespace was not deleted: {stays}")
+        self._state.emptied.forget(self._subject.key)
+        self._state.places.forget(located.target)
+        return replace(report, namespace_deleted=True)
+
+    async def _delete(self) -> tuple[OutcomeKind, str | None]:
+        """What became of the namespace, and why it stays."""
         assert self._deleter is not None, "only a wanted deletion is planned"
         target, place = self._subject.located
         try:
             stays = await self._deleter.delete_namespace(target.namespace, place)
         except StoreError as error:
-            stays = str(error)
-        if stays is not None:
-            return f"the namespace was not deleted: {stays}"
-        self._state.emptied.forget(self._subject.key)
-        self._state.places.forget(target)
-        return None
+            return OutcomeKind.FAILED, str(error)
+        return (OutcomeKind.APPLIED if stays is None else OutcomeKind.REFUSED), stays
 
     def _why_it_stays(self, plan: TargetPlan) -> str | None:
         """What speaks against deleting the namespace, even once the changes of the plan are made."""

@@ -33,7 +33,7 @@ def as_before(empty: TargetPlan, memo: Memo) -> TargetPlan:
 
 def applied_report(plan: TargetPlan, report: ApplyReport, error: str | None) -> TargetReport:
     """The report of a target after its plan was applied: also of what the plan refused or only reported."""
-    return target_report(plan, report, report.outcomes + _unapplied(plan), error)
+    return target_report(plan, report, report.outcomes + unapplied(plan), error)
 
 
 def target_report(
@@ -47,11 +47,11 @@ def target_report(
 def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:
     """The report of a target whose plan was not applied."""
     untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, error or reason) for one in plan.changes]
-    return TargetReport(plan, (*untried, *_unapplied(plan)), error)
+    return TargetReport(plan, (*untried, *unapplied(plan)), error)
 
 
-def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
-    """Outcomes of what a plan refuses or only reports."""
+def unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
+    """The outcomes of what a plan refuses or only reports."""
     refused = [Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason) for one in plan.refused]
     reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "reported only") for one in plan.reported]
     return (*refused, *reported)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from kvsync.apply.engine import Applier
+from kvsync.apply.ports import DeletionPort
 from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
 from kvsync.logs import get_logger
@@ -34,6 +35,7 @@ from kvsync.reconcile.recovery import recover
 from kvsync.reconcile.reports import applied_report, as_before, empty_plan, withheld
 from kvsync.reconcile.scope import ignored_keys, own_part
 from kvsync.reconcile.store_ledger import StoreLedger
+from kvsync.state import Run
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import filters_listing
 from kvsync.stores.pacing import Pace, RetryPolicy
@@ -277,11 +279,11 @@ class TargetPass:
         if place.key != planned.key or place.is_resolved is not planned.is_resolved:
             self._enter(place)
 
-    async def delete_namespace(self) -> str | None:
-        """Delete the namespace, as planned; returns why it stays. Raises StateDirError."""
+    async def delete_namespace(self, plan: TargetPlan, run: Run, deletions: DeletionPort | None) -> TargetReport:
+        """Delete the namespace, as planned. Raises StateDirError."""
         self._context.claim(self.target, self._fence)
         self._memory.drop_memo()
-        return await self._deletion.carry_out()
+        return await self._deletion.carry_out(plan, run, deletions)
 
     async def leave_ledger(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> str | None:
         """Write the ledger that the store keeps if it is out of date, or give it up, in a pass that writes nothing else;

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from kvsync.model.change import Action
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Identity, Target
-from kvsync.model.plan import Cost, Plan, Summary, TargetReport, outcome_counts
+from kvsync.model.plan import NAMESPACES_DELETED, Cost, Plan, Summary, TargetReport, outcome_counts
 from kvsync.util.escaping import clip, escape_name, escape_text
 
 SIGNS = {
@@ -83,9 +83,14 @@ def counts(pairs: Iterable[tuple[int, str]]) -> str:
 
 def done_words(reports: Sequence[TargetReport]) -> str:
     """What became of plans in one line: `3 applied, 1 failed`; empty where nothing was done."""
-    deleted = sum(report.namespace_deleted for report in reports)
-    namespaces = (deleted, "namespace deleted" if deleted == 1 else "namespaces deleted")
-    return counts((*((number, kind.value) for kind, number in outcome_counts(reports).items()), namespaces))
+    named = {kind.value: number for kind, number in outcome_counts(reports).items()}
+    return outcome_words(named | {NAMESPACES_DELETED: sum(report.namespace_deleted for report in reports)})
+
+
+def outcome_words(named: Mapping[str, int]) -> str:
+    """The counts of a run in one line: `3 applied, 1 namespace deleted`."""
+    namespaces = "namespace deleted" if named.get(NAMESPACES_DELETED) == 1 else "namespaces deleted"
+    return counts((number, namespaces if kind == NAMESPACES_DELETED else kind) for kind, number in named.items())
 
 
 def orphan_lines(plan: Plan) -> Iterator[str]:

@@ -24,7 +24,7 @@ from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecor
 from kvsync.state.pauses import Pause
 from kvsync.state.places import PlaceRecord
 from kvsync.state.quarantine import Quarantined
-from kvsync.state.records import ChangeRecord, Intent, RunCause, RunRecord, RunStatus, Settled
+from kvsync.state.records import ChangeRecord, Intent, NamespaceRecord, RunCause, RunRecord, RunStatus, Settled
 from kvsync.state.run import Run
 from kvsync.state.run_history import RunFilter
 from kvsync.state.undo_requests import UndoRequest
@@ -38,6 +38,7 @@ __all__ = [
     "Intent",
     "LeaseRecord",
     "Memo",
+    "NamespaceRecord",
     "ParkedRecord",
     "PassRecord",
     "Pause",

@@ -71,13 +71,19 @@ _WAVES: Final = (
 _EMPTIED: Final = (
     'CREATE TABLE emptied ("place" text COLLATE "C" NOT NULL, "since" double precision NOT NULL, PRIMARY KEY ("place"))',
 )
+_NAMESPACE_DELETIONS: Final = (
+    'CREATE TABLE namespace_deletions ("run" bigint NOT NULL, "store" text COLLATE "C" NOT NULL,'
+    ' "namespace" text COLLATE "C" NOT NULL, "place" text COLLATE "C" NOT NULL, "intended_at" double precision NOT NULL,'
+    ' "outcome" text COLLATE "C", "error" text COLLATE "C", "settled_at" double precision,'
+    ' PRIMARY KEY ("run", "store", "namespace"))',
+)
 _SHARED: Final = (
     "CREATE TABLE IF NOT EXISTS revisions (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, revision text NOT NULL,"
     " source text, at double precision NOT NULL, replica text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS budgets (name text PRIMARY KEY, tokens double precision NOT NULL, at timestamptz NOT NULL)",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES, _EMPTIED, _SHARED)
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES, _EMPTIED, _SHARED, _NAMESPACE_DELETIONS)
 """What leads from one version to the next, oldest first; the baseline already has them."""
 
 VERSION: Final = len(STEPS) + 1

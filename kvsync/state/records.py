@@ -33,6 +33,18 @@ class Settled:
     gone: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NamespaceRecord:
+    """A namespace that a run was to delete, with its place as text, and what became of it (None: the run was killed first).
+    `at` is when that was known, or when the delete was intended."""
+
+    target: Target
+    place: str
+    at: float
+    outcome: OutcomeKind | None = None
+    error: str | None = None
+
+
 class RunStatus(StrEnum):
     """Where a run stands. One that was killed is `interrupted` once the next writer has noticed, and so is one that ended
     without knowing what became of a change."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kvsync.errors import StateDirError
+from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_text
@@ -13,6 +14,7 @@ from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import Intent, RunStatus, Settled
 from kvsync.state.rows import SEQ_BITS, counts_text, entry_row, state_key, target_row
+from kvsync.state.tables import NAMESPACE_DELETIONS
 
 _INTEND = """
 INSERT INTO changes
@@ -20,6 +22,10 @@ INSERT INTO changes
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SETTLE = "UPDATE changes SET outcome = ?, error = ?, etag = ?, settled_at = ?, steady_at = ? WHERE seq = ?"
+_INTEND_NAMESPACE = NAMESPACE_DELETIONS.insert(("run", "store", "namespace", "place", "intended_at"))
+_SETTLE_NAMESPACE = """
+UPDATE namespace_deletions SET outcome = ?, error = ?, settled_at = ? WHERE run = ? AND store = ? AND namespace = ?
+"""
 _FINISH = "UPDATE runs SET finished_at = ?, steady_at = ?, status = ?, summary = ? WHERE seq = ?"
 
 
@@ -31,6 +37,7 @@ class Run:
         self._seq, self._context, self._ledger = seq, context, ledger
         self._next = seq << SEQ_BITS
         self._open: dict[tuple[Target, Identity], int] = {}
+        self._open_namespaces: set[Target] = set()
 
     def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, before it is. An intent that is not settled yet is replaced, as when an entry
@@ -58,10 +65,24 @@ class Run:
         for one in settled:
             self._open.pop((located.target, one.outcome.identity), None)
 
+    def intend_namespace(self, located: LocatedTarget) -> None:
+        """Record that a namespace is about to be deleted, before it is. Raises StateDirError: then it must not be deleted."""
+        row = (self._seq, *target_row(located.target), str(located.place), self._context.clock.now())
+        with self._context.database.transaction() as connection:
+            connection.execute(_INTEND_NAMESPACE, row)
+        self._open_namespaces.add(located.target)
+
+    def settle_namespace(self, target: Target, outcome: OutcomeKind, error: str | None = None) -> None:
+        """Record what became of a namespace. Raises StateDirError."""
+        told = (outcome.value, self._context.redacted(error), self._context.clock.now())
+        with self._context.database.transaction() as connection:
+            connection.execute(_SETTLE_NAMESPACE, (*told, self._seq, *target_row(target)))
+        self._open_namespaces.discard(target)
+
     def finish(self, summary: Mapping[str, int] | None = None) -> None:
         """Close the run, durably with all that was recorded before it. `summary` holds counts by name. A run with changes whose
         outcome is not known counts as interrupted: the next pass finds out. Raises StateDirError."""
-        status = RunStatus.INTERRUPTED if self._open else RunStatus.FINISHED
+        status = RunStatus.INTERRUPTED if self._open or self._open_namespaces else RunStatus.FINISHED
         row = (self._context.clock.now(), self._context.timeline.now(), status, counts_text(summary or {}), self._seq)
         try:
             with self._context.database.transaction(durable=True) as connection:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Identity, Target
 from kvsync.state.context import Context
 from kvsync.state.journal import RUN_ROWS, run_record
-from kvsync.state.records import RunRecord
+from kvsync.state.records import NamespaceRecord, RunRecord
 from kvsync.state.rows import SEQ_BITS, identity_of, target_row
 
 _OF_RUN = f"changes.seq >= runs.seq << {SEQ_BITS} AND changes.seq < runs.seq + 1 << {SEQ_BITS}"
@@ -17,6 +18,10 @@ _COUNTS = f"""
 SELECT runs.id, store, namespace, count(*) FROM runs JOIN changes ON {_OF_RUN} WHERE runs.id IN (%s)
 GROUP BY runs.seq, store, namespace ORDER BY runs.seq, store, namespace
 """  # noqa: S608 - constants
+_NAMESPACES = """
+SELECT runs.id, store, namespace, place, coalesce(settled_at, intended_at), outcome, error
+FROM namespace_deletions JOIN runs ON runs.seq = run WHERE runs.id IN (%s) ORDER BY runs.seq, store, namespace
+"""
 _SINCE = f"""
 SELECT runs.id, store, namespace, key, label FROM runs JOIN changes ON {_OF_RUN}
 WHERE runs.seq >= (SELECT min(seq) FROM runs WHERE id IN (%s)) AND (runs.id IN (%s) OR outcome = 'applied')
@@ -56,14 +61,27 @@ class RunHistory:
         return [run_record(row) for row in rows]
 
     def targets(self, runs: Collection[str]) -> dict[str, dict[Target, int]]:
-        """How many changes each of these runs intended in which target. Raises StateDirError."""
-        found: dict[str, dict[Target, int]] = {run: {} for run in runs}
+        """How many changes each of these runs intended in which target; none where it deleted the namespace. Raises
+        StateDirError."""
+        found = {run: {one.target: 0 for one in deleted} for run, deleted in self.namespaces(runs).items()}
+        for run, store, namespace, count in self._of_runs(_COUNTS, runs):
+            found[run][Target(store, namespace)] = count
+        return found
+
+    def namespaces(self, runs: Collection[str]) -> dict[str, list[NamespaceRecord]]:
+        """The namespaces that each of these runs was to delete. Raises StateDirError."""
+        found: dict[str, list[NamespaceRecord]] = {run: [] for run in runs}
+        for run, store, namespace, place, at, outcome, error in self._of_runs(_NAMESPACES, runs):
+            kind = OutcomeKind(outcome) if outcome else None
+            found[run].append(NamespaceRecord(Target(store, namespace), place, at, kind, error))
+        return found
+
+    def _of_runs(self, sql: str, runs: Collection[str]) -> Iterator[Any]:
+        """The rows of a query about runs, some at a time."""
         every = list(runs)
         for start in range(0, len(every), _AT_ONCE):
             some = every[start : start + _AT_ONCE]
-            for run, store, namespace, count in self._database.query(_COUNTS % _marks(some), tuple(some)):
-                found[run][Target(store, namespace)] = count
-        return found
+            yield from self._database.query(sql % _marks(some), tuple(some))
 
     def changes_since(self, runs: Collection[str], entries: Collection[Entry]) -> dict[Entry, list[str]]:
         """Which runs changed these entries since the first of `runs` began, oldest first. Raises StateDirError."""
@@ -98,5 +116,7 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
     if wanted.store is not None:
         of_target = "store = ?" if wanted.namespace is None else "store = ? AND namespace = ?"
         names = target_row(Target(wanted.store, wanted.namespace or ""))[: 1 if wanted.namespace is None else 2]
-        found.append((f"EXISTS (SELECT 1 FROM changes WHERE {_OF_RUN} AND {of_target})", names))  # noqa: S608 - constants
+        changed = f"EXISTS (SELECT 1 FROM changes WHERE {_OF_RUN} AND {of_target})"  # noqa: S608 - constants
+        deleted = f"EXISTS (SELECT 1 FROM namespace_deletions WHERE run = runs.seq AND {of_target})"  # noqa: S608 - constants
+        found.append((f"({changed} OR {deleted})", (*names, *names)))
     return [condition for condition, _ in found], [one for _, parameters in found for one in parameters]

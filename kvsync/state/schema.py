@@ -195,6 +195,14 @@ CREATE TABLE waves (
 _EMPTIED: Final = "CREATE TABLE emptied (place TEXT NOT NULL PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID"
 """Places that kvsync has emptied, whose namespaces it may delete."""
 
+_NAMESPACE_DELETIONS: Final = """
+CREATE TABLE namespace_deletions (
+    run INTEGER NOT NULL, store TEXT NOT NULL, namespace TEXT NOT NULL, place TEXT NOT NULL, intended_at REAL NOT NULL,
+    outcome TEXT, error TEXT, settled_at REAL, PRIMARY KEY (run, store, namespace)
+) WITHOUT ROWID
+"""
+"""Namespaces that a run deleted; `run` is `runs.seq`."""
+
 STEPS: Final = (
     *(
         _FIRST,
@@ -210,6 +218,7 @@ STEPS: Final = (
         _STEADY,
         _WAVES,
         _EMPTIED,
+        _NAMESPACE_DELETIONS,
     ),
 )
 SCHEMA_VERSION: Final = len(STEPS)

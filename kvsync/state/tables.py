@@ -129,10 +129,14 @@ PLACES: Final = _table(
     "places", "store namespace", *_NAMES, "place text", "description text", "since real", "previous text?"
 )
 EMPTIED: Final = _table("emptied", "place", "place text", "since real")
+NAMESPACE_DELETIONS: Final = _table(
+    *("namespace_deletions", "run store namespace", "run integer", *_NAMES, "place text", "intended_at real"),
+    *("outcome text?", "error text?", "settled_at real?"),
+)
 DELETIONS: Final = _table("deletions", "id", "id integer", "at real", "count integer", numbered=True)
 WAVES: Final = _table("waves", "store namespace", *_NAMES, "digest text", "since real", "failure text?")
 
 TABLES: Final = (
     *(LEDGER, LEDGER_SEEN, RUNS, CHANGES, QUARANTINE, CONTENDED, REMOVALS, PARKED, PAUSES, MEMO, PASSES, DRIFT, DAEMON),
-    *(NOTICES, PLACES, DELETIONS, UNDONE, UNDO_REQUESTS, WAVES, EMPTIED),
+    *(NOTICES, PLACES, DELETIONS, UNDONE, UNDO_REQUESTS, WAVES, EMPTIED, NAMESPACE_DELETIONS),
 )

@@ -6,7 +6,7 @@ from collections import Counter
 
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
-from kvsync.model.plan import TargetReport
+from kvsync.model.plan import NAMESPACES_DELETED, TargetReport
 from kvsync.model.result import PassResult
 from kvsync.state import RunRecord
 from kvsync.status.snapshot import RunView
@@ -15,6 +15,7 @@ from kvsync.status.snapshot import RunView
 def run_of_pass(run: str, report: TargetReport, result: PassResult, commit: str | None) -> RunView:
     """The run of a pass; `commit` is the one that the files were at."""
     kinds = Counter(one.kind.value for one in report.outcomes)
+    kinds.update({NAMESPACES_DELETED: 1} if report.namespace_deleted else {})
     actions = Counter(one.action.value for one in report.outcomes if one.kind is OutcomeKind.APPLIED)
     triggers = tuple(trigger.value for trigger in result.triggers)
     return RunView(

@@ -87,9 +87,22 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
             self._resolved[name] = found = await self._look_up(name, known and known.namespace, refresh=True)
             return found.namespace
 
-    def forget(self, name: str) -> None:
-        """Drop what a name led to, after its namespace was deleted."""
-        self._resolved.pop(name, None)
+    async def why_not_gone(self, name: str) -> str | None:
+        """Why a namespace is not believed to be gone although a call was answered so: the account still lists it. None once it
+        does not. Raises StoreError."""
+        is_listed = name in await self.names()
+        return f"the API answered that it does not exist, but still lists the {self.kind}" if is_listed else None
+
+    async def _delete(self, name: str, call: Request) -> str | None:
+        """Delete what a name leads to with this call; returns why it is not believed to be gone. Raises StoreError."""
+        stays = None
+        try:
+            await self._client.send(call)
+        except NamespaceGone:
+            stays = await self.why_not_gone(name)
+        if stays is None:
+            self._resolved.pop(name, None)
+        return stays
 
     async def find(self, name: str) -> _Namespace | None:
         """The namespace that was located last under a name, or is located now; None for one that can still be created. Raises

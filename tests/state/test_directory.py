@@ -293,6 +293,7 @@ def test_an_upgrade_releases_entries_that_waited_for_their_content(path: Path, w
 _BEFORE_STEADY_MOMENTS = (
     "DROP TABLE waves",
     "DROP TABLE emptied",
+    "DROP TABLE namespace_deletions",
     "DROP INDEX runs_by_steady_end",
     "ALTER TABLE runs DROP COLUMN steady_at",
     "ALTER TABLE changes DROP COLUMN steady_at",

@@ -12,7 +12,7 @@ import pytest
 
 from kvsync.app import TargetSelection
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.errors import PermanentError
+from kvsync.errors import PermanentError, TransientError
 from kvsync.model.entry import Content, Identity, Mark, Target
 from kvsync.model.place import Place, overlaps
 from kvsync.stores.apify import ApifyStore
@@ -226,6 +226,18 @@ async def test_a_store_that_is_made_is_the_one_that_is_found(connect: Open) -> N
         store = connect(Bare(server.origin), options={"create_namespaces": True})
         made = await locate(store, "web", writing=True)
         assert await locate(store, "web", writing=True) == made
+
+
+async def test_a_page_of_a_proxy_does_not_say_that_a_store_was_deleted(connect: Open) -> None:
+    """Its 404 says nothing of the store."""
+    empty = says(200, b'{"data": {"items": [], "isTruncated": false, "nextExclusiveStartKey": null, "count": 0}}')
+    answers = (says(200, _store(userId="u1")), says(200, _store(userId="u1")), empty, says(404, b"<html>nothing here"))
+    async with serving(*answers) as server:
+        store = connect(Bare(server.origin), options={"create_namespaces": True})
+        assert isinstance(store, ApifyStore)
+        place = await locate(store, "web")
+        with pytest.raises(TransientError, match="the response is not from this API"):
+            await store.delete_namespace("web", place)
 
 
 # -- whole passes -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -15,6 +16,9 @@ from kvsync.app.revisions import RevisionCheck
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
 from kvsync.model.revision import AppliedRevision
+from kvsync.state import NamespaceRecord
+from kvsync.stores.apify import ApifyStore
+from kvsync.stores.apify.api import LEDGER_KEY
 from tests.stores import apify_repo, apify_service, cloudflare_repo, cloudflare_service
 from tests.stores.emulated import FastForwardClock, StoreRepo
 
@@ -72,6 +76,13 @@ def namespace(request: pytest.FixtureRequest, tmp_path: Path, services: Callable
     return Namespace(request.param, tmp_path, services)
 
 
+async def recorded(namespace: Namespace, report: Report) -> list[NamespaceRecord]:
+    """What the journal says of the namespaces of a run."""
+    assert report.run is not None
+    async with namespace.repo.open(None) as workspace:
+        return workspace.state.runs.namespaces([report.run])[report.run]
+
+
 class MemoryRevisions:
     """Revisions that replica `a` applied."""
 
@@ -107,8 +118,10 @@ async def test_a_namespace_that_kvsync_emptied_is_deleted(namespace: Namespace) 
     assert namespace.exists
     namespace.later()
     assert (await namespace.plan()).deletes_namespace
-    (report,) = (await namespace.apply()).targets
+    done = await namespace.apply()
+    (report,) = done.targets
     assert (report.namespace_deleted, report.error, namespace.exists) == (True, None, False)
+    assert [(one.target, one.outcome) for one in await recorded(namespace, done)] == [(report.plan.target, "applied")]
     plan = await namespace.plan()
     assert (plan.error, plan.notes, plan.moved_from, plan.deletes_namespace) == (None, (), None, False)
     namespace.repo.want({"ours": "2"})
@@ -149,9 +162,79 @@ async def test_a_namespace_that_is_used_again_stays(namespace: Namespace) -> Non
     """Another program writes right before the delete: it is seen, and the namespace stays for good."""
     await namespace.empty()
     assert (await namespace.plan()).deletes_namespace
-    (report,) = (await namespace.apply(lambda: namespace.service.put("web", "theirs", b"1"))).targets
+    done = await namespace.apply(lambda: namespace.service.put("web", "theirs", b"1"))
+    (report,) = done.targets
     assert (report.namespace_deleted, namespace.exists) == (False, True)
     assert "the namespace was not deleted: it holds" in (report.error or "")
+    (record,) = await recorded(namespace, done)
+    assert (record.outcome, (record.error or "")[:8]) == ("refused", "it holds")
+
+
+async def test_a_namespace_that_is_still_listed_was_not_deleted(namespace: Namespace) -> None:
+    """Whatever answers the delete, the account's list is asked before a namespace counts as gone."""
+    await namespace.empty()
+    namespace.service.faults("404:1", methods=["DELETE"])
+    (report,) = (await namespace.apply()).targets
+    namespace.service.faults("")
+    assert (report.namespace_deleted, namespace.exists) == (False, True)
+    assert "the namespace was not deleted: " in (report.error or "")
+    (report,) = (await namespace.apply()).targets
+    assert (report.namespace_deleted, namespace.exists) == (True, False)
+
+
+async def test_a_namespace_counts_as_a_delete(tmp_path: Path, services: Callable[[Any], Any]) -> None:
+    """It waits for `run.max_deletes_per_hour`, and plans say so."""
+    namespace = Namespace("apify", tmp_path, services)
+    config = namespace.repo.root / "kvsync.yaml"
+    config.write_text(f"{config.read_text()}run: {{max_deletes_per_hour: 1}}\n")
+    await namespace.empty()
+    async with namespace.repo.open() as workspace:
+        plan = workspace.with_waiting(await workspace.plan(TargetSelection(ask=ASK)))
+    assert plan.targets[0].waiting[0].startswith("1 delete waits: run.max_deletes_per_hour is 1")
+    (report,) = (await namespace.apply()).targets
+    assert (report.namespace_deleted, report.error, report.deletes_waiting) == (False, None, 1)
+    assert report.waits_until is not None
+    assert isinstance(namespace.repo.clock, FastForwardClock)
+    namespace.repo.clock.ahead += 3600
+    assert (await namespace.apply()).targets[0].namespace_deleted
+
+
+async def test_a_namespace_waits_for_an_earlier_wave(tmp_path: Path, services: Callable[[Any], Any]) -> None:
+    """As its entries do."""
+    namespace = Namespace("apify", tmp_path, services)
+    config = namespace.repo.root / "kvsync.yaml"
+    config.write_text(f"{config.read_text()}waves: [{{targets: [scraper/first], bake: 1h}}]\n")
+    await namespace.empty()
+    namespace.repo.want({"a": "1"}, namespace="first")
+    for _ in range(2):
+        report = (await namespace.apply()).targets[1]
+        assert (report.namespace_deleted, namespace.exists) == (False, True)
+        assert "scraper/first" in (report.early or "")
+    assert isinstance(namespace.repo.clock, FastForwardClock)
+    namespace.repo.clock.ahead += 3601
+    assert (await namespace.apply()).targets[1].namespace_deleted
+
+
+@pytest.mark.parametrize("method", ["delete_namespace", "write_ledger"])
+async def test_a_crash_of_a_store_is_the_error_of_its_target(
+    tmp_path: Path, services: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Where only the namespace or the ledger is written, too. What became of the namespace is then unknown."""
+    namespace = Namespace("apify, ledger in the store", tmp_path, services)
+    if method == "delete_namespace":
+        await namespace.empty()
+    else:
+        await namespace.repo.settle({"ours": "1"})
+        namespace.service.delete("web", LEDGER_KEY)
+
+    async def crash(*_: object) -> None:
+        raise LookupError("broken")
+
+    monkeypatch.setattr(ApifyStore, method, crash)
+    done = await namespace.apply()
+    assert "unexpected LookupError: broken; this is a bug in kvsync" in (done.targets[0].error or "")
+    if done.run is not None:
+        assert [one.outcome for one in await recorded(namespace, done)] == ["unknown"]
 
 
 async def test_a_namespace_that_kvsync_filled_again_stays(tmp_path: Path, services: Callable[[Any], Any]) -> None:
@@ -239,3 +322,9 @@ async def test_commands(tmp_path: Path, services: Callable[[Any], Any]) -> None:
     done = repo.command("apply", "--yes")
     assert (done.returncode, namespace.exists) == (0, False)
     assert done.stdout.endswith("scraper/web (apify): 1 namespace deleted\n\nDone: 1 namespace deleted.\n")
+    listed = repo.command("history", "--target", "scraper/web", "--limit", "1").stdout
+    assert listed.endswith("  scraper/web  1 namespace deleted\n")
+    (run,) = [word for word in listed.split() if re.fullmatch(r"\d{8}-\d{6}-\d{3}", word)]
+    for words in ("history", "show"):
+        assert "\nscraper/web: namespace deleted at " in repo.command(words, run).stdout
+    assert "undo cannot restore the deleted namespace" in repo.command("undo", run, "--dry-run").stderr

@@ -11,6 +11,7 @@ from kvsync.app.undo.execution import UndoExecution
 from kvsync.app.undo.records import records_of
 from kvsync.app.undo.target import TargetUndo, wanted_entries
 from kvsync.desired import DesiredState
+from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan, TargetReport, make_plan
 from kvsync.state import ChangeRecord
@@ -32,6 +33,11 @@ class UndoOperation:
     def seal(self) -> Callable[[bytes], str]:
         """Shows a sensitive fingerprint as it may be shown."""
         return self._state.seal
+
+    def deleted_namespaces(self) -> Sequence[Target]:
+        """The targets whose namespace the chosen runs deleted: undo cannot restore them. Raises StateDirError."""
+        deleted = self._state.runs.namespaces(self.chosen.ids).values()
+        return sorted({one.target for some in deleted for one in some if one.outcome is OutcomeKind.APPLIED})
 
     async def plan(self) -> Plan:
         """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""

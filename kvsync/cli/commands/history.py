@@ -11,6 +11,7 @@ import click
 from kvsync.cli import completing, options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.namespace_line import namespace_line
 from kvsync.cli.output import answer, answer_document, width
 from kvsync.cli.table import aligned, fitted, table
 from kvsync.model.entry import Identity, Target
@@ -73,10 +74,16 @@ def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any
     if output == "json":
         answer_document({"schema": SCHEMA} | found)
     elif run:
-        answer("".join(_groups(found["runs"])) + "\n" + _changes_table(found["changes"]))
+        answer("\n".join(filter(None, ("".join(_groups(found["runs"])), *_details(found)))))
     else:
         answer("".join(_groups(found["runs"])) or "no run matches\n" if _is_narrowed(chosen) else _all(found["runs"]))
     return Exit.DONE
+
+
+def _details(found: dict[str, Any]) -> tuple[str, str]:
+    """What one run did: the namespaces that it deleted, and the table of its changes."""
+    (run,) = found["runs"]
+    return "".join(map(namespace_line, run["namespaces"])), _changes_table(found["changes"])
 
 
 def _is_narrowed(chosen: dict[str, Any]) -> bool:
@@ -135,11 +142,11 @@ def _room() -> int:
 
 
 def _totals(runs: Sequence[Run]) -> str:
-    from kvsync.rendering.words import counts
+    from kvsync.rendering.words import outcome_words
 
     kinds = {kind: sum(run["summary"].get(kind, 0) for run in runs) for run in runs for kind in run["summary"]}
-    intended = sum(run["changes"] for run in runs)
-    return counts((number, word) for word, number in kinds.items()) or f"{intended:,} intended"
+    intended = sum(run["changes"] + len(run["namespaces"]) for run in runs)
+    return outcome_words(kinds) or f"{intended:,} intended"
 
 
 def _changes_table(changes: Sequence[dict[str, Any]]) -> str:

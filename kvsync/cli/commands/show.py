@@ -11,6 +11,7 @@ import click
 from kvsync.cli import completing, options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.namespace_line import namespace_line
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import markdown_table
 from kvsync.model.change import Action
@@ -58,6 +59,11 @@ def _title(found: Document) -> str:
     return ", ".join([*parts, f"{run['status']}, started {run['started_at']}"])
 
 
+def _namespaces(found: Document) -> list[Document]:
+    """The namespaces that a run deleted; a plan file deletes none."""
+    return found["run"]["namespaces"] if "run" in found else []
+
+
 def _by_target(changes: Sequence[Document]) -> Iterator[tuple[str, list[Document]]]:
     ordered = sorted(changes, key=lambda one: (one["store"], one["namespace"]))
     for (store, namespace), members in groupby(ordered, key=lambda one: (one["store"], one["namespace"])):
@@ -66,6 +72,8 @@ def _by_target(changes: Sequence[Document]) -> Iterator[tuple[str, list[Document
 
 def _text(found: Document) -> Iterator[str]:
     yield f"{escape_text(_title(found))}\n"
+    if namespaces := _namespaces(found):
+        yield "\n" + "".join(map(namespace_line, namespaces))
     for target, changes in _by_target(found["changes"]):
         yield f"\n{escape_text(target)}: {len(changes):,} change{'s' if len(changes) != 1 else ''}\n"
         for change in changes:
@@ -101,6 +109,8 @@ def _markdown(found: Document) -> Iterator[str]:
     from kvsync.util.escaping import escape_markdown, markdown_code
 
     yield f"### {escape_markdown(_title(found))}\n"
+    for namespace in _namespaces(found):
+        yield f"\n{escape_markdown(namespace_line(namespace).rstrip())}\n"
     for target, changes in _by_target(found["changes"]):
         yield f"\n{markdown_code(target)}\n\n"
         rows = (

@@ -130,6 +130,8 @@ def _preview(settings: GlobalOptions, operation: UndoOperation, plan: Plan, how:
         say(
             f"kvsync: {count(lost, 'entry', 'entries')} cannot be restored, because the journal keeps no sensitive value"
         )
+    for target in operation.deleted_namespaces():
+        say(f"kvsync: {target}: undo cannot restore the deleted namespace; revert the commit that emptied it")
     if has_work and is_asked:
         where = f" in {plan.environment}" if plan.environment else ""
         confirm.confirm(f"Undo {chosen.text}{where}: {summed_up(summary(plan.targets))}?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from kvsync.rendering.words import moment
+from kvsync.rendering.words import moment, outcome_words
 from kvsync.status.plan_views import PendingPlan, PendingRowKind
 
 _STEPS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
@@ -53,7 +53,7 @@ def plural(number: int, noun: str) -> str:
 
 def tally(counts: Mapping[str, int]) -> str:
     """Counts by word: `3 applied, 1 failed`."""
-    return ", ".join(f"{number:,} {word}" for word, number in counts.items() if number)
+    return outcome_words(counts)
 
 
 def to_do(counts: Mapping[str, int]) -> str:

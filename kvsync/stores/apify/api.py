@@ -174,7 +174,7 @@ class ErrorMapper:
         message = explained(self._label, call, answer)
         if status == 402:
             return PermanentError(f"{message}; raise the usage limit or add credit in the Console, under Billing")
-        if status == 404 and not error_type(answer) and not call.writes:
+        if status == 404 and not error_type(answer) and not (call.writes and status in call.expects):
             what = f"the response is not from this API ({glimpse(call, answer)}); check the endpoint"
             return TransientError(f"{self._label}: {call.what} failed: {what}")
         if status == 404 and (status not in call.expects or _names_store(said(answer))):

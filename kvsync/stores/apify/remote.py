@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -138,14 +137,12 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
                 f" there, because it belongs to {data.get('username')}"
             )
 
-    async def delete(self, name: str, found: KeyValueStore) -> None:
-        """Delete a store. One that is gone already counts as deleted. Raises StoreError."""
+    async def delete(self, name: str, found: KeyValueStore) -> str | None:
+        """Delete a store; returns why it is not believed to be gone. Raises StoreError."""
         what = f"deleting the key-value store {name}"
         latest = self._clock.monotonic() + DELETED_WITHIN
         call = Request("DELETE", self._targets.store(found.id), what, expects=(200, 204), not_after=latest)
-        with suppress(NamespaceGone):
-            await self._client.send(call)
-        self.forget(name)
+        return await self._delete(name, call)
 
     def _address(self, name: str) -> str:
         return name if "~" in name else f"{self._username or ''}~{name}"

@@ -199,14 +199,13 @@ class ApifyStore(SingleCallStore["Remote"]):
         """Look the name up, list the store, and delete it by its id, with the ledger that kvsync keeps in it."""
         namespaces = self._client().namespaces
         if await namespaces.look_again(namespace) is None:
-            return None
+            return await namespaces.why_not_gone(namespace)
         found, viewer = await namespaces.find(namespace), await self._viewer(namespace)
         if found is None or viewer is None or (await self.locate(namespace)).key != place.key:
             return "its name leads to another store now"
         if not await viewer.is_empty():
             return "it holds records"
-        await namespaces.delete(namespace, found)
-        return None
+        return await namespaces.delete(namespace, found)
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, permissions and clock, distinguished."""

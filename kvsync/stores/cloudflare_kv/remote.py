@@ -211,15 +211,15 @@ class Namespaces(NamespaceResolver[Namespace]):
             raise TransientError(f"{self._label}: {what}: it already exists, but is not listed yet")
         return Namespace(found, name)
 
-    async def delete(self, name: str, found: Namespace) -> None:
-        """Delete a namespace. One that is gone already counts as deleted. Raises StoreError."""
+    async def delete(self, name: str, found: Namespace) -> str | None:
+        """Delete a namespace; returns why it is not believed to be gone. Raises StoreError."""
         target, what = self._remote.targets.namespace(found.id), f"deleting the namespace {name}"
         call = Request("DELETE", target, what, is_json=True, not_after=self._clock.monotonic() + DELETED_WITHIN)
-        with suppress(NamespaceGone):
-            await self._client.send(call)
-        self.forget(name)
-        self._titles.pop(found.title, None)
-        self._by_id.pop(found.id, None)
+        stays = await self._delete(name, call)
+        if stays is None:
+            self._titles.pop(found.title, None)
+            self._by_id.pop(found.id, None)
+        return stays
 
     def _why_gone(self, name: str) -> str:
         if name not in self._configured:

@@ -235,8 +235,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
             return "its title leads to another namespace now"
         if not await remote.is_empty(namespace, found.id):
             return "it holds entries"
-        await remote.namespaces.delete(namespace, found)
-        return None
+        return await remote.namespaces.delete(namespace, found)
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, account, permissions, namespaces, clock and quota, distinguished."""
