@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from kvsync.config.layers import joined_digest, overlay_paths, text_digest
 from kvsync.config.model import Config
 from kvsync.desired.rest import FileRest, FileState
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 
 LONGEST_HOLD = 10.0
 """Seconds that a changed configuration waits for state files that are still being written."""

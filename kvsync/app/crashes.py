@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from kvsync.errors import StoreError, TransientError, UnexpectedError
-from kvsync.http.failures import cleaned
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.util.shortage import shortage_of
@@ -14,6 +13,8 @@ _log = get_logger()
 def crashed(target: Target, what: str, error: Exception) -> StoreError:
     """Return the error of a target during whose planning or applying (`what`) this was raised. Logs the exception at hand,
     unless the machine lacks something."""
+    from kvsync.http.failures import cleaned  # a plan of local stores does not pay for HTTP
+
     if (shortage := shortage_of(error)) is not None:
         return TransientError(f"{target}: {what} failed: {shortage}")
     _log.error("store.crashed", store=target.store, namespace=target.namespace, error=what, exc_info=True)

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import aclosing, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -27,6 +26,7 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.rendering.words import count
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
+from kvsync.util.values import dataclass
 
 _LATER: Final = 0.5
 """Seconds by which a store's checks may exceed its `timeout`: its own error comes first, and names the host."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kvsync.desired import DesiredState
 from kvsync.errors import UsageError
@@ -14,6 +14,7 @@ from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import NAMESPACES_DELETED, Plan, TargetReport
+from kvsync.util.values import dataclass
 
 Working = Callable[[str], AbstractContextManager[object]]
 """Shows a person what is being waited for, until the end of the block."""

@@ -10,10 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvsync.app.budgets import StateLender
 from kvsync.app.configuration import read_config
-from kvsync.app.fleet import command_lease, joined
-from kvsync.app.revisions import RevisionCheck, SharedRevisions
 from kvsync.app.state_access import StateAccess
 from kvsync.app.workspace import Workspace, prune_journal
 from kvsync.config.credentials import resolve
@@ -29,14 +26,14 @@ from kvsync.state import StateDir
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.isolated import IsolatedStore
 from kvsync.stores.registry import open_store
-from kvsync.stores.traced import TracedStore
 from kvsync.tracing import is_wanted
 from kvsync.util.clock import Clock, StoreClock
 from kvsync.util.redaction import REDACTOR, Redactor
 from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
-    from kvsync.git import Checkout
+    from kvsync.git.source import Checkout
+    from kvsync.http.shared_budget import Lender
 
 _log = get_logger()
 
@@ -79,6 +76,11 @@ async def open_workspace(
         if writing is not None:
             stack.enter_context(state.lock(writing))
             if state.is_shared:
+                from kvsync.app.fleet import (  # a state directory of one machine does not pay for it
+                    command_lease,
+                    joined,
+                )
+
                 claims = joined(state, config.owner)
                 if writing != DAEMON:
                     await stack.enter_async_context(command_lease(claims, clock, fence))
@@ -89,6 +91,8 @@ async def open_workspace(
         workspace = assemble(config, pass_context, redactor, environ)
         stack.push_async_callback(workspace.aclose)
         if state.claims is not None:
+            from kvsync.app.revisions import RevisionCheck, SharedRevisions
+
             name = state.claims.me.host
             log = SharedRevisions(state)
             workspace.revisions = RevisionCheck(log, name, state.path, clock, records=writing == DAEMON)
@@ -146,7 +150,8 @@ def _checkout(
 ) -> Checkout | None:
     if config.source is None:
         return None
-    from kvsync.git import Checkout, ClonePaths  # who has the files here does not pay for it
+    from kvsync.git.clone_directory import ClonePaths
+    from kvsync.git.source import Checkout  # who has the files here does not pay for it
 
     secret = partial(_secret, config, redactor, environ)
     place = ClonePaths(
@@ -178,7 +183,7 @@ def _open_stores(
     config: Config, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]
 ) -> dict[str, Store]:
     state = pass_context.state
-    lender = None if state.claims is None else StateLender(state.budgets)
+    lender = None if state.claims is None else _lender(state)
 
     def context(name: str) -> StoreContext:
         return StoreContext(
@@ -198,12 +203,24 @@ def _open_stores(
     for name, store in config.stores.items():
         try:
             opened = IsolatedStore(open_store(store, context(name)))
-            stores[name] = TracedStore(opened) if is_wanted(config.run.tracing, environ) else opened
+            stores[name] = _traced(opened) if is_wanted(config.run.tracing, environ) else opened
         except ValueError as error:
             problems.append(Problem(f"stores.{name}: {error}", store.origin))
     if problems:
         raise InvalidInput(problems)
     return stores
+
+
+def _lender(state: StateDir) -> Lender:
+    from kvsync.app.budgets import StateLender
+
+    return StateLender(state.budgets)
+
+
+def _traced(store: Store) -> Store:
+    from kvsync.stores.traced import TracedStore
+
+    return TracedStore(store)
 
 
 def _store_clock(clock: Clock) -> Clock:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState
 from kvsync.errors import Origin, UsageError
 from kvsync.model.entry import Identity, Target, identity_order
 from kvsync.model.policy import Prune
+from kvsync.util.values import dataclass
 from kvsync.yaml.problems import name_hint
 
 

@@ -13,7 +13,7 @@ from kvsync.model.result import FAILURES
 
 if TYPE_CHECKING:
     from kvsync.config.model import GitSource
-    from kvsync.git import CommitRefused, Fetched
+    from kvsync.git.model import CommitRefused, Fetched
 
 Seal = Callable[[bytes], str]
 """How a fingerprint of a sensitive value is shown; see `StateDir.seal`."""

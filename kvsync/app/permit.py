@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvsync.planning.permit import Circumstances, Hold, hold_of
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace

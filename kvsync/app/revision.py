@@ -14,7 +14,7 @@ from kvsync.errors import SourceError
 from kvsync.util.redaction import REDACTOR
 
 if TYPE_CHECKING:
-    from kvsync.git import Checkout
+    from kvsync.git.source import Checkout
 
 __all__ = ["ConfigRevision", "check_out", "read_revision"]
 

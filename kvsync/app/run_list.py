@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kvsync.model.entry import Target
 from kvsync.model.target_name import parse_target
 from kvsync.rendering.words import moment
 from kvsync.state import ChangeRecord, NamespaceRecord, RunFilter, RunRecord, StateDir
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvsync.errors import InvalidInput, NotApproved, Problem
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace

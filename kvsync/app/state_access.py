@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ from kvsync.errors import StateDirError, UsageError
 from kvsync.state import StateDir
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR, Redactor
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.state.postgres_database import PostgresAddress

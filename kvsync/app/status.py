@@ -15,7 +15,8 @@ from kvsync.app.revision import check_out
 from kvsync.app.state_access import open_state
 from kvsync.config.model import Config
 from kvsync.errors import UsageError
-from kvsync.git import Status, read_status
+from kvsync.git.model import Status
+from kvsync.git.status import read_status
 from kvsync.rendering.words import moment
 from kvsync.status.document import deletes_document, orphans_document, status_document
 from kvsync.status.snapshot import State

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -27,6 +27,7 @@ from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
 from kvsync.stores.pacing import Pace
 from kvsync.util.concurrency import gather_by_group
+from kvsync.util.values import dataclass
 from kvsync.util.waits import waiting_place
 
 PASSES_PER_STORE: Final = 8

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from kvsync.config.revision import ConfigRevision
 from kvsync.desired import DesiredState
 from kvsync.errors import InvalidInput, Kind, Origin, Problem
 from kvsync.util.redaction import Redactor
+from kvsync.util.values import dataclass
 
 __all__ = ["ConfigChange", "Validation", "place_of", "validate"]
 

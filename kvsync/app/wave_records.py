@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kvsync.desired import DesiredState
@@ -15,6 +14,7 @@ from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.planning.waves import APPLYING, Wave, WaveRecord, is_never_held, wave_digest, wave_of
 from kvsync.rendering.words import counts
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.state import StateDir

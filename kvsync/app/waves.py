@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kvsync.app.wave_records import SyncRecords
@@ -22,6 +22,7 @@ from kvsync.planning.waves import (
 )
 from kvsync.reconcile import withheld
 from kvsync.rendering.words import moment
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app.probes import Probes

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
-from kvsync.app.revisions import RevisionCheck, parked
 from kvsync.app.target_passes import ApplyRun, TargetPasses
 from kvsync.app.waves import Waves
 from kvsync.config.model import Config
@@ -36,7 +35,9 @@ from kvsync.util.background import off_loop
 from kvsync.util.redaction import Redactor
 
 if TYPE_CHECKING:
-    from kvsync.git import Checkout, Fetched
+    from kvsync.app.revisions import RevisionCheck
+    from kvsync.git.model import Fetched
+    from kvsync.git.source import Checkout
 
 
 class Workspace:
@@ -126,7 +127,10 @@ class Workspace:
         older = await self._why_not(files)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
             plans = await self.passes.plan(targets, files, ask)
-        plans = plans if older is None else [parked(one, older) for one in plans]
+        if older is not None:
+            from kvsync.app.revisions import parked
+
+            plans = [parked(one, older) for one in plans]
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         make = partial(make_plan, self.state.digest_key, self.config.owner, plans, stats, files.source)

@@ -16,7 +16,7 @@ value is not in the journal, so it cannot be brought back; where no value is nee
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from kvsync.apply.model import Step
@@ -27,6 +27,7 @@ from kvsync.model.change import Action, Change, Outcome, OutcomeKind
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.state.records import ChangeRecord
 from kvsync.stores.base import Precondition, Write
+from kvsync.util.values import dataclass
 
 _PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, OutcomeKind.UNKNOWN, None)
 """Outcomes after which a change may have reached the store: also one whose response was lost, and an interrupted one."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kvsync.errors import StoreError
 from kvsync.model.change import Action, Change, Outcome
 from kvsync.model.entry import Identity
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Write
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

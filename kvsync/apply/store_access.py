@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from random import Random
 
 from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
@@ -16,6 +16,7 @@ from kvsync.stores.extensions import scan
 from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
 from kvsync.stores.partial import PartialRead
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 from kvsync.util.write_fence import Fence
 
 

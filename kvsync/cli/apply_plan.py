@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvsync.app import permit as holding
@@ -12,6 +12,7 @@ from kvsync.cli import rendered as shown
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 from kvsync.cli.output import say
 from kvsync.cli.progress import progress
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app import DesiredState, Report, Workspace

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +15,7 @@ from kvsync import logs
 from kvsync.cli import completing, failure
 from kvsync.cli.exit_codes import Exit, meaning
 from kvsync.cli.output import has_color, width
+from kvsync.util.values import dataclass
 
 VARIABLES = "KVSYNC"
 """What the names of environment variables begin with."""

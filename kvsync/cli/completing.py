@@ -5,10 +5,8 @@ Whatever goes wrong, nothing is offered, and nothing is printed: a person is in 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -31,6 +29,9 @@ def _completer(*kinds: Callable[[KnownNames, click.Context], Found]) -> Complete
     """A completer that offers names of these kinds, those of the first kind first."""
 
     def complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        import asyncio
+        from inspect import isawaitable
+
         from kvsync.app.names import KnownNames
         from kvsync.cli.command import chosen_config, nearest_option
 

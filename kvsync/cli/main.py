@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 from keyword import iskeyword
@@ -54,6 +53,8 @@ class Commands(click.Group):
         """As click does it, with the nearest name suggested for one that is not known."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, _COMMANDS, 1)
             hint = f"did you mean {near[0]!r}?" if near else "run kvsync --help for the list"
             raise click.UsageError(f"unknown command {name!r}; {hint}", ctx)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions
 from kvsync.cli.exit_codes import Exit
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app import DesiredState, Workspace

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from kvsync.errors import KvsyncError, Problem
 from kvsync.rendering.problems import problem_document
 from kvsync.util.private_files import write_private
 from kvsync.util.redaction import REDACTOR
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app import Report
@@ -33,14 +33,23 @@ class OutputOptions:
 
 def show_plan(plan: Plan, problems: Collection[Problem], seal: Seal, forms: OutputOptions, style: Style) -> None:
     """Answer with a plan, and what is wrong with the files. Raises KvsyncError when it cannot be written."""
-    from kvsync.rendering import json, markdown, text
 
-    _show(
-        forms,
-        text=lambda: text.render_plan(plan, style),
-        document=lambda: _with_problems(json.plan_document(plan, seal), problems),
-        markdown=lambda: markdown.render_plan(plan),
-    )
+    def text() -> str:
+        from kvsync.rendering.text import render_plan
+
+        return render_plan(plan, style)
+
+    def document() -> Document:
+        from kvsync.rendering.json import plan_document
+
+        return _with_problems(plan_document(plan, seal), problems)
+
+    def markdown() -> str:
+        from kvsync.rendering.markdown import render_plan
+
+        return render_plan(plan)
+
+    _show(forms, text=text, document=document, markdown=markdown)
 
 
 def show_report(
@@ -91,9 +100,9 @@ def _show(
     forms: OutputOptions, *, text: Callable[[], str], document: Callable[[], Document], markdown: Callable[[], str]
 ) -> None:
     """Files before stdout: when one cannot be written, the error is the only answer."""
-    from kvsync.rendering.json import to_text
-
     if forms.json_into:
+        from kvsync.rendering.json import to_text
+
         write_file(forms.json_into, to_text(REDACTOR.clean(document())))
     if forms.markdown_into:
         write_file(forms.markdown_into, REDACTOR.redact(markdown()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import field, fields, is_dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -19,6 +19,7 @@ from kvsync.config.policy import override
 from kvsync.config.tightening import loosened
 from kvsync.model.entry import Target
 from kvsync.model.policy import Policy
+from kvsync.util.values import dataclass
 from kvsync.yaml.credential import Credential, CredentialKind
 from kvsync.yaml.problems import quoted
 

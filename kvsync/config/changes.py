@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from kvsync.config.authority import Authors, PolicyRight
@@ -11,6 +11,7 @@ from kvsync.config.model import Config, RunConfig, StoreConfig
 from kvsync.config.tightening import lines_of, loosened
 from kvsync.errors import Origin
 from kvsync.model.policy import Policy
+from kvsync.util.values import dataclass
 from kvsync.yaml.problems import quoted
 
 _LEADING = ("type", "options", "endpoint", "proxy", "ca_file", "key_format", "allow_insecure")

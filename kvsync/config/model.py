@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.pass_limits import PassLimits
 from kvsync.model.policy import Policy
 from kvsync.planning.waves import Wave
+from kvsync.util.values import dataclass
 from kvsync.yaml.credential import Credential as Credential
 from kvsync.yaml.credential import CredentialKind as CredentialKind
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from kvsync.config.model import Config, Credential, CredentialKind
+from kvsync.util.values import dataclass
 
 _DATABASE_FILES: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files it keeps next to it."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Field, glob, list_of, one_of, path
 
 

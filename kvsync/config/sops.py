@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Field, choice, duration, list_of, path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -12,6 +11,7 @@ from kvsync.config.policy import POLICY_FIELDS, override
 from kvsync.config.values import NAME, is_plain_http, key_format, url
 from kvsync.errors import KvsyncError, Origin
 from kvsync.model.policy import Policy
+from kvsync.util.values import dataclass
 from kvsync.yaml import nodes
 from kvsync.yaml.fields import (
     INVALID,

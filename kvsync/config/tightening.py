@@ -13,10 +13,11 @@ ignore                          more patterns
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
+from kvsync.util.values import dataclass
 
 _PRUNE: Final = {
     Prune.OFF: "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from kvsync.config.model import Window
@@ -14,6 +13,7 @@ from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.planning.permit import Circumstances, hold_of
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 
 LONGEST_TRUST = 3600.0
 """Seconds after which the windows are asked again although they knew of no change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kvsync.config.model import RunConfig, Window
 from kvsync.daemon.jobs import unless
@@ -13,6 +13,7 @@ from kvsync.daemon.signals import Stop, handling
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from random import Random
 
@@ -22,6 +22,7 @@ from kvsync.daemon.watch import WatchTiming
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 
 LEAVE_WITHIN = 8.0
 """Seconds that passes in flight have to finish their batch; with what else leaving takes it stays below ten."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from kvsync.errors import Problem
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state.passes import DaemonRecord, LeaseRecord
+from kvsync.util.values import dataclass
 
 PATIENT = frozenset({Trigger.SCHEDULE, Trigger.TIMER, Trigger.RETRY, Trigger.WINDOW})
 """Triggers that wait for the end of a back-off; all others mean that someone did something, and end it."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kvsync.model.result import Trigger
+from kvsync.util.values import dataclass
 
 EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG, Trigger.LEASE})
 """Triggers that mean a pass of every target."""

@@ -11,13 +11,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from kvsync.daemon.watch_plan import WatchPlan, plan_watches
 from kvsync.logs import get_logger
+from kvsync.util.values import dataclass
 
 STEP_MS = 10
 """How often the notifier's queue is looked at. It sets the latency: 20 ms, for 0.5 % of one CPU."""

@@ -7,8 +7,9 @@ made again. So the directories that hold those links are watched too, and the ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from kvsync.util.values import dataclass
 
 _MAX_LINKS = 40
 """Links followed before a path is taken for a loop, as the kernel does."""

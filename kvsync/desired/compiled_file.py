@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from traceback import extract_tb
 from typing import Final
 
@@ -26,6 +26,7 @@ from kvsync.desired.values import ValueContext
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.entry import Target
 from kvsync.util.shortage import shortage_of
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.parse import Parsed, ParseLimits, parse_all

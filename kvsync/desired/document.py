@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kvsync.config.authority import Authority
@@ -15,6 +15,7 @@ from kvsync.errors import Origin, Problem
 from kvsync.model.desired import Move
 from kvsync.model.entry import Target
 from kvsync.model.policy import Policy
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,6 +15,7 @@ from kvsync.desired.templates import Variables, read_template
 from kvsync.desired.tree import is_text
 from kvsync.desired.values import Value, ValueContext, is_absolute, note_unreadable, read_value
 from kvsync.errors import Kind, Problem
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import at, inside, name_hint, quoted

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import (
     INVALID,
     Decoder,

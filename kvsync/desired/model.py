@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from kvsync.config.authority import Authority, FileGrants
@@ -19,6 +19,7 @@ from kvsync.model.place import Place
 from kvsync.model.policy import Policy
 from kvsync.planning.namespaces import OtherNamespaces
 from kvsync.util.lazy import lazy
+from kvsync.util.values import dataclass
 
 
 class StoreFacts(Protocol):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from kvsync.desired.tree import Tree
+from kvsync.util.values import dataclass
 
 _TWINS: Final = {"yaml": "yml", "yml": "yaml"}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kvsync.config.protected import ProtectedPath
 from kvsync.util.shortage import shortage_of
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

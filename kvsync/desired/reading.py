@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import Config, ReadLimits
 from kvsync.config.path_globs import path_matches
 from kvsync.desired.cache import Cache
-from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit
 from kvsync.desired.file_digests import KnownDigests, SeenFile, seen
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.links import link_parents
@@ -27,6 +26,9 @@ from kvsync.desired.state_files import StateFiles
 from kvsync.desired.tree import Tree
 from kvsync.desired.unit_keys import facts_digest, file_state, is_same, unit_key
 from kvsync.errors import Kind, Origin, Problem
+
+if TYPE_CHECKING:
+    from kvsync.desired.compiled_file import Head
 
 Contents = list[tuple[str, bytes]]
 """Files with what was read of them."""
@@ -173,6 +175,8 @@ class Reader:
 
     def _compiled(self, tree: Tree, contents: Contents, allowance: ReadingBudget) -> CompiledFile:
         """The unit of these files; those that are encrypted as a whole are decrypted first."""
+        from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit  # unchanged files do not pay for it
+
         encrypted = frozenset(name for name, _ in contents if is_encrypted_name(name))
         given = Given(tree, self._environ, self._config.limits, allowance, self._decryptor, encrypted)
         try:
@@ -202,6 +206,8 @@ class Reader:
 
     def _unread(self, tree: Tree, names: list[str], problem: Problem, reading: Reading) -> CompiledFile:
         """The unit of a file that is too large; if its targets are unknown, it holds every target."""
+        from kvsync.desired.compiled_file import unread_unit
+
         try:
             heads = [_head(tree, name, self._config.limits) for name in names]
         except UnreadableError as error:
@@ -224,6 +230,8 @@ def _unreadable(name: str, error: UnreadableError) -> Problem:
 
 def _head(tree: Tree, path: str, limits: ReadLimits) -> Head:
     """What a file begins with, and whether another document follows, or may follow where nobody looks any more."""
+    from kvsync.desired.compiled_file import Head
+
     head, last, left = b"", b"", limits.value_file
     for piece in tree.pieces(path, _PIECE):
         text = last + piece

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 
 Stamp = tuple[int, int, int]
 """Inode, size and modification time (nanoseconds) of a file."""

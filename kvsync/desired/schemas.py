@@ -6,7 +6,7 @@ A `$ref` to another document is an error, never a request.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 from kvsync.config.schemas import SchemaRule
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.util.json_schema import validator_of
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import INVALID, Problems, free_json
 from kvsync.yaml.parse import ParseLimits, parse_all
 

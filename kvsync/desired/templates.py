@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from kvsync.desired.fields import VARIABLE_FORMS
 from kvsync.desired.values import Value, ValueContext, read_value
+from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping as MappingNode
 from kvsync.yaml.nodes import Node, Scalar

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 _MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms")
@@ -32,6 +31,8 @@ def _number(text: str | None) -> float | None:
 
 
 def _until(text: str, now: float) -> float | None:
+    from email.utils import parsedate_to_datetime  # imports much, and is seldom needed
+
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
     except (ValueError, OverflowError):

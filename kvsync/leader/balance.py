@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from kvsync.model.entry import Target
+from kvsync.util.values import dataclass
 
 TOLERANCE: Final = 0.1
 """The part of a fair share by which the load of a replica may differ from it before targets move."""

@@ -7,10 +7,10 @@ asked           begins nothing more      nothing is in flight      the lease end
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 
 from kvsync.leader.model import MARGIN, LeaseClaim, Timing
+from kvsync.util.values import dataclass
 
 
 class Election:

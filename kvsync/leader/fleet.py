@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -17,6 +16,7 @@ from kvsync.state import LeaseRecord
 from kvsync.state.claims import Holding, Replica, TargetClaims
 from kvsync.util.background import in_background
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 
 _SPREAD: Final = 0.2
 """The part of a pause that is left to chance, so that replicas do not all ask at the same moment."""

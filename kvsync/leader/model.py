@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from kvsync.model.health import DoctorCheck
 from kvsync.model.revision import AppliedRevision
+from kvsync.util.values import dataclass
 
 MARGIN: Final = 0.1
 """The part of a lease, at its end, in which nothing of the leader's is in flight any more: so much faster may another

@@ -17,7 +17,7 @@ import hmac
 import json
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +25,7 @@ from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import ENDED, Applied, Identity, Mark, identity_order
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.sealing import SealingKeys, name_of
+from kvsync.util.values import dataclass
 
 SCHEMA: Final = "kvsync.ledger/2"
 _WITHOUT_PLACE: Final = "kvsync.ledger/1"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from kvsync.errors import ErrorCode, PermanentError
 from kvsync.ledger.document import LedgerDamaged, LedgerRefused, decode
 from kvsync.ledger.merge import Rows
 from kvsync.planning.pass_target import PassTarget
+from kvsync.util.values import dataclass
 
 
 class LedgerNotOurs(PermanentError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from kvsync.util.values import dataclass
 
 _BURST: Final = 0.25
 """The part of a window's quota that is there at once."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from kvsync.util.values import dataclass
 
 
 class Lifetimes(StrEnum):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from kvsync.errors import Origin
 from kvsync.model.entry import Actual, Entry, Identity, Target
+from kvsync.util.values import dataclass
 
 
 class Action(StrEnum):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Entry, Identity, Target
 from kvsync.model.policy import Policy
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

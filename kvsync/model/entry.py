@@ -6,12 +6,13 @@ All frozen. Times are seconds since the Unix epoch, lifetimes are seconds. A `re
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from kvsync.errors import Origin
 from kvsync.util.escaping import clip_name
+from kvsync.util.values import dataclass
 
 
 class Identity(NamedTuple):

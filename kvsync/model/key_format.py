@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from kvsync.model.entry import Identity
 from kvsync.model.place import KeyScope
+from kvsync.util.values import dataclass
 
 LONGEST_NAMESPACE: Final = 1_000
 """Characters of a namespace that a state file may name. A key may have as many parts as characters."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from kvsync.errors import Problem
@@ -13,6 +13,7 @@ from kvsync.model.digest import plan_digest
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
 from kvsync.model.wave import WavePosition
+from kvsync.util.values import dataclass
 
 MOST_PROBLEMS: Final = 10
 """Maximum number of problems shown for one target: thousands of targets of one file share all of its problems."""

@@ -5,8 +5,10 @@ All frozen. Times are seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from kvsync.util.values import dataclass
 
 
 class Prune(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -12,6 +12,7 @@ from kvsync.errors import PassOverdue, PlaceChanged, StoreError, TransientError
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted, outcome_counts, problem_texts
+from kvsync.util.values import dataclass
 
 FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.UNKNOWN, OutcomeKind.CONFLICT, OutcomeKind.STALE})
 """Outcomes of failed changes. The next pass looks at their entries again; one that the store refuses for good waits in

@@ -7,11 +7,11 @@ only the targets that go to it move.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Self
 
 from kvsync.model.entry import Target
+from kvsync.util.values import dataclass
 
 MOST: Final = 1000
 """Shards at most; more are a mistake."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from kvsync.model.entry import Actual, Identity, Target
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ from kvsync.model.entry import Identity, identity_order
 from kvsync.model.policy import Prune
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

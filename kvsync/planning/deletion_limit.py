@@ -8,11 +8,12 @@ namespace counts as one delete.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kvsync.model.change import Action
 from kvsync.model.plan import TargetPlan
 from kvsync.rendering.words import count, moment
+from kvsync.util.values import dataclass
 
 WINDOW = 3600.0
 """Seconds over which deletes are counted."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget
 from kvsync.planning.marks import MarkSigner
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ is applied, see `deletion_limit`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from kvsync.util.values import dataclass
 
 
 class Hold(StrEnum):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from kvsync.model.change import Change
 from kvsync.model.entry import Actual, Applied, Identity
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import DRIFT_CLASSES, Change, Refusal
@@ -24,6 +24,7 @@ from kvsync.planning.release import judge_release
 from kvsync.planning.timers import grace_end, next_moment
 from kvsync.planning.undesired import classify_undesired
 from kvsync.planning.verdict import Idle, Removal, Rules, Verdict
+from kvsync.util.values import dataclass
 
 _SAME_END = 10
 """Seconds by which a store may round the end of a lifetime."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from kvsync.errors import Origin
@@ -10,6 +9,7 @@ from kvsync.model.change import Action, Change, Class, Refusal
 from kvsync.model.entry import Identity, Target
 from kvsync.model.policy import Adopt, Prune
 from kvsync.planning.marks import MarkSigner
+from kvsync.util.values import dataclass
 
 
 class Idle(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from math import inf
@@ -15,6 +15,7 @@ from kvsync.model.desired import Desired
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
 from kvsync.planning.ledger_only import is_ledger_only
+from kvsync.util.values import dataclass
 
 APPLYING: Final = "it is being applied"
 """What is recorded of a target while changes are sent to it."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
-from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
-from kvsync.apply.store_access import ApplierOptions
 from kvsync.errors import StateDirError
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.desired import Desired
@@ -23,7 +22,12 @@ from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
 from kvsync.stores.pacing import Pace, RetryPolicy
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 from kvsync.util.write_fence import Fence
+
+if TYPE_CHECKING:
+    from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
+    from kvsync.apply.store_access import ApplierOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class ApplyOptions:
 
     def applier_options(self, replan: Replan, time: TimePort, retry: RetryPolicy) -> ApplierOptions:
         """The options for the applier of one target."""
+        from kvsync.apply.store_access import ApplierOptions
+
         return ApplierOptions(
             replan=replan,
             stop=self.stop,

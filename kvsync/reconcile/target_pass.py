@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from kvsync.apply.engine import Applier
 from kvsync.apply.ports import DeletionPort
 from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
@@ -30,8 +29,6 @@ from kvsync.reconcile.namespace_deletion import NamespaceDeletion
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState
 from kvsync.reconcile.pass_time import PassTime
-from kvsync.reconcile.presence import why_missing
-from kvsync.reconcile.recovery import recover
 from kvsync.reconcile.reports import applied_report, as_before, empty_plan, withheld
 from kvsync.reconcile.scope import ignored_keys, own_part
 from kvsync.reconcile.store_ledger import StoreLedger
@@ -118,6 +115,8 @@ class TargetPass:
 
     async def missing(self, identities: Sequence[Identity]) -> Mapping[Identity, str]:
         """Why entries cannot be relied on to be in this target; see `presence`. Raises StoreError, StateDirError."""
+        from kvsync.reconcile.presence import why_missing
+
         return await why_missing(self._desired, self._observer, self._rules, identities)
 
     async def plan(self) -> TargetPlan:
@@ -152,6 +151,8 @@ class TargetPass:
 
     async def _plan(self) -> TargetPlan:
         if self._context.writing and self._store.capabilities.marks is Marks.LEDGER:
+            from kvsync.reconcile.recovery import recover
+
             await recover(self._observer, self._context.state, self._rules.now)
         looks = self._ask.deep or self._ask.keys or self._deletion.is_wanted
         memo = None if looks else self._memory.memo(self._rules.now)
@@ -258,6 +259,8 @@ class TargetPass:
         except StoreError as failure:
             self.failure = None if isinstance(failure, LedgerNotOurs) else failure
             return withheld(plan, "", error=str(failure))
+        from kvsync.apply.engine import Applier  # a plan does not pay for it
+
         clock, retry = self._store.context.clock, RetryPolicy(deadline=self._context.limits.retry_time)
         options = applying.applier_options(self._replan, self._time, retry)
         subject = self._subject

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from kvsync.rendering.values import DisplayLimits
+from kvsync.util.values import dataclass
 
 _EVERYTHING = 1_000_000_000
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kvsync.model.canonical import fingerprint, is_json_type
@@ -18,6 +17,7 @@ from kvsync.model.exact_json import read_json
 from kvsync.rendering.difference import Line, bounded, json_difference, one_sided, text_difference
 from kvsync.rendering.words import count, duration, moment, name
 from kvsync.util.escaping import clip, escape_cell, escape_name, quote_text
+from kvsync.util.values import dataclass
 
 _SHORT = 60
 _UNSEEN = Content(b"")

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Final
 
 from kvsync.errors import ClaimHeld, ClaimLost, StateDirError, StateNewer, StateRolledBack
@@ -21,6 +20,7 @@ from kvsync.state.claim_statements import QUIET_SECONDS
 from kvsync.state.database import Database, Statements
 from kvsync.state.postgres_schema import VERSION
 from kvsync.state.records import RunStatus
+from kvsync.util.values import dataclass
 
 _SKIPPED: Final = 1_000_000
 """Fencing numbers that are passed over where some were lost: another replica may have seen later ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
@@ -11,6 +11,7 @@ from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 from kvsync.state.tables import CONTENDED
 from kvsync.util.backoff import BackoffPolicy
+from kvsync.util.values import dataclass
 
 PATIENCE = 3
 """From this many heals of one entry on, each soon after the other, it counts as contended."""

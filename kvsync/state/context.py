@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from kvsync.planning.sealing import SealingKeys
 from kvsync.state.database import Database
 from kvsync.state.steady_time import SteadyTime
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ deletes are done it is corrected to what they were, and counts from then on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kvsync.planning.deletion_limit import WINDOW, DeletionBudget
 from kvsync.state.context import Context
 from kvsync.state.tables import DELETIONS
+from kvsync.util.values import dataclass
 
 _RECENT = "SELECT at, count FROM deletions WHERE at > ? ORDER BY at"
 _FORGET = "DELETE FROM deletions WHERE at <= ?"

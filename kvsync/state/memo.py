@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 
 from kvsync.errors import StateDirError
@@ -12,6 +12,7 @@ from kvsync.state.by_place import Row, RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import counts_of, counts_text
 from kvsync.state.tables import MEMO
+from kvsync.util.values import dataclass
 
 TOGETHER = 100
 """Memos that are written in one transaction."""

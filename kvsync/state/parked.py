@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kvsync.errors import NotApproved, UsageError
@@ -15,6 +14,7 @@ from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 from kvsync.state.tables import PARKED
+from kvsync.util.values import dataclass
 
 SHORTEST_PREFIX = SHORTEST_HASH
 """Hex digits of a hash that must be given at least."""

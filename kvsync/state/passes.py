@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from hashlib import blake2b
 from typing import Any
 
@@ -12,6 +12,7 @@ from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import counts_of, counts_text, target_row
 from kvsync.state.tables import DAEMON
+from kvsync.util.values import dataclass
 
 _DAY = 86400.0
 

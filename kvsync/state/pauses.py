@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 from kvsync.state.tables import PAUSES
+from kvsync.util.values import dataclass
 
 _IN_STORE = "SELECT store, namespace, reason, since FROM pauses WHERE store = ? AND namespace "
 _COVERING = f"{_IN_STORE}IS NULL UNION ALL {_IN_STORE}= ?"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget
@@ -12,6 +11,7 @@ from kvsync.state.context import Context
 from kvsync.state.database import Statements
 from kvsync.state.rows import name_key, state_key, target_row
 from kvsync.state.tables import CONTENDED, LEDGER, LEDGER_SEEN, PLACES, QUARANTINE, REMOVALS, StateTable
+from kvsync.util.values import dataclass
 
 _KNOWN = "SELECT place, description, since, previous FROM places WHERE store = ? AND namespace = ?"
 _ALL = "SELECT store, namespace, place, description, since, previous FROM places ORDER BY store, namespace"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
@@ -12,6 +12,7 @@ from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 from kvsync.state.tables import QUARANTINE
 from kvsync.util.backoff import BackoffPolicy
+from kvsync.util.values import dataclass
 
 WAITS = BackoffPolicy(base=60.0, cap=6 * 3600.0)
 """Before a refused write is tried again, without jitter."""

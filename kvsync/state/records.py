@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from kvsync.model.change import Action, Class, Outcome, OutcomeKind
 from kvsync.model.entry import Actual, Applied, Identity, Target, sealed
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from kvsync.model.change import OutcomeKind
@@ -12,6 +11,7 @@ from kvsync.state.context import Context
 from kvsync.state.journal import RUN_ROWS, run_record
 from kvsync.state.records import NamespaceRecord, RunRecord
 from kvsync.state.rows import SEQ_BITS, identity_of, target_row
+from kvsync.util.values import dataclass
 
 _OF_RUN = f"changes.seq >= runs.seq << {SEQ_BITS} AND changes.seq < runs.seq + 1 << {SEQ_BITS}"
 _COUNTS = f"""

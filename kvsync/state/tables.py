@@ -8,8 +8,9 @@ number within the run: the changes of a run lie next to each other, in order, wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from kvsync.util.values import dataclass
 
 TEXT: Final = "text"
 BYTES: Final = "bytes"

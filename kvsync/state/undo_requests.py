@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from kvsync.model.canonical import sorted_json
@@ -16,6 +16,7 @@ from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 from kvsync.state.tables import UNDO_REQUESTS
+from kvsync.util.values import dataclass
 
 KEEP_SECONDS = 7 * 86400.0
 """How long a finished request is kept, so that whoever waits for it can read what became of it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 from kvsync.state.tables import UNDONE
+from kvsync.util.values import dataclass
 
 _PUT = UNDONE.upsert()
 _FORGET = "DELETE FROM undone WHERE place = ? AND key = ? AND label = ?"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from kvsync.errors import Problem
 from kvsync.model.entry import Target
 from kvsync.state import DriftPoint, LeaseRecord
 from kvsync.status.plan_views import PendingPlan
+from kvsync.util.values import dataclass
 
 
 class State(StrEnum):

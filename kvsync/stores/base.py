@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
@@ -45,6 +45,7 @@ from kvsync.model.place import KeyScope, Place, origin_of
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 from kvsync.util.write_fence import Fence
 from kvsync.yaml.fields import Field
 

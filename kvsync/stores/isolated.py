@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import cast
 
 from kvsync.errors import KvsyncError, LostAnswer, StoreError, TransientError, UnexpectedError
-from kvsync.http.failures import cleaned
 from kvsync.logs import get_logger
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.health import DoctorCheck
@@ -99,6 +98,8 @@ class IsolatedStore(StoreWrapper):
         except KvsyncError:
             raise
         except Exception as error:
+            from kvsync.http.failures import cleaned  # a local store does not pay for HTTP
+
             shortage = shortage_of(error)
             if isinstance(error, OSError) or shortage is not None:
                 message = f"{self._failed(what, namespace)}: {cleaned(shortage or str(error)) or type(error).__name__}"

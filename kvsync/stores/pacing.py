@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from random import Random
 
 from kvsync.errors import TransientError
@@ -14,6 +13,7 @@ from kvsync.model.capabilities import Capabilities
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.shortage import shortage_of
+from kvsync.util.values import dataclass
 from kvsync.util.waits import WAITS, reason_after
 
 SLICE = 0.25

@@ -7,10 +7,11 @@ import signal
 import subprocess  # nosec B404
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread, Timer
 from typing import IO, Final
+
+from kvsync.util.values import dataclass
 
 _MOST_ERROR: Final = 64 * 1024
 """Bytes of stderr that are read, at most."""

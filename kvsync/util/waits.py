@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
 from kvsync.util.clock import Clock
+from kvsync.util.values import dataclass
 
 _LEAST: Final = 1.0
 """Seconds of a wait that is worth a word."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from kvsync.errors import Origin
+from kvsync.util.values import dataclass
 from kvsync.yaml.decoders import INVALID, Decoder, Schema
 from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.problems import Problems, at, name_hint

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from kvsync.util.values import dataclass
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import Problems, at, found, inside, nearest
 

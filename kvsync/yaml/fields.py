@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
 from typing import Any, Final
 
+from kvsync.util.values import dataclass
 from kvsync.yaml.credential import Credential, CredentialKind, credential
 from kvsync.yaml.decoders import (
     INVALID,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from kvsync.model.exact_json import ExactNumber, number
+from kvsync.util.values import dataclass
 from kvsync.yaml.decoders import INVALID, Decoder, Schema
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import Problems, at, inside

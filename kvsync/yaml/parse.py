@@ -9,7 +9,6 @@ Never `yaml.load`: it keeps the last of two equal keys, rewrites `no` and `1.10`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from yaml import YAMLError
@@ -25,6 +24,7 @@ from yaml.events import (
 )
 
 from kvsync.errors import InvalidInput, Problem
+from kvsync.util.values import dataclass
 from kvsync.yaml.encoding import check_encoding, place, without_marks
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import Problems, TooManyProblemsError, quoted

@@ -10,7 +10,8 @@ from typing import Any
 
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Credential, GitSource
-from kvsync.git import Checkout, ClonePaths
+from kvsync.git.clone_directory import ClonePaths
+from kvsync.git.source import Checkout
 from kvsync.util.redaction import Redactor
 
 WEB = "store: main\nnamespace: web\nkeys: {a: 1}\n"

@@ -17,8 +17,10 @@ import pytest
 from kvsync.desired.read_rules import UnreadableError
 from kvsync.desired.tree import Tree
 from kvsync.errors import SourceError
-from kvsync.git import Checkout, command, read_status
+from kvsync.git import command
 from kvsync.git.clone import Clone, Member
+from kvsync.git.source import Checkout
+from kvsync.git.status import read_status
 from tests.git.repos import WEB, Origin, checkout, files, left_over
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kvsync.config.model import GitVerify
 from kvsync.errors import SourceError
-from kvsync.git import Checkout
+from kvsync.git.source import Checkout
 from tests.git.repos import WEB, Origin, checkout, command_lines
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from kvsync.errors import UsageError
 from kvsync.model.result import Trigger
 from kvsync.state import RunFilter, RunRecord, StateDir
+from kvsync.util.values import dataclass
 from kvsync.yaml.problems import nearest
 
 MOST_RUNS: Final = 10_000

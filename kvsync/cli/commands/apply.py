@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,7 @@ from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import say
 from kvsync.errors import UsageError
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app import DesiredState, Workspace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,7 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_plan
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.model.shard import Shard
@@ -67,7 +67,6 @@ class _PlanOptions:
 async def _plan(settings: GlobalOptions, chosen: _PlanOptions) -> Exit:
     from kvsync.cli.rendered import OutputOptions, show_plan, write_file
     from kvsync.model.pass_options import PassOptions
-    from kvsync.rendering import saved_plan as saved
 
     revision = await opening.config_revision(settings, chosen.as_author)
     async with opening.workspace(settings, shard=chosen.shard, revision=revision) as workspace:
@@ -78,7 +77,9 @@ async def _plan(settings: GlobalOptions, chosen: _PlanOptions) -> Exit:
         plan = await opening.plan(workspace, loaded, chosen.targets, ask)
         seal = workspace.state.seal
         if chosen.out:
-            write_file(chosen.out, saved.save(plan, seal, workspace.config.environment))
+            from kvsync.rendering.saved_plan import save
+
+            write_file(chosen.out, save(plan, seal, workspace.config.environment))
         plan = workspace.with_approvals(plan)
         show_plan(
             plan,

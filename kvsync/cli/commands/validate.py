@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,7 @@ from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document, answer_lines, say
 from kvsync.errors import InvalidInput, KvsyncError, Problem
 from kvsync.util.redaction import REDACTOR
+from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.app.revision import ConfigRevision

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kvsync.model.canonical import fingerprint
@@ -12,6 +11,7 @@ from kvsync.model.entry import Content
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 from kvsync.stores.sqlite.rows import Row, from_content, from_mark
 from kvsync.stores.sqlite.schema import SET_REVISION
+from kvsync.util.values import dataclass
 
 BY_CELL = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
 """Condition with the parameters of `Cell.sought`."""
