@@ -83,10 +83,14 @@ def parts() -> Iterator[tuple[str, Path]]:
         yield relative.parts[0].removesuffix(".py"), file
 
 
+@cache
+def known_parts() -> frozenset[str]:
+    return frozenset(part for part, _ in parts())
+
+
 def ours(names: Iterator[str]) -> set[str]:
     """The parts among some modules."""
-    known = {part for part, _ in parts()}
-    return {name.split(".")[1] for name in names if name.startswith("kvsync.")} & known
+    return {name.split(".")[1] for name in names if name.startswith("kvsync.")} & known_parts()
 
 
 def layer_of(part: str) -> int:
@@ -241,7 +245,6 @@ def _repository(folder: Path) -> Path:
 
 
 UNUSED_BY_PLAN = (
-    "difflib",
     "email.",
     "kvsync.app.fleet",
     "kvsync.apply.engine",
