@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 
 class _Factory:
-    """Default of an argument whose value is made anew for each object."""
+    """Default of an argument whose value is made by a factory, for each object."""
 
     def __repr__(self) -> str:
         return "<factory>"
