@@ -96,6 +96,23 @@ def dry_run(function: _Function) -> _Function:
     return click.option("--dry-run", is_flag=True, help="Show the plan and write nothing.")(function)
 
 
+def one_time_change(function: _Function) -> _Function:
+    """The options that `OneTimeChange.taken_from` takes: `--yes`, `--dry-run`, `-o` and `--full`."""
+    return yes(dry_run(output("text", "json", "markdown")(full(function))))
+
+
+def runs(*, commit: str, since: str, trigger: str) -> Callable[[_Function], _Function]:
+    """`--commit`, `--since` and `--trigger`: which runs of the journal. The parameters are their help texts."""
+
+    def decorate(function: _Function) -> _Function:
+        function = click.option("--trigger", metavar="NAME", help=trigger)(function)
+        of_run = click.option("--since", metavar="RUN", help=since, shell_complete=completing.runs)
+        of_commit = click.option("--commit", metavar="SHA", help=commit, shell_complete=completing.commits)
+        return of_commit(of_run(function))
+
+    return decorate
+
+
 def copies(function: _Function) -> _Function:
     """`--json-into` and `--markdown-into`: the answer in other forms, in the same run."""
     for form, name in (("markdown", "Markdown"), ("json", "JSON")):

@@ -13,6 +13,7 @@ from kvsync.yaml.fields import (
     Problems,
     ScalarDecoder,
     Schema,
+    WrappingDecoder,
     at,
     checked,
     duration,
@@ -46,28 +47,13 @@ class Placed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedDecoder(Decoder):
+class PlacedDecoder(WrappingDecoder):
     """Reads with another decoder and keeps the place; gives `Placed`."""
-
-    decoder: Decoder
-
-    @property
-    def expected(self) -> str:  # type: ignore[override]  # derived, where the others store it
-        """What the other decoder expects."""
-        return self.decoder.expected
-
-    def accepts(self, node: Node) -> bool:
-        """True when the other decoder accepts."""
-        return self.decoder.accepts(node)
 
     def decode(self, node: Node, problems: Problems, what: str) -> Any:
         """A `Placed`, or INVALID with a problem noted."""
         value = self.decoder.decode(node, problems, what)
         return value if value is INVALID else Placed(value, node)
-
-    def schema(self) -> Schema:
-        """The same rules as JSON Schema."""
-        return self.decoder.schema()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ __all__ = [
     "Problems",
     "ScalarDecoder",
     "Schema",
+    "WrappingDecoder",
     "at",
     "boolean",
     "checked",
@@ -182,12 +183,10 @@ class RecordDecoder(Decoder):
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedDecoder(Decoder):
-    """Reads with another decoder, then looks at the value as a whole."""
+class WrappingDecoder(Decoder):
+    """Base class of decoders that read with another one and do more with the value in `decode`."""
 
     decoder: Decoder
-    check: Callable[[Any, Node, Problems, str], None]
-    rules: Schema
 
     @property
     def expected(self) -> str:  # type: ignore[override]  # derived, where the others store it
@@ -197,6 +196,18 @@ class CheckedDecoder(Decoder):
     def accepts(self, node: Node) -> bool:
         """True when the other decoder accepts."""
         return self.decoder.accepts(node)
+
+    def schema(self) -> Schema:
+        """The same rules as JSON Schema."""
+        return self.decoder.schema()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDecoder(WrappingDecoder):
+    """Reads with another decoder, then looks at the value as a whole."""
+
+    check: Callable[[Any, Node, Problems, str], None]
+    rules: Schema
 
     def decode(self, node: Node, problems: Problems, what: str) -> Any:
         """The value, or INVALID with a problem noted."""

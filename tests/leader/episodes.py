@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from tests.faults.proxy import Call
@@ -382,6 +382,28 @@ def _kubernetes(folder: Path) -> Iterator[tuple[str, int]]:
         loop.close()
 
 
+class Playable(Protocol):
+    """An episode: what happened so far, and what it shows of itself when it goes wrong."""
+
+    story: list[str]
+    judge: Judge
+    replicas: dict[str, Replica]
+
+    def play(self) -> None:
+        """Play it. Raises what went wrong."""
+
+
+def failure_of(episode: Playable, seed: int, folder: Path) -> str:
+    """Play an episode; gives what went wrong, empty if nothing did."""
+    try:
+        episode.play()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others are played
+        logs = "".join(f"\n-- {name}\n{one.log()[-4000:]}" for name, one in episode.replicas.items())
+        landings = "\n".join(map(str, episode.judge.landings[-40:]))
+        return f"WRONG seed {seed}: {error!r}\n" + "\n".join(episode.story) + f"\n{landings}{logs}\nfolder: {folder}"
+    return ""
+
+
 def play(root: Path, leases: Leases, seed: int) -> str:
     """Play one; gives what went wrong."""
     folder = root / f"seed-{seed}"
@@ -390,14 +412,8 @@ def play(root: Path, leases: Leases, seed: int) -> str:
     with ExitStack() as stack:
         episode = Episode(folder, seed, leases, stack)
         stack.callback(episode.kill_all)
-        try:
-            episode.play()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others are played
-            logs = "".join(f"\n-- {name}\n{one.log()[-4000:]}" for name, one in episode.replicas.items())
-            landings = "\n".join(map(str, episode.judge.landings[-40:]))
-            return (
-                f"WRONG seed {seed}: {error!r}\n" + "\n".join(episode.story) + f"\n{landings}{logs}\nfolder: {folder}"
-            )
+        if failure := failure_of(episode, seed, folder):
+            return failure
     shutil.rmtree(folder)
     print(f"seed {seed} {episode.name} {time.monotonic() - began:.1f} s: {'; '.join(episode.story[1:])}", flush=True)
     return ""

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 
 from kvsync.state.postgres_database import PostgresAddress, upgrade
-from tests.leader.episodes import BOUND, THEIRS, Replica
+from tests.leader.episodes import BOUND, THEIRS, Replica, failure_of
 from tests.leader.fleet_child import AHEAD
 from tests.leader.judge import Judge, Landing, Link
 from tests.stores import azure_service
@@ -284,14 +284,8 @@ def play(root: Path, shared: Surroundings, seed: int) -> str:
     with ExitStack() as stack:
         episode = Episode(folder, seed, shared, stack)
         stack.callback(episode.kill_all)
-        try:
-            episode.play()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others are played
-            logs = "".join(f"\n-- {name}\n{one.log()[-4000:]}" for name, one in episode.replicas.items())
-            landings = "\n".join(map(str, episode.judge.landings[-40:]))
-            return (
-                f"WRONG seed {seed}: {error!r}\n" + "\n".join(episode.story) + f"\n{landings}{logs}\nfolder: {folder}"
-            )
+        if failure := failure_of(episode, seed, folder):
+            return failure
     shutil.rmtree(folder)
     replicas, story = len(episode.replicas), "; ".join(episode.story)
     print(f"seed {seed} {replicas} replicas {time.monotonic() - began:.1f} s: {story}", flush=True)

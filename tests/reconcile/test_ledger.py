@@ -36,21 +36,6 @@ def repo(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
-@pytest.fixture
-def ledger_events(monkeypatch: pytest.MonkeyPatch) -> LedgerEvents:
-    return LedgerEvents(monkeypatch)
-
-
-@pytest.fixture
-def here(repo: MemoryRepository) -> Machine:
-    return Machine(repo, "here")
-
-
-@pytest.fixture
-def there(repo: MemoryRepository) -> Machine:
-    return Machine(repo, "there")
-
-
 def test_all_kinds_of_stores_that_keep_a_ledger_are_tried() -> None:
     """The kinds named here are all that keep the ledger."""
     assert {kind for kind, store in KINDS.items() if store.keeps_ledger} == set(SHARED_KINDS)

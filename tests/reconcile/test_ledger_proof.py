@@ -29,21 +29,6 @@ def repo(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return MemoryRepository(tmp_path, monkeypatch, request.param, FREE_HAND)
 
 
-@pytest.fixture
-def ledger_events(monkeypatch: pytest.MonkeyPatch) -> LedgerEvents:
-    return LedgerEvents(monkeypatch)
-
-
-@pytest.fixture
-def here(repo: MemoryRepository) -> Machine:
-    return Machine(repo, "here")
-
-
-@pytest.fixture
-def there(repo: MemoryRepository) -> Machine:
-    return Machine(repo, "there")
-
-
 def row_of(value: str) -> LedgerRow:
     """The row of an entry that holds this value."""
     return LedgerRow(fingerprint(Content(value.encode())))

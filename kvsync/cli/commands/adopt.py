@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 @click.option("--write", is_flag=True, help="Update the files instead, so that they match the stores.")
 @options.targets
 @options.keys
-@options.yes
-@options.dry_run
-@options.output("text", "json", "markdown")
-@options.full
+@options.one_time_change
 def adopt(settings: GlobalOptions, write: bool, **chosen: Any) -> Exit:
     """Mark entries as owned by kvsync if they have no owner and match the files, regardless of policy.adopt. Entries whose
     mark is lost, or was made by an earlier version or with an earlier owner key, are marked again. No value changes.

@@ -46,19 +46,11 @@ Run = dict[str, Any]
     help="Only runs that changed this target, or a target of this store.",
     shell_complete=completing.targets,
 )
-@click.option(
-    "--commit",
-    metavar="SHA",
-    help="Only runs that applied this commit (the start of its hash).",
-    shell_complete=completing.commits,
+@options.runs(
+    commit="Only runs that applied this commit (the start of its hash).",
+    since="Only this run and later ones; a duration such as 2h works too.",
+    trigger="Only passes of the daemon that this trigger started (files, hook, …).",
 )
-@click.option(
-    "--since",
-    metavar="RUN",
-    help="Only this run and later ones; a duration such as 2h works too.",
-    shell_complete=completing.runs,
-)
-@click.option("--trigger", metavar="NAME", help="Only passes of the daemon that this trigger started (files, hook, …).")
 @options.output("text", "json")
 def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any) -> Exit:
     """List the runs that wrote to a store, newest first, with target, trigger, environment and outcomes; runs of one commit

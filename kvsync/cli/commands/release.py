@@ -22,10 +22,7 @@ from kvsync.cli.one_time import OneTimeChange
 )
 @click.argument("targets", metavar="STORE[/NS]...", nargs=-1, required=True, shell_complete=completing.targets)
 @options.keys
-@options.yes
-@options.dry_run
-@options.output("text", "json", "markdown")
-@options.full
+@options.one_time_change
 def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) -> Exit:
     """Remove kvsync's marks from everything that it owns in a target, and forget the target in the ledgers, in the state
     directory and in the store. Values, labels, tags and lifetimes that the store keeps stay as they are; entries of others are

@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 @click.option("--from-key-format", metavar="FORMAT", help="The key_format that the entries were written with.")
 @options.targets
 @options.keys
-@options.yes
-@options.dry_run
-@options.output("text", "json", "markdown")
-@options.full
+@options.one_time_change
 def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Take over entries that the files define, after the owner, the store, the namespace or the key_format changed.
 

@@ -32,19 +32,11 @@ if TYPE_CHECKING:
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
 @click.argument("run", required=False, shell_complete=completing.runs)
-@click.option(
-    "--commit",
-    metavar="SHA",
-    help="Undo all runs that applied this commit (the start of its hash).",
-    shell_complete=completing.commits,
+@options.runs(
+    commit="Undo all runs that applied this commit (the start of its hash).",
+    since="Undo this run and all later ones; a duration such as 2h works too.",
+    trigger="With --commit or --since: only runs of this trigger (kvsync history).",
 )
-@click.option(
-    "--since",
-    metavar="RUN",
-    help="Undo this run and all later ones; a duration such as 2h works too.",
-    shell_complete=completing.runs,
-)
-@click.option("--trigger", metavar="NAME", help="With --commit or --since: only runs of this trigger (kvsync history).")
 @options.dry_run
 @options.yes
 @options.output("text", "json", "markdown")
