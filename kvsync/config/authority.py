@@ -77,9 +77,10 @@ class Authors:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why a state file may not do something: what it would do, and the line of `kvsync.yaml` that would allow it.
+    """A refused line of a state file: what it would do, and the line of `kvsync.yaml` that would allow it.
 
-    `field` is the path of the line at fault, below the node that was judged: `guard.max_deletes`, `namespace`."""
+    `field` is the path of the refused line, below the node that was checked: `guard.max_deletes`, `namespace`.
+    """
 
     message: str
     hint: str

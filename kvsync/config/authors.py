@@ -55,7 +55,7 @@ AUTHORS_FIELDS: Final = (
 
 
 def configured_authors(values: Mapping[str, Any] | None) -> Authors:
-    """The rights as the fields gave them; the defaults where `authors:` is absent."""
+    """The rights from the decoded section; the defaults without it."""
     if values is None:
         return Authors()
     grants = values["targets"]

@@ -20,8 +20,8 @@ _LEADING = ("type", "options", "endpoint", "proxy", "ca_file", "key_format", "al
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """One difference between two configurations: the path of the `field`, and what it does. `widens` says that something is
-    allowed now, or reached, that was not before; if that is unknown, it is true."""
+    """One difference between two configurations: the path of the `field`, and its effect. `widens` is true if it allows or
+    reaches something that the earlier configuration did not, or if that is unknown."""
 
     field: str
     message: str

@@ -202,7 +202,7 @@ SOURCE_FIELDS: Final = (
 
 
 def git_source(values: Mapping[str, Any] | None) -> GitSource | None:
-    """The source as the fields gave it, None when there is none."""
+    """The source from the decoded fields, None without them."""
     if values is None:
         return None
     lines = {name: value for name, value in values["git"].items() if name != "allow_insecure"}

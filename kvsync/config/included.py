@@ -1,8 +1,8 @@
 """Files of other programs that complete the configuration of a store, such as the ids in a `wrangler.toml`.
 
-They lie in the folder of the configuration, and count as part of it: the daemon watches them, and a broken one is a broken
-configuration. Whoever can change one decides what the options say that it sets, so that they are not read where state files
-are restricted to some targets and can lie next to them.
+They lie in the folder of the configuration and are part of it: the daemon watches them, and a broken file makes the
+configuration invalid. Anyone who can change such a file can change the options that it sets. So it is not read if
+`authors.targets` restricts state files that may lie next to it.
 """
 
 from __future__ import annotations

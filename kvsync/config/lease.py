@@ -78,12 +78,12 @@ LEASE_FIELDS: Final = (
 
 
 def lease() -> Decoder:
-    """The lease; gives a `LeaseConfig`-to-be, for `configured_lease`."""
+    """Decoder of the section; `configured_lease` converts its result."""
     return checked(record(LEASE_FIELDS), _check, {"oneOf": [{"required": [name]} for name in _KEEPERS]})
 
 
 def configured_lease(values: Mapping[str, Any]) -> LeaseConfig:
-    """The lease that was decoded without problems."""
+    """Convert the decoded section to a `LeaseConfig`."""
     etcd, kubernetes, whole = values["etcd"], values["kubernetes"], values["duration"]
     keeper = KubernetesLease(**kubernetes) if kubernetes is not None else _etcd(etcd)
     return LeaseConfig(keeper, whole, _renew_within(values), values["retry"])

@@ -186,22 +186,22 @@ JOURNAL_FIELDS: Final = (
 
 
 def journal_limits(values: Mapping[str, Any] | None) -> JournalLimits:
-    """How much the journal keeps, as the fields gave it, the defaults when there are none."""
+    """Limits of the journal from the decoded fields; the defaults without them."""
     return JournalLimits() if values is None else JournalLimits(**values)
 
 
 def read_limits(values: Mapping[str, Any] | None) -> ReadLimits:
-    """The limits for state files as the fields gave them, the defaults when there are none."""
+    """Limits for state files from the decoded fields; the defaults without them."""
     return ReadLimits() if values is None else ReadLimits(**_part(values, ReadLimits))
 
 
 def answer_limits(values: Mapping[str, Any] | None) -> AnswerLimits:
-    """The limits for answers as the fields gave them, the defaults when there are none."""
+    """Limits for answers of stores from the decoded fields; the defaults without them."""
     return AnswerLimits() if values is None else AnswerLimits(**_part(values, AnswerLimits))
 
 
 def pass_limits(values: Mapping[str, Any] | None) -> PassLimits:
-    """The limits for passes as the fields gave them, the defaults when there are none."""
+    """Limits for passes from the decoded fields; the defaults without them."""
     return PassLimits() if values is None else PassLimits(**_part(values, PassLimits))
 
 

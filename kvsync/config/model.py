@@ -44,7 +44,7 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class GitCredentials:
-    """What a Git server is shown: a user name with a password (a token is one), or the private key of an SSH user.
+    """Credentials for a Git server: a user name with a password or token, or the private key of an SSH user.
 
     `known_hosts` is the path of the file with the keys of SSH servers, relative to the configuration's folder.
     """
@@ -57,7 +57,8 @@ class GitCredentials:
 
 @dataclass(frozen=True, slots=True)
 class GitVerify:
-    """Whose signatures count: paths, relative to the configuration's folder, of one kind or both."""
+    """Files with the keys whose signatures on commits are accepted: paths relative to the configuration's folder, one or
+    both."""
 
     allowed_signers: str | None = None
     keyring: str | None = None
@@ -85,7 +86,8 @@ class GitSource:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time, opened by a cron expression, in which applying is denied (or alone allowed)."""
+    """Maintenance window, opened by a cron expression for `duration` seconds. With `deny`, nothing is applied while it is
+    open; without, nothing is applied while it is closed."""
 
     cron: str
     duration: float
@@ -95,8 +97,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class HookConfig:
-    """Who may ask for a pass over HTTP: who knows the secret. `branches` are globs; where they are given, a push to another
-    branch is ignored."""
+    """Webhook that requests a pass. The sender must know `secret`. `branches` are globs: a push to any other branch is
+    ignored; empty: no push is."""
 
     secret: Credential
     branches: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ class NoticeKind(StrEnum):
 
 
 class NoticeFormat(StrEnum):
-    """How a message looks: kvsync's own JSON, or a text as Slack takes it."""
+    """Format of a message: kvsync's own JSON, or Slack's."""
 
     WEBHOOK = "webhook"
     SLACK = "slack"
@@ -219,7 +221,7 @@ class ReadLimits:
 
 @dataclass(frozen=True, slots=True)
 class JournalLimits:
-    """How much of the past the journal keeps: runs, seconds, and bytes."""
+    """Limits of the journal: number of runs, their age in seconds, and its size in bytes."""
 
     runs: int = 100_000
     age: float = 90 * 86_400

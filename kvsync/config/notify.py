@@ -25,7 +25,7 @@ from kvsync.yaml.fields import (
 
 
 def channels() -> Decoder:
-    """The receivers, no two the same."""
+    """Decoder of the section: a list of channels, none of them twice."""
     return checked(list_of(checked(record(CHANNEL_FIELDS), _only_what_fits)), _none_twice)
 
 

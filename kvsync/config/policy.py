@@ -88,7 +88,7 @@ ROOT_POLICY_FIELDS: Final = tuple(
 
 
 def override(policy: Policy, decoded: Mapping[str, Any] | None) -> Policy:
-    """`policy` with the lines that are in `decoded` (as `decode` gives them for POLICY_FIELDS) put in place of its own."""
+    """`policy` with the lines in `decoded` (the result of `decode` for POLICY_FIELDS) in place of its own."""
     lines = dict(decoded or {})
     if "drift" in lines:
         lines["drift"] = _drift(policy.drift, lines["drift"])

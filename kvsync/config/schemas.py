@@ -41,7 +41,7 @@ SCHEMA_FIELDS: Final = (
 
 
 def schema_rule(values: Mapping[str, Any]) -> SchemaRule:
-    """The rule that was decoded without problems."""
+    """Convert the decoded fields to a rule."""
     keys = values["keys"]
     return SchemaRule(
         values["schema"], (keys,) if isinstance(keys, str) else keys, values["stores"], values["namespaces"]

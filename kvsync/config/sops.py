@@ -45,5 +45,5 @@ SOPS_FIELDS: Final = (
 
 
 def sops_config(values: dict[str, Any] | None) -> SopsConfig:
-    """The section as it was decoded without problems."""
+    """Convert the decoded section to a `SopsConfig`."""
     return SopsConfig() if values is None else SopsConfig(**values)

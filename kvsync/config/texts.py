@@ -10,9 +10,9 @@ from kvsync.errors import InvalidInput, Kind, Origin, Problem
 
 
 class ConfigTexts:
-    """Where the texts of one configuration come from. Disk: through the folder with all links resolved once, so that the
-    configuration and its overlay are of one version of the folder. `shown` is the path for messages. Without `links`, a file
-    that is a symbolic link is refused."""
+    """Source of the texts of one configuration: a revision, or the disk. On disk, all links of the folder are resolved once,
+    so that configuration and overlay come from one version of the folder. `shown` is the path for messages. Without `links`,
+    a file that is a symbolic link is refused."""
 
     def __init__(self, file: Path, shown: Path, revision: ConfigRevision | None, *, links: bool = True) -> None:
         self._file, self._shown, self._revision, self._links = file, shown, revision, links

@@ -30,8 +30,8 @@ def url() -> Decoder:
 
 
 def checked_url(written: str) -> str:
-    """The base URL of an API, without a trailing slash. Raises ValueError, which repeats nothing of the text, for what no
-    connection can be made to."""
+    """The base URL of an API, without a trailing slash. Raises ValueError for a URL that cannot be connected to; the message
+    repeats nothing of the text."""
     try:
         parts = urlsplit(written)
     except ValueError:

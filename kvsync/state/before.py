@@ -11,7 +11,7 @@ from kvsync.planning.sealing import SealingKeys, name_of
 
 
 def before_text(before: Actual, withheld: bool, keys: SealingKeys) -> str:
-    """Everything of the entry but its value, as JSON; without content and plain fingerprints when `withheld`."""
+    """Encode the fields of an entry except its value, as JSON. With `withheld`, content and plain fingerprints are left out."""
     kept: dict[str, Any] = {"etag": before.etag, "expires_at": before.expires_at}
     if before.mark is not None:
         kept["mark"] = _mark_data(before.mark, withheld, keys)
@@ -24,7 +24,7 @@ def before_text(before: Actual, withheld: bool, keys: SealingKeys) -> str:
 
 
 def before_of(identity: Identity, text: str, value: bytes | None, keys: SealingKeys) -> Actual:
-    """The entry that `before_text` and the value were taken from, as far as they were kept."""
+    """Decode an entry from the JSON of `before_text` and its value, as far as they were kept."""
     kept = json.loads(text)
     return Actual(
         identity,

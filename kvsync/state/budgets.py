@@ -16,7 +16,8 @@ _LEND: Final = "UPDATE budgets SET tokens = ?, at = clock_timestamp() WHERE name
 
 
 class Budgets:
-    """Token buckets by name. There is none in a state directory, which one process alone uses."""
+    """Token buckets by name, in the database that replicas share. A state directory has none, because only one process uses
+    it."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database

@@ -13,7 +13,7 @@ Row = tuple[Any, ...]
 
 
 class RowsByPlace:
-    """The rows of one table. Whoever writes rows of a place calls `changed`."""
+    """Rows of one table by place. Call `changed` after writing rows of a place."""
 
     def __init__(self, database: Database, table: str, columns: str) -> None:
         self._database = database
@@ -29,7 +29,7 @@ class RowsByPlace:
         return self._ahead.get(place, ())
 
     def changed(self, place: str) -> None:
-        """Look the rows of this place up from now on, although they were read ahead."""
+        """Read the rows of this place again from now on, even inside `read_ahead`."""
         if self._ahead is not None:
             self._changed.add(place)
 

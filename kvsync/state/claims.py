@@ -51,7 +51,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Who holds a target, under which fencing number, what it costs, and whether the holder's lease runs."""
+    """The claim of a target: its holder, the fencing number, the cost of the target, and whether the holder's lease runs."""
 
     replica: str
     fence: int
@@ -254,7 +254,8 @@ def holders_of(database: Database) -> dict[Target, str]:
 
 @contextmanager
 def unbound() -> Iterator[None]:
-    """Inside, what is written is for no target: a run over several, say."""
+    """Context in which writes belong to no single target, so that no claim is checked: a run over several targets, for
+    example."""
     token = _BOUND.set(None)
     try:
         yield

@@ -13,10 +13,10 @@ from kvsync.util.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`key` gives the directory's secret key, read when it is first needed; `sealing_keys` the keys that fingerprints are
-    sealed with in the ledger of a place. `redact` goes over every text that a store may have worded, before it is kept. The
-    `timeline` keeps the moments that waits depend on. `replica` is what this process is called where several share the state,
-    else None."""
+    """What the parts of the state share. `key` returns the directory's secret key, which is read when it is first needed;
+    `sealing_keys` returns the keys that seal fingerprints in the ledger of a place. `redact` removes secrets from texts of
+    stores before they are stored. The `timeline` counts waits. `replica` returns the name of this process among replicas
+    that share the state, None without them."""
 
     database: Database
     key: Callable[[], bytes]

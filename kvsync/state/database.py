@@ -14,7 +14,7 @@ from kvsync.state.tables import StateTable
 
 
 class Result(Protocol):
-    """What one statement gave."""
+    """Result of one statement."""
 
     @property
     def rowcount(self) -> int:

@@ -22,7 +22,8 @@ _NO_FUTURE = "UPDATE deletions SET at = ? WHERE at > ?"
 
 @dataclass(frozen=True, slots=True)
 class DeletionGrant:
-    """How many entries may be deleted, of how many that were asked for; `budget` says why not all."""
+    """Permission to delete `granted` entries, perhaps fewer than were requested: `budget` is what is left of the limit.
+    `row` is the grant's number in the table, None if nothing was granted."""
 
     row: int | None
     granted: int
@@ -30,7 +31,7 @@ class DeletionGrant:
 
 
 class Deletions:
-    """Grants deletes, and knows those of the last hour."""
+    """Grants deletes within the limit of the last hour."""
 
     def __init__(self, context: Context) -> None:
         self._database, self._timeline = context.database, context.timeline
@@ -70,7 +71,7 @@ class Deletions:
 
 @dataclass(frozen=True, slots=True)
 class LimitedDeletions:
-    """Deletes under one limit: what applying asks."""
+    """`Deletions` with the limit of the configuration, as the applier uses it."""
 
     deletions: Deletions
     limit: int

@@ -55,8 +55,8 @@ _DIGESTS = b"kvsync digests of plans"
 
 
 class StateDir:
-    """An open state directory: `path`, which may lie in the one that was `asked` for. Reading works next to a writer, on a
-    read-only file system, and before anything exists."""
+    """An open state directory. `path` is the directory in use, which can lie inside the configured one (`asked`). Reading
+    works while another process writes, on a read-only file system, and before the directory exists."""
 
     def __init__(
         self, path: Path, home: Home, database: Database, timeline: SteadyTime, redact: Callable[[str], str]

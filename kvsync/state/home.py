@@ -1,4 +1,4 @@
-"""What the state is besides its tables: the secret key, the lock, and how a running daemon is woken."""
+"""Parts of the state outside its tables: the secret key, the lock, and the signal that wakes a running daemon."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ _DEAD = " AND (replica IS NULL OR replica NOT IN (SELECT id FROM replicas WHERE 
 
 
 class Journal:
-    """Begins runs, and reads those that were."""
+    """Begins runs, and reads past ones."""
 
     def __init__(self, context: Context, ledger: Ledger) -> None:
         self._context, self._ledger = context, ledger
@@ -243,7 +243,7 @@ class Journal:
 
 
 def run_record(row: Sequence[Any]) -> RunRecord:
-    """The run of a row of `RUN_ROWS`."""
+    """Convert a row of `RUN_ROWS` to a record."""
     run_id, command, source, started_at, finished_at, status, summary, changes, environment, triggers = row
     counts = counts_of(summary) if summary else {}
     why = tuple(triggers.split()) if triggers else ()

@@ -54,7 +54,7 @@ class PassRecord:
 
 @dataclass(frozen=True, slots=True)
 class DriftPoint:
-    """How much drift one pass saw, by class."""
+    """Drifted entries that one pass found, by class."""
 
     at: float
     target: Target
@@ -63,8 +63,8 @@ class DriftPoint:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """How the daemon stands in the election: what the lease is called, who the daemon is in it, who leads as far as it
-    knows, and whether that is the daemon itself."""
+    """The daemon's state in the leader election: the name of the lease, the daemon's id in it, the leader as far as it is
+    known, and whether that is this daemon."""
 
     name: str
     identity: str
@@ -88,7 +88,7 @@ class DaemonRecord:
 
 
 class PassHistory:
-    """What the daemon tells those who ask for its status."""
+    """Last pass of each target, drift history and daemon record: written by the daemon, read by `kvsync status`."""
 
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database

@@ -26,7 +26,7 @@ class Pause:
 
 
 class Pauses:
-    """The pauses in force. One of a whole store covers its namespaces, and ends apart from theirs."""
+    """The pauses in force. A pause of a store covers all its namespaces; it ends independently of theirs."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database

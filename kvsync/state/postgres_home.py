@@ -1,4 +1,4 @@
-"""State in PostgreSQL, besides its tables: one key for all replicas, and how they wake each other."""
+"""Parts of the state in PostgreSQL outside its tables: one key for all replicas, and the notification that wakes them."""
 
 from __future__ import annotations
 

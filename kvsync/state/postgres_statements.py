@@ -28,7 +28,7 @@ class OutOfReach(StateDirError):
 
 @contextmanager
 def driver_errors(address: PostgresAddress) -> Iterator[None]:
-    """Turn errors of the driver into StateDirError."""
+    """Context that turns errors of the driver into StateDirError."""
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
@@ -42,7 +42,7 @@ def driver_errors(address: PostgresAddress) -> Iterator[None]:
 
 
 class PostgresStatements:
-    """An open transaction, in the words of `Statements`."""
+    """`Statements` of an open PostgreSQL transaction."""
 
     def __init__(self, connection: psycopg.Connection[Any], watchdog: Watchdog | None = None) -> None:
         self._connection, self._watchdog = connection, watchdog
@@ -72,7 +72,7 @@ class PostgresStatements:
 
 
 def version_of(statements: Statements) -> int | None:
-    """The version of the schema; None where there is none."""
+    """The version of the schema, None without one."""
     (there,) = statements.execute("SELECT to_regclass('kvsync_state')::text").fetchone()
     if there is None:
         return None

@@ -27,7 +27,8 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one intent. `applied` goes into the ledger, `gone` takes the entry out of it; neither leaves it alone."""
+    """Outcome of one intent. `applied` is written to the ledger, `gone` removes the entry from it; without either, the
+    ledger stays as it is."""
 
     outcome: Outcome
     applied: Applied | None = None

@@ -38,22 +38,22 @@ def entry_row(place: str, identity: Identity) -> tuple[str, str, str]:
 
 
 def name_key(target: Target) -> str:
-    """What represents the place of a target while only its name is known: never a key of a resolved place, which is
+    """Key of a target whose place is not resolved, made of its name. It differs from all keys of resolved places, which are
     hexadecimal."""
     return f"name:{target.store}/{target.namespace}"
 
 
 def state_key(located: LocatedTarget) -> str:
-    """What knowledge of a target is kept by: its place, or its name while that is not resolved."""
+    """Key under which the state of a target is stored: its place, or its name while that is not resolved."""
     return located.place.key if located.place.is_resolved else name_key(located.target)
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """Counts by name, as text."""
+    """Encode counts by name as text."""
     return sorted_json(dict(counts))
 
 
 def counts_of(text: str) -> dict[str, int]:
-    """The counts that `counts_text` wrote."""
+    """Decode the text of `counts_text`."""
     counts: dict[str, Any] = json.loads(text)
     return counts

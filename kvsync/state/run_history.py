@@ -33,7 +33,7 @@ _AT_ONCE = 500
 @dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs: those of a commit (the start of its hash), since a run (itself included) or a moment (epoch seconds), of a
-    trigger, that changed a target or a store (`namespace` None). `skips_undo` leaves out what took others back."""
+    trigger, that changed a target or a store (`namespace` None). `skips_undo` leaves out runs that undid others."""
 
     commit: str | None = None
     since_run: str | None = None
@@ -48,7 +48,7 @@ Entry = tuple[Target, Identity]
 
 
 class RunHistory:
-    """Questions about the runs of a journal."""
+    """Queries over the runs of a journal."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database

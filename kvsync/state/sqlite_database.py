@@ -68,7 +68,7 @@ _CURES = {
 
 @contextmanager
 def speaking_of(state_dir: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the file system into StateDirError."""
+    """Context that turns errors of SQLite and of the file system into StateDirError."""
     try:
         yield
     except sqlite3.ProgrammingError:

@@ -1,4 +1,4 @@
-"""Undone entries, which stay as an undo left them until the files ask something else of them, or an operator lets go."""
+"""Undone entries, which stay as an undo left them until the files change them, or an operator releases them."""
 
 from __future__ import annotations
 

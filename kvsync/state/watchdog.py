@@ -1,4 +1,4 @@
-"""Watchdog that cuts a connection off when the server does not answer at all."""
+"""Watchdog that closes a connection when the server does not answer at all."""
 
 from __future__ import annotations
 

@@ -28,13 +28,14 @@ class _DaemonThread(Executor):
 
 
 async def in_background(work: Callable[[], _Result]) -> _Result:
-    """What `work` returns or raises. When this is cancelled the thread goes on, and what comes of it is dropped."""
+    """Run `work` in a thread of its own; return or raise what it does. If the caller is cancelled, the thread goes on and
+    its result is dropped."""
     return await asyncio.get_running_loop().run_in_executor(_DaemonThread(), copy_context().run, work)
 
 
 async def off_loop(work: Callable[[], _Result], items: int, few: int = 2_000) -> _Result:
-    """What `work`, which goes over so many items, returns or raises: done at once for a few, in the background for more: health
-    checks and other targets do not wait for it."""
+    """Run `work`, which processes `items` items, and return or raise what it does. More than `few` are processed in the
+    background, so that health checks and other targets do not wait for them."""
     return await in_background(work) if items > few else work()
 
 

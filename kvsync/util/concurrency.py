@@ -12,8 +12,8 @@ _Result = TypeVar("_Result")
 
 
 async def gather_or_cancel(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
-    """The results, in order. When one fails the others are cancelled and have ended before its error is raised: a store that is
-    then closed stays closed."""
+    """Await all and return the results in order. If one fails, the others are cancelled and awaited before its error is
+    raised, so that none of them uses a store after it is closed."""
     tasks = [asyncio.ensure_future(work) for work in works]
     if not tasks:
         return []

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Inside, no cycles are looked for: loading leaves none behind, and looking costs more than half of its time. Never await
-    anything inside."""
+    """Context in which the garbage collector does not run: loading creates no cycles, and looking for them takes more than
+    half of its time. Do not await inside."""
     was_on = gc.isenabled()
     gc.disable()
     try:

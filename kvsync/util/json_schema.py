@@ -40,7 +40,7 @@ def validator_of(schema: dict[str, Any] | bool) -> Any:
 
 
 def mismatches(validator: Any, value: bytes) -> Iterator[Mismatch]:
-    """What is wrong with the text of a value, up to a bound. The messages repeat names of members, but no values."""
+    """List why the text of a value does not match, up to a bound. The messages repeat names of members, but no values."""
     try:
         instance = json.loads(value, parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, RecursionError):

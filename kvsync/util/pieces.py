@@ -1,4 +1,4 @@
-"""Pieces of a large collection, for work that others wait for."""
+"""Splits large collections, so that work on them can be interrupted in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _Item = TypeVar("_Item")
 
 
 def pieces(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """The items in lists of `size`, the last one perhaps shorter; nothing where there are none."""
+    """Yield the items in lists of `size`; the last list can be shorter."""
     left = iter(items)
     while piece := list(islice(left, size)):
         yield piece

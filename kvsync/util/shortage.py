@@ -1,4 +1,4 @@
-"""Errors that say that the machine has too little of something: no mistake of kvsync, of a file or of a store."""
+"""Recognizes errors caused by a missing resource of the machine: disk space, memory, file descriptors, threads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_ROOM: Final = ("failed to map segment", "cannot allocate memory")
 
 
 def shortage_of(error: BaseException) -> str | None:
-    """Return what the machine lacks and how to mend that; None for every other error. Errors that it was raised from count."""
+    """What the machine lacks and how to fix that; None for any other error. The causes and contexts of `error` count too."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

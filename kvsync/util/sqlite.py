@@ -23,7 +23,7 @@ _TURN: Final = 0.01
 
 
 class Fault(Enum):
-    """What went wrong, as far as it makes a difference to people."""
+    """Kinds of SQLite errors that need different messages."""
 
     FULL = auto()
     READ_ONLY = auto()
@@ -51,7 +51,7 @@ _FAULTS: Final = {
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Return what an error means, by the primary result code of SQLite; OTHER for errors that have none."""
+    """The kind of an error, by the primary result code of SQLite; OTHER for errors without one."""
     found = _FAULTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, Fault.OTHER)
     return Fault.DESCRIPTORS if found is Fault.CANNOT_OPEN and _are_descriptors_used_up() else found
 
@@ -96,7 +96,7 @@ def connect(
 
 @contextmanager
 def closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    """Close the connection when preparing it inside fails."""
+    """Context that closes the connection if preparing it fails."""
     try:
         yield
     except BaseException:
@@ -106,7 +106,7 @@ def closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-    """All or nothing of what is done inside. Raises sqlite3.Error."""
+    """Context of a transaction: committed at its end, rolled back by an exception. Raises sqlite3.Error."""
     connection.execute(begin)
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""What this process waits for at the moment, so that a person who watches does not have to guess."""
+"""Current waits of this process, such as for a rate limit or before a retry, shown as progress and in the status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _place: ContextVar[str] = ContextVar("kvsync.waits.place", default="")
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """One wait: of whom (`store edge`; empty if nobody said), for what, and until when (monotonic seconds of `clock`)."""
+    """One wait: its place (`store edge`; empty if unknown), its reason, and its end (monotonic seconds of `clock`)."""
 
     place: str
     reason: str
@@ -39,12 +39,12 @@ class Wait:
 
 
 def reason_after(retry_after: float | None) -> str:
-    """What a call waits for after an error, with which the server asked for a pause or not."""
+    """The reason to wait after an error. `retry_after` is the pause in seconds that the server requested, None without one."""
     return "the next attempt" if retry_after is None else "the pause that the server asks for (Retry-After)"
 
 
 class CurrentWaits:
-    """The waits of this process that have not ended. Read by other threads too."""
+    """The waits of this process that have not ended. Other threads may read them."""
 
     def __init__(self) -> None:
         self._waits: dict[int, Wait] = {}
@@ -73,7 +73,7 @@ WAITS: Final = CurrentWaits()
 
 @contextmanager
 def waiting_place(place: str) -> Iterator[None]:
-    """Say whose waits those inside the block are, unless that was said further out."""
+    """Set the place of all waits inside the block, unless an outer block has set one."""
     token = _place.set(_place.get() or place)
     try:
         yield

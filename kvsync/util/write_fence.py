@@ -14,7 +14,7 @@ from kvsync.errors import NotLeader
 
 
 class Fence:
-    """Open forever, until it follows a lease."""
+    """Decides whether a write may be sent now. Always open, until it follows a lease."""
 
     def __init__(self) -> None:
         self.follows_lease = False

@@ -93,7 +93,7 @@ def has_escapes(data: bytes) -> bool:
 
 @cache
 def has_runs(shortest: int) -> Callable[[bytes], object]:
-    """Tells whether a text may hold so many bytes in base64 or in hexadecimal digits."""
+    """True for a text that may hold so many bytes in base64 or in hexadecimal digits."""
     return re.compile(rb"[A-Za-z0-9+/_-]{%d}" % -(-shortest * 8 // 6)).search
 
 

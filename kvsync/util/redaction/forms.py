@@ -24,7 +24,7 @@ _VARIED: Final = 65_536
 
 
 def secret_text(secret: str | bytes) -> str:
-    """The secret as text; bytes that are none stay what they are."""
+    """The secret as text; bytes that are not UTF-8 become lone surrogates."""
     return secret if isinstance(secret, str) else secret.decode("utf-8", "surrogateescape")
 
 
@@ -32,7 +32,8 @@ _DATABASE: Final = re.compile(r"postgres(ql)?://")
 
 
 def credential_parts(credential: str) -> Iterable[str]:
-    """What is secret of a credential. In a connection string that is all but the address: messages name where a call went."""
+    """Yield the secret parts of a credential. In a connection string that is everything except the address, which messages
+    name."""
     if _DATABASE.match(credential):
         yield from _database_parts(credential)
         return

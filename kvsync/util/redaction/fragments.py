@@ -41,7 +41,7 @@ def folded(data: bytes) -> bytes:
 
 
 class Fragments:
-    """The index. Only ever grows, so that it may be read while another thread adds to it."""
+    """Index of the fragments. Entries are only added, so that other threads can read it at the same time."""
 
     def __init__(self) -> None:
         self._lock = Lock()

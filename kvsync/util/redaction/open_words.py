@@ -1,7 +1,7 @@
-"""Words that kvsync says openly: its own, and the names of stores, namespaces and files.
+"""Public words, which are never redacted: kvsync's own, and the names of stores, namespaces and files.
 
-Whoever writes a state file chooses what is sensitive. Without this a sensitive value such as `would delete`, or the name of the
-namespace of others, would take that out of everything that kvsync says to others.
+The author of a state file decides which values are sensitive. Without this, a sensitive value such as `would delete`, or the
+name of another author's namespace, would be removed from all output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_ANSWERS: Final = 4096
 
 
 class OpenWords:
-    """Tells what is made of words that are said openly. Thread-safe."""
+    """Recognizes texts that consist of public words. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
