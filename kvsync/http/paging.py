@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -37,15 +37,23 @@ class ListingLimit:
         counted. Raises TransientError if a limit is exceeded."""
         self._pages += 1
         self._entries += entries
-        self._bytes += size
         self._empty = 0 if entries or is_last or is_known else self._empty + 1
         if self._empty >= MOST_EMPTY_PAGES:
             raise TransientError(f"{self.what} failed: the server returned {self._empty} empty pages in a row")
         if self._most_pages is not None and self._pages + (not is_last) > self._most_pages:
             raise TransientError(f"{self.what} failed: more than {self._most_pages} pages; check the endpoint")
+        self._bytes += size
+        self._check(self._pages + (not is_last))
+
+    def receive(self, size: int) -> None:
+        """Count bytes of the listing that are not a page. Raises TransientError if a limit is exceeded."""
+        self._bytes += size
+        self._check(self._pages)
+
+    def _check(self, pages: int) -> None:
         limits, seconds = self._limits, self._clock.monotonic() - self._began
         for name, found, most in (
-            ("listing_pages", self._pages + (not is_last), limits.listing_pages),
+            ("listing_pages", pages, limits.listing_pages),
             ("listing_entries", self._entries, limits.listing_entries),
             ("listing_bytes", self._bytes, limits.listing_bytes),
             ("listing_time", seconds, limits.listing_time),
@@ -61,13 +69,15 @@ class ListingLimit:
 @dataclass(frozen=True, slots=True)
 class ListingPage(Generic[_Items, _Position]):
     """One page: its content, how many entries it has, its size in bytes, and where the next page begins (None: it is the last).
-    `is_known` marks a page that did not change."""
+    `is_known` marks a page that did not change. `begins_with` is its first entry, which no other page of a listing contains;
+    None if the page is empty or the store checks this itself."""
 
     content: _Items
     entries: int
     size: int
     next: _Position | None = None
     is_known: bool = False
+    begins_with: Hashable | None = None
 
 
 async def walk(
@@ -77,12 +87,17 @@ async def walk(
 ) -> AsyncGenerator[ListingPage[_Items, _Position], None]:
     """Yield all pages of a listing, beginning with the one at `first`.
 
-    Raises StoreError from `fetch`, and TransientError if `limit` is exceeded or a page points back to an earlier one.
+    Raises StoreError from `fetch`, and TransientError if `limit` is exceeded, a page points back to an earlier one, or a page
+    comes again under another position.
     """
-    position, seen = first, {first}
+    position, seen, begun = first, {first}, set[Hashable]()
     while True:
         page = await fetch(position)
         limit.count(page.entries, page.size, is_last=page.next is None, is_known=page.is_known)
+        if page.begins_with in begun:
+            raise TransientError(f"{limit.what} failed: the pages repeat; check the endpoint")
+        if page.begins_with is not None:
+            begun.add(page.begins_with)
         yield page
         if page.next is None:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kvsync.errors import TransientError
@@ -55,3 +57,27 @@ async def test_empty_pages_end_a_listing_unless_they_are_known() -> None:
     with pytest.raises(TransientError, match="empty pages in a row"):
         await walked(*(page("", number, entries=0) for number in numbers))
     assert len(await walked(*(page("", number, entries=0, is_known=True) for number in numbers))) == count
+
+
+async def test_a_page_that_comes_again_ends_the_listing() -> None:
+    """A server that repeats a page under ever new positions would never end."""
+    pages = [replace(page("a", number + 1), begins_with="a" if number else "first") for number in range(1_000)]
+    limit = ListingLimit("listing web", AnswerLimits(), FakeClock())
+    asked: list[int] = []
+
+    async def fetch(position: int) -> ListingPage[str, int]:
+        asked.append(position)
+        return pages[position]
+
+    with pytest.raises(TransientError, match="listing web failed: the pages repeat; check the endpoint"):
+        [one async for one in walk(0, fetch, limit)]
+    assert len(asked) == 3
+
+
+def test_bytes_besides_pages_count() -> None:
+    """A store that reads each entry on its own counts what comes, and does not count pages for it."""
+    limit = ListingLimit("listing web", AnswerLimits(listing_pages=1, listing_bytes=100), FakeClock())
+    limit.receive(50)
+    limit.receive(50)
+    with pytest.raises(TransientError, match=r"101 bytes: limits\.listing_bytes is 100"):
+        limit.receive(1)

@@ -74,7 +74,9 @@ class Listing:
 
             async def fetch(target: str) -> ListingPage[Page, str]:
                 page = await ahead.get(target)
-                return ListingPage(page, len(page.rows or ()), page.size, page.next, is_known=page.rows is None)
+                rows = page.rows or ()
+                begins_with = (rows[0].key, rows[0].label) if rows else None
+                return ListingPage(page, len(rows), page.size, page.next, page.rows is None, begins_with)
 
             pages = [one.content async for one in walk(first, fetch, limit)]
         if len(known) != len(pages) or any(page.rows is not None for page in pages):

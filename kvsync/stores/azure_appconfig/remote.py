@@ -109,7 +109,8 @@ class Remote:
             answer = await self.send(Request("GET", target, what, is_json=True))
             with understood(self._label, what, "a list of keys", answer):
                 found = [str(item["name"]) for item in items_of(answer.data)]
-                return ListingPage(found, len(found), len(answer.body), next_target(answer, answer.data))
+                following = next_target(answer, answer.data)
+                return ListingPage(found, len(found), len(answer.body), following, begins_with=next(iter(found), None))
 
         limit = self._connection.listing_limit(what)
         return [name async for page in walk(keys_target(self._version), fetch, limit) for name in page.content]

@@ -93,7 +93,8 @@ class Remote:
             answer = await self.namespaces.ask(namespace, call)
             with understood(self.label, what, "a list of keys", answer):
                 items, following = _keys_page(answer.data)
-                return ListingPage(items, len(items), len(answer.body), following)
+                begins_with = items[0]["name"] if items else None
+                return ListingPage(items, len(items), len(answer.body), following, begins_with=begins_with)
 
         async with aclosing(walk("", fetch, self.connection.listing_limit(what))) as pages:
             async for page in pages:

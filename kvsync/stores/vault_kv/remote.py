@@ -68,13 +68,15 @@ class Remote:
             self._mount = self._identified(answer, what), now
         return self._mount[0]
 
-    async def metadata(self, path: str) -> Secret | None:
-        """The metadata of a secret, None where there is none. Raises StoreError."""
+    async def metadata(self, path: str, limit: ListingLimit | None = None) -> Secret | None:
+        """The metadata of a secret, None where there is none; its bytes count towards `limit`. Raises StoreError."""
         what = f"reading the metadata of {path}"
         answer = await self.client.send(reading(self.paths.metadata(path), what))
         if answer.status == 404:
             self.check_missing(answer, what)
             return None
+        if limit is not None:
+            limit.receive(len(answer.body))
         with understood(self.where, what, answer=answer):
             return secret_of(data_of(answer), self.seen_at(answer))
 
@@ -134,7 +136,7 @@ class Remote:
         found: dict[str, Secret] = {}
         for start in range(0, len(paths), _AT_ONCE):
             part = paths[start : start + _AT_ONCE]
-            secrets = await gather_or_cancel(self.metadata(path) for path in part)
+            secrets = await gather_or_cancel(self.metadata(path, limit) for path in part)
             found |= {path: secret for path, secret in zip(part, secrets, strict=True) if secret is not None}
             limit.count(len(part), 0, is_last=start + _AT_ONCE >= len(paths))
         return found
@@ -162,18 +164,21 @@ class Remote:
         folders = [folder]
         while folders:
             now, folders = folders[:_AT_ONCE], folders[_AT_ONCE:]
-            for parent, names in zip(now, await gather_or_cancel(self._names(one, what) for one in now), strict=True):
+            for parent, names in zip(
+                now, await gather_or_cancel(self._names(one, what, limit) for one in now), strict=True
+            ):
                 paths = [f"{parent}{name}" for name in names]
                 folders += [path for path in paths if path.endswith("/") and _may_hold(path, prefix)]
                 found += [path for path in paths if not path.endswith("/") and path.startswith(prefix)]
                 limit.count(len(names), 0, is_last=not folders)
         return found
 
-    async def _names(self, folder: str, what: str) -> list[str]:
+    async def _names(self, folder: str, what: str, limit: ListingLimit) -> list[str]:
         answer = await self.client.send(reading(self.paths.folder(folder), what))
         if answer.status == 404:
             self.check_missing(answer, what)
             return []
+        limit.receive(len(answer.body))
         with understood(self.where, what, answer=answer):
             names = data_of(answer)["keys"]
             if not all(isinstance(name, str) and name.strip("/") for name in names):
