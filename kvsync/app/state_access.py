@@ -13,6 +13,7 @@ from kvsync.app.configuration import read_config
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Config
 from kvsync.errors import StateDirError, UsageError
+from kvsync.logs import get_logger
 from kvsync.state import StateDir
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR, Redactor
@@ -20,6 +21,10 @@ from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
     from kvsync.state.postgres_database import PostgresAddress
+
+_log = get_logger()
+
+_LOST: Final = "history, pauses, approvals, local ledgers"
 
 _EXTRA: Final = "the package psycopg is missing; install kvsync[postgresql]"
 
@@ -49,7 +54,10 @@ class StateAccess:
     def open_directory(self, *, writable: bool, clock: Clock | None = None) -> StateDir:
         """The state directory, even where a database keeps the state. Raises StateDirError."""
         config, redact = self.config, self.redactor.redact
-        return StateDir.open(config.state_dir, writable=writable, config_root=config.root, clock=clock, redact=redact)
+        opened = StateDir.open(config.state_dir, writable=writable, config_root=config.root, clock=clock, redact=redact)
+        if opened.is_lost:
+            _log.warning("state.lost", path=str(opened.path), lost=_LOST)
+        return opened
 
     def address(self) -> PostgresAddress:
         """Where the database is. Raises UsageError when none is configured, StateDirError, AuthError."""

@@ -171,10 +171,13 @@ class Daemon:
         """End when the state directory is gone or another one: what a pass did would be recorded nowhere, and another daemon
         could start. Everything else that may be wrong with it may end, and each pass fails until then."""
         try:
-            self._recorder.check()
+            restored = self._recorder.check()
         except StateDirLost as error:
             if not self._lost.done():
                 self._lost.set_exception(error)
+        else:
+            if restored is not None:
+                _log.warning("state.restored", file=restored)
 
     def _pass_done(self, target: Target) -> None:
         self._check_state()

@@ -178,6 +178,7 @@ class StatusStore(Protocol):
         """Note that the daemon has left."""
         ...
 
-    def check(self) -> None:
-        """Raise StateDirLost when what is written is lost, so that the daemon must end."""
+    def check(self) -> str | None:
+        """Return what was missing and was written again, None if all is well. Raise StateDirLost when what is written is lost,
+        so that the daemon must end."""
         ...

@@ -25,6 +25,18 @@ _ALL: Final = (
     Event("daemon.ready", "info", ("targets", "seconds"), "The first pass of every target has finished."),
     Event("daemon.stopping", "info", ("reason", "running"), "The daemon is stopping, and finishes what is in flight."),
     Event("daemon.stopped", "info", ("seconds", "unfinished"), "The daemon stopped."),
+    Event(
+        "state.lost",
+        "warning",
+        ("path", "lost"),
+        "`state.db` is missing from a directory that was in use; history, pauses, approvals and local ledgers begin again.",
+    ),
+    Event(
+        "state.restored",
+        "warning",
+        ("file",),
+        "A file of the state directory was missing; the daemon wrote it again from memory.",
+    ),
     Event("config.reloaded", "info", (), "A changed configuration was loaded."),
     Event("config.invalid", "error", ("problems", "error", "exception"), "A changed configuration is invalid; not loaded."),
     Event("source.loaded", "info", ("targets", "changed", "seconds"), "The state files were read."),

@@ -16,7 +16,7 @@ class Context:
     """What the parts of the state share. `key` returns the directory's secret key, which is read when it is first needed;
     `sealing_keys` returns the keys that seal fingerprints in the ledger of a place. `redact` removes secrets from texts of
     stores before they are stored. The `timeline` counts waits. `replica` returns the name of this process among replicas
-    that share the state, None without them."""
+    that share the state, None without them. `restore_key` writes the key again if its file is gone, and returns True if it did."""
 
     database: Database
     key: Callable[[], bytes]
@@ -25,6 +25,7 @@ class Context:
     redact: Callable[[str], str]
     timeline: SteadyTime
     replica: Callable[[], str | None] = lambda: None
+    restore_key: Callable[[], bool] = lambda: False
 
     def redacted(self, text: str | None) -> str | None:
         """`redact` for a text that may be absent."""

@@ -40,7 +40,7 @@ from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.revisions import Revisions
 from kvsync.state.run_history import RunHistory
-from kvsync.state.sqlite_database import open_for_reading, open_for_writing, speaking_of
+from kvsync.state.sqlite_database import LOST, database_size, open_for_reading, open_for_writing, speaking_of
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
 from kvsync.state.trust import find
 from kvsync.state.undo_requests import UndoRequests
@@ -67,8 +67,17 @@ class StateDir:
         self.claims: TargetClaims | None = None
         self.keeps_caches = False
         """Whether this machine's folder may be written, also where the state is only read."""
+        self.is_lost = False
+        """True if the directory was in use before and `state.db` is missing, so that the state begins again."""
         context = Context(
-            database, lambda: self.key, self.sealing_keys, timeline.clock, redact, timeline, self._replica
+            database,
+            lambda: self.key,
+            self.sealing_keys,
+            timeline.clock,
+            redact,
+            timeline,
+            self._replica,
+            self._restore_key,
         )
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
@@ -108,10 +117,11 @@ class StateDir:
             path = find(asked, config_root, _make if writable else None)
         if writable:
             _make(path)
+        is_lost = _has_lost_database(path)
         database = open_for_writing(path) if writable else open_for_reading(path)
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
         opened = cls(path, DirectoryHome(path), database, timeline, redact)
-        opened.asked, opened.keeps_caches = asked, writable
+        opened.asked, opened.keeps_caches, opened.is_lost = asked, writable, is_lost
         return opened
 
     @classmethod
@@ -156,6 +166,9 @@ class StateDir:
     def holders(self) -> dict[Target, str]:
         """Which living replica holds which target; nothing where the state is not shared. Raises StateDirError."""
         return holders_of(self.database) if self.is_shared else {}
+
+    def _restore_key(self) -> bool:
+        return "key" in self.__dict__ and self._home.restore_key(self.key)
 
     def _replica(self) -> str | None:
         return None if self.claims is None else self.claims.me.id
@@ -240,6 +253,17 @@ class StateDir:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _has_lost_database(path: Path) -> bool:
+    """True if `state.db` is missing from a directory that was in use before. Raises StateDirError if it was emptied."""
+    with speaking_of(path):
+        if not (path / FILE_NAME).exists():
+            return False
+        size = database_size(path)
+    if size == 0:
+        raise StateDirError(str(path), f"state.db is empty, although kvsync has used it before; restore it, or {LOST}")
+    return size is None
 
 
 def _make(path: Path) -> None:

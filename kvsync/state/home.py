@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kvsync.state import lock
-from kvsync.state.keys import FILE_NAME, load_key
+from kvsync.state.keys import FILE_NAME, load_key, restore_key
 from kvsync.state.sqlite_database import speaking_of
 from kvsync.util.private_files import write_private
 
@@ -34,6 +34,10 @@ class Home(Protocol):
 
     def take_key(self, key: bytes) -> None:
         """Use this key from now on, in place of any other."""
+        ...
+
+    def restore_key(self, key: bytes) -> bool:
+        """Put the key in use back if it is gone. Returns True if it was. Raises StateDirLost if there is another one."""
         ...
 
     def hold(self, command: str) -> AbstractContextManager[None]:
@@ -77,6 +81,10 @@ class DirectoryHome:
         """Write the key of another state here. Raises StateDirError."""
         with speaking_of(self._path):
             write_private(self._path / FILE_NAME, key)
+
+    def restore_key(self, key: bytes) -> bool:
+        """Write the file `key` again if it is gone. Raises StateDirLost if it holds another key."""
+        return restore_key(self._path, key)
 
     def hold(self, command: str) -> AbstractContextManager[None]:
         """Hold the directory's lock while inside. Raises LockHeld when another process does, StateDirError."""

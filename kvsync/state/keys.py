@@ -7,7 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from kvsync.errors import StateDirError
+from kvsync.errors import StateDirError, StateDirLost
 from kvsync.state.sqlite_database import speaking_of
 
 FILE_NAME = "key"
@@ -31,6 +31,25 @@ def load_key(state_dir: Path) -> bytes:
     except OSError:
         return key
     return key
+
+
+def restore_key(state_dir: Path, key: bytes) -> bool:
+    """Put the key in use back if its file is gone. Returns True if it was put back. Raises StateDirLost if there is another
+    key: what this process seals could not be compared by any other."""
+    file = state_dir / FILE_NAME
+    try:
+        if file.read_bytes() == key:
+            return False
+    except FileNotFoundError:
+        with suppress(OSError):  # a directory that cannot be written, or another process was quicker
+            _keep(key, file)
+            return True
+        return False
+    except OSError:
+        return False
+    raise StateDirLost(
+        str(state_dir), "key was replaced while in use; restore it, or restart kvsync to use the new one"
+    )
 
 
 def _checked(key: bytes, state_dir: Path) -> bytes:

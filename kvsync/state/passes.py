@@ -178,9 +178,11 @@ class PassHistory:
                 "DELETE FROM daemon WHERE one = ? OR updated_at < ?", (self._slot, self._context.clock.now() - _DAY)
             )
 
-    def check(self) -> None:
-        """Raise StateDirLost when the state directory was removed or replaced since it was opened."""
+    def check(self) -> str | None:
+        """Check that the state is still the one that was opened. Returns the name of a file that was missing and was written
+        again, None if all is well. Raises StateDirLost if the state was removed, replaced or truncated."""
         self._database.check()
+        return "key" if self._context.restore_key() else None
 
 
 def _pass(row: tuple[Any, ...]) -> PassRecord:

@@ -18,6 +18,7 @@ from typing import Any
 
 from kvsync.errors import StateDirError, StateDirLost
 from kvsync.state.database import Statements
+from kvsync.state.file_watch import WatchedFile
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.state.tables import StateTable
 from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
@@ -35,7 +36,7 @@ FROM sqlite_master
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
 
-_LOST = (
+LOST = (
     "move it away and run again (this loses history, pauses, approvals and local ledgers; the stores are not affected)"
 )
 
@@ -49,8 +50,8 @@ _REASONS = {
     Fault.DESCRIPTORS: f"too many open files; {_DESCRIPTORS}",
     Fault.LOCKED: "state.db is locked by another process; try again when that process has ended",
     Fault.DISK: "disk error; check the disk, its quota and its free space",
-    Fault.DAMAGED: f"state.db is damaged; {_LOST}",
-    Fault.NOT_A_DATABASE: f"state.db is not a database; {_LOST}",
+    Fault.DAMAGED: f"state.db is damaged; {LOST}",
+    Fault.NOT_A_DATABASE: f"state.db is not a database; {LOST}",
 }
 
 _ACCESS = "check its owner and mode, or set another state_dir"
@@ -85,8 +86,10 @@ class SqliteDatabase:
     """A SQLite file, or a copy of one in memory. Safe to use from several threads, one at a time."""
 
     def __init__(self, connection: sqlite3.Connection, state_dir: Path, file: Path | None = None) -> None:
-        self._connection, self._state_dir, self._file = connection, state_dir, file
-        self._inode = file.stat().st_ino if file else 0
+        self._connection, self._state_dir = connection, state_dir
+        self._files = (
+            () if file is None else (WatchedFile(file, grows=True), WatchedFile(file.with_name(f"{file.name}-wal")))
+        )
         self._lock = threading.RLock()
         self.begun: Callable[[Statements], None] = lambda _statements: None
 
@@ -147,17 +150,18 @@ class SqliteDatabase:
         return int((pages - free) * bytes_of_one)
 
     def check(self) -> None:
-        """Raise StateDirLost when the file was removed or replaced: rows written to it would be lost without a sound."""
-        if self._file is None:
-            return
-        try:
-            if self._file.stat().st_ino == self._inode:
-                return
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except OSError:  # why it cannot be seen, the next statement says
-            return
-        raise StateDirLost(str(self._state_dir), "state.db was removed or replaced while in use; restart kvsync")
+        """Raise StateDirLost when a file was removed, replaced or truncated: rows written to it would be lost without a
+        sound."""
+        for file in self._files:
+            if (wrong := file.find_loss()) is not None:
+                raise StateDirLost(str(self._state_dir), wrong)
+
+
+def database_size(state_dir: Path) -> int | None:
+    """Bytes of `state.db`, None if there is none. Raises OSError."""
+    with suppress(FileNotFoundError):
+        return (state_dir / FILE_NAME).stat().st_size
+    return None
 
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:

@@ -251,3 +251,17 @@ def test_the_last_entry_waits_for_what_went_stale(repo: Repo) -> None:
     repo.run("apply", "--yes", "--key", "zone")
     repo.run("apply", "plan.json", "--yes", code=None)
     assert repo.held() == {"alarm": "v1", "sentinel": "v1", "vip": "v1", "zone": "v2"}
+
+
+def test_a_pause_that_was_lost_with_its_database_is_reported(repo: Repo) -> None:
+    """Without `state.db` nothing is paused any more; no command goes on without saying so."""
+    repo.run("apply", "--yes")
+    repo.run("pause", "local/web")
+    for file in (repo.root / ".kvsync").glob("state.db*"):
+        file.unlink()
+    shown = repo.run("status")
+    assert "state.lost" in shown.stderr
+    assert "history, pauses, approvals, local ledgers" in shown.stderr
+    (repo.root / ".kvsync/state.db").touch()
+    refused = repo.run("apply", "--yes", code=1)
+    assert "state.db is empty, although kvsync has used it before; restore it, or move it away" in refused.stderr

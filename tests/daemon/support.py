@@ -132,6 +132,7 @@ class FakeRecorder:
         self.rows: dict[Target, dict[str, Any]] = {}
         self.daemon: DaemonRecord | None = None
         self.lost: Exception | None = None
+        self.restored: str | None = None
         self.seen: list[DaemonRecord] = []
 
     def record(
@@ -156,9 +157,10 @@ class FakeRecorder:
     def clear_daemon(self) -> None:
         self.daemon = None
 
-    def check(self) -> None:
+    def check(self) -> str | None:
         if self.lost is not None:
             raise self.lost
+        return self.restored
 
 
 class Log:

@@ -284,6 +284,15 @@ async def test_a_state_directory_that_is_gone_ends_the_daemon() -> None:
             await work.task
 
 
+async def test_a_file_of_the_state_directory_that_was_written_again_is_logged(log: Log) -> None:
+    """The daemon continues, and says what was missing."""
+    async with running(FakeReconciler([A])) as work:
+        work.recorder.restored = "key"
+        work.daemon.trigger(Trigger.SIGNAL)
+        await work.passes(1)
+    assert {event["file"] for event in log.events("state.restored")} == {"key"}
+
+
 async def test_only_what_changed_gets_a_pass_when_files_change(log: Log) -> None:
     """A file change is a pass of the targets whose desired state changed, of new ones and of those newly held or freed."""
     reconciler, problem = FakeReconciler([A, B]), Problem("bad", Origin("web.yaml", 3, 1), "do better")

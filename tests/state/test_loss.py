@@ -1,0 +1,95 @@
+"""What happens when another program changes the state directory while kvsync uses it, or between two runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from kvsync.errors import StateDirError, StateDirLost
+from kvsync.state import StateDir
+
+
+def _replace(file: Path) -> None:
+    draft = file.with_name("draft")
+    draft.write_bytes(file.read_bytes())
+    draft.replace(file)
+
+
+def _empty(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+WAYS: Final[dict[str, tuple[str, Callable[[Path], None], str]]] = {
+    "removed": ("state.db", Path.unlink, "state.db was removed or replaced while in use; restart kvsync"),
+    "replaced by its copy": ("state.db", _replace, "state.db was removed or replaced while in use; restart kvsync"),
+    "emptied": ("state.db", _empty, "state.db was truncated or overwritten while in use; stop kvsync"),
+    "overwritten": ("state.db", lambda file: _overwrite(file), "state.db was truncated or overwritten while in use"),
+    "log removed": ("state.db-wal", Path.unlink, "state.db-wal was removed or replaced while in use; restart kvsync"),
+    "another key": (
+        "key",
+        lambda file: _overwrite(file),
+        "key was replaced while in use; restore it, or restart kvsync",
+    ),
+}
+
+
+def _overwrite(file: Path) -> None:
+    file.write_bytes(b"something else")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_that_is_changed_under_kvsync_is_noticed(path: Path, directory: StateDir, way: str) -> None:
+    """By the check after each pass, and by the next write, which records nothing where it would be lost."""
+    name, change, said = WAYS[way]
+    directory.pauses.pause("edge", None, None, 0)
+    assert directory.key
+    assert directory.passes.check() is None
+    change(path / name)
+    with pytest.raises(StateDirLost, match=said):
+        directory.passes.check()
+    if name != "key":
+        with pytest.raises(StateDirLost, match=said):
+            directory.pauses.pause("core", None, None, 0)
+
+
+def test_a_key_that_is_missing_is_written_again(path: Path, directory: StateDir) -> None:
+    """What the running process sealed must stay comparable."""
+    key = directory.key
+    (path / "key").unlink()
+    assert directory.passes.check() == "key"
+    assert directory.passes.check() is None
+    with StateDir.open(path, writable=True) as other:
+        assert other.key == key
+
+
+def test_a_state_that_is_not_in_use_any_more_is_not_examined(path: Path) -> None:
+    """A process that never needed the key writes none, and one that cannot write is not stopped by it."""
+    with StateDir.open(path, writable=True) as state:
+        assert state.passes.check() is None
+        assert not (path / "key").exists()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_an_emptied_database_is_refused(path: Path, writable: bool) -> None:
+    """It held pauses and approvals, and nobody decided to lose them."""
+    StateDir.open(path, writable=True).close()
+    _empty(path / "state.db")
+    with pytest.raises(
+        StateDirError, match=r"state\.db is empty, although kvsync has used it before; restore it, or move"
+    ):
+        StateDir.open(path, writable=writable)
+
+
+def test_a_missing_database_is_reported_once(path: Path) -> None:
+    """The state begins again, and whoever opens it can say so."""
+    StateDir.open(path, writable=True).close()
+    (path / "state.db").unlink()
+    found = []
+    for writable in (False, True, True):
+        with StateDir.open(path, writable=writable) as state:
+            found.append(state.is_lost)
+    assert found == [True, True, False]
