@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
 from kvsync.http.clock_skew import tell_clock
-from kvsync.http.failures import cleaned, failure, glimpse, unanswered
+from kvsync.http.failures import NOT_JSON, cleaned, failure, glimpse, unanswered
 from kvsync.http.model import (
     AnswerTooLongError,
     Credentials,
@@ -232,9 +232,7 @@ class Client:
             with gc_paused():
                 return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
-            broken = NotAnsweredError(
-                f"{glimpse(call, answer)}: a body that is not JSON; it may be truncated, or not from this API"
-            )
+            broken = NotAnsweredError(f"{glimpse(call, answer)}: {NOT_JSON}")
             raise unanswered(self.label, call, broken) from None
 
     def _count(self, call: Request, status: str, received: int) -> None:

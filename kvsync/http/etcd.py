@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client
-from kvsync.http.failures import cleaned
+from kvsync.http.failures import cleaned, glimpse, unconfirmed
 from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.shared_token import SharedToken
 
@@ -79,10 +79,11 @@ def call(path: str, what: str, body: Mapping[str, Any], *, reads: bool = False, 
     return Request("POST", f"/v3/{path}", what, _JSON, json.dumps(body).encode(), reads=reads, is_secret=is_secret)
 
 
-def decoded(where: str, what: str, answer: Response) -> Mapping[str, Any]:
+def decoded(where: str, request: Request, answer: Response) -> Mapping[str, Any]:
     """The first message of an answer: calls that could go on forever answer in lines. Raises TransientError when it is
     none, or says that it failed."""
-    data = object_of(where, what, answer, answer.body.partition(b"\n")[0])
+    what = request.what
+    data = object_of(where, replace(request, reads=True), answer, answer.body.partition(b"\n")[0])
     error = data.get("error")
     if error is not None:
         said = str(error.get("message", "") if isinstance(error, dict) else error)
@@ -90,15 +91,18 @@ def decoded(where: str, what: str, answer: Response) -> Mapping[str, Any]:
     return data
 
 
-def object_of(where: str, what: str, answer: Response, text: bytes | None = None) -> dict[str, Any]:
-    """An answer, or the `text` that is a part of it, as a JSON object. Raises TransientError when it is none."""
+def object_of(where: str, request: Request, answer: Response, text: bytes | None = None) -> dict[str, Any]:
+    """The answer to a request, or the `text` that is a part of it, as a JSON object. Raises TransientError if it is not one,
+    LostAnswer if the request writes."""
     try:
         data = json.loads(answer.body if text is None else text)
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        message = f"the response of {answer.host} is not a JSON object; check the endpoint"
-        raise TransientError(f"{where}: {what} failed: {message}")
+        if request.writes:
+            raise unconfirmed(where, request, answer)
+        wrong = f"the response is not a JSON object ({glimpse(request, answer)}); check the endpoint"
+        raise TransientError(f"{where}: {request.what} failed: {wrong}")
     return data
 
 
@@ -160,9 +164,10 @@ class Password:
         answer = await self._login.send(request)
         if answer.status == 400:
             raise AuthError(f"{self._where}: {what} failed: {_known_reason(answer)}")
-        token = decoded(self._where, what, answer).get("token")
+        token = decoded(self._where, request, answer).get("token")
         if not isinstance(token, str):
-            raise PermanentError(f"{self._where}: {what} failed: the response contains no token; check the endpoint")
+            wrong = f"the response contains no token ({glimpse(request, answer)}); check the endpoint"
+            raise PermanentError(f"{self._where}: {what} failed: {wrong}")
         self._register(self, token)
         return token
 

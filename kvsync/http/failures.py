@@ -31,6 +31,8 @@ _LONGEST: Final = 300
 
 _NOT_SHOWN: Final = "the response is not shown, because a sensitive value was sent"
 
+NOT_JSON: Final = "a body that is not JSON: truncated, or not from this API; check the endpoint"
+
 _CODES: Final = 100_000
 """Numbers from here on are not error codes of an API, and may be a value."""
 
@@ -39,6 +41,9 @@ _LONGEST_READ: Final = 4000
 
 _FIRST: Final = 60
 """Characters of an unexpected page that are shown."""
+
+_UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a response raises that does not have the expected form."""
 
 _REQUEST: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 
@@ -105,10 +110,19 @@ def understood(label: str, what: str, expected: str = "", answer: Response | Non
     nothing sensitive."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+    except _UNREADABLE as error:
         wrong = f"is not {expected}" if expected else "does not have the format of this API"
         shown = "" if answer is None else f" ({_glimpse(answer)})"
         raise TransientError(f"{label}: {what} failed: the response {wrong}{shown}; check the endpoint") from error
+
+
+@contextmanager
+def confirmed(label: str, call: Request, answer: Response) -> Iterator[None]:
+    """Raise LostAnswer if the response to a write does not have the form that the block reads."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise unconfirmed(label, call, answer) from error
 
 
 def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -> str:

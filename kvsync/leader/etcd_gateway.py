@@ -44,7 +44,8 @@ class Gateway:
 
     async def ask(self, path: str, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """One call, sent once. Raises StoreError."""
-        return decoded(self._where, what, await self._client.send(call(path, what, body)))
+        request = call(path, what, body)
+        return decoded(self._where, request, await self._client.send(request))
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

@@ -16,7 +16,7 @@ class Context:
     """What the parts of the state share. `key` returns the directory's secret key, which is read when it is first needed;
     `sealing_keys` returns the keys that seal fingerprints in the ledger of a place. `redact` removes secrets from texts of
     stores before they are stored. The `timeline` counts waits. `replica` returns the name of this process among replicas
-    that share the state, None without them. `restore_key` writes the key again if its file is gone, and returns True if it did."""
+    that share the state, None without them. `restore_key` writes the key again if its file is gone; True if it did."""
 
     database: Database
     key: Callable[[], bytes]

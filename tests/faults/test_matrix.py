@@ -231,3 +231,21 @@ async def test_a_fault(repos: MatrixRepositories, store: str, kind: str, fault: 
     assert [target.error for target in plan.targets] == [None]
     assert not pending(plan)
     repos._made[store] = here
+
+
+@pytest.mark.parametrize("store", [store for store, one in KINDS.items() if "list" in one.kinds])
+async def test_an_answer_that_makes_no_sense_is_described(repos: MatrixRepositories, store: str) -> None:
+    """The error of the pass says who answered, with which status, how the page began, and what to do. What a document holds
+    may be values, and is not shown."""
+    here = await repos.of(store)
+    for fault, shown in (
+        ("portal instead", 'text/html, begins with "<html><body>Please'),
+        ("another document", "application/"),
+    ):
+        here.proxy.arm("list", FAULTS[fault], ALWAYS)
+        (target,) = (await here.plan()).targets
+        here.proxy.heal()
+        error = target.error or "; ".join(target.parked)
+        assert f"status 200 from {here.proxy.url.split('/')[2]}, {shown}" in error
+        assert "; check " in error
+        assert "hello" not in error

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
-from kvsync.http.etcd import call, encoded
+from kvsync.http.etcd import call, encoded, object_of
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.doctor_checks import failed
 from kvsync.stores.etcd.remote import OWN_KEY, Endpoint, Remote
@@ -37,8 +37,9 @@ async def examine(remote: Remote) -> Sequence[DoctorCheck]:
 async def _member(remote: Remote, endpoint: Endpoint) -> Sequence[DoctorCheck]:
     what = "reading the status"
     try:
-        answer = await endpoint.client.send(call("maintenance/status", what, {}, reads=True))
-        status = remote.json(answer, what)
+        request = call("maintenance/status", what, {}, reads=True)
+        answer = await endpoint.client.send(request)
+        status = object_of(endpoint.where, request, answer)
     except StoreError as error:
         return [failed(error, "endpoint", _CHECK)]
     return [*_state(endpoint, status), *clock_findings(answer, remote.clock.local(), _MOST_SKEW)]

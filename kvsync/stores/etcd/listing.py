@@ -63,11 +63,11 @@ async def changed_since(remote: Remote, prefix: bytes, state: State, what: str) 
     """Whether anything in a range is not as it was in this state. Raises StoreError."""
     since = {"limit": "1", "keys_only": True, "min_mod_revision": str(state.revision + 1)}
     ranges = [_range(start, end_of(start)) | since for start in (prefix or b"\0", SIDECARS + prefix)]
-    answer = await remote.ask("kv/txn", what, {"success": [{"request_range": one} for one in ranges]})
-    with understood(remote.where, what):
-        keys, sidecars = (one["response_range"] for one in answer["responses"])
+    answer = await remote.read("kv/txn", what, {"success": [{"request_range": one} for one in ranges]})
+    with understood(remote.where, what, answer=answer):
+        keys, sidecars = (one["response_range"] for one in answer.data["responses"])
         counts = int(keys.get("count", 0)), int(sidecars.get("count", 0))
-        now = int(answer["header"]["revision"])
+        now = int(answer.data["header"]["revision"])
         if now < state.revision or keys.get("kvs") or sidecars.get("kvs") or counts != state[1:]:
             return True
     _note_seen(remote, prefix, now)
@@ -79,9 +79,9 @@ async def read_pairs(remote: Remote, keys: Sequence[bytes], what: str) -> dict[b
     wanted = [{"request_range": {"key": encoded(one)}} for key in keys for one in (key, SIDECARS + key)]
     # Some releases of etcd check the user only outside of nested transactions. This condition always holds.
     permitted = {"key": encoded(keys[0]), "target": "VERSION", "version": "-1", "result": "GREATER"}
-    answer = await remote.ask("kv/txn", what, {"compare": [permitted], "success": nested(wanted)})
-    with understood(remote.where, what):
-        answers = flattened(answer["responses"], len(wanted))
+    answer = await remote.read("kv/txn", what, {"compare": [permitted], "success": nested(wanted)})
+    with understood(remote.where, what, answer=answer):
+        answers = flattened(answer.data["responses"], len(wanted))
         found = [one["response_range"].get("kvs") for one in answers]
         rows = [row_of(kvs[0]) if kvs else None for kvs in found]
     pairs = zip(rows[::2], rows[1::2], strict=True)
@@ -128,7 +128,7 @@ class _Pages:
         body = {"success": [{"request_range": one} for one in ranges]}
         answer = await self._remote.read("kv/txn", self._what, body)
         with gc_paused(), understood(self._remote.where, self._what, answer=answer):
-            rows, following = self._parsed(self._remote.json(answer, self._what), cursor)
+            rows, following = self._parsed(answer.data, cursor)
         size = len(rows[0]) + len(rows[1])
         return ListingPage(rows, size, len(answer.body), None if following == _Cursor(None, None) else following)
 
@@ -158,13 +158,12 @@ async def list_namespaces(remote: Remote, keys: KeyFormat) -> list[str]:
 
     async def fetch(start: bytes) -> ListingPage[set[str], bytes]:
         asked = {"key": encoded(start), "range_end": encoded(b"\0"), "limit": str(PAGE), "keys_only": True}
-        response = await remote.read("kv/range", what, asked)
-        answer = remote.json(response, what)
-        with understood(remote.where, what, answer=response):
-            names = [row_of(kv).key for kv in answer.get("kvs", ())]
-            following = _after_namespace(keys, names[-1]) if answer.get("more") else None
+        answer = await remote.read("kv/range", what, asked)
+        with understood(remote.where, what, answer=answer):
+            names = [row_of(kv).key for kv in answer.data.get("kvs", ())]
+            following = _after_namespace(keys, names[-1]) if answer.data.get("more") else None
         found = {name for key in names if (name := _namespace_of(keys, key)) is not None}
-        return ListingPage(found, len(names), len(response.body), following)
+        return ListingPage(found, len(names), len(answer.body), following)
 
     pages = walk(b"\0", fetch, remote.connection.listing_limit(what))
     return sorted({name async for page in pages for name in page.content})

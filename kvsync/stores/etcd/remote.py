@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from random import Random
@@ -23,6 +23,7 @@ from kvsync.http.trust import ClientCertificate
 from kvsync.stores.remote_store import Connection
 from kvsync.stores.route import route_of
 from kvsync.util.backoff import BackoffPolicy
+from kvsync.util.gc_pause import gc_paused
 from kvsync.util.redaction import REDACTOR
 
 OWN_KEY: Final = ".kvsync"
@@ -86,13 +87,14 @@ class Remote:
         self._granting = asyncio.Lock()
 
     async def read(self, path: str, what: str, body: Mapping[str, Any]) -> Response:
-        """Ask something that changes nothing, of each endpoint in turn until one answers. Raises StoreError."""
+        """Ask something that changes nothing, of each endpoint in turn until one answers with a JSON object, the `data` of the
+        response. Raises StoreError."""
         request = call(path, what, body, reads=True)
         ends, tries = self.clock.monotonic() + 2 * self._timeout, _ROUNDS * len(self.endpoints)
         for attempt in range(1, tries + 1):
             at = self._at
             try:
-                return await self.endpoints[at].client.send(request)
+                return self._with_data(request, await self.endpoints[at].client.send(request))
             except CompactedError:
                 raise
             except TransientError as error:
@@ -105,17 +107,14 @@ class Remote:
                 await self.clock.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    async def ask(self, path: str, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The same, with the answer as JSON. Raises StoreError."""
-        return self.json(await self.read(path, what, body), what)
-
     async def write(self, path: str, what: str, body: Mapping[str, Any], *, is_secret: bool = False) -> Response:
-        """Send a write once: to the next endpoint only where the one before it cannot have received it. Raises StoreError."""
+        """Send a write once: to the next endpoint only where the one before it cannot have received it. The response has a JSON
+        object as its `data`. Raises StoreError."""
         request = call(path, what, body, is_secret=is_secret)
         for left in reversed(range(len(self.endpoints))):
             at = self._at
             try:
-                return await self.endpoints[at].client.send(request)
+                return self._with_data(request, await self.endpoints[at].client.send(request))
             except (NotLeader, LeaseGoneError):
                 raise
             except LostAnswer:
@@ -155,9 +154,9 @@ class Remote:
     async def cluster(self, *, writing: bool = False) -> Cluster:
         """Which cluster this is. With `writing`, its id is made where it is missing. Raises StoreError."""
         what = "identifying the cluster"
-        found = await self.ask("kv/range", what, {"key": encoded(OWN_KEY)})
-        with understood(self.where, what):
-            known = Cluster(_cluster_id(found), _value(found.get("kvs")))
+        found = await self.read("kv/range", what, {"key": encoded(OWN_KEY)})
+        with understood(self.where, what, answer=found):
+            known = Cluster(_cluster_id(found.data), _value(found.data.get("kvs")))
         if known.id is not None or not writing:
             return known
         made = secrets.token_hex(16)
@@ -165,11 +164,11 @@ class Remote:
         put = {"request_put": {"key": encoded(OWN_KEY), "value": encoded(made)}}
         seen = {"request_range": {"key": encoded(OWN_KEY)}}
         body = {"compare": [missing], "success": [put], "failure": [seen]}
-        done = self.json(await self.write("kv/txn", "giving the cluster an id", body), what)
-        with understood(self.where, what):
-            is_ours = done.get("succeeded", False)
-            other = None if is_ours else _value(done["responses"][0]["response_range"]["kvs"])
-            return Cluster(_cluster_id(done), made if is_ours else other)
+        done = await self.write("kv/txn", "giving the cluster an id", body)
+        with understood(self.where, what, answer=done):
+            is_ours = done.data.get("succeeded", False)
+            other = None if is_ours else _value(done.data["responses"][0]["response_range"]["kvs"])
+            return Cluster(_cluster_id(done.data), made if is_ours else other)
 
     async def lease(self, ends: int) -> str:
         """A lease that ends at this moment (epoch seconds); entries that end together share one. Raises StoreError."""
@@ -180,9 +179,9 @@ class Remote:
                 return known
             what = "requesting a lease"
             seconds = max(1, ceil(ends - self.clock.now()))
-            granted = self.json(await self.write("lease/grant", what, {"TTL": str(seconds)}), what)
-            with understood(self.where, what):
-                self._leases[ends] = str(granted["ID"])
+            granted = await self.write("lease/grant", what, {"TTL": str(seconds)})
+            with understood(self.where, what, answer=granted):
+                self._leases[ends] = str(granted.data["ID"])
             if len(self._leases) > _MOST_LEASES:
                 self._leases.popitem(last=False)
             return self._leases[ends]
@@ -194,19 +193,19 @@ class Remote:
     async def lease_end(self, lease: str) -> float | None:
         """When a lease ends (epoch seconds), None when it has ended. Raises StoreError."""
         what = "reading a lease"
-        found = await self.ask("lease/timetolive", what, {"ID": lease})
-        with understood(self.where, what):
-            seconds = int(found.get("TTL", 0))
+        found = await self.read("lease/timetolive", what, {"ID": lease})
+        with understood(self.where, what, answer=found):
+            seconds = int(found.data.get("TTL", 0))
         return None if seconds <= 0 else self.clock.now() + seconds
-
-    def json(self, answer: Response, what: str) -> dict[str, Any]:
-        """An answer as JSON. Raises TransientError when it is none."""
-        return object_of(self.where, what, answer)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
         for endpoint in self.endpoints:
             await endpoint.aclose()
+
+    def _with_data(self, request: Request, answer: Response) -> Response:
+        with gc_paused():
+            return replace(answer, data=object_of(self.where, request, answer))
 
     def _move_on(self, at: int) -> None:
         if self._at == at:  # of several calls that fail at a time, one moves on

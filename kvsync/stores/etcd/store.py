@@ -164,8 +164,8 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
         return await examine(remote)
 
     async def _send(self, namespace: str, writes: Sequence[tuple[bytes, Write]]) -> list[WriteResult]:
-        from kvsync.http.etcd import LeaseGoneError
-        from kvsync.http.failures import understood
+        from kvsync.http.etcd import LeaseGoneError, call
+        from kvsync.http.failures import confirmed
         from kvsync.stores.etcd.entries import results_of, transaction
 
         remote, what = self._client(), f"writing to {namespace}"
@@ -174,15 +174,16 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
         is_secret = any(write.is_sensitive for _, write in writes)
         body = transaction(keyed, None if known is None else known.id)
         try:
-            answer = remote.json(await remote.write("kv/txn", what, body, is_secret=is_secret), what)
+            answer = await remote.write("kv/txn", what, body, is_secret=is_secret)
         except LeaseGoneError:
             remote.forget_leases()
             raise
-        if not answer.get("succeeded"):
+        with confirmed(remote.where, call("kv/txn", what, {}, is_secret=is_secret), answer):
+            remote.note_own(int(answer.data["header"]["revision"]))
+            results = results_of(keyed, answer.data) if answer.data.get("succeeded") else None
+        if results is None:
             raise self._elsewhere(namespace, "the id in the key .kvsync is another one")
-        with understood(remote.where, what):
-            remote.note_own(int(answer["header"]["revision"]))
-            return results_of(keyed, answer)
+        return results
 
     async def _with_leases(self, remote: Remote, writes: Sequence[tuple[bytes, Write]]) -> list[KeyedWrite]:
         from kvsync.stores.etcd.entries import KeyedWrite

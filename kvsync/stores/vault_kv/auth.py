@@ -19,7 +19,7 @@ from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.bearer import checked_secret
 from kvsync.http.client import Client
-from kvsync.http.failures import cleaned, understood
+from kvsync.http.failures import cleaned, glimpse, understood
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.shared_token import SharedToken
 from kvsync.stores.base import StoreContext
@@ -106,12 +106,13 @@ class VaultToken:
         what = f"signing in at auth/{self._sign_in.login}"
         body = json.dumps(self._sign_in.body()).encode()
         target, headers = self._paths.login(self._sign_in.login), self._sign_in.headers
-        return self._parsed(await self._client.send(Request("POST", target, what, headers, body, reads=True)), what)
+        return await self._asked(Request("POST", target, what, headers, body, reads=True, is_secret=True))
 
     async def _renewed(self, token: Token) -> Token:
         what, target = "renewing the token", self._paths.login("token/renew-self")
-        request = Request("POST", target, what, self._headers(token.text), b"{}", reads=True)
-        return self._parsed(await self._client.send(request), what)
+        return await self._asked(
+            Request("POST", target, what, self._headers(token.text), b"{}", reads=True, is_secret=True)
+        )
 
     async def _examined(self, text: str) -> Token:
         """A given token with its lifetime, as far as it may look that up."""
@@ -123,13 +124,14 @@ class VaultToken:
             seconds = 0.0
         return self._lasting(text, seconds)
 
-    def _parsed(self, answer: Response, what: str) -> Token:
+    async def _asked(self, request: Request) -> Token:
+        answer = await self._client.send(request)
         auth: Any = answer.problem().get("auth")
         if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
-            hint = "the response contains no token; check address and auth_mount"
-            raise AuthError(f"{self._client.label}: {what} failed: {hint}")
+            wrong = f"the response contains no token ({glimpse(request, answer)}); check address and auth_mount"
+            raise AuthError(f"{self._client.label}: {request.what} failed: {wrong}")
         REDACTOR.register_token(self, auth["client_token"])
-        with understood(self._client.label, what):
+        with understood(self._client.label, request.what):
             return self._lasting(auth["client_token"], float(auth.get("lease_duration") or 0))
 
     def _lasting(self, text: str, seconds: float) -> Token:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from kvsync.errors import LostAnswer, StoreError
-from kvsync.http.failures import understood
+from kvsync.http.failures import confirmed
 from kvsync.model.entry import Content
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 from kvsync.stores.vault_kv.api import data_of, is_conflict, patching, writing
@@ -49,9 +49,8 @@ async def _put(remote: Remote, path: str, write: Write, content: Content, secret
     current = 0 if secret is None else secret.current
     await _prepare(remote, path, write, content, secret)
     body = {"options": {"cas": current}, "data": to_data(content)}
-    answer = await remote.client.send(
-        writing(remote.paths.data(path), f"writing {path}", body, expects=(200, 204, 400))
-    )
+    request = writing(remote.paths.data(path), f"writing {path}", body, expects=(200, 204, 400))
+    answer = await remote.client.send(request)
     if answer.status != 200:
         with suppress(StoreError):
             await _note(remote, path, {NEXT: None})
@@ -59,7 +58,7 @@ async def _put(remote: Remote, path: str, write: Write, content: Content, secret
             return _EXISTS if write.precondition is Precondition.ABSENT else _MOVED
         reason = "the server rejected the value (status 400); check its size and the policies of the mount"
         return WriteResult(WriteStatus.REJECTED, error=reason)
-    with understood(remote.where, f"writing {path}"):
+    with confirmed(remote.where, request, answer):
         made = data_of(answer)
         version, created = int(made["version"]), str(made["created_time"])
     text = None if write.mark is None else mark_text(write.mark, content, version, created)

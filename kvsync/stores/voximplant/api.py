@@ -19,7 +19,7 @@ import re
 from typing import Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import glimpse, said, server_message
+from kvsync.http.failures import NOT_JSON, glimpse, said, server_message
 from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.account import Account
@@ -66,7 +66,6 @@ _PAUSE: Final = {"turned away": 1.0, "repeated": 10.0}
 """Seconds to wait if the service does not say."""
 
 _SECONDS: Final = re.compile(r"(\d{1,4})\s*s(?:ec|$|\b)", re.IGNORECASE)
-_NOT_JSON: Final = "a body that is not JSON; it may be truncated, or not from this API"
 _WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
 
 
@@ -94,7 +93,7 @@ class ErrorMapper:
         wait = retry_after(answer.headers, self._clock.now())
         if answer.status in (429, 503):
             return TransientError(what, wait)
-        message = f"{what}: {_NOT_JSON}"
+        message = f"{what}: {NOT_JSON}"
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
 
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:

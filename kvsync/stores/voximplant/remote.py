@@ -14,7 +14,8 @@ from urllib.parse import urlencode, urlsplit
 
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.http.client import ClientOptions
-from kvsync.http.model import Response, StaleCredentialError
+from kvsync.http.failures import glimpse
+from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.rate_limits import SharedLimiters, TokenBucket
 from kvsync.stores.remote_store import Connection
 from kvsync.stores.voximplant.account import AccountRequest, account_of
@@ -174,10 +175,8 @@ class ApplicationFinder:
                 raise AuthError(f"{error}; if the service account may not list applications, {_BY_ID}") from None
             page, total = _page(answer)
             if page is None:
-                message = (
-                    f"{self._where}: {what} failed: the response is not a list of applications; check the endpoint"
-                )
-                raise TransientError(message)
+                wrong = f"the response is not a list of applications ({glimpse(Request('POST', '', what), answer)})"
+                raise TransientError(f"{self._where}: {what} failed: {wrong}; check the endpoint")
             listed += page
             if not page or total is None or len(listed) >= total:
                 return listed
