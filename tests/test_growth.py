@@ -53,6 +53,13 @@ class NestedStore(MemoryStore):
         return KeyFormat("{namespace}:{key}").nested_namespace(namespace, identity, others)
 
 
+class FrozenClock(Clock):
+    """Time goes on, but for what is used again within a second."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
 class LineCounter:
     """How many lines of kvsync ran."""
 
@@ -111,6 +118,21 @@ async def pass_over_targets(repo: MemoryRepository, number: int) -> int:
                 reconciler, workspace.state.passes, workspace.config.run, DaemonOptions(clock=workspace.clock)
             )
     assert sum(one.changes["applied"] for one in result.results) == number
+    return lines.count
+
+
+async def pass_over_waves(repo: MemoryRepository, number: int) -> int:
+    """All passes of a daemon where half of the targets wait for the other half."""
+    repo.configure(more="waves: [{targets: ['main/n*[13579]']}]")
+    many_targets(repo, number)
+    async with repo.open("run", clock=FrozenClock()) as workspace:
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
+        with counting() as lines:
+            for _ in range(2):
+                result = await run_once(
+                    reconciler, workspace.state.passes, workspace.config.run, DaemonOptions(clock=workspace.clock)
+                )
+    assert sum(one.changes["applied"] for one in result.results) == number / 2
     return lines.count
 
 
@@ -222,6 +244,7 @@ COSTS: dict[str, tuple[Cost, str, int]] = {
     "targets planned": (plan_targets, "memory", 100),
     "targets applied": (apply_targets, "memory", 100),
     "targets passed over": (pass_over_targets, "memory", 100),
+    "targets of waves": (pass_over_waves, "memory", 50),
     "targets of a daemon": (start_daemon, "memory", 100),
     "targets paused": (look_at_pauses, "memory", 100),
     "entries": (plan_late_entries, LATE, 300),

@@ -46,6 +46,15 @@ def split(workspace: Workspace, plan: Plan) -> PermittedPlan:
     return PermittedPlan(replace(plan, targets=going), reports, frozenset(holds), denied)
 
 
+def denial(workspace: Workspace, plan: TargetPlan) -> str | None:
+    """Why a target must not be applied by hand now, because of a pause or a window; None if it may."""
+    window = _denied(workspace)
+    hold = _hold(workspace, plan, window)
+    if hold is Hold.WINDOW:
+        return window
+    return _paused(workspace, plan.target) if hold is Hold.PAUSED else None
+
+
 _WITHHELD = (Hold.PAUSED, Hold.WINDOW)
 """Why changes are set aside here; what is parked stays in the plan, and applying leaves it alone."""
 

@@ -42,7 +42,7 @@ class StateAccess:
         AuthError."""
         if self.config.database is None:
             return self.open_directory(writable=writable, clock=clock)
-        return StateDir.open_postgres(
+        opened = StateDir.open_postgres(
             self.config.state_dir,
             replace(self.address(), is_read_only=reads_shared),
             writable=writable,
@@ -50,6 +50,8 @@ class StateAccess:
             clock=clock,
             redact=self.redactor.redact,
         )
+        opened.waves.environment = self.config.environment or ""
+        return opened
 
     def open_directory(self, *, writable: bool, clock: Clock | None = None) -> StateDir:
         """The state directory, even where a database keeps the state. Raises StateDirError."""
@@ -57,6 +59,7 @@ class StateAccess:
         opened = StateDir.open(config.state_dir, writable=writable, config_root=config.root, clock=clock, redact=redact)
         if opened.is_lost:
             _log.warning("state.lost", path=str(opened.path), lost=_LOST)
+        opened.waves.environment = config.environment or ""
         return opened
 
     def address(self) -> PostgresAddress:

@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from kvsync.app.configuration import read_config
 from kvsync.app.leadership import unshared_ledgers
+from kvsync.app.wave_checks import wave_warnings
 from kvsync.app.workspace import Workspace
 from kvsync.config.changes import ConfigChange, changes
 from kvsync.config.model import Config
 from kvsync.config.revision import ConfigRevision
 from kvsync.desired import DesiredState
 from kvsync.errors import InvalidInput, Kind, Origin, Problem
+from kvsync.planning.waves import Wave
 from kvsync.util.redaction import Redactor
 from kvsync.util.values import dataclass
 
@@ -38,7 +40,8 @@ _STRONGER: Final = "use a longer, random value"
 class Validation:
     """What the files come to. `environments` counts files and entries of each one; `unshared` are stores whose ledger other
     replicas cannot read; `fetched` says that the files come from a repository. `config` None is one that cannot be read.
-    `changes` are those of the configuration since the revision that was used."""
+    `waves` has those of each configuration that holds somewhere. `changes` are those of the configuration since the revision
+    that was used."""
 
     environments: tuple[dict[str, Any], ...] = ()
     problems: frozenset[Problem] = frozenset()
@@ -46,6 +49,7 @@ class Validation:
     unshared: tuple[str, ...] = ()
     fetched: bool = False
     config: Config | None = None
+    waves: frozenset[tuple[Wave, ...]] = frozenset()
     changes: tuple[ConfigChange, ...] = ()
 
 
@@ -93,7 +97,15 @@ async def _check(scope: _Scope, revision: ConfigRevision | None, state_dir: Path
     for group in groups:
         opening = scope.opened(state_dir, revision, group[0] or scope.chosen)
         checked = _joined(checked, await _check_group(group, opening))
-    return replace(checked, problems=checked.problems | problems)
+    checked = replace(checked, problems=checked.problems | problems)
+    return _with_wave_warnings(checked, knows_all=scope.asked is None and not checked.problems)
+
+
+def _with_wave_warnings(checked: Validation, *, knows_all: bool) -> Validation:
+    """With a warning for each glob of a wave that decides nothing. `knows_all`: it has the targets of every environment."""
+    names = {name for one in checked.environments for name in one["targets"]} if knows_all else None
+    found = {problem for waves in checked.waves for problem in wave_warnings(waves, names)}
+    return replace(checked, warnings=tuple(sorted({*checked.warnings, *found}, key=place_of)))
 
 
 def _by_overlay(
@@ -123,6 +135,7 @@ async def _check_group(names: Sequence[str | None], opening: AbstractAsyncContex
                 tuple(warnings),
                 tuple(unshared_ledgers(workspace)),
                 fetched=workspace.checkout is not None,
+                waves=frozenset([workspace.config.waves]),
             )
     except InvalidInput as error:
         return Validation(problems=frozenset(error.problems))
@@ -147,6 +160,7 @@ def _joined(one: Validation, other: Validation) -> Validation:
         warnings=tuple(sorted({*one.warnings, *other.warnings}, key=place_of)),
         unshared=tuple(dict.fromkeys((*one.unshared, *other.unshared))),
         fetched=one.fetched or other.fetched,
+        waves=one.waves | other.waves,
     )
 
 

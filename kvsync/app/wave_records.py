@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from kvsync.desired import DesiredState
 from kvsync.model.change import Change, OutcomeKind
-from kvsync.model.entry import Identity, Target
+from kvsync.model.entry import Identity, Mode, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.planning.waves import APPLYING, Wave, WaveRecord, is_never_held, wave_digest, wave_of
@@ -36,10 +36,17 @@ class _Planned:
 
 class SyncRecords:
     """Keeps the record of each target that is in a wave, by what the passes of this process found and did. All methods may
-    raise StateDirError, and ClaimLost when another replica has taken the target."""
+    raise StateDirError, and ClaimLost when another replica has taken the target. `changed` gets the target of each new
+    record."""
 
-    def __init__(self, waves: Sequence[Wave], state: StateDir, stores: Mapping[str, Store]) -> None:
-        self._waves, self._state, self._stores = waves, state, stores
+    def __init__(
+        self,
+        waves: Sequence[Wave],
+        state: StateDir,
+        stores: Mapping[str, Store],
+        changed: Callable[[Target], None],
+    ) -> None:
+        self._waves, self._state, self._stores, self._changed = waves, state, stores, changed
         self._planned: dict[Target, _Planned] = {}
         self._digests: dict[Target, tuple[str, str]] = {}
 
@@ -74,6 +81,13 @@ class SyncRecords:
         if known is not None and self._waves:
             self._put(target, known.digest, reason, durable=True)
 
+    def forget_others(self, files: DesiredState) -> None:
+        """Forget the targets that are in no wave any more, or of which nothing has to be known."""
+        records = self._state.waves
+        records.forget(
+            [target for target, record in records.all().items() if not self._is_needed(target, record, files)]
+        )
+
     def holdable(self, plan: TargetPlan) -> frozenset[Identity]:
         """The entries of the changes that a wave may hold back."""
         return frozenset(one.identity for one in self._holdable(plan))
@@ -98,6 +112,10 @@ class SyncRecords:
         else:
             self._put(target, planned.digest, _IN_PART)
 
+    def _is_needed(self, target: Target, record: WaveRecord, files: DesiredState) -> bool:
+        is_in_a_wave = bool(self._waves) and target in files.managed
+        return is_in_a_wave and (record.failure is not None or self._is_awaited(target))
+
     def _is_awaited(self, target: Target) -> bool:
         """True for a target of a wave that may have a next one."""
         return wave_of(target, self._waves) < len(self._waves)
@@ -108,16 +126,19 @@ class SyncRecords:
 
     def _pending(self, plan: TargetPlan) -> str | None:
         """Why a target that was planned is not in sync. What moves to another target leaves only once it has arrived there,
-        which may be in a later wave."""
+        which may be in a later wave. Entries that are only observed may differ."""
         changes = sum(one.moved_to_target is None for one in self._holdable(plan))
-        left = ((changes, "pending"), (len(plan.refused), "refused"), (len(plan.reported), "reported"))
+        reported = sum(not _is_observed(one) for one in plan.reported)
+        left = ((changes, "pending"), (len(plan.refused), "refused"), (reported, "reported"))
         reasons = f" ({'; '.join(plan.parked)})" if plan.parked else ""
         return f"{counts(left)}{reasons}" if any(number for number, _ in left) or reasons else None
 
     def _put_waiting(self, target: Target, digest: str, reason: str | None) -> None:
         """Record for `kvsync status` that a target of the last wave waits, or no longer does."""
-        if reason is not None or self._state.waves.find(target) is not None:
+        if reason is not None:
             self._put(target, digest, reason)
+        elif self._state.waves.find(target) is not None:
+            self._state.waves.forget([target])
 
     def _put(
         self, target: Target, digest: str, failure: str | None, *, has_written: bool = False, durable: bool = False
@@ -131,6 +152,7 @@ class SyncRecords:
         if record != known:
             with self._claimed(target):
                 records.put(target, record, durable=durable)
+            self._changed(target)
 
     def _claimed(self, target: Target) -> AbstractContextManager[None]:
         claims = self._state.claims
@@ -141,11 +163,17 @@ class SyncRecords:
         return not written.isdisjoint(self.holdable(report.plan))
 
 
+def _is_observed(change: Change) -> bool:
+    return change.after is not None and change.after.mode is Mode.OBSERVE
+
+
 def _failure(report: TargetReport) -> str | None:
     """Why a target is not in sync after its plan was applied; None if it is."""
-    leaving = {one.identity for one in report.plan.changes if one.moved_to_target is not None}
-    left = Counter(one.kind.value for one in report.outcomes if one.kind not in _DONE and one.identity not in leaving)
+    plan = report.plan
+    aside = {one.identity for one in plan.changes if one.moved_to_target is not None}
+    aside |= {one.identity for one in plan.reported if _is_observed(one)}
+    left = Counter(one.kind.value for one in report.outcomes if one.kind not in _DONE and one.identity not in aside)
     if left:
-        reasons = f" ({'; '.join(report.plan.parked)})" if report.plan.parked else ""
+        reasons = f" ({'; '.join(plan.parked)})" if plan.parked else ""
         return f"{counts((number, kind) for kind, number in sorted(left.items()))}{reasons}"
     return report.error

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
+from kvsync.app.permit import denial
 from kvsync.app.target_passes import ApplyRun, TargetPasses
+from kvsync.app.wave_passes import WavePasses, has_work
 from kvsync.app.waves import Waves
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
@@ -23,7 +25,7 @@ from kvsync.git.revision import revision
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
-from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
+from kvsync.model.plan import Plan, Stats, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import PassContext, TargetPass
@@ -61,6 +63,7 @@ class Workspace:
         """What replicas that write to the same stores have applied, where there are any."""
         self.waves = Waves(config, pass_context, stores)
         self.passes = TargetPasses(stores, pass_context, self._parking, self.waves.records)
+        self._wave_passes = WavePasses(self.waves, self.passes, partial(denial, self))
 
     @property
     def pass_context(self) -> PassContext:
@@ -125,6 +128,8 @@ class Workspace:
         stores = {target.store for target in targets}
         requests, received = self._traffic(stores)
         older = await self._why_not(files)
+        if self.pass_context.writing:
+            self.waves.forget_others(files)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
             plans = await self.passes.plan(targets, files, ask)
         if older is not None:
@@ -161,48 +166,23 @@ class Workspace:
         """Apply a plan made here, or a part of one. Targets that are parked and not approved are left alone. Raises
         StateDirError; what goes wrong in a store is in the report."""
         released = self.released(plan, approvals)
-        pending = [one for one in plan.targets if one.target in released and _has_work(one)]
-        others = [one for one in plan.targets if one.target not in released or not _has_work(one)]
+        pending = [one for one in plan.targets if one.target in released and has_work(one)]
+        others = [one for one in plan.targets if one.target not in released or not has_work(one)]
         untouched = await self.passes.leave(others, released, stop)
         self.waves.records.finish(untouched)
-        held = await self._held(pending)
+        held = await self._wave_passes.held(plan, pending, stop)
         if held is not None:
             return Report(plan, _in_order(plan, (*untouched, *held)))
         run = self.state.journal.begin(self._cause(command, plan))
         counts: dict[str, int] = {}
         try:
-            applied = await self._apply_waves(pending, ApplyRun(run, stop, progress, self.deletions))
+            applied = await self._wave_passes.apply(plan, pending, ApplyRun(run, stop, progress, self.deletions))
             report = Report(plan, _in_order(plan, (*untouched, *applied)), run.id)
             counts = report.counts()
         finally:
             run.finish(counts)
         prune_journal(self.state, self.config)  # a daemon may run for years
         return report
-
-    async def _apply_waves(self, plans: Sequence[TargetPlan], run: ApplyRun) -> list[TargetReport]:
-        """Apply plans wave by wave; those that must wait for an earlier wave are left alone."""
-        reports: list[TargetReport] = []
-        for stage in self.waves.stages(plans):
-            parts = await self.waves.permitted(stage)
-            self.waves.begin(parts)
-            done = await self.passes.apply([one.permitted for one in parts if _has_work(one.permitted)], run)
-            by_target = {one.plan.target: one for one in done}
-            whole = [
-                self.waves.whole(one, part, by_target.get(one.target)) for one, part in zip(stage, parts, strict=True)
-            ]
-            self.waves.records.finish(whole)
-            reports += whole
-        return reports
-
-    async def _held(self, plans: Sequence[TargetPlan]) -> list[TargetReport] | None:
-        """Reports of plans none of which may be applied, because of an earlier wave; None if there is something to apply."""
-        parts = [part for stage in self.waves.stages(plans) for part in await self.waves.permitted(stage)]
-        if any(_has_work(part.permitted) for part in parts):
-            return None
-        by_target = {part.permitted.target: part for part in parts}
-        reports = [self.waves.whole(one, by_target[one.target], None) for one in plans]
-        self.waves.records.finish(reports)
-        return reports
 
     def _cause(self, command: str | RunCause, plan: Plan) -> RunCause:
         cause = RunCause(command) if isinstance(command, str) else command
@@ -290,10 +270,6 @@ def prune_journal(state: StateDir, config: Config) -> None:
     """Forget the runs that the configuration does not keep. Raises StateDirError."""
     kept = config.journal
     state.journal.prune(kept.runs, max_age=kept.age, max_size=kept.size)
-
-
-def _has_work(plan: TargetPlan) -> bool:
-    return bool(plan.changes) or plan.deletes_namespace
 
 
 def _in_order(plan: Plan, reports: Iterable[TargetReport]) -> tuple[TargetReport, ...]:

@@ -53,9 +53,20 @@ async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Selected
         _tell(report, workspace.state.seal)
     quiet = not chosen.stale and all(map(is_quiet, chosen.plan.targets))
     shown.show_report(report, loaded.problems, workspace.state.seal, order.forms, order.style, quiet=quiet)
+    _hint_at_waves(report, order.command)
     if stopped_by:
         return of_signal(stopped_by)
     return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
+
+
+def _hint_at_waves(report: Report, command: str) -> None:
+    """Say how to go on once the bake time of an earlier wave is over."""
+    from kvsync.rendering.words import moment
+
+    waves = [one.plan.wave for one in report.targets if one.early and one.plan.wave is not None]
+    ends = [wave.until for wave in waves if wave.until is not None]
+    if ends and command == "apply":
+        say(f"kvsync: run kvsync apply again at {moment(min(ends))} to apply the later waves, or use --wait DURATION")
 
 
 def _is_of(approval: str, plan: Plan) -> bool:

@@ -87,7 +87,7 @@ def load_config(
         variables=values["vars"],
         sops=sops_config(values["sops"]),
         schemas=tuple(schema_rule(rule) for rule in values["schemas"]),
-        waves=configured_waves(values["waves"]),
+        waves=configured_waves(values["waves"], _field_node(root, "waves"), problems),
         overlay=None if overlay is None else overlay[0],
         policy=policy,
         run=_run(values.get("run")),

@@ -71,9 +71,15 @@ def check_waves(values: Mapping[str, Any], node: nodes.Node | None, problems: Pr
                 problems.add(message, one, "write STORE/NAMESPACE")
 
 
-def configured_waves(values: tuple[Mapping[str, Any], ...]) -> tuple[Wave, ...]:
+def configured_waves(
+    values: tuple[Mapping[str, Any], ...], node: nodes.Node | None, problems: Problems
+) -> tuple[Wave, ...]:
     """The waves that were decoded without problems."""
-    return tuple(Wave(one["targets"], one["bake"], _probe(one["probe"])) for one in values)
+    places = map(problems.origin, node.items if isinstance(node, nodes.Sequence) else ())
+    return tuple(
+        Wave(one["targets"], one["bake"], _probe(one["probe"]), origin)
+        for one, origin in zip(values, places, strict=True)
+    )
 
 
 def _probe(values: Mapping[str, Any] | None) -> Probe | None:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from math import inf
 from typing import Final
 
+from kvsync.errors import Origin
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import Action, Change
 from kvsync.model.desired import Desired
@@ -40,11 +41,12 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Wave:
     """The targets whose `store/namespace` matches one of the globs `targets`. The next wave begins once they have been in sync
-    for `bake` seconds, and the probes of both succeed."""
+    for `bake` seconds, and the probes of both succeed. `origin` is where the configuration has the wave."""
 
     targets: tuple[str, ...]
     bake: float = 0
     probe: Probe | None = None
+    origin: Origin | None = field(default=None, compare=False)
 
     def names(self, target: Target) -> bool:
         """True for a target of the wave, unless an earlier wave names it too."""
@@ -64,23 +66,23 @@ class WaveRecord:
 @dataclass(frozen=True, slots=True)
 class WaveHold:
     """Why a target waits, and until when (by the steady timeline) if only time is missing. `is_moving`: the earlier wave is in
-    progress, so that this may change soon."""
+    progress, so that this may change soon. `target` is the one that is waited for, if it is one."""
 
     reason: str
     until: float | None = None
     is_moving: bool = False
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WaveFacts:
     """What decides. `members` are the managed targets of each wave by its index, `desired` has the digest of each of them that
-    the files name and that can be used; `now` is by the steady timeline. `failed_probes` says by wave why a probe failed."""
+    the files name and that can be used; `now` is by the steady timeline."""
 
-    members: Mapping[int, Collection[Target]]
+    members: Mapping[int, Sequence[Target]]
     desired: Mapping[Target, str]
     records: Mapping[Target, WaveRecord]
     now: float
-    failed_probes: Mapping[int, str] = field(default_factory=dict)
 
 
 def wave_of(target: Target, waves: Sequence[Wave]) -> int:
@@ -102,15 +104,20 @@ def wave_count(waves: Sequence[Wave], members: Mapping[int, Collection[Target]])
 
 
 def wave_hold(own: int, waves: Sequence[Wave], facts: WaveFacts) -> WaveHold | None:
-    """Why the targets of the wave with the index `own` must wait; None if they need not."""
+    """Why the targets of the wave with the index `own` must wait for earlier targets; None if they need not."""
     total = wave_count(waves, facts.members)
     for index, wave in enumerate(waves[:own]):
         if found := _unfinished(wave, facts.members.get(index, ()), facts):
             return replace(found, reason=f"waits for {_named(index, waves, total)}: {found.reason}")
-    for index in range(min(own + 1, len(waves))) if own else ():
-        if failure := facts.failed_probes.get(index):
-            where = "its own probe" if index == own else f"the probe of {_named(index, waves, total)}"
-            return WaveHold(f"waits for {where}: {failure}", is_moving=True)
+    return None
+
+
+def probe_hold(own: int, waves: Sequence[Wave], total: int, failures: Mapping[int, str]) -> WaveHold | None:
+    """Why the targets of the wave with the index `own`, of `total`, must wait for a probe: `failures` say by wave why one
+    failed."""
+    for index in sorted(failures):
+        where = "its own probe" if index == own else f"the probe of {_named(index, waves, total)}"
+        return WaveHold(f"waits for {where}: {failures[index]}", is_moving=True)
     return None
 
 
@@ -136,16 +143,17 @@ def _named(index: int, waves: Sequence[Wave], total: int) -> str:
     return f"wave {index + 1} of {total} ({', '.join(waves[index].targets)})"
 
 
-def _unfinished(wave: Wave, members: Collection[Target], facts: WaveFacts) -> WaveHold | None:
+def _unfinished(wave: Wave, members: Sequence[Target], facts: WaveFacts) -> WaveHold | None:
     """Why a wave is not over."""
-    for target in members:
+    for target in reversed(members):  # mostly the one that is applied last, so that the answer holds for long
         if target not in facts.desired:
-            return WaveHold(f"the files of {target} have problems")
+            return WaveHold(f"the files of {target} have problems", target=target)
         record = facts.records.get(target)
         if record is None or record.digest != facts.desired[target]:
-            return WaveHold(f"{target} has not been applied yet", is_moving=True)
+            return WaveHold(f"{target} has not been applied yet", is_moving=True, target=target)
         if record.failure is not None:
-            return WaveHold(f"{target} is not in sync: {record.failure}", is_moving=record.failure == APPLYING)
+            is_moving = record.failure == APPLYING
+            return WaveHold(f"{target} is not in sync: {record.failure}", is_moving=is_moving, target=target)
     # A moment in the future comes from a clock that was set back: it must not hold a target for longer than the bake.
     until = max((min(facts.records[one].since, facts.now) for one in members), default=-inf) + wave.bake
     return WaveHold("baking", until) if until > facts.now else None

@@ -83,7 +83,21 @@ _SHARED: Final = (
     "CREATE TABLE IF NOT EXISTS budgets (name text PRIMARY KEY, tokens double precision NOT NULL, at timestamptz NOT NULL)",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_STEADY, _WAVES, _EMPTIED, _SHARED, _NAMESPACE_DELETIONS)
+_WAVES_BY_ENVIRONMENT: Final = (
+    "DROP TABLE waves",
+    'CREATE TABLE waves ("environment" text COLLATE "C" NOT NULL, "store" text COLLATE "C" NOT NULL,'
+    ' "namespace" text COLLATE "C" NOT NULL, "digest" text COLLATE "C" NOT NULL, "since" double precision NOT NULL,'
+    ' "failure" text COLLATE "C", PRIMARY KEY ("environment", "store", "namespace"))',
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (
+    _STEADY,
+    _WAVES,
+    _EMPTIED,
+    _SHARED,
+    _NAMESPACE_DELETIONS,
+    _WAVES_BY_ENVIRONMENT,
+)
 """What leads from one version to the next, oldest first; the baseline already has them."""
 
 VERSION: Final = len(STEPS) + 1

@@ -203,6 +203,15 @@ CREATE TABLE namespace_deletions (
 """
 """Namespaces that a run deleted; `run` is `runs.seq`."""
 
+_WAVES_BY_ENVIRONMENT: Final = """
+DROP TABLE waves;
+CREATE TABLE waves (
+    environment TEXT NOT NULL, store TEXT NOT NULL, namespace TEXT NOT NULL, digest TEXT NOT NULL, since REAL NOT NULL,
+    failure TEXT, PRIMARY KEY (environment, store, namespace)
+) WITHOUT ROWID
+"""
+"""Rows of before do not say which environment they are about: the later waves wait until the earlier ones are planned."""
+
 STEPS: Final = (
     *(
         _FIRST,
@@ -219,6 +228,7 @@ STEPS: Final = (
         _WAVES,
         _EMPTIED,
         _NAMESPACE_DELETIONS,
+        _WAVES_BY_ENVIRONMENT,
     ),
 )
 SCHEMA_VERSION: Final = len(STEPS)

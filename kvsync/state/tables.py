@@ -135,7 +135,9 @@ NAMESPACE_DELETIONS: Final = _table(
     *("outcome text?", "error text?", "settled_at real?"),
 )
 DELETIONS: Final = _table("deletions", "id", "id integer", "at real", "count integer", numbered=True)
-WAVES: Final = _table("waves", "store namespace", *_NAMES, "digest text", "since real", "failure text?")
+WAVES: Final = _table(
+    "waves", "environment store namespace", "environment text", *_NAMES, "digest text", "since real", "failure text?"
+)
 
 TABLES: Final = (
     *(LEDGER, LEDGER_SEEN, RUNS, CHANGES, QUARANTINE, CONTENDED, REMOVALS, PARKED, PAUSES, MEMO, PASSES, DRIFT, DAEMON),

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
 from kvsync.model.entry import Target
 from kvsync.planning.waves import WaveRecord
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 from kvsync.state.tables import WAVES
+
+_OF_ALL: Final = f"{WAVES.select()} WHERE environment = ?"
+_OF_ONE: Final = f"{_OF_ALL} AND store = ? AND namespace = ?"
+_FORGET: Final = "DELETE FROM waves WHERE environment = ? AND store = ? AND namespace = ?"
 
 
 class WaveRecords:
@@ -14,6 +21,8 @@ class WaveRecords:
 
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database
+        self.environment = ""
+        """The environment in force, whose rows are used; empty without one."""
 
     def now(self) -> float:
         """This moment as it is kept."""
@@ -27,16 +36,25 @@ class WaveRecords:
         """Every target's record. Raises StateDirError."""
         return {
             Target(store, namespace): WaveRecord(digest, since, failure)
-            for store, namespace, digest, since, failure in self._database.query(WAVES.select())
+            for _, store, namespace, digest, since, failure in self._database.query(_OF_ALL, (self.environment,))
         }
 
     def find(self, target: Target) -> WaveRecord | None:
         """A target's record. Raises StateDirError."""
-        row = self._database.one(f"{WAVES.select()} WHERE store = ? AND namespace = ?", target_row(target))
-        return None if row is None else WaveRecord(*row[2:])
+        row = self._database.one(_OF_ONE, self._key(target))
+        return None if row is None else WaveRecord(*row[3:])
 
     def put(self, target: Target, record: WaveRecord, *, durable: bool = False) -> None:
         """Replace a target's record; `durable` also waits for the disk. Raises StateDirError."""
-        row = (*target_row(target), record.digest, record.since, self._context.redacted(record.failure))
+        row = (*self._key(target), record.digest, record.since, self._context.redacted(record.failure))
         with self._database.transaction(durable=durable) as connection:
             connection.execute(WAVES.upsert(), row)
+
+    def forget(self, targets: Collection[Target]) -> None:
+        """Delete the records of these targets. Raises StateDirError."""
+        if targets:
+            with self._database.transaction() as connection:
+                connection.executemany(_FORGET, map(self._key, targets))
+
+    def _key(self, target: Target) -> tuple[str, ...]:
+        return (self.environment, *target_row(target))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kvsync.app import TargetSelection
+from kvsync.app import Report, TargetSelection
 from kvsync.app.permit import split
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.app.release import plan_release
+from kvsync.app.wave_wait import WaveWait
 from kvsync.cli.exit_codes import Exit, of_reports
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
@@ -320,3 +322,83 @@ async def test_a_probe_is_asked_again_once_the_earlier_wave_was_written(repo: Me
         repo.clock.advance(1)
         await workspace.apply(await workspace.plan(), command="test")
     assert (held(repo, "dev"), held(repo, "prod")) == ({"a": "2"}, {"a": "1"})
+
+
+async def test_what_is_only_observed_holds_no_later_wave(repo: MemoryRepository) -> None:
+    """kvsync never brings such an entry to what the file says, so that waiting for it would never end."""
+    configure(repo, 0)
+    repo.server.write("dev", "a", b"theirs")
+    want(repo, "{value: ours, mode: observe}", "dev", more=", b: 1")
+    want(repo, "1", "prod")
+    await repo.apply()
+    assert held(repo, "prod") == {"a": "1"}
+
+
+async def test_environments_that_share_a_state_directory_do_not_mix_their_waves(repo: MemoryRepository) -> None:
+    """A bake in one environment neither ends nor restarts that of another with the same names of targets."""
+    more = f"environments: [one, two]\nwaves: [{{targets: [main/dev], bake: {BAKE}s}}]"
+    repo.configure(more=more)
+    want(repo, "1")
+    await repo.apply(environment="one")
+    repo.clock.advance(BAKE)
+    assert of((await repo.apply(environment="two")).targets, PROD).early is not None
+    assert of((await repo.apply(environment="one")).targets, PROD).early is None
+
+
+async def test_nothing_is_kept_of_waves_that_are_gone(repo: MemoryRepository) -> None:
+    """Neither of a target that no file names any more, nor of waves that are no longer configured."""
+    want(repo, "1", "dev", "prod")
+    repo.configure(more="waves: [{targets: ['main/*'], bake: 1h}]")
+    await repo.apply()
+    (repo.root / "state" / "prod.yaml").unlink()
+    await repo.apply()
+    async with repo.open(None) as workspace:
+        assert workspace.state.waves.all().keys() == {DEV}
+    repo.configure()
+    await repo.apply()
+    async with repo.open(None) as workspace:
+        assert workspace.state.waves.all() == {}
+
+
+async def wait_and_apply(
+    repo: MemoryRepository, seconds: float, meanwhile: Callable[[], None]
+) -> tuple[Report, list[str]]:
+    """Apply with a wait for earlier waves; `meanwhile` is called as it begins."""
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        meanwhile()
+
+    async with repo.open() as workspace:
+        workspace.waves.waiting = WaveWait(seconds, tell)
+        return await workspace.apply(await workspace.plan(), command="test"), told
+
+
+async def test_apply_waits_for_the_bake_if_asked(repo: MemoryRepository) -> None:
+    """Wave after wave, in one run; it says what for and for how long."""
+    want(repo, "1")
+    report, told = await wait_and_apply(repo, BAKE, lambda: None)
+    assert held(repo, "prod") == {"a": "1"}
+    assert [one.early for one in report.targets] == [None, None]
+    assert [text.endswith("; waiting 10m") for text in told] == [True]
+
+
+@pytest.mark.parametrize("what", ["drift", "pause", "too long"])
+async def test_what_comes_up_during_the_wait_holds_the_later_wave(repo: MemoryRepository, what: str) -> None:
+    """The earlier wave is looked at again after the wait, and so are pauses; a bake longer than allowed is not waited for."""
+
+    def meanwhile() -> None:
+        if what == "drift":
+            (mark,) = (entry.mark for entry in repo.server.held["dev"].values())
+            repo.server.write("dev", "a", b"drifted", mark=mark)
+        else:
+            state.pauses.pause("main", "prod", "frozen", repo.clock.now())
+
+    want(repo, "1")
+    async with repo.open(None) as other:
+        state = other.state
+        report, told = await wait_and_apply(repo, BAKE - (what == "too long"), meanwhile)
+    reasons = {"drift": "main/dev is not in sync: 1 pending", "pause": "paused (frozen)", "too long": "baking until"}
+    assert reasons[what] in (of(report.targets, PROD).early or "")
+    assert (len(told), held(repo, "prod")) == (0 if what == "too long" else 1, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -192,6 +193,18 @@ def test_validate_checks_every_environment(repo: Repo) -> None:
     repo.run("validate", "--env", "dev")
     repo.run("validate", "--env", "dev", "--all-environments", code=78)
     repo.run("plan")
+
+
+def test_validate_warns_of_globs_of_waves_that_decide_nothing(repo: Repo) -> None:
+    """One whose targets are all in an earlier wave, and one that matches no target of any environment."""
+    waves = "waves: [{targets: ['local/w*']}, {targets: [local/web, 'local/t?po', local/dev]}]"
+    repo.configure(**{"owner: tester": f"owner: tester\nenvironments: [dev, prod]\n{waves}"})
+    repo.write("state/other.yaml", "store: local\nnamespace: dev\nkeys: {a: 1}\n")
+    warnings = repo.run("validate").stderr.splitlines()
+    assert [re.findall('targets: ("[^"]+" matches (?:nothing|no target))', one) for one in warnings] == [
+        ['"local/t?po" matches no target'],
+        ['"local/web" matches nothing'],
+    ]
 
 
 def test_init_writes_what_works(repo: Repo) -> None:

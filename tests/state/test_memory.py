@@ -321,3 +321,5 @@ def test_what_a_wave_knows_of_a_target_is_replaced(state: StateDir) -> None:
     assert state.waves.find(WEB) == WaveRecord("d2", 7.5)
     assert state.waves.find(Target("edge", "none")) is None
     assert state.waves.all() == {WEB: WaveRecord("d2", 7.5), API: WaveRecord("d3", 6.0)}
+    state.waves.forget([WEB])
+    assert state.waves.all() == {API: WaveRecord("d3", 6.0)}

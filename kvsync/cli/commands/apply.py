@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         "apply plan.json",
         "apply plan.json --exact",
         "apply --yes --approve 3f9ad1c2b7e0",
+        "apply --yes --wait 1h",
         "apply --yes --retry --target local/web --key greeting",
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
@@ -49,6 +50,11 @@ if TYPE_CHECKING:
     help="Approve the parked plan with this hash; repeatable.",
     shell_complete=completing.hashes,
 )
+@click.option(
+    "--wait",
+    metavar="DURATION",
+    help="Wait up to this long (10m, 1h30m) for earlier waves, then apply the next ones.",
+)
 @options.output("text", "json", "markdown")
 @options.copies
 @options.allow_protected
@@ -61,7 +67,9 @@ def apply(settings: GlobalOptions, **chosen: Any) -> Exit:
     the meantime and renewals do not count. --exact also refuses a file that was changed after it was saved, if the state
     directory has the key it was saved with.
 
-    Every write carries the version that the plan saw. An entry that fails does not stop the others.
+    Every write carries the version that the plan saw. An entry that fails does not stop the others. With --wait, it waits for
+    the bake time and the probes of earlier waves. Without it, or if that takes longer, it leaves the later waves unchanged and
+    exits with 4.
     """
     return opening.run(_apply(settings, _ApplyOptions(**chosen)))
 
@@ -77,6 +85,7 @@ class _ApplyOptions:
     retry: bool
     exact: bool
     approvals: tuple[str, ...]
+    wait: str | None
     output: str
     json_into: str | None
     markdown_into: str | None
@@ -86,6 +95,7 @@ class _ApplyOptions:
 
 async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
     from kvsync.app.undo import finish_open
+    from kvsync.app.wave_wait import WaveWait, parse_wait
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import insist_on_terminal
     from kvsync.cli.rendered import OutputOptions
@@ -98,11 +108,13 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
         )
     if chosen.exact and not chosen.planfile:
         raise UsageError("--exact needs a plan file: kvsync apply FILE --exact")
+    wait = WaveWait(0 if chosen.wait is None else parse_wait(chosen.wait), _tell_wait)
     asks = not chosen.yes and chosen.planfile is None
     insist_on_terminal("apply", yes=not asks)
     forms = OutputOptions(chosen.output, chosen.json_into, chosen.markdown_into)
     async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)
+        workspace.waves.waiting = wait
         if finished := await finish_open(workspace, loaded):
             say(f"kvsync: completed an interrupted undo ({finished} targets)")
         plan = await _plan(workspace, loaded, chosen)
@@ -110,6 +122,10 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
             "apply", forms, settings.style(full=chosen.full), chosen.approvals, asks=asks, tells=settings.tells
         )
         return await carry_out(workspace, loaded, plan, order)
+
+
+def _tell_wait(text: str) -> None:
+    say(f"kvsync: {text}")
 
 
 async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> SelectedPlan:

@@ -1,0 +1,46 @@
+"""Wait of `kvsync apply --wait` for earlier waves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from kvsync.errors import UsageError
+from kvsync.rendering.words import duration as in_words
+from kvsync.util.clock import Clock
+from kvsync.util.waits import WAITS
+
+_SLICE: Final = 1.0
+"""Seconds after which a wait calls `stop()` again."""
+
+
+def parse_wait(text: str) -> float:
+    """The seconds of `--wait`. Raises UsageError."""
+    from kvsync.config.waves import LONGEST_BAKE  # only where it is asked for
+    from kvsync.yaml.quantities import duration
+
+    decoder = duration(minimum=1, maximum=LONGEST_BAKE)
+    try:
+        return float(decoder.read(text, True))
+    except ValueError:
+        raise UsageError(f"--wait {text!r}: expected {decoder.expected}") from None
+
+
+class WaveWait:
+    """Wait of a command for earlier waves. `left` are the seconds that it may still take, all waits together; `tell` is called
+    with a text at the start of each."""
+
+    def __init__(self, seconds: float = 0, tell: Callable[[str], None] = lambda _text: None) -> None:
+        self.left, self._tell = seconds, tell
+
+    async def until(self, seconds: float, reason: str, clock: Clock, stop: Callable[[], bool]) -> bool:
+        """Wait, unless that is longer than allowed. False if it is, and when `stop()` became true."""
+        if seconds > self.left:
+            return False
+        end = clock.monotonic() + seconds
+        self.left -= seconds
+        self._tell(f"{reason}; waiting {in_words(round(seconds) or 1)}")
+        with WAITS.shown(reason, end, clock):
+            while not stop() and (rest := end - clock.monotonic()) > 0:
+                await clock.sleep(min(rest, _SLICE))
+        return not stop()
