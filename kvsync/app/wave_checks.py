@@ -34,5 +34,5 @@ def _why_useless(glob: str, earlier: Iterable[str], targets: Collection[str] | N
 
 
 def _covers(earlier: str, later: str) -> bool:
-    """True if the glob `earlier` surely matches all that `later` matches: a `*` stands for wildcards of `later` too."""
+    """True if the glob `earlier` certainly matches all that `later` matches; its `*` matches wildcards of `later` too."""
     return earlier == later or ("?" not in earlier and "[" not in earlier and fnmatchcase(later, earlier))
