@@ -17,13 +17,15 @@ _SLICE: Final = 1.0
 def parse_wait(text: str) -> float:
     """The seconds of `--wait`. Raises UsageError."""
     from kvsync.config.waves import LONGEST_BAKE  # only where it is asked for
+    from kvsync.yaml.nodes import Scalar
+    from kvsync.yaml.problems import Problems
     from kvsync.yaml.quantities import duration
 
-    decoder = duration(minimum=1, maximum=LONGEST_BAKE)
-    try:
-        return float(decoder.read(text, True))
-    except ValueError:
-        raise UsageError(f"--wait {text!r}: expected {decoder.expected}") from None
+    problems = Problems("")
+    seconds = duration(minimum=1, maximum=LONGEST_BAKE).decode(Scalar(text, True, 1, 1), problems, "--wait")
+    for problem in problems.all():
+        raise UsageError(f"{problem.message}; {problem.hint}" if problem.hint else problem.message)
+    return float(seconds)
 
 
 class WaveWait:

@@ -54,7 +54,7 @@ def percentage() -> Decoder:
     return ScalarDecoder("a percentage from 0 to 100", read, {"anyOf": [_rules("number", 0, 100), marked]})
 
 
-def duration(*, whole: bool = False, minimum: float = 0, maximum: float | None = None) -> ScalarDecoder:
+def duration(*, whole: bool = False, minimum: float = 0, maximum: float | None = None) -> Decoder:
     """A stretch of time with its units, largest first, such as `300ms`, `30s`, `7d` or `1h30m`. Gives seconds: a float, or with
     `whole` an int (and no fractions). `minimum` and `maximum` are in seconds."""
     pattern = _duration_pattern(whole)
