@@ -72,9 +72,11 @@ class CommandShare:
 
     def wants(self, targets: Iterable[Target]) -> None:
         """Claim what can be had. Raises StateDirError."""
-        for target in targets:
+        missing = set(targets).difference(self._claims.held)
+        left = missing.difference(self._claims.take(missing, {}))
+        if left:
             with suppress(ClaimHeld):
-                self._claims.ensure(target)
+                self._claims.ensure(min(left))  # raises what kept all of them from being claimed
 
     def owns(self, target: Target) -> bool:
         """True when the target was claimed."""

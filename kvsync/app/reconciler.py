@@ -211,6 +211,10 @@ class WorkspaceReconciler:
         """How many entries may still be deleted in this hour. Raises StateDirError."""
         return self.workspace.deletions.budget()
 
+    def read_ahead(self, target: Target) -> None:
+        """Read what a pass of this target asks of the state. Raises StateDirError."""
+        self._context.state.read_ahead(target)
+
     def is_paused(self, target: Target) -> bool:
         """True when a person paused this target or its store."""
         return self._context.state.pauses.is_paused(target)

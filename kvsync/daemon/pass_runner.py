@@ -51,6 +51,7 @@ class PassRunner:
 
     def _request(self, worker: Worker, ask: PendingTriggers) -> PassRequest:
         target = worker.target
+        self._reconciler.read_ahead(target)
         self._gate.set_paused(target, paused=self._reconciler.is_paused(target))
         return PassRequest(
             target, self._gate.may_apply(target), ask.deep, self._files.grace(), tuple(sorted(ask.triggers))

@@ -77,6 +77,10 @@ class Reconciler(Protocol):
         KvsyncError, and keeps the old one, when it is broken."""
         ...
 
+    def read_ahead(self, target: Target) -> None:
+        """Read what a pass of this target asks of the state. Called first in every pass. Raises StateDirError."""
+        ...
+
     def is_paused(self, target: Target) -> bool:
         """True if a person paused this target or its store. Called before every pass."""
         ...

@@ -27,6 +27,9 @@ _SMOOTH: Final = 0.3
 _LEAST_COST: Final = 0.1
 """Seconds that every pass counts at least: what takes milliseconds would move targets by chance."""
 
+_NOTABLE: Final = 0.1
+"""The part by which a cost must have changed for the others to know it."""
+
 _OVERDUE: Final = 2
 """Steps after which a target that nobody takes is taken whatever the load."""
 
@@ -64,6 +67,7 @@ class Fleet:
         """The revision that another replica applied since, where the files of this one are older."""
         self._wanted: frozenset[Target] = frozenset()
         self._costs: dict[Target, float] = {}
+        self._announced: dict[Target, float] = {}
         self._leaving: set[Target] = set()
         self._free_for: dict[Target, int] = {}
         self._until = 0.0
@@ -187,6 +191,8 @@ class Fleet:
             return
         division = self._division(holders)
         taken = await in_background(lambda: self._claims.take(self._chosen(division), self._costs))
+        for target in taken:  # its claim may have what another replica measured
+            self._announced.pop(target, None)
         if taken:
             self._led_since = self._clock.monotonic()
             _log.info("fleet.taken", replica=self.identity, targets=len(taken), held=len(self._claims.held))
@@ -208,8 +214,14 @@ class Fleet:
         return now - self._up_to_date_at >= self._timing.patience
 
     def _look(self) -> tuple[tuple[Replica, ...], dict[Target, Holding]]:
-        self._claims.set_costs({target: self._costs[target] for target in self._claims.held if target in self._costs})
+        changed = {target: cost for target, cost in self._costs.items() if self._is_notable(target, cost)}
+        self._claims.set_costs(changed)
+        self._announced |= changed
         return tuple(self._claims.replicas()), self._claims.holders()
+
+    def _is_notable(self, target: Target, cost: float) -> bool:
+        known = self._announced.get(target, 0.0)
+        return target in self._claims.held and abs(cost - known) > _NOTABLE * known
 
     async def _let_go(self, holders: Collection[Target]) -> None:
         """Give up what was announced a step ago and has no pass in flight, and what no file names any more."""

@@ -57,9 +57,8 @@ class PassContext:
         self.claim(located.target, fence)
         places, owner_keys = self.state.places, self.owner_keys()
         self.state.use_owner_keys(owner_keys)
-        moved_from = places.moved_from(located)
-        key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
-        return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), key, moved_from)
+        known = places.enter(located, self.clock.now()) if self.writing else places.look(located)
+        return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), known.key, known.moved_from)
 
     def rules(self, desired: Desired, ask: PassOptions, has: Capabilities, subject: PassTarget) -> Rules:
         """The rules of this pass for the entries of a target."""

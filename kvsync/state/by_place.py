@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kvsync.state.database import Database
+from kvsync.state.database import Database, Query
 
 Row = tuple[Any, ...]
 
@@ -25,8 +25,12 @@ class RowsByPlace:
     def of(self, place: str) -> Sequence[Row]:
         """The rows of a place. Raises StateDirError."""
         if self._ahead is None or place in self._changed:
-            return self._database.query(self._one, (place,))
+            return self._database.query(*self.query_of(place))
         return self._ahead.get(place, ())
+
+    def query_of(self, place: str) -> Query:
+        """The query for the rows of a place."""
+        return self._one, (place,)
 
     def changed(self, place: str) -> None:
         """Read the rows of this place again from now on, even inside `read_ahead`."""

@@ -46,12 +46,24 @@ FROM replicas WHERE {ALIVE} ORDER BY id
 """  # noqa: S608 - constants
 TAKE: Final = """
 INSERT INTO claims (store, namespace, replica, fence, cost, claimed_at)
-VALUES (?, ?, ?, nextval('fences'), ?, clock_timestamp())
+SELECT store, namespace, ?, nextval('fences'), cost, clock_timestamp()
+FROM unnest(?::text[], ?::text[], ?::double precision[]) AS wanted (store, namespace, cost) ORDER BY store, namespace
 ON CONFLICT (store, namespace) DO UPDATE
 SET replica = excluded.replica, fence = excluded.fence, claimed_at = excluded.claimed_at
 WHERE claims.replica = excluded.replica
     OR NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.id = claims.replica)
-RETURNING fence
+RETURNING store, namespace, fence
+"""
+"""Always in this order, so that two replicas do not wait for each other."""
+
+GIVE_UP: Final = """
+DELETE FROM claims USING unnest(?::text[], ?::text[]) AS over (store, namespace)
+WHERE claims.store = over.store AND claims.namespace = over.namespace AND replica = ?
+"""
+SET_COSTS: Final = """
+UPDATE claims SET cost = known.cost
+FROM unnest(?::text[], ?::text[], ?::double precision[]) AS known (store, namespace, cost)
+WHERE claims.store = known.store AND claims.namespace = known.namespace AND replica = ?
 """
 GUARD: Final = f"""
 SELECT 1 FROM claims WHERE store = ? AND namespace = ? AND replica = ? AND fence = ?

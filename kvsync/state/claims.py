@@ -8,7 +8,7 @@ taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -20,10 +20,14 @@ from kvsync.state.claim_statements import QUIET_SECONDS
 from kvsync.state.database import Database, Statements
 from kvsync.state.postgres_schema import VERSION
 from kvsync.state.records import RunStatus
+from kvsync.util.pieces import pieces
 from kvsync.util.values import dataclass
 
 _SKIPPED: Final = 1_000_000
 """Fencing numbers that are passed over where some were lost: another replica may have seen later ones."""
+
+_AT_ONCE: Final = 5_000
+"""Claims that one statement changes: far from what takes as long as a statement may."""
 
 _NEVER: Final = -1
 """A fencing number that no claim has."""
@@ -130,21 +134,17 @@ class TargetClaims:
 
     def take(self, targets: Iterable[Target], costs: Mapping[Target, float]) -> list[Target]:
         """Claim those of the targets that no living replica holds. Returns them. Raises StateDirError."""
-        wanted, taken = sorted(targets), {}
-        if not wanted:
-            return []
-        with self._transaction() as statements:
-            self._bury(statements)
-            if self._is_quiet(statements):
-                return []
-            for target in wanted:  # always in this order, so that two replicas do not wait for each other
-                row = (target.store, target.namespace, self.me.id, costs.get(target, 1.0))
-                found = statements.execute(claim_statements.TAKE, row).fetchone()
-                if found is not None:
-                    taken[target] = int(found[0])
-        self._held |= taken
-        self._highest = max([self._highest, *taken.values()])
-        return list(taken)
+        taken: list[Target] = []
+        for wanted in pieces(sorted(targets), _AT_ONCE):
+            row = (self.me.id, *_columns(wanted), [costs.get(target, 1.0) for target in wanted])
+            with self._transaction() as statements:
+                self._bury(statements)
+                rows = [] if self._is_quiet(statements) else statements.execute(claim_statements.TAKE, row).fetchall()
+            found = {Target(store, namespace): int(fence) for store, namespace, fence in rows}
+            self._held |= found
+            self._highest = max([self._highest, *found.values()])
+            taken += found
+        return taken
 
     def ensure(self, target: Target) -> int:
         """Hold a target for a pass; returns its fencing number. Raises ClaimHeld when a living replica holds it, ClaimLost when
@@ -191,16 +191,16 @@ class TargetClaims:
         """Let others take these targets. Raises StateDirError."""
         for target in targets:
             self._held.pop(target, None)
-        sql = "DELETE FROM claims WHERE store = ? AND namespace = ? AND replica = ?"
-        with self._transaction() as statements:
-            statements.executemany(sql, [(target.store, target.namespace, self.me.id) for target in targets])
+        for over in pieces(targets, _AT_ONCE):
+            with self._transaction() as statements:
+                statements.execute(claim_statements.GIVE_UP, (*_columns(over), self.me.id))
 
     def set_costs(self, costs: Mapping[Target, float]) -> None:
         """Note what targets cost, for all replicas. Raises StateDirError."""
-        sql = "UPDATE claims SET cost = ? WHERE store = ? AND namespace = ? AND replica = ?"
-        rows = [(cost, target.store, target.namespace, self.me.id) for target, cost in costs.items()]
-        with self._transaction() as statements:
-            statements.executemany(sql, rows)
+        for known in pieces(costs, _AT_ONCE):
+            row = (*_columns(known), [costs[target] for target in known], self.me.id)
+            with self._transaction() as statements:
+                statements.execute(claim_statements.SET_COSTS, row)
 
     def check(self, statements: Statements) -> None:
         """At the start of a transaction: raise ClaimLost when the target of the pass under way is not ours any more."""
@@ -234,6 +234,11 @@ class TargetClaims:
         """True shortly after a failover."""
         self._notice(statements)
         return bool(statements.execute(claim_statements.QUIET).fetchone()[0])
+
+
+def _columns(targets: Collection[Target]) -> tuple[list[str], list[str]]:
+    """The stores and the namespaces of targets."""
+    return [target.store for target in targets], [target.namespace for target in targets]
 
 
 def replicas_of(database: Database) -> list[Replica]:

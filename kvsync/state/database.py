@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from kvsync.state.tables import StateTable
 
+Query = tuple[str, tuple[object, ...]]
+"""A statement and its parameters."""
+
 
 class Result(Protocol):
     """Result of one statement."""
@@ -58,6 +61,15 @@ class Database(Protocol):
 
     def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
         """The first row, or None, for each set of parameters."""
+        ...
+
+    def read_ahead(self, queries: Sequence[Query], is_valid: Callable[[], bool]) -> None:
+        """Read the rows of these queries at once, where that costs less than to read them one after the other. The running
+        task is then given them, each once, until it writes or they are no longer `is_valid`."""
+        ...
+
+    def together(self, statements: Statements, work: Sequence[Query]) -> None:
+        """Run statements that write and do not depend on each other, inside a transaction."""
         ...
 
     def transaction(self, *, durable: bool = False) -> AbstractContextManager[Statements]:

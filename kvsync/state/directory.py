@@ -28,7 +28,7 @@ from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
 from kvsync.state.emptied import Emptied
 from kvsync.state.home import DirectoryHome, Home
-from kvsync.state.journal import Journal
+from kvsync.state.journal import Journal, cut_off_query
 from kvsync.state.ledger import Ledger
 from kvsync.state.memo import Memos
 from kvsync.state.notices import Notices
@@ -39,6 +39,7 @@ from kvsync.state.places import PlaceHistory
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.revisions import Revisions
+from kvsync.state.rows import name_key
 from kvsync.state.run_history import RunHistory
 from kvsync.state.sqlite_database import LOST, database_size, open_for_reading, open_for_writing, speaking_of
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
@@ -230,6 +231,24 @@ class StateDir:
     def listening(self, woken: Callable[[], None]) -> AbstractContextManager[None]:
         """Inside, call `woken` from a thread when a process on another machine wakes the daemons, if that can be heard."""
         return self._home.listening(woken)
+
+    def read_ahead(self, target: Target) -> None:
+        """Read together what a pass of a target asks first, for the running task: a shared state is a round trip away. Raises
+        StateDirError."""
+        if not self.is_shared:
+            return
+        place = self.places.entered(target)
+        parts = (self.pauses, self.undo_requests, self.places, self.parked)
+        queries = [part.query_of(target) for part in parts]
+        if place is not None:
+            rows = (self.quarantine, self.contended, self.undone, self.memo, self.removals)
+            queries += [part.rows.query_of(place) for part in rows]
+            queries.append(cut_off_query(place, name_key(target)))
+        fence = self._fence_of(target)
+        self.database.read_ahead(queries, lambda: self._fence_of(target) == fence)
+
+    def _fence_of(self, target: Target) -> int | None:
+        return None if self.claims is None else self.claims.held.get(target)
 
     @contextmanager
     def bulk(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from kvsync.model.entry import Actual, Applied, Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
+from kvsync.state.database import Query
 from kvsync.state.journal_pruning import KEEP_RUNS, JournalPruning
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import ChangeRecord, RunCause, RunRecord, RunStatus
@@ -170,8 +171,7 @@ class Journal:
     def cut_off(self, located: LocatedTarget) -> list[ChangeRecord]:
         """The changes of killed runs to a target whose outcome nobody knows, oldest first. Raises StateDirError."""
         self._close_left()
-        parameters = (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, *_places(located))
-        return self._changes(_CUT_OFF, parameters)
+        return [self._change(row) for row in self._database.query(*cut_off_query(*_places(located)))]
 
     def resolve(
         self,
@@ -240,6 +240,11 @@ class Journal:
             self._key() if sensitive else None,
             place,
         )
+
+
+def cut_off_query(place: str, name: str) -> Query:
+    """The query for the changes of killed runs to a place, or to a target that had only its name."""
+    return _CHANGES + _CUT_OFF, (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, place, name)
 
 
 def run_record(row: Sequence[Any]) -> RunRecord:

@@ -12,6 +12,7 @@ from kvsync.model.canonical import sorted_json
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
+from kvsync.state.database import Query
 from kvsync.state.rows import target_row
 from kvsync.state.tables import PARKED
 from kvsync.util.values import dataclass
@@ -21,6 +22,7 @@ SHORTEST_PREFIX = SHORTEST_HASH
 
 _HASH = re.compile(rf"(?:sha256:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")
 _OF_TARGET = "store = ? AND namespace = ?"
+_FIND = f"SELECT * FROM parked WHERE {_OF_TARGET}"  # noqa: S608 - constants
 _PARK = PARKED.upsert()
 
 
@@ -70,8 +72,12 @@ class Parked:
 
     def find(self, target: Target) -> ParkedRecord | None:
         """What is parked of one target. Raises StateDirError."""
-        row = self._database.one(f"SELECT * FROM parked WHERE {_OF_TARGET}", target_row(target))  # noqa: S608 - constants
+        row = self._database.one(*self.query_of(target))
         return None if row is None else _parked(row)
+
+    def query_of(self, target: Target) -> Query:
+        """The query for what is parked of a target."""
+        return _FIND, target_row(target)
 
     def approve(self, hash_prefix: str, now: float) -> list[ParkedRecord]:
         """Release what is parked under a hash: one target by its digest, or all targets of a plan by the plan's.

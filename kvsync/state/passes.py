@@ -10,6 +10,7 @@ from typing import Any
 
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
+from kvsync.state.database import Query
 from kvsync.state.rows import counts_of, counts_text, target_row
 from kvsync.state.tables import DAEMON
 from kvsync.util.values import dataclass
@@ -26,6 +27,8 @@ ON CONFLICT (store, namespace) DO UPDATE SET
     attempted_at = excluded.attempted_at, error = excluded.error, drift = excluded.drift,
     changes = excluded.changes, next_at = excluded.next_at, succeeded_at = coalesce(excluded.succeeded_at, passes.succeeded_at)
 """
+_ADD_DRIFT = "INSERT INTO drift (at, store, namespace, counts) VALUES (?, ?, ?, ?)"
+_PRUNE_DRIFT = "DELETE FROM drift WHERE seq <= (SELECT max(seq) FROM drift) - ?"
 _UNCLAIMED_FOR = 600.0
 """Seconds without a pass after which a target that nobody claims is forgotten, where replicas share the state."""
 
@@ -112,12 +115,11 @@ class PassHistory:
         """Note a pass that ended at `at`; without an error it succeeded. Raises StateDirError."""
         succeeded_at, counts = (at if error is None else None), counts_text(drift or {})
         row = (at, succeeded_at, self._context.redacted(error), counts, counts_text(changes or {}), next_at)
+        work: list[Query] = [(_RECORD, (*target_row(target), *row))]
+        if error is None:
+            work += [(_ADD_DRIFT, (at, *target_row(target), counts)), (_PRUNE_DRIFT, (HISTORY_POINTS,))]
         with self._database.transaction() as connection:
-            connection.execute(_RECORD, (*target_row(target), *row))
-            if error is None:
-                point = (at, *target_row(target), counts)
-                connection.execute("INSERT INTO drift (at, store, namespace, counts) VALUES (?, ?, ?, ?)", point)
-                connection.execute("DELETE FROM drift WHERE seq <= (SELECT max(seq) FROM drift) - ?", (HISTORY_POINTS,))
+            self._database.together(connection, work)
 
     def all(self) -> list[PassRecord]:
         """The last pass of every target, by target. Raises StateDirError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
+from kvsync.state.database import Query
 from kvsync.state.rows import target_row
 from kvsync.state.tables import PAUSES
 from kvsync.util.values import dataclass
@@ -50,8 +51,12 @@ class Pauses:
 
     def find(self, target: Target) -> Pause | None:
         """The pause that holds a target, the store's before its own. Raises StateDirError."""
-        found = [Pause(*row) for row in self._database.query(_COVERING, (target.store, *target_row(target)))]
+        found = [Pause(*row) for row in self._database.query(*self.query_of(target))]
         return min(found, key=lambda pause: pause.namespace is not None, default=None)
+
+    def query_of(self, target: Target) -> Query:
+        """The query for the pauses that hold a target."""
+        return _COVERING, (target.store, *target_row(target))
 
     def is_paused(self, target: Target) -> bool:
         """True when a pause holds the target. Raises StateDirError."""

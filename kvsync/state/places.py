@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.context import Context
-from kvsync.state.database import Statements
+from kvsync.state.database import Query, Statements
 from kvsync.state.rows import name_key, state_key, target_row
 from kvsync.state.tables import CONTENDED, LEDGER, LEDGER_SEEN, PLACES, QUARANTINE, REMOVALS, StateTable
 from kvsync.util.values import dataclass
@@ -33,12 +33,22 @@ class PlaceRecord:
     previous: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KnownPlace:
+    """What the knowledge of a target is kept by, and what to call the place that it led to before: None when that is the same
+    or there was none."""
+
+    key: str
+    moved_from: str | None = None
+
+
 class PlaceHistory:
     """The last known place of each target."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
         self._ahead: dict[Target, PlaceRecord] | None = None
+        self._entered: dict[Target, str] = {}
 
     @contextmanager
     def read_ahead(self) -> Iterator[None]:
@@ -53,57 +63,71 @@ class PlaceHistory:
         """Where a target led last; None for one that was never located. Raises StateDirError."""
         if self._ahead is not None and target in self._ahead:
             return self._ahead[target]
-        row = self._database.one(_KNOWN, target_row(target))
+        row = self._database.one(*self.query_of(target))
         return PlaceRecord(*row) if row is not None else None
+
+    def query_of(self, target: Target) -> Query:
+        """The query for where a target led last."""
+        return _KNOWN, target_row(target)
+
+    def entered(self, target: Target) -> str | None:
+        """What the knowledge of a target was kept by when this process last entered it."""
+        return self._entered.get(target)
 
     def all(self) -> dict[Target, PlaceRecord]:
         """Where every target led last. Raises StateDirError."""
         return {Target(*row[:2]): PlaceRecord(*row[2:]) for row in self._database.query(_ALL)}
 
-    def knowledge_key(self, located: LocatedTarget) -> str:
-        """What the knowledge of a target is kept by, for a process that only reads: until a writing one binds it, what an
-        earlier version knew by name counts for the place that is found. Raises StateDirError."""
-        return name_key(located.target) if self._is_unbound(located) else state_key(located)
-
-    def moved_from(self, located: LocatedTarget) -> str | None:
-        """What to call the place that a target led to before, None when it is the same or there was none. Raises
-        StateDirError."""
+    def look(self, located: LocatedTarget) -> KnownPlace:
+        """What is known of a target's place, for a process that only reads: until a writing one binds it, what an earlier
+        version knew by name counts for the place that is found. Raises StateDirError."""
         known = self.known(located.target)
-        is_moved = known is not None and known.place not in (state_key(located), name_key(located.target))
-        return known.description if known is not None and is_moved else None
+        key = name_key(located.target) if self._is_unbound(located, known) else state_key(located)
+        return KnownPlace(key, _moved_from(located, known))
 
-    def enter(self, located: LocatedTarget, now: float) -> str:
-        """Note where a target leads now, and bind what is known by its name alone to that place. Returns what its knowledge is
-        kept by. Raises StateDirError."""
+    def enter(self, located: LocatedTarget, now: float) -> KnownPlace:
+        """Note where a target leads now, and bind what is known by its name alone to that place. Returns what was known.
+        Raises StateDirError."""
         key, known = state_key(located), self.known(located.target)
-        if known is not None and known.place == key and known.description == str(located.place):
-            return key
-        is_unbound = self._is_unbound(located)
-        since = known.since if known is not None and known.place == key else now
-        previous = self.moved_from(located) or (known.previous if known is not None else None)
+        entered = KnownPlace(key, _moved_from(located, known))
+        if known is None or known.place != key or known.description != str(located.place):
+            self._put(located, known, entered, now)
+        self._entered[located.target] = key
+        return entered
+
+    def _put(self, located: LocatedTarget, known: PlaceRecord | None, entered: KnownPlace, now: float) -> None:
+        is_unbound = self._is_unbound(located, known)
+        since = known.since if known is not None and known.place == entered.key else now
+        previous = entered.moved_from or (known.previous if known is not None else None)
         if self._ahead is not None:
             self._ahead.pop(located.target, None)
         with self._database.transaction() as connection:
             for table in _KEPT_BY_ENTRY if is_unbound else ():
-                _rebind(connection, table, name_key(located.target), key)
-            connection.execute(_PUT, (*target_row(located.target), key, str(located.place), since, previous))
-        return key
+                _rebind(connection, table, name_key(located.target), entered.key)
+            row = (*target_row(located.target), entered.key, str(located.place), since, previous)
+            connection.execute(_PUT, row)
 
     def forget(self, target: Target) -> None:
         """Drop where a target led, because that place is gone. Raises StateDirError."""
         if self._ahead is not None:
             self._ahead.pop(target, None)
+        self._entered.pop(target, None)
         with self._database.transaction() as connection:
             connection.execute(_FORGET, target_row(target))
 
-    def _is_unbound(self, located: LocatedTarget) -> bool:
+    def _is_unbound(self, located: LocatedTarget, known: PlaceRecord | None) -> bool:
         """True when something is known by the target's name, and no other place was ever found behind it."""
         if not located.place.is_resolved:
             return False
-        name, known = name_key(located.target), self.known(located.target)
+        name = name_key(located.target)
         if known is not None and known.place != name:
             return False
         return self._database.one(_BY_NAME, (name,)) is not None
+
+
+def _moved_from(located: LocatedTarget, known: PlaceRecord | None) -> str | None:
+    is_moved = known is not None and known.place not in (state_key(located), name_key(located.target))
+    return known.description if known is not None and is_moved else None
 
 
 def _rebind(statements: Statements, table: StateTable, name: str, place: str) -> None:

@@ -21,10 +21,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kvsync.errors import StateDirError, StateNewer
 from kvsync.state.claim_statements import END_ALL, QUIET_SECONDS, SET_TIMELINE
-from kvsync.state.database import Statements
+from kvsync.state.database import Query, Statements
 from kvsync.state.keys import KEY_BYTES
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
 from kvsync.state.postgres_statements import OutOfReach, PostgresStatements, driver_errors, version_of
+from kvsync.state.read_ahead import ReadAhead, chained, combined
 from kvsync.state.tables import StateTable
 from kvsync.state.watchdog import Watchdog
 
@@ -39,8 +40,9 @@ REST_SECONDS: Final = 1.0
 _OLDEST_SERVER: Final = 130000
 
 _SETTINGS: Final = (
-    f"BEGIN; SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '{STATEMENT_SECONDS}s';"
-    f" SET LOCAL idle_in_transaction_session_timeout = '{4 * STATEMENT_SECONDS}s'"
+    f"BEGIN; SELECT set_config('statement_timeout', '{STATEMENT_SECONDS}s', true),"
+    f" set_config('lock_timeout', '{STATEMENT_SECONDS}s', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{4 * STATEMENT_SECONDS}s', true)"
 )
 _SIZE: Final = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE oid = 'changes'::regclass"
 
@@ -99,17 +101,22 @@ class PostgresDatabase:
         self._connection: psycopg.Connection[Any] | None = None
         self._lock = threading.RLock()
         self._watchdog = Watchdog()
+        self._ahead = ReadAhead()
         self._depth = 0
         self._failed_at = float("-inf")
         self._failure: StateDirError | None = None
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows. Raises StateDirError."""
+        if (known := self._ahead.take(sql, parameters)) is not None:
+            return known
         with self._reading() as statements:
             return statements.execute(sql, parameters).fetchall()
 
     def one(self, sql: str, parameters: Sequence[object] = ()) -> Any:
         """The first row, or None. Raises StateDirError."""
+        if (known := self._ahead.take(sql, parameters)) is not None:
+            return known[0] if known else None
         with self._reading() as statements:
             return statements.execute(sql, parameters).fetchone()
 
@@ -118,9 +125,20 @@ class PostgresDatabase:
         with self._reading() as statements:
             return statements.each(sql, parameters)
 
+    def read_ahead(self, queries: Sequence[Query], is_valid: Callable[[], bool]) -> None:
+        """Read the rows of these queries in one statement, for the running task. Raises StateDirError."""
+        with self._reading() as statements:
+            rows = statements.records(*combined(queries))
+        self._ahead.keep(zip(queries, rows, strict=True), is_valid)
+
+    def together(self, statements: Statements, work: Sequence[Query]) -> None:
+        """Run statements that write in one, inside a transaction. Raises StateDirError."""
+        statements.execute(*chained(work))
+
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Statements]:
         """All or nothing of what is done inside. Raises StateDirError."""
+        self._ahead.drop()
         with self._lock, self._speaking():
             if self._read_only:
                 raise StateDirError(self.address.name, "this command only reads the state")

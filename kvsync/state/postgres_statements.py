@@ -60,6 +60,11 @@ class PostgresStatements:
             with self._connection.cursor() as cursor:
                 cursor.executemany(_translated(sql), rows)
 
+    def records(self, sql: str, parameters: Sequence[object]) -> Any:
+        """The only row of a query for arrays of records, whose values have the types of their columns."""
+        self._feed()
+        return self._connection.execute(_translated(sql), tuple(parameters), binary=True).fetchone()
+
     def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
         """The first row, or None, for each set of parameters."""
         with self._connection.pipeline():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.errors import StateDirError, StateDirLost
-from kvsync.state.database import Statements
+from kvsync.state.database import Query, Statements
 from kvsync.state.file_watch import WatchedFile
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.state.tables import StateTable
@@ -108,6 +108,14 @@ class SqliteDatabase:
         with self._lock, speaking_of(self._state_dir):
             execute = self._connection.cursor().execute
             return [execute(sql, one).fetchone() for one in parameters]
+
+    def read_ahead(self, queries: Sequence[Query], is_valid: Callable[[], bool]) -> None:
+        """Does nothing: a query costs no round trip."""
+
+    def together(self, statements: Statements, work: Sequence[Query]) -> None:
+        """Run statements that write, inside a transaction."""
+        for sql, parameters in work:
+            statements.execute(sql, parameters)
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Statements]:

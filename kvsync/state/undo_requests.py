@@ -14,6 +14,7 @@ from typing import Any
 from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
+from kvsync.state.database import Query
 from kvsync.state.rows import target_row
 from kvsync.state.tables import UNDO_REQUESTS
 from kvsync.util.values import dataclass
@@ -25,6 +26,7 @@ _INSERT = UNDO_REQUESTS.insert(("request", "store", "namespace", "choice", "runs
 _COLUMNS = "request, store, namespace, choice, runs, requested_at, run, report"
 _OPEN = f"SELECT {_COLUMNS} FROM undo_requests WHERE report IS NULL"  # noqa: S608 - constants
 _ORDER = "ORDER BY requested_at, request, store, namespace"
+_OPEN_IN = f"{_OPEN} AND store = ? AND namespace = ? {_ORDER}"
 _CLOSE = "UPDATE undo_requests SET run = ?, report = ? WHERE request = ? AND store = ? AND namespace = ?"
 _WITHDRAW = "DELETE FROM undo_requests WHERE request = ? AND report IS NULL"
 
@@ -62,8 +64,11 @@ class UndoRequests:
         """What is still to be done, in one target or in all, oldest first. Raises StateDirError."""
         if target is None:
             return [_request(row) for row in self._database.query(f"{_OPEN} {_ORDER}")]
-        rows = self._database.query(f"{_OPEN} AND store = ? AND namespace = ? {_ORDER}", target_row(target))
-        return [_request(row) for row in rows]
+        return [_request(row) for row in self._database.query(*self.query_of(target))]
+
+    def query_of(self, target: Target) -> Query:
+        """The query for what is still to be done in a target."""
+        return _OPEN_IN, target_row(target)
 
     def of(self, request: str) -> list[UndoRequest]:
         """All targets of a request. Raises StateDirError."""

@@ -279,7 +279,7 @@ def test_resume_names_few_of_many(applied: Repo) -> None:
     applied.run("pause", "local")
     with StateDir.open(applied.root / ".kvsync", writable=True) as state:
         for number in range(12):
-            place = state.places.enter(located(Target("local", f"n{number // 6}")), time.time())
+            place = state.places.enter(located(Target("local", f"n{number // 6}")), time.time()).key
             state.quarantine.put(place, Identity(f"k{number:02}"), b"", "413", time.time())
     done = applied.run("resume", "local", "--key", "k*")
     assert "12 entries to retry: k00, k01, " in done.stdout

@@ -112,6 +112,9 @@ class FakeReconciler:
         self.has_new_config = False
         return self.on_reload()
 
+    def read_ahead(self, target: Target) -> None:
+        """Nothing to read."""
+
     def is_paused(self, target: Target) -> bool:
         return target in self.paused
 

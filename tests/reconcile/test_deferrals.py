@@ -323,7 +323,7 @@ async def test_only_what_is_named_is_retried(repo: MemoryRepository) -> None:
     assert deferred(repo) == 2
     assert retry(repo, "a", target="main") == [(WEB, Identity("a"))]
     with StateDir.open(repo.root / ".kvsync", writable=True, clock=repo.clock) as state:
-        gone = state.places.enter(located(Target("gone", "web")), repo.clock.now())
+        gone = state.places.enter(located(Target("gone", "web")), repo.clock.now()).key
         state.quarantine.put(gone, Identity("b"), b"", "413", repo.clock.now())
     assert retry(repo, "b", target="main") == [(WEB, Identity("b"))]
     assert deferred(repo) == 1

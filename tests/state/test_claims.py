@@ -19,7 +19,7 @@ from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateN
 from kvsync.model.entry import Target
 from kvsync.model.revision import AppliedRevision
 from kvsync.planning.waves import WaveRecord
-from kvsync.state import RunStatus, StateDir
+from kvsync.state import Memo, RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
 from kvsync.state.postgres_database import PostgresAddress, upgrade
 from kvsync.state.postgres_schema import STEPS, VERSION
@@ -392,3 +392,57 @@ async def test_a_replica_with_older_files_leaves_its_targets_to_the_others(repli
     assert await held_after(4) == (0, 2)
     one.revision, one.superseded_by = (lambda: "new"), (lambda: None)
     assert await held_after(4) == (1, 1)
+
+
+async def test_what_is_read_ahead_is_what_a_question_would_find(replica: Callable[..., StateDir]) -> None:
+    """A pass is given the rows of its beginning, with their types, once; a later question, one after a write of the pass, and
+    one under a later claim find what others have written since."""
+    one, two = replica("one"), replica("two")
+    claims_of(one).take([WEB], {})
+    one.places.enter(WEB_AT, 1.0)
+    one.quarantine.put(WEB_KEY, KEY, b"\x00\xff", "413", now=100.5)
+    one.memo.put(WEB_KEY, "d", "c", Memo("token", 1e10))
+    one.parked.park(WEB, "sha256:1", "sha256:2", ["too many"], 1.5)
+    asked = (
+        lambda: one.quarantine.all(WEB_KEY),
+        lambda: one.memo.get(WEB_KEY, "d", "c"),
+        lambda: one.parked.find(WEB),
+        lambda: one.places.known(WEB),
+        lambda: one.pauses.find(WEB),
+    )
+    now = [ask() for ask in asked]
+    one.read_ahead(WEB)
+    assert [ask() for ask in asked] == now
+
+    def paused(between: Callable[[], Any]) -> list[bool]:
+        one.read_ahead(WEB)
+        with unbound():
+            two.pauses.pause("edge", None, None, 1.0)
+        between()
+        found = [one.pauses.is_paused(WEB), one.pauses.is_paused(WEB)]
+        two.pauses.resume("edge", None)
+        return found
+
+    assert paused(lambda: None) == [False, True]
+    assert paused(lambda: one.passes.record(WEB, 1.0)) == [True, True]
+    assert paused(lambda: taken_over(one, two)) == [True, True]
+
+
+async def test_what_a_target_costs_is_written_when_it_changes(replica: Callable[..., StateDir]) -> None:
+    """Other replicas know what passes take, without a write for each target at each renewal of the lease."""
+    state = replica("one")
+    fleet = fleet_of(claims_of(state), Clock(), Fence())
+    fleet.wants([WEB, API])
+    await fleet.turn()
+
+    async def written(seconds: float) -> list[Any]:
+        fleet.spent(WEB, seconds)
+        await fleet.turn()
+        return state.database.query("SELECT namespace, xmin::text, cost FROM claims ORDER BY namespace")
+
+    first = await written(10.0)
+    assert first[1][2] > 9
+    assert await written(10.1) == first
+    (api, web) = await written(60.0)
+    assert api == first[0]
+    assert web[2] > 20

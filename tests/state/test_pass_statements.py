@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
 from kvsync.state.postgres_database import PostgresAddress, upgrade
-from tests.support.postgres import Cluster
+from tests.support.postgres import Cluster, running_cluster
 
 CONFIG = """
 version: 1
@@ -22,39 +22,50 @@ state: {files: ["state/*.yaml"], postgresql: {dsn: {env: KVSYNC_TEST_DSN}}}
 stores: {local: {type: sqlite, path: store.db}}
 policy: {prune: owned}
 """
-MOST = 15
+DATABASE = "counted"
+MOST = 6
 """Statements of a pass with nothing to do, as docs/fleet.md calculates with them."""
 
 
-async def test_a_pass_with_nothing_to_do_costs_few_statements(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def counting() -> Iterator[Cluster]:
+    """A server that counts statements."""
+    with running_cluster(shared_preload_libraries="pg_stat_statements") as cluster:
+        yield cluster
+
+
+def counted(connection: psycopg.Connection) -> list[tuple[str, int]]:
+    """The statements that were sent to the state since this was last asked, with BEGIN and COMMIT."""
+    sql = "SELECT query, calls FROM pg_stat_statements JOIN pg_database ON oid = dbid WHERE datname = %s"
+    found = connection.execute(sql, (DATABASE,)).fetchall()
+    connection.execute("SELECT pg_stat_statements_reset()")
+    return found
+
+
+async def test_a_pass_with_nothing_to_do_costs_few_statements(counting: Cluster, tmp_path: Path) -> None:
     """However many targets there are, and however often they were seen before."""
-    address = PostgresAddress.of(cluster.new_database("counted"))
+    address = PostgresAddress.of(counting.new_database(DATABASE))
     upgrade(address, create=True)
     (tmp_path / "kvsync.yaml").write_text(CONFIG)
     (tmp_path / "state").mkdir()
     (tmp_path / "state/a.yaml").write_text(
         "---\n".join(f"store: local\nnamespace: n{number}\nkeys: {{a: 1}}\n" for number in range(3))
     )
-    sent: list[str] = []
-    execute = psycopg.Connection.execute
-
-    def counted(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        sent.append(str(query))
-        return execute(connection, query, *arguments, **options)
-
     environ = {"KVSYNC_TEST_DSN": address.dsn}
     async with open_workspace(tmp_path / "kvsync.yaml", writing="run", environ=environ) as workspace:
         reconciler, target = WorkspaceReconciler(workspace, workspace.pass_context, environ), Target("local", "n1")
         assert workspace.state.claims is not None
         workspace.state.claims.register(600)
         await reconciler.load()
-        for _ in range(3):
-            result = await reconciler.reconcile(PassRequest(target), lambda: False)
-        monkeypatch.setattr(psycopg.Connection, "execute", counted)
-        result = await reconciler.reconcile(PassRequest(target), lambda: False)
-        workspace.state.passes.record(target, 1.0, drift=result.drift, changes=result.changes)
-        monkeypatch.undo()
+        with psycopg.connect(counting.dsn(), autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION pg_stat_statements")
+            for _ in range(4):
+                counted(connection)
+                reconciler.read_ahead(target)
+                assert not reconciler.is_paused(target)
+                result = await reconciler.reconcile(PassRequest(target), lambda: False)
+                workspace.state.passes.record(target, 1.0, drift=result.drift, changes=result.changes)
+            found = counted(connection)
     assert result.ok
-    assert len(sent) <= MOST, "\n".join(sent)
+    assert any("INTO passes" in query for query, _ in found)
+    assert sum(calls for _, calls in found) <= MOST, "\n".join(f"{calls} {query}" for query, calls in found)

@@ -7,9 +7,9 @@ import pwd
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,6 +38,7 @@ class Cluster:
     folder: Path
     port: int
     programs: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def dsn(self, database: str = "postgres") -> str:
         return f"postgresql://kvsync@127.0.0.1:{self.port}/{database}"
@@ -64,7 +65,7 @@ class Cluster:
             "fsync": "off",
             "max_connections": 200,
         }
-        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        options = " ".join(f"-c {name}={value}" for name, value in {**settings, **self.settings}.items())
         self.control("-l", str(self.folder / "log"), "-o", f"-p {self.port} {options}", "start")
 
 
@@ -134,11 +135,11 @@ def _folder_of(name: str) -> Path:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A server with an empty cluster, stopped and removed at the end."""
+def running_cluster(**settings: str) -> Iterator[Cluster]:
+    """A server with an empty cluster and these settings, stopped and removed at the end."""
     with TemporaryDirectory(prefix="kvsync-pg-") as name:
         folder = _folder_of(name)
-        cluster = Cluster(folder, free_port(), programs())
+        cluster = Cluster(folder, free_port(), programs(), settings)
         initdb = [
             str(cluster.programs / "initdb"),
             "-D",
