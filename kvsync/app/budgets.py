@@ -1,4 +1,4 @@
-"""Lends what replicas that share a state may send together."""
+"""Borrows requests from the rate limits that replicas share, in portions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CompareReport of two environments, stores or targets, entry by entry."""
+"""Comparison of two environments, stores or targets, entry by entry."""
 
 from __future__ import annotations
 

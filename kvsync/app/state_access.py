@@ -31,7 +31,7 @@ _EXTRA: Final = "the package psycopg is missing; install kvsync[postgresql]"
 
 @dataclass(frozen=True, slots=True)
 class StateAccess:
-    """What it takes to open the state of a configuration."""
+    """Parameters to open the state of a configuration."""
 
     config: Config
     redactor: Redactor = REDACTOR
@@ -63,7 +63,7 @@ class StateAccess:
         return opened
 
     def address(self) -> PostgresAddress:
-        """Where the database is. Raises UsageError when none is configured, StateDirError, AuthError."""
+        """Address of the database. Raises UsageError if none is configured, StateDirError, AuthError."""
         if self.config.database is None:
             raise UsageError(f"{self.config.file}: no database is configured; set state.postgresql.dsn")
         try:

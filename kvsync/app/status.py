@@ -1,4 +1,4 @@
-"""Status of the daemon and of each target, as the state directory tells it."""
+"""Status of the daemon and of each target, read from the state directory."""
 
 from __future__ import annotations
 

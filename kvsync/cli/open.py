@@ -26,7 +26,7 @@ _Result = TypeVar("_Result")
 
 
 def run(work: Coroutine[None, None, _Result]) -> _Result:
-    """Run what a command does."""
+    """Run the coroutine of a command to its end."""
     # Plans are thousands of small values without cycles: looking for cycles at every few hundred costs a fifth of the time.
     gc.set_threshold(50_000, 20, 20)
     gc.freeze()
@@ -80,7 +80,7 @@ async def config_revision(settings: GlobalOptions, as_author: str | None) -> Con
 
 
 def operator(settings: GlobalOptions) -> Operator:
-    """What a person can do to the targets of the configuration."""
+    """Operator actions on the targets of the configuration."""
     from kvsync.app.operator import Operator
 
     return Operator(settings.config, settings.environment)

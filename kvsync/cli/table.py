@@ -24,7 +24,7 @@ def aligned(rows: Iterable[Sequence[str]], indent: str = "") -> str:
 
 
 def fitted(text: str, columns: int) -> str:
-    """The text in so many columns, cut in the middle: names differ at their ends."""
+    """The text in at most `columns` columns, cut in the middle, because names differ at their ends."""
     if len(text) <= columns:
         return text
     head = (columns - 1) // 2

@@ -1,8 +1,8 @@
 """Cache of compiled state files between runs, so that unchanged files are not parsed again.
 
-What a record says is what a state file means, so each is sealed with the secret key of the state directory: a record that
-anybody else wrote, or copied from another file, counts as none. Records are MessagePack, decoded into the types below. Only a
-cache: whatever is wrong with its file, loading goes on without, or with a new one. Nothing secret comes near it.
+A record decides what a state file means, so each is sealed with the secret key of the state directory: a record that another
+program wrote, or copied from another file, is ignored. Records are MessagePack, decoded into the types below. They hold
+nothing secret. If the file cannot be read or written, loading goes on without it or with a new one.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ _FAILURES: Final = (sqlite3.Error, OSError, ValueError, TypeError, msgspec.Msgsp
 
 
 class Cache:
-    """Units by slot (path of the file and its overlay), valid for one key; and which targets were found free of clashes.
+    """Compiled units by slot (path of the file and its overlay), valid for one key, and the targets that were checked for
+    conflicts.
 
-    The file is at `path`, its records are sealed with `secret`; without either nothing is kept. It may be closed while a
-    background thread is still loading: a connection that is closed in use ends the process.
+    The file is at `path`, its records are sealed with `secret`; without both, nothing is kept. `close` waits for a
+    background thread that is still loading, because closing a connection in use ends the process.
     """
 
     def __init__(self, path: Path | None, secret: bytes | None) -> None:

@@ -1,4 +1,4 @@
-"""A document of a state file: its layers as they are written, and what they say together."""
+"""A document of a state file: its layers as they are written, and their merged result."""
 
 from __future__ import annotations
 

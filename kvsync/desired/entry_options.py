@@ -1,4 +1,4 @@
-"""Decoder of the options of an entry: what is said of it besides its value."""
+"""Decoder of the options of an entry: everything except its value."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Size of what the text of a state file comes to, counted before it is made.
+"""Size of a state file after expansion, counted before it is expanded.
 
-A key of 1 MB is in the file once, and with 5,000 labels 5,000 times in the store. So is a default, a prefix, and a text behind
-aliases.
+A key of 1 MB is in the file once but, with 5,000 labels, 5,000 times in the store. The same holds for a default, a prefix,
+and a text behind aliases.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 
 
 class Expansion:
-    """Counts the entries of one file of a document, in characters, against what `around` allows. Each is there once for each
-    of `stores` stores. Every method raises TooManyProblemsError, with the problem noted, where it is too much."""
+    """Counts the characters of the entries of one file of a document against the limits in `around`. Each entry exists once
+    for each of `stores` stores. Every method raises TooManyProblemsError, with the problem noted, if a limit is exceeded."""
 
     def __init__(self, around: ValueContext, problems: Problems, stores: int) -> None:
         self._around, self._problems, self._stores = around, problems, max(stores, 1)

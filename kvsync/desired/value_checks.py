@@ -1,4 +1,4 @@
-"""Checks of the values of a document: those that say they are JSON must be JSON, and match the schemas for their keys."""
+"""Checks of the values of a document: those declared as JSON must be JSON and match the schemas for their keys."""
 
 from __future__ import annotations
 

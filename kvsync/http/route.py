@@ -1,4 +1,4 @@
-"""How a server is reached."""
+"""Route to a server: proxy, trusted authorities, and client certificate."""
 
 from __future__ import annotations
 

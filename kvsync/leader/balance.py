@@ -1,4 +1,4 @@
-"""How the targets of a fleet are divided: pure, from what the claims say."""
+"""Division of the targets of a fleet among its replicas, from the claims. Pure."""
 
 from __future__ import annotations
 

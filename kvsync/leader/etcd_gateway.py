@@ -1,4 +1,4 @@
-"""Client of one etcd endpoint for the lease: calls are sent once, because the lease decides what a late one is worth."""
+"""Client of one etcd endpoint for the lease. It sends each call once; `kvsync.leader.etcd` tries the next endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines written by a thread, so that whoever reads the log slowly, or no more, holds up nothing else."""
+"""Background thread that writes log lines, so that a slow or stopped reader of the log delays nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wave of a target, for those who read a plan."""
+"""Position of a target in the waves, as a plan shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classification of entries that the files do not ask for: what is proven to be ours goes, as the policy says.
+"""Classification of entries that the files do not ask for: kvsync deletes those that it provably owns, if the policy allows.
 
 actual            last applied   class      what
 ───────────────   ────────────   ────────   ──────────────────────────────────

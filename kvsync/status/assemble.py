@@ -1,4 +1,4 @@
-"""Builds the board from collected facts. Pure, except for a few small queries of the state directory."""
+"""Builds the status snapshot from collected facts. Pure, except for a few small queries of the state directory."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TargetRecord:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotInput:
-    """What a board is made of, copied so that nothing in it changes any more."""
+    """The facts that a snapshot is built from, copied so that they do not change meanwhile."""
 
     at: float
     monotonic: float
@@ -107,7 +107,7 @@ class _Held:
 
 
 def assemble(material: SnapshotInput) -> StatusSnapshot:
-    """Put the board together."""
+    """Build the snapshot."""
     held, errors = _held(material), _store_errors(material)
     fleet = material.fleet.view(material.at, material.monotonic)
     own = (_target(target, material, held) for target in material.records)
@@ -153,7 +153,8 @@ def state_of(view: TargetView, *, denied: bool) -> State:
 
 
 def _held(material: SnapshotInput) -> _Held:
-    """Every pass reports a state directory that cannot be read; the board goes without it."""
+    """What is parked, paused and so on. A state directory that cannot be read is left out here, because every pass reports
+    it."""
     state, now = material.state, material.at
     with suppress(StateDirError):
         return _Held(

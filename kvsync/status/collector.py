@@ -1,7 +1,7 @@
-"""Collects the board from daemon events, pass results, and the state directory.
+"""Collects the status snapshot from daemon events, pass results, and the state directory.
 
-What is kept grows with the targets and not with time. Only the daemon's loop writes here; a board is put together in a thread
-of its own, from values that do not change, so that ten thousand targets keep no pass and no watchdog waiting.
+Memory grows with the targets, not with time. Only the daemon's loop writes here. A snapshot is built in a thread of its own,
+from frozen values, so that ten thousand targets delay neither passes nor the watchdog.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PASSES: Final = 2_000
 
 
 class CollectorContext(Protocol):
-    """What a collector reads whenever it makes a board."""
+    """What a collector reads whenever it builds a snapshot."""
 
     @property
     def stores(self) -> tuple[StoreView, ...]:
@@ -77,7 +77,7 @@ class Collector(DaemonObserver):
 
     # -- what is asked of it ------------------------------------------------------------------------------------------
 
-    async def board(self) -> StatusSnapshot:
+    async def snapshot(self) -> StatusSnapshot:
         """Everything that can be seen at this moment."""
         return await asyncio.to_thread(assemble, self._snapshot_input())
 

@@ -67,27 +67,27 @@ def _deferred(state: StateDir, now: float) -> list[Document]:
     ]
 
 
-def snapshot_document(document: Document, board: StatusSnapshot) -> Document:
-    """The status document with everything that is on the board. Targets of which the state directory knows no pass are in it
-    as well, with the same fields."""
+def snapshot_document(document: Document, snapshot: StatusSnapshot) -> Document:
+    """The status document with everything in the snapshot. It includes targets of which the state directory has no pass, with
+    the same fields."""
     known = {Target(one["store"], one["namespace"]): one for one in document["targets"]}
     return {
         **document,
-        "at": _moment(board.at),
-        "version": board.version,
-        "process": _process(board.process),
-        "states": {state.value: number for state, number in board.states().items()},
-        "targets": [known.get(one.target, {}) | _target(one) for one in board.targets],
-        "stores": [_store(store) for store in board.stores],
-        "problems": [problem_document(problem) for problem in board.problems],
+        "at": _moment(snapshot.at),
+        "version": snapshot.version,
+        "process": _process(snapshot.process),
+        "states": {state.value: number for state, number in snapshot.states().items()},
+        "targets": [known.get(one.target, {}) | _target(one) for one in snapshot.targets],
+        "stores": [_store(store) for store in snapshot.stores],
+        "problems": [problem_document(problem) for problem in snapshot.problems],
         "drift": [
-            {"at": _moment(point.at), **_names(point.target), "counts": dict(point.counts)} for point in board.drift
+            {"at": _moment(point.at), **_names(point.target), "counts": dict(point.counts)} for point in snapshot.drift
         ],
-        "runs": [_run(run) for run in board.runs],
-        "hooks": dict(board.hooks),
-        "triggers": dict(board.triggers),
+        "runs": [_run(run) for run in snapshot.runs],
+        "hooks": dict(snapshot.hooks),
+        "triggers": dict(snapshot.triggers),
         "orphans": orphans_document(
-            board.unmanaged, ((one.target, one.orphans) for one in board.targets if one.orphans)
+            snapshot.unmanaged, ((one.target, one.orphans) for one in snapshot.targets if one.orphans)
         ),
     }
 
@@ -184,7 +184,8 @@ def _process(process: ProcessView) -> Document:
 
 
 def _target(view: TargetView) -> Document:
-    """A target of the board. The fields that the state directory has too are as the process knows them: not older."""
+    """A target of the snapshot. Fields that the state directory has too are taken from the process, where they are as
+    recent."""
     end, pause = view.nearest_end, view.pause
     return {
         **_names(view.target),

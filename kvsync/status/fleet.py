@@ -1,4 +1,4 @@
-"""What other replicas that share the state work on, as any of them shows it."""
+"""Targets of the other replicas that share the state, as each replica reports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the board. Labels contain names of stores and targets, never keys or values."""
+"""Prometheus metrics of the status snapshot. Labels contain names of stores and targets, never keys or values."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Series:
         """The name as it is scraped."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
-    def family(self, board: StatusSnapshot) -> Metric:
-        """All of it that the board holds."""
+    def family(self, snapshot: StatusSnapshot) -> Metric:
+        """The metric with its samples from a snapshot."""
         make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = make(self.name, self.help, labels=self.labels)
-        for labels, number in self.samples(board):
+        for labels, number in self.samples(snapshot):
             family.add_metric([*map(escape_label, labels)], number)
         return family
 
@@ -56,10 +56,10 @@ class MetricsText:
     headers: Mapping[str, str]
 
 
-def exposition(board: StatusSnapshot, accept: str = "", encodings: str = "") -> MetricsText:
-    """The board in the format and the encoding that the headers `Accept` and `Accept-Encoding` ask for."""
+def exposition(snapshot: StatusSnapshot, accept: str = "", encodings: str = "") -> MetricsText:
+    """The snapshot in the format and the encoding that the headers `Accept` and `Accept-Encoding` ask for."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(board))
+    registry.register(_Families(snapshot))
     encode, content_type = choose_encoder(accept)
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
     body = encode(registry)
@@ -78,15 +78,15 @@ def metrics_table() -> str:
 class _Families(Collector):
     """What a registry asks."""
 
-    def __init__(self, board: StatusSnapshot) -> None:
-        self._board = board
+    def __init__(self, snapshot: StatusSnapshot) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of the board."""
+        """Every metric of the snapshot."""
         for series in SERIES:
-            yield series.family(self._board)
+            yield series.family(self._snapshot)
         durations = HistogramMetricFamily(*_DURATION, labels=_STORE)
-        for store in self._board.stores:
+        for store in self._snapshot.stores:
             if store.durations is not None:
                 buckets = [(_bound(bound), count) for bound, count in store.durations.buckets]
                 durations.add_metric([escape_label(store.name)], buckets, store.durations.sum)
@@ -103,8 +103,8 @@ _DURATION: Final = ("kvsync_pass_duration_seconds", "Duration of passes, over al
 def _process(number: Callable[[StatusSnapshot], float | None]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """One number of the process, left out when there is none."""
 
-    def samples(board: StatusSnapshot) -> Iterator[Sample]:
-        if (found := number(board)) is not None:
+    def samples(snapshot: StatusSnapshot) -> Iterator[Sample]:
+        if (found := number(snapshot)) is not None:
             yield (), found
 
     return samples
@@ -113,8 +113,8 @@ def _process(number: Callable[[StatusSnapshot], float | None]) -> Callable[[Stat
 def _target(number: Callable[[TargetView], float | None]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """One number of each target, left out where there is none."""
 
-    def samples(board: StatusSnapshot) -> Iterator[Sample]:
-        for view in board.own_targets:
+    def samples(snapshot: StatusSnapshot) -> Iterator[Sample]:
+        for view in snapshot.own_targets:
             if (found := number(view)) is not None:
                 yield (view.target.store, view.target.namespace), found
 
@@ -124,8 +124,8 @@ def _target(number: Callable[[TargetView], float | None]) -> Callable[[StatusSna
 def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """Several numbers of each target, with labels of their own."""
 
-    def samples(board: StatusSnapshot) -> Iterator[Sample]:
-        for view in board.own_targets:
+    def samples(snapshot: StatusSnapshot) -> Iterator[Sample]:
+        for view in snapshot.own_targets:
             for labels, number in numbers(view):
                 yield (view.target.store, view.target.namespace, *labels), number
 
@@ -135,58 +135,58 @@ def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[Sta
 def _store(number: Callable[[StoreView], float | None]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """One number of each store, left out where there is none."""
 
-    def samples(board: StatusSnapshot) -> Iterator[Sample]:
-        for store in board.stores:
+    def samples(snapshot: StatusSnapshot) -> Iterator[Sample]:
+        for store in snapshot.stores:
             if (found := number(store)) is not None:
                 yield (store.name,), found
 
     return samples
 
 
-def _requests(board: StatusSnapshot) -> Iterator[Sample]:
-    for store in board.stores:
+def _requests(snapshot: StatusSnapshot) -> Iterator[Sample]:
+    for store in snapshot.stores:
         for status, count in sorted(store.requests.items()):
             yield (store.name, status), count
 
 
-def _fleet(board: StatusSnapshot) -> Iterator[Sample]:
-    if board.replicas is not None:
-        for state, count in board.states().items():
+def _fleet(snapshot: StatusSnapshot) -> Iterator[Sample]:
+    if snapshot.replicas is not None:
+        for state, count in snapshot.states().items():
             yield (state.value,), count
 
 
 def _counts(counts: Callable[[StatusSnapshot], Mapping[str, int]]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
-    return lambda board: (((word,), count) for word, count in sorted(counts(board).items()))
+    return lambda snapshot: (((word,), count) for word, count in sorted(counts(snapshot).items()))
 
 
 SERIES: Final = (
     Series("kvsync_build_info", "gauge", "Version of kvsync; always 1.", ("version",),
-           lambda board: [((board.process.version,), 1)]),
+           lambda snapshot: [((snapshot.process.version,), 1)]),
     Series("kvsync_source_info", "gauge", "Commit of the files; always 1.", ("commit",),
-           lambda board: [((board.process.commit,), 1)] if board.process.commit else []),
+           lambda snapshot: [((snapshot.process.commit,), 1)] if snapshot.process.commit else []),
     Series("kvsync_start_time_seconds", "gauge", "Time when the daemon started.", (),
-           _process(lambda board: board.process.started_at)),
+           _process(lambda snapshot: snapshot.process.started_at)),
     Series("kvsync_ready", "gauge", "1 once the first pass of every target has finished, while passes end as they should.", (),
-           _process(lambda board: board.process.ready)),
+           _process(lambda snapshot: snapshot.process.ready)),
     Series("kvsync_leader", "gauge", "1 while this process may write (leader).", (),
-           _process(lambda board: board.process.leader)),
+           _process(lambda snapshot: snapshot.process.leader)),
     Series("kvsync_backlog_passes", "gauge", "Passes that are due and wait until others have ended.", (),
-           _process(lambda board: board.process.backlog)),
+           _process(lambda snapshot: snapshot.process.backlog)),
     Series("kvsync_fleet_replicas", "gauge", "Replicas that share the state; reported by one of them.", (),
-           _process(lambda board: board.replicas)),
+           _process(lambda snapshot: snapshot.replicas)),
     Series("kvsync_fleet_targets", "gauge", "Targets of all replicas, by state; reported by one of them.", ("state",), _fleet),
     Series("kvsync_observing", "gauge", "1 if the daemon only observes and never writes.", (),
-           _process(lambda board: board.process.mode == "observe")),
+           _process(lambda snapshot: snapshot.process.mode == "observe")),
     Series("kvsync_window_denied", "gauge", "1 while a maintenance window blocks applying.", (),
-           _process(lambda board: board.process.window is not None)),
+           _process(lambda snapshot: snapshot.process.window is not None)),
     Series("kvsync_next_beat_timestamp_seconds", "gauge", "Time of the next scheduled pass over all targets.", (),
-           _process(lambda board: board.process.next_beat)),
+           _process(lambda snapshot: snapshot.process.next_beat)),
     Series("kvsync_files_read_timestamp_seconds", "gauge", "Time when the files were last read.", (),
-           _process(lambda board: board.process.files_at)),
-    Series("kvsync_files_problems", "gauge", "Problems in the files.", (), _process(lambda board: len(board.problems))),
-    Series("kvsync_triggers", "counter", "Triggers of passes.", ("trigger",), _counts(lambda board: board.triggers)),
+           _process(lambda snapshot: snapshot.process.files_at)),
+    Series("kvsync_files_problems", "gauge", "Problems in the files.", (), _process(lambda snapshot: len(snapshot.problems))),
+    Series("kvsync_triggers", "counter", "Triggers of passes.", ("trigger",), _counts(lambda snapshot: snapshot.triggers)),
     Series("kvsync_hook_requests", "counter", "Webhook requests, by result.", ("result",),
-           _counts(lambda board: board.hooks)),
+           _counts(lambda snapshot: snapshot.hooks)),
     Series("kvsync_target_state", "gauge", "State of a target: its current state is 1, other states are absent.",
            (*_TARGET, "state"), _targets(lambda view: [((view.state.value,), 1)])),
     Series("kvsync_target_last_attempt_timestamp_seconds", "gauge", "Time when the last pass ended.", _TARGET,

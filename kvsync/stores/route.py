@@ -1,4 +1,4 @@
-"""How the servers of a store are reached, by its configuration."""
+"""Route to the servers of a store, from its configuration."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Fast parser for simple files with one regular expression, which produces the same nodes as the full parser.
 
-Simple are block mappings of one-line entries: plain texts, quotes without escapes, `{…}` and `[…]` that end on their line.
-Whatever else a file holds (lists in block style, `|`, anchors, tags, several documents, tabs, CRLF, any error) makes `read`
-give up, and libyaml has the say. So this module knows no error messages, and a test compares it with libyaml node by node.
+Simple files are block mappings of one-line entries: plain texts, quotes without escapes, `{…}` and `[…]` that end on their
+line. For anything else (lists in block style, `|`, anchors, tags, several documents, tabs, CRLF, any error), `read` returns
+None and the full parser reads the file. So this module has no error messages; a test compares it with libyaml node by node.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PIECE: Final = 64 * 1024  # characters
 
 
 class _NotSimpleError(Exception):
-    """Here libyaml has the say."""
+    """The file is not simple; the full parser reads it."""
 
 
 def read(data: bytes) -> Mapping | None:

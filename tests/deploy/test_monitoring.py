@@ -42,11 +42,11 @@ def dashboard() -> dict[str, Any]:
 
 def expressions() -> Iterator[str]:
     """Every expression of the dashboard, and the metrics that its variables are read from."""
-    board = dashboard()
-    for panel in board["panels"]:
+    snapshot = dashboard()
+    for panel in snapshot["panels"]:
         yield from (target["expr"] for target in panel.get("targets", ()))
-    yield from (one["expr"] for one in board["annotations"]["list"])
-    for variable in board["templating"]["list"]:
+    yield from (one["expr"] for one in snapshot["annotations"]["list"])
+    for variable in snapshot["templating"]["list"]:
         if variable["type"] == "query":
             yield re.sub(r"^label_values\((.*), \w+\)$", r"\1", variable["definition"])
 

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from kvsync.emulators.azure.auth import Credential, Door, content_hash, signature
+from kvsync.emulators.azure.auth import Authenticator, Credential, content_hash, signature
 from kvsync.emulators.azure.problems import Refused
 from kvsync.emulators.azure.query import VERSIONS
 from kvsync.emulators.model import Request
@@ -48,16 +48,16 @@ def test_known_signatures(method: str, target: str, body: bytes, signed: str) ->
         "x-ms-content-sha256": content_hash(body),
         "Authorization": f"HMAC-SHA256 Credential=kvsync-id-1&SignedHeaders={HEADERS}&Signature={signed}",
     }
-    door = Door((Credential("kvsync-id-1", SECRET),))
+    authenticator = Authenticator((Credential("kvsync-id-1", SECRET),))
     now = datetime(2018, 5, 11, 18, 48, 36, tzinfo=UTC).timestamp()
     assert signature(SECRET, Request(method, target, headers, body), HEADERS.split(";")) == signed
-    door.check(Request(method, target, headers, body), now)
+    authenticator.check(Request(method, target, headers, body), now)
     for request in (Request(method, target + "&x", headers, body), Request(method, target, headers, body + b" ")):
         with pytest.raises(Refused):
-            door.check(request, now)
+            authenticator.check(request, now)
     for skew in (-901, 901):
         with pytest.raises(Refused):
-            door.check(Request(method, target, headers, body), now + skew)
+            authenticator.check(Request(method, target, headers, body), now + skew)
 
 
 @pytest.fixture(scope="module")

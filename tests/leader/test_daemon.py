@@ -112,7 +112,7 @@ async def test_a_lease_is_not_released_over_a_write_in_flight(log: Log) -> None:
 
 
 async def test_who_leads_is_in_the_status_and_on_the_board(tmp_path: Any) -> None:
-    """The state directory keeps it for `kvsync status`, the board shows it, and only the leader counts as one."""
+    """The state directory keeps it for `kvsync status`, the snapshot shows it, and only the leader counts as one."""
     with StateDir.open(tmp_path, writable=True) as state:
         election, seen = ScriptedElection(), []
         for leads in (False, True):
@@ -128,9 +128,9 @@ async def test_who_leads_is_in_the_status_and_on_the_board(tmp_path: Any) -> Non
                 assert row is not None
                 state.passes.set_daemon(row)
                 document: Mapping[str, Any] = status_document(state, time.time())["daemon"]
-                board = await collector.board()
-                seen.append((document["lease"]["leader"], document["lease"]["leads"], board.process.leader))
-                assert board.process.lease == row.lease
+                snapshot = await collector.snapshot()
+                seen.append((document["lease"]["leader"], document["lease"]["leads"], snapshot.process.leader))
+                assert snapshot.process.lease == row.lease
                 assert state.passes.daemon() == row
         assert seen == [("them", False, False), ("us", True, True)]
 

@@ -118,10 +118,10 @@ async def test_everything_grows_with_the_targets_and_not_with_time(tmp_path: Pat
         gc.collect()
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        board = await found.board()
-    assert (len(board.runs), len(board.drift)) == (RUNS, DRIFT_POINTS)
-    assert all(len(view.plan.rows) == 5 for view in board.targets if view.plan)
-    assert sum(view.passes for view in board.targets) == 200 * 20
+        snapshot = await found.snapshot()
+    assert (len(snapshot.runs), len(snapshot.drift)) == (RUNS, DRIFT_POINTS)
+    assert all(len(view.plan.rows) == 5 for view in snapshot.targets if view.plan)
+    assert sum(view.passes for view in snapshot.targets) == 200 * 20
     assert grown < 1_000_000  # what replaced its like was allocated again; 2,000 more of anything would be beyond this
 
 
@@ -134,7 +134,7 @@ async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
         for _ in range(2):
             for target in targets:
                 found.pass_done(passed(target, pending=150, report=report(target, 150, OutcomeKind.FAILED)))
-        plans = [view.plan for view in (await found.board()).targets]
+        plans = [view.plan for view in (await found.snapshot()).targets]
         assert sum(len(plan.rows) for plan in plans if plan) == MOST_ROWS_IN_ALL
         assert all(len(plan.rows) + plan.hidden == 150 for plan in plans if plan)
         found.files_loaded(frozenset(), LoadedTargets({}))
@@ -149,7 +149,7 @@ async def test_a_target_that_comes_late_is_forgotten(tmp_path: Path) -> None:
         gone = Target("main", "gone")
         found.pass_started(PassRequest(gone))
         found.pass_done(passed(gone, report=report(gone, 3), run="run"))
-        assert [view.target for view in (await found.board()).targets] == [WEB]
+        assert [view.target for view in (await found.snapshot()).targets] == [WEB]
 
 
 async def test_news_wakes_who_waits(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_news_wakes_who_waits(tmp_path: Path) -> None:
 
 
 async def test_the_past_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a restart the board knows the runs, the drift over time and the last success of before."""
+    """After a restart the snapshot knows the runs, the drift over time and the last success of before."""
     repo = MemoryRepository(tmp_path, monkeypatch)
     repo.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
     repo.want({"a": 1})
@@ -184,7 +184,7 @@ async def test_the_past_is_remembered(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 async def test_an_observing_daemon_shows_what_it_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --observe drift and pending changes are on the board, and stay."""
+    """With --observe drift and pending changes are on the snapshot, and stay."""
     repo = MemoryRepository(tmp_path, monkeypatch)
     repo.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
     await repo.settle({"a": 1})
@@ -249,8 +249,8 @@ async def test_when_a_store_last_answered_is_known_by_the_monotonic_clock(state:
     found, clock = looking(state)
     clock.advance(100)
     found.pass_done(passed(WEB, error="503", unavailable=True))
-    (view,) = (await found.board()).targets
+    (view,) = (await found.snapshot()).targets
     assert view.unheard == 100
     found.pass_done(passed(WEB, report=report(WEB, 0)))
-    (view,) = (await found.board()).targets
+    (view,) = (await found.snapshot()).targets
     assert view.unheard == 0

@@ -1,4 +1,4 @@
-"""Hostile text in every part of a board, in all that shows it: page, metrics, status."""
+"""Hostile text in every part of a snapshot, in all that shows it: page, metrics, status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kvsync.status.metrics import exposition
 from kvsync.status.page.query import Query
 from kvsync.status.snapshot import StatusSnapshot
 from kvsync.util.redaction import Redactor
-from tests.status.boards import board
+from tests.status.snapshots import snapshot
 from tests.status.test_page import renderer
 from tests.support.examples import examples
 from tests.support.hostile_text import HOSTILE, is_harmless, is_visible
@@ -93,7 +93,7 @@ def pages(shown: StatusSnapshot) -> list[str]:
     return [page.body.decode() for page in found]
 
 
-HARMLESS = [ParsedPage(page) for page in pages(poisoned(board(1), "harmless"))]
+HARMLESS = [ParsedPage(page) for page in pages(poisoned(snapshot(1), "harmless"))]
 
 
 @given(evil=hostile)
@@ -101,7 +101,7 @@ HARMLESS = [ParsedPage(page) for page in pages(poisoned(board(1), "harmless"))]
 def test_the_page_has_the_same_elements(evil: str) -> None:
     """Whatever names and errors hold, the page has the elements and attributes that it has for harmless ones; every text is
     visible, and what is written from right to left is isolated."""
-    for page, same in zip(map(ParsedPage, pages(poisoned(board(1), evil or "x"))), HARMLESS, strict=True):
+    for page, same in zip(map(ParsedPage, pages(poisoned(snapshot(1), evil or "x"))), HARMLESS, strict=True):
         assert page.elements == same.elements
         assert [name for name, _ in page.attributes] == [name for name, _ in same.attributes]
         assert all(is_visible(char) or char == "\n" for text in page.texts for char in _joined(text))
@@ -120,7 +120,7 @@ def _joined(text: str) -> str:
 
 def test_right_to_left_text_is_isolated() -> None:
     """Names, values and errors are in a `bdi` each, so that none moves the numbers and words around it."""
-    for text in pages(poisoned(board(1), "שלום 12")):
+    for text in pages(poisoned(snapshot(1), "שלום 12")):
         page = ParsedPage(text)
         held = [at for at, part in enumerate(page.texts) if "שלום" in part]
         assert held
@@ -133,10 +133,10 @@ def test_right_to_left_text_is_isolated() -> None:
 @settings(max_examples=examples(100), deadline=None)
 def test_metrics_and_status_are_documents(evil: str) -> None:
     """Metrics are read back by the same number of samples, and `/status` and errors are one line of JSON."""
-    shown = poisoned(board(2), evil or "x")
+    shown = poisoned(snapshot(2), evil or "x")
     text = exposition(shown).body.decode()
     assert all(map(is_harmless, text.split("\n")))
-    assert len(samples_of(text)) == len(samples_of(exposition(poisoned(board(2), "x")).body.decode()))
+    assert len(samples_of(text)) == len(samples_of(exposition(poisoned(snapshot(2), "x")).body.decode()))
     empty: dict[str, list[Any]] = {"targets": [], "parked": [], "paused": []}
     (line,) = Redactor().clean_text(snapshot_document(empty, shown)).splitlines()
     assert is_harmless(line)
@@ -150,5 +150,5 @@ def samples_of(text: str) -> list[Any]:
 
 @pytest.mark.parametrize("evil", HOSTILE)
 def test_the_list_tries_something(evil: str) -> None:
-    """Each hostile text reaches the board."""
-    assert poisoned(board(1), evil).targets[0].target == Target(evil, evil)
+    """Each hostile text reaches the snapshot."""
+    assert poisoned(snapshot(1), evil).targets[0].target == Target(evil, evil)

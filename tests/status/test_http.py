@@ -79,7 +79,7 @@ async def test_not_ready_before_every_target_had_its_first_pass(
 
 
 async def test_status_has_all_of_the_command_and_more(daemon: InProcessDaemon) -> None:
-    """`/status` holds what `kvsync status -o json` holds, with the same words, and the board next to it."""
+    """`/status` holds what `kvsync status -o json` holds, with the same words, and the snapshot next to it."""
     from kvsync.status.document import status_document
 
     document = await daemon.status()
@@ -185,7 +185,7 @@ async def test_a_mistake_in_kvsync_is_an_answer_and_a_line_in_the_log(
         raise ZeroDivisionError("inside")
 
     with monkeypatch.context() as patch:
-        patch.setattr(daemon.collector, "board", broken)
+        patch.setattr(daemon.collector, "snapshot", broken)
         failed = await daemon.get("/status")
     assert (failed.status, failed.json["error"]["kind"]) == (500, "failed")
     assert "inside" not in failed.text
@@ -311,7 +311,7 @@ async def test_unknown_targets_and_hashes(daemon: InProcessDaemon) -> None:
 
 
 async def test_approving_releases_the_plan(repo: MemoryRepository) -> None:
-    """A parked plan is on the board with its reasons, digest and command; approved over HTTP it is applied at once."""
+    """A parked plan is on the snapshot with its reasons, digest and command; approved over HTTP it is applied at once."""
     await repo.settle({f"k{number}": 1 for number in range(12)})
     repo.want({"k0": 1})
     async with live(repo) as daemon:
@@ -319,8 +319,8 @@ async def test_approving_releases_the_plan(repo: MemoryRepository) -> None:
         assert found["plan"]["counts"] == {"delete": 11}
         [parked] = (await daemon.status())["parked"]
         assert "delete" in " ".join(parked["reasons"])
-        board = await daemon.collector.board()
-        [view] = board.targets
+        snapshot = await daemon.collector.snapshot()
+        [view] = snapshot.targets
         assert view.parked.command == f"kvsync approve {parked['digest'][7:19]}"
         assert [row.sign for row in view.plan.rows] == ["-"] * 11
         released = await daemon.post(f"/approve/{parked['digest'][7:19]}", **BEARER)
@@ -529,7 +529,7 @@ async def test_a_token_that_cannot_be_read_lets_nobody_in(repo: MemoryRepository
             assert (refused.status, "run.token" in refused.text) == (503, True)
 
 
-async def test_a_removed_target_leaves_the_board(daemon: InProcessDaemon, repo: MemoryRepository) -> None:
+async def test_a_removed_target_leaves_the_snapshot(daemon: InProcessDaemon, repo: MemoryRepository) -> None:
     """A target that no file names any more is gone from status and metrics, while others stay; its entries are orphans."""
     repo.state("store: main\nnamespace: other\nkeys: {x: 1}\n", "other.yaml")
     assert daemon.daemon is not None

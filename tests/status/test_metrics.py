@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kvsync.status.metrics import SERIES, exposition
 from kvsync.util.escaping import escape_label
-from tests.status.boards import HOSTILE, NOW, board
+from tests.status.snapshots import HOSTILE, NOW, snapshot
 from tests.support.command import ROOT
 
 LABELS = {
@@ -34,17 +34,17 @@ def test_promtool_finds_nothing_to_mend() -> None:
     if promtool is None:
         pytest.skip("promtool is not installed: apt-get install prometheus makes this test run")
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=exposition(board()).body, capture_output=True, timeout=60
+        [promtool, "check", "metrics"], input=exposition(snapshot()).body, capture_output=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_every_metric_is_documented_and_none_is_made_up() -> None:
-    """The table in docs/monitoring.md has exactly the metrics that a full board gives."""
+    """The table in docs/monitoring.md has exactly the metrics that a full snapshot gives."""
     table = re.findall(r"^\| `(kvsync_\w+)` \| (\w+) \|", (ROOT / "docs/monitoring.md").read_text(), re.MULTILINE)
     given = {
         f"{family.name}_total" if family.type == "counter" else family.name: family.type
-        for family in parsed(exposition(board()).body)
+        for family in parsed(exposition(snapshot()).body)
         if family.samples
     }
     assert dict(table) == given
@@ -53,16 +53,16 @@ def test_every_metric_is_documented_and_none_is_made_up() -> None:
 
 def test_labels_never_tell_what_is_in_a_store() -> None:
     """There are labels for names of stores and namespaces and for kvsync's own words, and no others."""
-    families = parsed(exposition(board()).body)
+    families = parsed(exposition(snapshot()).body)
     assert {label for family in families for sample in family.samples for label in sample.labels} == LABELS
-    assert "greeting" not in exposition(board()).body.decode()
+    assert "greeting" not in exposition(snapshot()).body.decode()
 
 
 def test_a_hostile_name_stays_a_name() -> None:
     """A namespace with quotes, backslashes and line ends is one label in both formats, everything invisible spelled out."""
-    plain = parsed(exposition(board()).body)
+    plain = parsed(exposition(snapshot()).body)
     accept = "application/openmetrics-text; version=1.0.0"
-    opened = open_families(exposition(board(), accept).body.decode())  # type: ignore[no-untyped-call]
+    opened = open_families(exposition(snapshot(), accept).body.decode())  # type: ignore[no-untyped-call]
     for families in (plain, opened):
         names = {sample.labels.get("namespace") for family in families for sample in family.samples}
         assert escape_label(HOSTILE) in names
@@ -74,14 +74,14 @@ def test_different_names_have_different_labels(names: list[str]) -> None:
     assert len({escape_label(name) for name in names}) == len(names)
 
 
-def test_the_numbers_are_those_of_the_board() -> None:
-    """Each sample is what the board holds."""
+def test_the_numbers_are_those_of_the_snapshot() -> None:
+    """Each sample is what the snapshot holds."""
     samples = {
         (
             sample.name,
             *(sample.labels.get(name) for name in ("store", "namespace", "class", "action", "outcome", "status")),
         ): (sample.value)
-        for family in parsed(exposition(board()).body)
+        for family in parsed(exposition(snapshot()).body)
         for sample in family.samples
     }
     one = ("main", "namespace-00001")
@@ -102,20 +102,20 @@ def test_the_numbers_are_those_of_the_board() -> None:
 @pytest.mark.parametrize("encodings", ["gzip", "deflate, gzip;q=0.5", "*", "GZIP"])
 def test_gzip_for_who_takes_it(encodings: str) -> None:
     """Who takes gzip gets it, and the same in it."""
-    page = exposition(board(), encodings=encodings)
+    page = exposition(snapshot(), encodings=encodings)
     assert page.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(page.body) == exposition(board()).body
+    assert gzip.decompress(page.body) == exposition(snapshot()).body
 
 
 @pytest.mark.parametrize("encodings", ["", "identity", "gzip;q=0", "gzip; q=0.0"])
 def test_no_gzip_for_others(encodings: str) -> None:
     """Who does not name gzip, or refuses it, gets plain text."""
-    assert "Content-Encoding" not in exposition(board(), encodings=encodings).headers
+    assert "Content-Encoding" not in exposition(snapshot(), encodings=encodings).headers
 
 
 def test_openmetrics_for_who_asks() -> None:
     """The format is negotiated by `Accept`."""
-    assert exposition(board()).headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    page = exposition(board(), "application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
+    assert exposition(snapshot()).headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    page = exposition(snapshot(), "application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
     assert page.headers["Content-Type"].startswith("application/openmetrics-text")
     assert page.body.endswith(b"# EOF\n")

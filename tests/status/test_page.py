@@ -41,7 +41,7 @@ from kvsync.status.snapshot import EndView, ParkedView, PauseView, State, Status
 from kvsync.util.escaping import escape_text
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import BOUND, until
-from tests.status.boards import HOSTILE, NOW, board, target
+from tests.status.snapshots import HOSTILE, NOW, snapshot, target
 from tests.status.support import BEARER, RUN, InProcessDaemon, live
 from tests.support.command import ROOT
 from tests.support.examples import examples
@@ -64,7 +64,7 @@ def one(shown: StatusSnapshot) -> str:
 
 
 def with_targets(*views: TargetView, **fields: Any) -> StatusSnapshot:
-    return replace(board(1), targets=views, problems=(), **fields)
+    return replace(snapshot(1), targets=views, problems=(), **fields)
 
 
 class PageTags(HTMLParser):
@@ -128,7 +128,7 @@ def test_what_is_refused_needs_a_person() -> None:
 
 def test_every_state_has_its_word_and_its_shape() -> None:
     """Each state is shown by a word and by an icon of its own that exists, and not by its colour alone."""
-    shapes = re.findall(r'<symbol id="i-([\w-]+)"[^>]*>(.*?)</symbol>', home(board()))
+    shapes = re.findall(r'<symbol id="i-([\w-]+)"[^>]*>(.*?)</symbol>', home(snapshot()))
     drawn = dict(shapes)
     assert len({drawn[state.value] for state in State}) == len(State)
     for state in State:
@@ -253,7 +253,7 @@ def test_moments_and_sizes_are_for_people() -> None:
 
 def test_the_page_of_a_target_has_all_of_it() -> None:
     """A target's own page has its error, problems, reasons, commands, plan, lifetimes and totals."""
-    text = PageTags(one(board(1))).text
+    text = PageTags(one(snapshot(1))).text
     for part in (
         "state/web.yaml:1:2",
         "mend it",
@@ -276,8 +276,8 @@ def test_the_page_of_a_target_has_all_of_it() -> None:
 
 
 def hostile(text: str) -> StatusSnapshot:
-    """A board on which everything that someone else worded says this."""
-    escaped = escape_text(text)  # as the rows of a board are
+    """A snapshot on which everything that someone else worded says this."""
+    escaped = escape_text(text)  # as the rows of a snapshot are
     row = PendingRow(
         PendingRowKind.CHANGE, "~", "update", "drifted", escaped, False, (escaped,), (Line("+", escaped),), escaped
     )
@@ -294,7 +294,7 @@ def hostile(text: str) -> StatusSnapshot:
         pause=PauseView(text, text, NOW, text),
         nearest_end=EndView(escaped, NOW),
     )
-    shown = board(1)
+    shown = snapshot(1)
     process = replace(shown.process, owner=text, environment=f"e{text}", commit=f"c{text}", window=f"w{text}")
     problem = Problem(text, Origin(text, 1, 1), f"h{text}")
     runs = tuple(replace(run, id=text, target=view.target, source=f"s{text}") for run in shown.runs)
@@ -346,7 +346,7 @@ def test_what_the_redactor_knows_is_on_no_page() -> None:
 
 def test_nothing_stands_inline() -> None:
     """No page has a script, a style or a handler in its text, and no address that leads elsewhere: the policy forbids them."""
-    shown = board(60)
+    shown = snapshot(60)
     pages = (renderer().home(shown, Query()), *(renderer().target(shown, view) for view in shown.targets[:9]))
     for page in pages:
         shape, html = PageTags(page.body.decode()), page.body.decode()

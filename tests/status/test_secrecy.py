@@ -43,12 +43,12 @@ def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
     plan = TargetPlan(WEB, "sqlite", "sha256:0", refused=(refusal,))
     told = {"error": f"failed with {secret}", "parked": (f"too much {secret}",), "report": TargetReport(plan)}
     collector.pass_done(PassResult(WEB, **told, pending=1, triggers=(Trigger.HOOK,), at=1.0, seconds=0.1))  # type: ignore[arg-type]
-    board = assemble(collector._snapshot_input())
-    rows = repr([view.plan for view in board.targets])
+    snapshot = assemble(collector._snapshot_input())
+    rows = repr([view.plan for view in snapshot.targets])
     return (
-        redactor.clean_text(snapshot_document(status_document(state, 0), board))
+        redactor.clean_text(snapshot_document(status_document(state, 0), snapshot))
         + rows
-        + exposition(board).body.decode()
+        + exposition(snapshot).body.decode()
     )
 
 
@@ -88,7 +88,7 @@ async def test_a_sensitive_value_is_nowhere(
         await daemon.becomes("pending" if observe else "in-sync", passes=1)
         paths = ("/status", "/metrics", "/healthz", "/readyz", "/nope")
         bodies = [(await daemon.get(path, **BEARER)).body for path in paths]
-        bodies.append(repr(await daemon.collector.board()).encode())
+        bodies.append(repr(await daemon.collector.snapshot()).encode())
         bodies.append((await daemon.post("/pause/" + TOKEN, **BEARER)).body)
     assert not [body for body in bodies for secret in (SENSITIVE, SECRET) if secret.encode() in body]
     assert not [body for body in bodies[:-1] if TOKEN.encode() in body]

@@ -1,4 +1,4 @@
-"""Where the board's facts come from: the state directory, the stores, the configuration, the people."""
+"""Where the snapshot's facts come from: the state directory, the stores, the configuration, the people."""
 
 from __future__ import annotations
 

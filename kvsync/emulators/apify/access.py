@@ -33,20 +33,20 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Tokens by value. With `anonymous`, who brings none is taken for the owner of the account."""
+class Authenticator:
+    """The tokens and their callers. With `anonymous`, requests without a token are those of the account's owner."""
 
     tokens: Mapping[str, Caller] = field(repr=False)
     anonymous: bool = False
 
     @classmethod
-    def of(cls, token: str, *, anonymous: bool) -> Door:
+    def of(cls, token: str, *, anonymous: bool) -> Authenticator:
         """The token of the account, one of it that may only read, and one of another user."""
         callers = {token: Caller(OWNER, True), f"{token}-reader": Caller(OWNER), f"{token}-guest": Caller(GUEST, True)}
         return cls(callers, anonymous)
 
     def caller(self, request: Request) -> Caller:
-        """Who asks. Raises Refused (401) for a token that is not known."""
+        """The caller. Raises Refused (401) for a token that is not known."""
         given = _token(request)
         if given is None:
             return Caller(OWNER, True) if self.anonymous else Caller()

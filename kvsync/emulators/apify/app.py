@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Final
 
 from kvsync.emulators.apify import archive, listing, routes, shown, signatures, users
-from kvsync.emulators.apify.access import OWNER, Caller, Door, check_read, check_write, require_user
+from kvsync.emulators.apify.access import OWNER, Authenticator, Caller, check_read, check_write, require_user
 from kvsync.emulators.apify.limits import Rates
 from kvsync.emulators.apify.model import Record, Store
 from kvsync.emulators.apify.problems import (
@@ -46,7 +46,7 @@ class Apify(Emulator):
         options, self._clock = parts.options, parts.clock
         settings = Settings.read(options.switches)
         self._settings, self._token = settings, options.token or _TOKEN
-        self._door = Door.of(self._token, anonymous=options.anonymous)
+        self._authenticator = Authenticator.of(self._token, anonymous=options.anonymous)
         self._rates = Rates(settings.record_rate, settings.other_rate)
         self._stores = Stores(parts.storage, parts.clock)
         self._records = Records(settings)
@@ -107,7 +107,7 @@ class Apify(Emulator):
             return _options(place)
         if not routes.allows(place, request.method):
             raise wrong_method(routes.METHODS[place.route])
-        caller = self._door.caller(request)
+        caller = self._authenticator.caller(request)
         if place.route == routes.USER:
             return done(users.public(place.user))
         if place.route in users.PRIVATE:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from kvsync.emulators.azure.auth import Credential, Door
+from kvsync.emulators.azure.auth import Authenticator, Credential
 from kvsync.emulators.azure.cors import SHARED, preflight
 from kvsync.emulators.azure.entra import Entra, route_of
 from kvsync.emulators.azure.feature_flags import FLAGS
@@ -71,7 +71,9 @@ class AzureAppConfig(Emulator):
         access_keys = options.switches.get("access-keys") != "off"
         life = duration("token-life", options.switches.get("token-life", "1h"))
         self._entra = Entra(Tokens(self._clock.server_time, life), options.data)
-        self._door = Door((_OWNER, _READER), tokens, options.anonymous, access_keys, self._entra.credential)
+        self._authenticator = Authenticator(
+            (_OWNER, _READER), tokens, options.anonymous, access_keys, self._entra.credential
+        )
         self._token = token
         self._tier = TIERS[options.switches.get("tier", "none")]
         self._quota = Quota(self._tier)
@@ -148,7 +150,7 @@ class AzureAppConfig(Emulator):
         return self._dressed(request, answer)
 
     def _answer(self, request: Request, arguments: Arguments) -> Answer:
-        self._door.check(request, self._clock.server_time())
+        self._authenticator.check(request, self._clock.server_time())
         self._quota.spend(self._clock.now(), writes=self.writes(request))
         resource, encoded = _resource(request.path)
         if resource is None:

@@ -28,9 +28,10 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Lets requests in. With `anonymous`, also those that bring no credential; `access_keys` switches HMAC off. `directory`
-    looks up a token for the store with an address, and raises ValueError with the reason for one that it refuses."""
+class Authenticator:
+    """Checks the credentials of requests. With `anonymous`, requests without a credential pass; without `access_keys`, HMAC
+    signatures are refused. `directory` returns the credential of a token for the store with an address; it raises
+    ValueError, with the reason, for a token that it refuses."""
 
     keys: tuple[Credential, ...]
     tokens: tuple[Credential, ...] = ()
@@ -39,7 +40,7 @@ class Door:
     directory: Callable[[str, str], Credential] | None = None
 
     def check(self, request: Request, now: float) -> None:
-        """Raises Refused: 401 for who is not known, 403 for who may not. `now` is in seconds since the Unix epoch."""
+        """Raise Refused: 401 for an unknown caller, 403 for one without the permission. `now` is in seconds since the epoch."""
         header = request.headers.get("Authorization")
         if header is None and self.anonymous:
             return

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from kvsync.emulators.cloudflare import bulk, routes, values
-from kvsync.emulators.cloudflare.auth import Door
+from kvsync.emulators.cloudflare.auth import Authenticator
 from kvsync.emulators.cloudflare.contents import Contents, View
 from kvsync.emulators.cloudflare.envelope import EDGE, Refused, failed, page, refused
 from kvsync.emulators.cloudflare.limits import Budget, Pace, Plan, throttled
@@ -53,7 +53,7 @@ class CloudflareKV(Emulator):
         settings = Settings.read(options.switches)
         self._settings = settings
         self._token = options.token or _TOKEN
-        self._door = Door(self._token, f"{self._token}-reader", _EMAIL, _KEY, options.anonymous)
+        self._authenticator = Authenticator(self._token, f"{self._token}-reader", _EMAIL, _KEY, options.anonymous)
         self._budget, self._plan = Budget(settings.requests, settings.period), Plan(free=settings.free)
         self._pace = Pace(kept=settings.key_pace)
         self._namespaces = Namespaces(parts.storage, url_encoding=settings.url_encoding)
@@ -124,7 +124,7 @@ class CloudflareKV(Emulator):
             return self._dressed(refusal.answer)
 
     def _answer(self, request: Request) -> Answer:
-        self._door.check(request, writes=self.writes(request))
+        self._authenticator.check(request, writes=self.writes(request))
         self._budget.spend(self._clock.now())
         place = self._place(request)
         if about := _MEMBER.about(place.route):

@@ -13,8 +13,8 @@ _MISSING: Final = (9106, "Missing X-Auth-Key, X-Auth-Email or Authorization head
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Lets requests in. With `anonymous`, also those that bring no credential."""
+class Authenticator:
+    """Checks the credentials of requests. With `anonymous`, requests without a credential pass."""
 
     token: str
     reader_token: str
@@ -23,7 +23,7 @@ class Door:
     anonymous: bool = False
 
     def check(self, request: Request, *, writes: bool) -> None:
-        """Raises Refused for who is not known, and for who may only read."""
+        """Raise Refused for an unknown caller, and for one that may only read."""
         headers = request.headers
         if "Authorization" in headers:
             self._bearer(headers["Authorization"], request, writes=writes)

@@ -7,7 +7,7 @@ from typing import Final
 from kvsync.emulators.model import Address, Answer, Emulator, Parts, Request
 from kvsync.emulators.voximplant import calls, checks
 from kvsync.emulators.voximplant.applications import NAMES, Applications
-from kvsync.emulators.voximplant.auth import Door
+from kvsync.emulators.voximplant.auth import Authenticator
 from kvsync.emulators.voximplant.calls import Call
 from kvsync.emulators.voximplant.credentials import ACCOUNT_ID, ServiceAccount
 from kvsync.emulators.voximplant.errors import Refused, failed, injected, matching, page
@@ -37,7 +37,7 @@ class Voximplant(Emulator):
         self._key_values = KeyValues(choices, self._resends)
         self._account = ServiceAccount.take(options.data)
         forbidden = int(choices["forbidden"]) if choices["role"] == "supervisor" else None
-        self._door = Door(self._account, self._api_key, options.anonymous, forbidden)
+        self._authenticator = Authenticator(self._account, self._api_key, options.anonymous, forbidden)
 
     def close(self) -> None:
         """Remove the file with the private key, unless it belongs to a folder that is kept."""
@@ -120,7 +120,7 @@ class Voximplant(Emulator):
             raise Refused(102)
         if call.method not in calls.METHODS:
             raise Refused(103)
-        self._door.check(call, request.headers.get("Authorization"), self._clock.server_time())
+        self._authenticator.check(call, request.headers.get("Authorization"), self._clock.server_time())
         now = self._clock.now()
         self._rate.spend(now)
         if call.method in calls.OF_APPLICATIONS:

@@ -29,10 +29,11 @@ _SECRETS: Final = ("api_key", "account_password", "session_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Lets calls in. With `anonymous`, also those that bring no credential; `secret` is API key, password and session.
+class Authenticator:
+    """Checks the credentials of calls. With `anonymous`, calls without a credential pass. `secret` is API key, password and
+    session.
 
-    `forbidden` is the code that tokens are met with whose account has no role for these methods; None for one that has.
+    `forbidden` is the error code for tokens of an account without a role for these methods, None for an account with one.
     """
 
     account: ServiceAccount
@@ -41,7 +42,8 @@ class Door:
     forbidden: int | None = None
 
     def check(self, call: Call, header: str | None, now: float) -> None:
-        """Raises Refused for who is not known, and for who may not. `now` is what the server believes the time to be."""
+        """Raise Refused for an unknown caller, and for one without the permission. `now` is the server's time (epoch
+        seconds)."""
         if header is not None:
             self._bearer(header, now)
         elif any(name in call.parameters for name in _SECRETS):

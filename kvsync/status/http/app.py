@@ -70,20 +70,20 @@ class _Seen:
         """Everything for Prometheus."""
         accept, encodings = (request.headers.get(name, "") for name in ("Accept", "Accept-Encoding"))
         async with self._turn:
-            board = await self._collector.board()
-            page = await asyncio.to_thread(exposition, board, accept, encodings)
+            snapshot = await self._collector.snapshot()
+            page = await asyncio.to_thread(exposition, snapshot, accept, encodings)
         return web.Response(body=page.body, headers=page.headers)
 
     async def status(self, _request: web.Request) -> web.Response:
-        """What `kvsync status -o json` says, and all else that is on the board."""
+        """The document of `kvsync status -o json`, with everything in the snapshot."""
         async with self._turn:
-            board = await self._collector.board()
-            return text(await asyncio.to_thread(self._status, board), "application/json")
+            snapshot = await self._collector.snapshot()
+            return text(await asyncio.to_thread(self._status, snapshot), "application/json")
 
-    def _status(self, board: StatusSnapshot) -> str:
+    def _status(self, snapshot: StatusSnapshot) -> str:
         now = self._parts.clock.now()
         known = status_document(self._parts.state, now) | deletes_document(self._parts.budget())
-        return self._parts.redactor.clean_text(snapshot_document(known, board))
+        return self._parts.redactor.clean_text(snapshot_document(known, snapshot))
 
 
 class _Acts:

@@ -26,8 +26,8 @@ _log = get_logger()
 
 
 class HookHandler:
-    """Looks at who asks, and what for. `secret` and `branches` may change while the server runs; without a secret the door is
-    shut."""
+    """Authenticates webhook requests and starts a pass for those that concern the state files. `secret` and `branches` can
+    change while the server runs; without a secret, all requests are refused."""
 
     def __init__(self, access: Access, clock: Clock, trigger: Callable[[], None], count: Callable[[str], None]) -> None:
         self.secret: Secret | None = None
@@ -48,7 +48,7 @@ class HookHandler:
         return self._taken(hook)
 
     def request(self) -> None:
-        """Request a pass, as the hook does."""
+        """Request a pass without a webhook, at the same rate."""
         self._valve.request()
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""What the routes of the HTTP server work with."""
+"""Dependencies of the HTTP routes: state, status collector, access rules, and actions of the daemon."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class UndoService(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AppParts:
-    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
-    says how many entries may still be deleted, `look_at` requests a pass of one target (False if this process makes none of
-    it), `undo` takes runs back."""
+    """Dependencies of all routes. `stores` are the names of the configured stores, `wake` makes the daemon read pauses and
+    approvals again, `budget` returns how many entries may still be deleted, `look_at` requests a pass of one target (False
+    if this process makes none of it), `undo` undoes runs."""
 
     collector: Collector
     state: StateDir

@@ -1,6 +1,6 @@
 """Server-sent events that tell open pages to reload their content.
 
-    version   the stamp of the newest board; a page that shows an older one asks again
+    version   the stamp of the newest snapshot; a page that shows an older one asks again
     beat      nothing is new, and the connection lives
 
 Many events in a row are one. Who does not read is let go, and there is room for so many at once.

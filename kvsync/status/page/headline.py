@@ -94,45 +94,45 @@ def level_of_state(state: State) -> Urgency:
     return _LEVELS[state]
 
 
-def numbers(board: StatusSnapshot) -> dict[State, int]:
+def numbers(snapshot: StatusSnapshot) -> dict[State, int]:
     """How many targets are in each state, the most urgent first, those that do not occur left out."""
-    states = board.states()
+    states = snapshot.states()
     return {state: states[state] for state in ORDER if states[state]}
 
 
-def headline(board: StatusSnapshot) -> Headline:
+def headline(snapshot: StatusSnapshot) -> Headline:
     """What a person wants to know first."""
-    levels = [level_of(view) for view in board.targets]
+    levels = [level_of(view) for view in snapshot.targets]
     urgent = sum(level in URGENT for level in levels)
     if urgent:
         needs = "needs" if urgent == 1 else "need"
         worst = min(levels, key=_RANKS.__getitem__)
-        return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} attention", _others(board))
-    if board.problems:
-        return Headline(Urgency.BAD, f"{plural(len(board.problems), 'problem')} in the files", _others(board))
-    return _calm(board) if levels else _empty(board)
+        return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} attention", _others(snapshot))
+    if snapshot.problems:
+        return Headline(Urgency.BAD, f"{plural(len(snapshot.problems), 'problem')} in the files", _others(snapshot))
+    return _calm(snapshot) if levels else _empty(snapshot)
 
 
-def _calm(board: StatusSnapshot) -> Headline:
+def _calm(snapshot: StatusSnapshot) -> Headline:
     """Nothing needs a person."""
-    total, states = len(board.targets), board.states()
+    total, states = len(snapshot.targets), snapshot.states()
     waiting, in_sync = states[State.WAITING], states[State.IN_SYNC]
     if waiting:
         return Headline(
-            Urgency.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not checked yet", _others(board)
+            Urgency.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not checked yet", _others(snapshot)
         )
     if in_sync == total:
         text = "The one target is in sync" if total == 1 else f"All {total:,} targets are in sync"
         return Headline(Urgency.GOOD, text, "The stores match the files.")
-    return Headline(Urgency.NOTE, f"{in_sync:,} of {plural(total, 'target')} in sync", _others(board))
+    return Headline(Urgency.NOTE, f"{in_sync:,} of {plural(total, 'target')} in sync", _others(snapshot))
 
 
-def _empty(board: StatusSnapshot) -> Headline:
-    if board.process.files_at is None:
+def _empty(snapshot: StatusSnapshot) -> Headline:
+    if snapshot.process.files_at is None:
         return Headline(Urgency.IDLE, "Starting: reading the files")
     return Headline(Urgency.IDLE, "No targets", "Add a state file to see its target here.")
 
 
-def _others(board: StatusSnapshot) -> str:
-    counts = [f"{number:,} {word(state)}" for state, number in numbers(board).items()]
+def _others(snapshot: StatusSnapshot) -> str:
+    counts = [f"{number:,} {word(state)}" for state, number in numbers(snapshot).items()]
     return ", ".join(counts) + "." if counts else ""

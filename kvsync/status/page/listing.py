@@ -52,10 +52,10 @@ class TargetList:
     pages: int
 
 
-def listing(board: StatusSnapshot, query: Query) -> TargetList:
+def listing(snapshot: StatusSnapshot, query: Query) -> TargetList:
     """The targets of one page; beyond the last page there is the last."""
     found = sorted(
-        (view for view in board.targets if _is_asked(view, query)), key=lambda view: (urgency(view), view.target)
+        (view for view in snapshot.targets if _is_asked(view, query)), key=lambda view: (urgency(view), view.target)
     )
     pages = max(1, -(-len(found) // MOST))
     page = min(query.page, pages)
@@ -63,9 +63,9 @@ def listing(board: StatusSnapshot, query: Query) -> TargetList:
     return TargetList(tuple(_cut(found[start : start + MOST])), start + 1, len(found), page, pages)
 
 
-def chips(board: StatusSnapshot, query: Query) -> tuple[Chip, ...]:
+def chips(snapshot: StatusSnapshot, query: Query) -> tuple[Chip, ...]:
     """The states that occur, or are asked for, the most urgent first."""
-    states = board.states()
+    states = snapshot.states()
     return tuple(
         Chip(state, level_of_state(state), states[state], state in query.states, query.toggled(state).address)
         for state in ORDER
@@ -73,9 +73,9 @@ def chips(board: StatusSnapshot, query: Query) -> tuple[Chip, ...]:
     )
 
 
-def store_chips(board: StatusSnapshot, query: Query) -> tuple[StoreChip, ...]:
+def store_chips(snapshot: StatusSnapshot, query: Query) -> tuple[StoreChip, ...]:
     """The stores with how many targets they have, and the address that asks for one alone, or no longer does."""
-    seen = Counter(view.target.store for view in board.targets)
+    seen = Counter(view.target.store for view in snapshot.targets)
     return tuple(
         StoreChip(store, number, store == query.store, query.toggled_store(store).address)
         for store, number in sorted(seen.items())

@@ -32,7 +32,7 @@ EVENTS_PATH = "/events"
 _FOR_EVER = "private, max-age=31536000, immutable"
 
 FRESH = 1.0
-"""Seconds for which the same board serves all pages, if nothing happens: whoever has them open asks at the same moment."""
+"""Seconds for which the same snapshot serves all pages, if nothing happens: whoever has them open asks at the same moment."""
 
 
 class Pages:
@@ -63,18 +63,18 @@ class Pages:
     async def _home(self, request: web.Request) -> web.Response:
         query, visit = parsed(request.query.items()), self._visit(request)
         async with self._turn:
-            return _answer(await asyncio.to_thread(self._renderer.home, await self._board(), query, visit))
+            return _answer(await asyncio.to_thread(self._renderer.home, await self._snapshot(), query, visit))
 
     async def _target(self, request: web.Request) -> web.Response:
         name = request.match_info
         target = Target(name["store"], name.get("namespace", request.query.get("namespace", "")))
         visit = self._visit(request)
         async with self._turn:
-            board = await self._board()
-            view = next((view for view in board.targets if view.target == target), None)
+            snapshot = await self._snapshot()
+            view = next((view for view in snapshot.targets if view.target == target), None)
             if view is None:
-                return _answer(await asyncio.to_thread(self._renderer.missing, board, target, visit), 404)
-            return _answer(await asyncio.to_thread(self._renderer.target, board, view, visit))
+                return _answer(await asyncio.to_thread(self._renderer.missing, snapshot, target, visit), 404)
+            return _answer(await asyncio.to_thread(self._renderer.target, snapshot, view, visit))
 
     async def _undo(self, request: web.Request) -> web.Response:
         """The preview of an undo, for people who may request it: it reads stores."""
@@ -87,7 +87,7 @@ class Pages:
                 found = await self._parts.undo.preview(run, commit)
             except KvsyncError as error:
                 found = UndoView(str(error), "")
-            return _answer(await asyncio.to_thread(self._renderer.undo, await self._board(), found, visit))
+            return _answer(await asyncio.to_thread(self._renderer.undo, await self._snapshot(), found, visit))
 
     async def _sign_in(self, request: web.Request) -> web.Response:
         visit = self._visit(request)
@@ -119,10 +119,10 @@ class Pages:
         """What tells versions apart, also those of a daemon that was started again."""
         return f"{self._life}-{version}"
 
-    async def _board(self) -> StatusSnapshot:
+    async def _snapshot(self) -> StatusSnapshot:
         now = self._clock.monotonic()
         if self._last is None or self._last[0].version != self._collector.version or now - self._last[1] > FRESH:
-            self._last = await self._collector.board(), now
+            self._last = await self._collector.snapshot(), now
         return self._last[0]
 
 

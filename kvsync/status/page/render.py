@@ -1,4 +1,4 @@
-"""Renders the board as HTML. Pure, except for reading the templates.
+"""Renders the status snapshot as HTML. Pure, except for reading the templates.
 
 Everything is escaped where it is put in. Texts that people, files and stores worded go through `said`, and through `titled`
 where they stand in an attribute or a title: secrets are taken out, what is not visible is spelled out, and what is written from
@@ -66,7 +66,7 @@ NOBODY: Final = Visit()
 
 
 class Renderer:
-    """Renders the pages. `stamp` tells versions of the board apart, `redact` takes secrets out of a text."""
+    """Renders the pages. `stamp` identifies a version of the snapshot, `redact` removes secrets from a text."""
 
     def __init__(self, assets: Mapping[str, Asset], stamp: Callable[[int], str], redact: Callable[[str], str]) -> None:
         self._redact = redact
@@ -81,51 +81,51 @@ class Renderer:
         self._templates.filters |= _FILTERS | {"said": self._said, "shown": _shown, "titled": self._titled}
         self._templates.globals |= {"assets": assets, "build": _build(assets), "stamp": stamp} | _GLOBALS
 
-    def home(self, board: StatusSnapshot, query: Query, visit: Visit = NOBODY) -> RenderedPage:
-        """The whole board."""
-        parked = [view for view in board.targets if view.state is State.PARKED]
-        kept = [(view.target, view.orphans) for view in board.targets if view.orphans]
-        ends = sorted((view for view in board.targets if view.nearest_end), key=_end)
+    def home(self, snapshot: StatusSnapshot, query: Query, visit: Visit = NOBODY) -> RenderedPage:
+        """The start page, with all targets."""
+        parked = [view for view in snapshot.targets if view.state is State.PARKED]
+        kept = [(view.target, view.orphans) for view in snapshot.targets if view.orphans]
+        ends = sorted((view for view in snapshot.targets if view.nearest_end), key=_end)
         given = {
-            "headline": headline(board),
+            "headline": headline(snapshot),
             "query": query,
-            "listing": listing(board, query),
-            "chips": chips(board, query),
-            "stores": store_chips(board, query),
-            "passes": bars(board.passes, board.at),
+            "listing": listing(snapshot, query),
+            "chips": chips(snapshot, query),
+            "stores": store_chips(snapshot, query),
+            "passes": bars(snapshot.passes, snapshot.at),
             "parked": parked,
             "ends": ends,
-            "orphans": [*starmap(orphans_unmanaged, board.unmanaged), *starmap(orphans_kept, kept)],
-            "timeline": timeline(board.drift, board.at),
+            "orphans": [*starmap(orphans_unmanaged, snapshot.unmanaged), *starmap(orphans_kept, kept)],
+            "timeline": timeline(snapshot.drift, snapshot.at),
         }
-        return self._page("home.html", board, given, visit)
+        return self._page("home.html", snapshot, given, visit)
 
-    def target(self, board: StatusSnapshot, view: TargetView, visit: Visit = NOBODY) -> RenderedPage:
+    def target(self, snapshot: StatusSnapshot, view: TargetView, visit: Visit = NOBODY) -> RenderedPage:
         """One target."""
-        points = [point for point in board.drift if point.target == view.target]
+        points = [point for point in snapshot.drift if point.target == view.target]
         given = {
             "view": view,
             "level": level_of(view),
-            "runs_of": [run for run in board.runs if run.target == view.target],
-            "timeline": timeline(points, board.at),
+            "runs_of": [run for run in snapshot.runs if run.target == view.target],
+            "timeline": timeline(points, snapshot.at),
         }
-        return self._page("target.html", board, given, visit)
+        return self._page("target.html", snapshot, given, visit)
 
-    def missing(self, board: StatusSnapshot, target: Target, visit: Visit = NOBODY) -> RenderedPage:
+    def missing(self, snapshot: StatusSnapshot, target: Target, visit: Visit = NOBODY) -> RenderedPage:
         """No such target."""
-        return self._page("missing.html", board, {"target": target}, visit)
+        return self._page("missing.html", snapshot, {"target": target}, visit)
 
-    def undo(self, board: StatusSnapshot, found: UndoView, visit: Visit) -> RenderedPage:
+    def undo(self, snapshot: StatusSnapshot, found: UndoView, visit: Visit) -> RenderedPage:
         """What an undo would do."""
-        return self._page("undo.html", board, {"undo": found}, visit)
+        return self._page("undo.html", snapshot, {"undo": found}, visit)
 
     def sign_in(self, visit: Visit, *, is_wrong: bool) -> RenderedPage:
         """Where a person enters the token. It tells nothing of the daemon."""
         html = self._templates.get_template("sign_in.html").render(visit=visit, is_wrong=is_wrong)
         return _encoded(html, visit.encodings)
 
-    def _page(self, template: str, board: StatusSnapshot, given: Mapping[str, Any], visit: Visit) -> RenderedPage:
-        html = self._templates.get_template(template).render(given, board=board, now=board.at, visit=visit)
+    def _page(self, template: str, snapshot: StatusSnapshot, given: Mapping[str, Any], visit: Visit) -> RenderedPage:
+        html = self._templates.get_template(template).render(given, snapshot=snapshot, now=snapshot.at, visit=visit)
         return _encoded(html, visit.encodings)
 
     def _said(self, text: str) -> Markup:

@@ -1,4 +1,4 @@
-"""Boards for tests, with everything on them."""
+"""Snapshots for tests, with everything on them."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def target(store: str, namespace: str, number: int = 0) -> TargetView:
     )
 
 
-def board(targets: int = 3, store: str = "main") -> StatusSnapshot:
-    """A board with so many targets, the first with a hostile name."""
+def snapshot(targets: int = 3, store: str = "main") -> StatusSnapshot:
+    """A snapshot with so many targets, the first with a hostile name."""
     names = [HOSTILE, *(f"namespace-{number:05}" for number in range(1, targets))]
     views = tuple(target(store, name, number) for number, name in enumerate(names))
     stores = StoreView(store, "sqlite", {"200": 10, "429": 2, "none": 1}, 1000, 2000, 900, None, durations())
