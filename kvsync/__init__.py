@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         NestedNamespaces,
         PlaceResolving,
         QuotaReporting,
+        RestorePointMaking,
         Scannable,
         VersionHints,
         Watchable,
@@ -113,6 +114,7 @@ __all__ = [
     "QuotaReporting",
     "Refusal",
     "Report",
+    "RestorePointMaking",
     "Scannable",
     "SizeUnit",
     "Snapshot",
@@ -172,7 +174,7 @@ _NAMES = {
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
         "DeepObservable FilteredListing LedgerKeeping NamespaceDeleting NamespaceIds NestedNamespaces PlaceResolving"
-        " QuotaReporting Scannable VersionHints Watchable"
+        " QuotaReporting RestorePointMaking Scannable VersionHints Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

@@ -56,11 +56,17 @@ def run_ids(state: StateDir, limit: int = 50) -> list[str]:
 
 
 def run_documents(state: StateDir, runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Runs as plain data, with how many changes each intended in which target, and with the namespaces that it deleted. Raises
-    StateDirError."""
+    """Runs as plain data, with how many changes each intended in which target, the namespaces that it deleted, and its restore
+    points. Raises StateDirError."""
     ids = [run.id for run in runs]
-    targets, namespaces = state.runs.targets(ids), state.runs.namespaces(ids)
-    return [_run_document(run, targets[run.id], namespaces[run.id]) for run in runs]
+    targets, namespaces, kept = state.runs.targets(ids), state.runs.namespaces(ids), state.runs.restore_points(ids)
+    return [_run_document(run, targets[run.id], namespaces[run.id]) | _restore_points(kept[run.id]) for run in runs]
+
+
+def _restore_points(kept: Mapping[Target, str]) -> dict[str, Any]:
+    """The restore points of a run, if it made any."""
+    points = [{"store": target.store, "namespace": target.namespace, "name": kept[target]} for target in sorted(kept)]
+    return {"restore_points": points} if points else {}
 
 
 def _run_document(

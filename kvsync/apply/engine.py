@@ -15,6 +15,7 @@ from kvsync.apply.moves import MoveGuard
 from kvsync.apply.order import WriteOrder
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.ports import RunPort
+from kvsync.apply.restore_point import make_restore_point
 from kvsync.apply.store_access import ApplierOptions, StopCondition, StoreAccess
 from kvsync.apply.writes import batches_of
 from kvsync.errors import TransientError
@@ -59,6 +60,8 @@ class Applier:
         """The same for steps that may have a write of their own."""
         recorder = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
         halt = self._halt()
+        if steps:
+            await make_restore_point(self._store, self._located.target, self._run, self._access(halt))
         works, order = await off_loop(partial(_ordered, steps, recorder), len(steps))
         for stage in order.stages():
             if halt():

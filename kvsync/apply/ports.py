@@ -44,7 +44,17 @@ class TimePort(Protocol):
 
 
 class RunPort(Protocol):
-    """The journal of one run. Both methods return once their records are committed, and raise StateDirError if that fails."""
+    """The journal of one run. What it records is committed when the method returns; it raises StateDirError if that fails."""
+
+    @property
+    def id(self) -> str:
+        """Names the run."""
+
+    def restore_point(self, target: Target) -> str | None:
+        """The restore point of a target that the run has made."""
+
+    def keep_restore_point(self, target: Target, name: str) -> None:
+        """Record a restore point, before anything is written."""
 
     def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, and what is there before."""

@@ -16,7 +16,7 @@
 
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.context import ApplyOptions, PassContext
-from kvsync.reconcile.reports import empty_plan, target_report, withheld
+from kvsync.reconcile.reports import empty_plan, target_report, with_restore_point, withheld
 from kvsync.reconcile.target_pass import TargetPass
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "TargetPass",
     "empty_plan",
     "target_report",
+    "with_restore_point",
     "withheld",
 ]

@@ -8,8 +8,10 @@ from kvsync.apply.model import ApplyReport
 from kvsync.model.change import Outcome, OutcomeKind
 from kvsync.model.digest import target_digest
 from kvsync.model.place import LocatedTarget
-from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.model.plan import Cost, TargetPlan, TargetReport
 from kvsync.state import Memo
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import restore_point_requests
 
 
 def empty_plan(digest_key: bytes, located: LocatedTarget, type_: str) -> TargetPlan:
@@ -29,6 +31,15 @@ def as_before(empty: TargetPlan, memo: Memo) -> TargetPlan:
         orphans=counts.get("orphans", 0),
         next_moment=memo.next_moment,
     )
+
+
+def with_restore_point(plan: TargetPlan, store: Store) -> TargetPlan:
+    """The plan with the restore point that the store makes before the first write."""
+    requests = restore_point_requests(store)
+    if not plan.changes or not requests:
+        return plan
+    note = "a snapshot is taken first (snapshot_before_apply)"
+    return replace(plan, notes=(*plan.notes, note), cost=plan.cost.plus(Cost(requests)))
 
 
 def applied_report(plan: TargetPlan, report: ApplyReport, error: str | None) -> TargetReport:

@@ -29,7 +29,7 @@ from kvsync.reconcile.namespace_deletion import NamespaceDeletion
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState
 from kvsync.reconcile.pass_time import PassTime
-from kvsync.reconcile.reports import applied_report, as_before, empty_plan, withheld
+from kvsync.reconcile.reports import applied_report, as_before, empty_plan, with_restore_point, withheld
 from kvsync.reconcile.scope import ignored_keys, own_part
 from kvsync.reconcile.store_ledger import StoreLedger
 from kvsync.state import Run
@@ -133,7 +133,7 @@ class TargetPass:
                 None if isinstance(error, LedgerNotOurs) else error
             )  # which says nothing of the store as a whole
             plan = replace(self._empty(), complete=False, error=str(error))
-        return self._only_renewals(plan) if problems else plan
+        return with_restore_point(self._only_renewals(plan) if problems else plan, self._store)
 
     def _only_renewals(self, plan: TargetPlan) -> TargetPlan:
         """The part of a plan that is applied while files have problems: entries must not expire in the meantime."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from kvsync.model.change import Action
 from kvsync.model.digest import SHORTEST_HASH
@@ -134,3 +135,9 @@ def of_environment(environment: str | None) -> str:
 def short_hash(digest: str) -> str:
     """As much of a digest as a person needs to type."""
     return digest.removeprefix("sha256:")[:SHORTEST_HASH]
+
+
+def restore_points(run: Mapping[str, Any]) -> list[str]:
+    """A sentence for each restore point that a run made, given as plain data."""
+    named = ((Target(one["store"], one["namespace"]), one["name"]) for one in run.get("restore_points", ()))
+    return [f"restore point of {target}: {name}" for target, name in named]

@@ -54,6 +54,7 @@ class JournalPruning:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM changes WHERE seq < ?", (oldest + 1 << SEQ_BITS,))
             connection.execute("DELETE FROM namespace_deletions WHERE run <= ?", (oldest,))
+            connection.execute("DELETE FROM restore_points WHERE run <= ?", (oldest,))
             connection.execute("DELETE FROM runs WHERE seq <= ?", (oldest,))
         self._sizes = {seq: size for seq, size in self._sizes.items() if seq > oldest}
 

@@ -82,6 +82,10 @@ _SHARED: Final = (
     " source text, at double precision NOT NULL, replica text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS budgets (name text PRIMARY KEY, tokens double precision NOT NULL, at timestamptz NOT NULL)",
 )
+_RESTORE_POINTS: Final = (
+    'CREATE TABLE restore_points ("run" bigint NOT NULL, "store" text COLLATE "C" NOT NULL,'
+    ' "namespace" text COLLATE "C" NOT NULL, "name" text COLLATE "C" NOT NULL, PRIMARY KEY ("run", "store", "namespace"))',
+)
 
 _WAVES_BY_ENVIRONMENT: Final = (
     "DROP TABLE waves",
@@ -97,6 +101,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     _SHARED,
     _NAMESPACE_DELETIONS,
     _WAVES_BY_ENVIRONMENT,
+    _RESTORE_POINTS,
 )
 """What leads from one version to the next, oldest first; the baseline already has them."""
 

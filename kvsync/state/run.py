@@ -14,7 +14,7 @@ from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import Intent, RunStatus, Settled
 from kvsync.state.rows import SEQ_BITS, counts_text, entry_row, state_key, target_row
-from kvsync.state.tables import NAMESPACE_DELETIONS
+from kvsync.state.tables import NAMESPACE_DELETIONS, RESTORE_POINTS
 
 _INTEND = """
 INSERT INTO changes
@@ -26,6 +26,7 @@ _INTEND_NAMESPACE = NAMESPACE_DELETIONS.insert(("run", "store", "namespace", "pl
 _SETTLE_NAMESPACE = """
 UPDATE namespace_deletions SET outcome = ?, error = ?, settled_at = ? WHERE run = ? AND store = ? AND namespace = ?
 """
+_KEEP_RESTORE_POINT = RESTORE_POINTS.upsert()
 _FINISH = "UPDATE runs SET finished_at = ?, steady_at = ?, status = ?, summary = ? WHERE seq = ?"
 
 
@@ -38,6 +39,17 @@ class Run:
         self._next = seq << SEQ_BITS
         self._open: dict[tuple[Target, Identity], int] = {}
         self._open_namespaces: set[Target] = set()
+        self._restore_points: dict[Target, str] = {}
+
+    def restore_point(self, target: Target) -> str | None:
+        """The name of the restore point of a target that this run has made."""
+        return self._restore_points.get(target)
+
+    def keep_restore_point(self, target: Target, name: str) -> None:
+        """Record a restore point, before anything is written. Raises StateDirError."""
+        with self._context.database.transaction() as connection:
+            connection.execute(_KEEP_RESTORE_POINT, (self._seq, *target_row(target), name))
+        self._restore_points[target] = name
 
     def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, before it is. An intent that is not settled yet is replaced, as when an entry

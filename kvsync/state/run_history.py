@@ -27,6 +27,10 @@ SELECT runs.id, store, namespace, key, label FROM runs JOIN changes ON {_OF_RUN}
 WHERE runs.seq >= (SELECT min(seq) FROM runs WHERE id IN (%s)) AND (runs.id IN (%s) OR outcome = 'applied')
 ORDER BY changes.seq
 """  # noqa: S608 - constants
+_RESTORE_POINTS = """
+SELECT runs.id, store, namespace, name FROM runs JOIN restore_points ON restore_points.run = runs.seq WHERE runs.id IN (%s)
+ORDER BY runs.seq, store, namespace
+"""
 _AT_ONCE = 500
 
 
@@ -82,6 +86,16 @@ class RunHistory:
         for start in range(0, len(every), _AT_ONCE):
             some = every[start : start + _AT_ONCE]
             yield from self._database.query(sql % _marks(some), tuple(some))
+
+    def restore_points(self, runs: Collection[str]) -> dict[str, dict[Target, str]]:
+        """The names of the restore points that these runs made, by target. Raises StateDirError."""
+        found: dict[str, dict[Target, str]] = {run: {} for run in runs}
+        every = list(runs)
+        for start in range(0, len(every), _AT_ONCE):
+            some = every[start : start + _AT_ONCE]
+            for run, store, namespace, name in self._database.query(_RESTORE_POINTS % _marks(some), tuple(some)):
+                found[run][Target(store, namespace)] = name
+        return found
 
     def changes_since(self, runs: Collection[str], entries: Collection[Entry]) -> dict[Entry, list[str]]:
         """Which runs changed these entries since the first of `runs` began, oldest first. Raises StateDirError."""

@@ -212,6 +212,14 @@ CREATE TABLE waves (
 """
 """Rows of before do not say which environment they are about: the later waves wait until the earlier ones are planned."""
 
+_RESTORE_POINTS: Final = """
+CREATE TABLE restore_points (
+    run INTEGER NOT NULL, store TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (run, store, namespace)
+) WITHOUT ROWID
+"""
+"""What stores kept of a target before a run wrote to it; `run` is `runs.seq`."""
+
 STEPS: Final = (
     *(
         _FIRST,
@@ -229,6 +237,7 @@ STEPS: Final = (
         _EMPTIED,
         _NAMESPACE_DELETIONS,
         _WAVES_BY_ENVIRONMENT,
+        _RESTORE_POINTS,
     ),
 )
 SCHEMA_VERSION: Final = len(STEPS)

@@ -134,6 +134,7 @@ NAMESPACE_DELETIONS: Final = _table(
     *("namespace_deletions", "run store namespace", "run integer", *_NAMES, "place text", "intended_at real"),
     *("outcome text?", "error text?", "settled_at real?"),
 )
+RESTORE_POINTS: Final = _table("restore_points", "run store namespace", "run integer", *_NAMES, "name text")
 DELETIONS: Final = _table("deletions", "id", "id integer", "at real", "count integer", numbered=True)
 WAVES: Final = _table(
     "waves", "environment store namespace", "environment text", *_NAMES, "digest text", "since real", "failure text?"
@@ -141,5 +142,5 @@ WAVES: Final = _table(
 
 TABLES: Final = (
     *(LEDGER, LEDGER_SEEN, RUNS, CHANGES, QUARANTINE, CONTENDED, REMOVALS, PARKED, PAUSES, MEMO, PASSES, DRIFT, DAEMON),
-    *(NOTICES, PLACES, DELETIONS, UNDONE, UNDO_REQUESTS, WAVES, EMPTIED, NAMESPACE_DELETIONS),
+    *(NOTICES, PLACES, DELETIONS, UNDONE, UNDO_REQUESTS, WAVES, EMPTIED, NAMESPACE_DELETIONS, RESTORE_POINTS),
 )

@@ -136,6 +136,24 @@ class NamespaceDeleting(Protocol):
 
 
 @runtime_checkable
+class RestorePointMaking(Protocol):
+    """A store that can keep what a namespace holds, so that a person can restore it."""
+
+    restore_point_requests: int
+    """How many requests one takes; 0 if the configuration of the store does not ask for them (`snapshot_before_apply`)."""
+
+    async def begin_restore_point(self, namespace: str, run: str) -> str:
+        """Begin to make the restore point of a namespace before a run writes to it. Returns the name by which a person finds
+        it. Called again for the same run, it continues. Raises StoreError."""
+        ...
+
+    async def complete_restore_point(self, namespace: str, name: str) -> bool:
+        """Say whether the restore point is complete; while it is not, it is asked again. The store limits how long it is kept.
+        Raises PermanentError if it will never be complete, StoreError."""
+        ...
+
+
+@runtime_checkable
 class FilteredListing(Protocol):
     """A store whose listing can leave out entries that exist."""
 
@@ -187,6 +205,7 @@ EXTENSIONS: Final[tuple[type, ...]] = (
     NestedNamespaces,
     NamespaceIds,
     NamespaceDeleting,
+    RestorePointMaking,
     FilteredListing,
     QuotaReporting,
     KeyListing,
@@ -234,6 +253,11 @@ async def scan(
 def filters_listing(store: Store) -> bool:
     """Whether an entry that a listing lacks may exist all the same."""
     return has_extension(store, FilteredListing) and cast("FilteredListing", store).filters_listing
+
+
+def restore_point_requests(store: Store) -> int:
+    """How many requests a restore point takes; 0 if the store makes none."""
+    return cast("RestorePointMaking", store).restore_point_requests if has_extension(store, RestorePointMaking) else 0
 
 
 def ledger_keeper(store: Store) -> LedgerKeeping | None:

@@ -163,6 +163,12 @@ class RetryState:
             return 1
         return self._retry.attempts if shortage_of(error) is None else ATTEMPTS_IN_SHORTAGE
 
+    async def pause(self, seconds: float, reason: str) -> None:
+        """Wait, for what `reason` names. Raises Stopped."""
+        until = self._clock.monotonic() + seconds
+        with WAITS.shown(reason, until, self._clock):
+            await self._sleep(until)
+
     async def hold(self) -> None:
         """Wait while the store has asked another call to wait, unless that is too long: a store that asks for a longer pause is
         only called with a reason. Raises Stopped."""

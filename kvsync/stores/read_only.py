@@ -26,6 +26,10 @@ class ReadOnlyStore(StoreWrapper):
         """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; the namespace was not deleted")
 
+    async def begin_restore_point(self, namespace: str, run: str) -> str:
+        """Refuse. Always raises PermanentError."""
+        raise PermanentError(f"{namespace}: this command is read-only; no restore point was made")
+
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; the ledger was not changed")

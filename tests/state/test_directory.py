@@ -294,6 +294,7 @@ _BEFORE_STEADY_MOMENTS = (
     "DROP TABLE waves",
     "DROP TABLE emptied",
     "DROP TABLE namespace_deletions",
+    "DROP TABLE restore_points",
     "DROP INDEX runs_by_steady_end",
     "ALTER TABLE runs DROP COLUMN steady_at",
     "ALTER TABLE changes DROP COLUMN steady_at",

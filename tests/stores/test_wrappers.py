@@ -16,6 +16,7 @@ from kvsync.stores.extensions import (
     EXTENSIONS,
     NamespaceDeleting,
     NestedNamespaces,
+    RestorePointMaking,
     ledger_keeper,
     locate,
     observe_deep,
@@ -38,6 +39,7 @@ class ExtendedStore(MemoryStore):
     """A store with all extensions."""
 
     keeps_ledger = lists_sizes = deletes_namespaces = filters_listing = True
+    restore_point_requests = 1
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """Another place than that of the configuration."""
@@ -62,6 +64,14 @@ class ExtendedStore(MemoryStore):
     async def delete_namespace(self, namespace: str, place: Place) -> str | None:
         """Every namespace is gone."""
         return None
+
+    async def begin_restore_point(self, namespace: str, run: str) -> str:
+        """Named as the run."""
+        return run
+
+    async def complete_restore_point(self, namespace: str, name: str) -> bool:
+        """Complete at once."""
+        return True
 
     async def remote_keys(self) -> Sequence[str]:
         """One key of no namespace."""
@@ -130,6 +140,9 @@ async def test_read_only_store_refuses_to_write_a_ledger_and_to_delete_a_namespa
     assert isinstance(keeper, NamespaceDeleting)
     with pytest.raises(PermanentError, match="the namespace was not deleted"):
         await keeper.delete_namespace("web", ELSEWHERE)
+    assert isinstance(keeper, RestorePointMaking)
+    with pytest.raises(PermanentError, match="no restore point was made"):
+        await keeper.begin_restore_point("web", "run")
 
 
 async def test_store_without_extensions_gets_the_defaults() -> None:

@@ -19,7 +19,7 @@ from kvsync.model.place import LocatedTarget
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.cost import cost_of
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile import empty_plan
+from kvsync.reconcile import empty_plan, with_restore_point
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord
 from kvsync.state.rows import name_key
@@ -65,7 +65,7 @@ class TargetUndo:
         undone = undo_changes(self.records, fresh, store.capabilities, owner, now, observer.unread)
         undone = in_written_order(undone, self.wanted)
         self.subject, self.outcomes = subject, tuple(map(self.explained, undone.outcomes))
-        return self._as_plan(subject.located, store.capabilities, undone)
+        return with_restore_point(self._as_plan(subject.located, store.capabilities, undone), store)
 
     async def _locate(self) -> PassTarget:
         """The target where the runs wrote it. Raises PermanentError when its names lead to another place now, StoreError."""

@@ -72,10 +72,13 @@ def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any
     return Exit.DONE
 
 
-def _details(found: dict[str, Any]) -> tuple[str, str]:
-    """What one run did: the namespaces that it deleted, and the table of its changes."""
+def _details(found: dict[str, Any]) -> tuple[str, ...]:
+    """What one run did: its restore points, the namespaces that it deleted, and the table of its changes."""
+    from kvsync.rendering.words import restore_points
+
     (run,) = found["runs"]
-    return "".join(map(namespace_line, run["namespaces"])), _changes_table(found["changes"])
+    kept = "".join(f"{escape_text(line)}\n" for line in restore_points(run))
+    return kept, "".join(map(namespace_line, run["namespaces"])), _changes_table(found["changes"])
 
 
 def _is_narrowed(chosen: dict[str, Any]) -> bool:

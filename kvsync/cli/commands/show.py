@@ -64,6 +64,12 @@ def _namespaces(found: Document) -> list[Document]:
     return found["run"]["namespaces"] if "run" in found else []
 
 
+def _restore_points(found: Document) -> list[str]:
+    from kvsync.rendering.words import restore_points
+
+    return restore_points(found.get("run", {}))
+
+
 def _by_target(changes: Sequence[Document]) -> Iterator[tuple[str, list[Document]]]:
     ordered = sorted(changes, key=lambda one: (one["store"], one["namespace"]))
     for (store, namespace), members in groupby(ordered, key=lambda one: (one["store"], one["namespace"])):
@@ -72,6 +78,7 @@ def _by_target(changes: Sequence[Document]) -> Iterator[tuple[str, list[Document
 
 def _text(found: Document) -> Iterator[str]:
     yield f"{escape_text(_title(found))}\n"
+    yield from (f"{escape_text(line)}\n" for line in _restore_points(found))
     if namespaces := _namespaces(found):
         yield "\n" + "".join(map(namespace_line, namespaces))
     for target, changes in _by_target(found["changes"]):
@@ -109,6 +116,7 @@ def _markdown(found: Document) -> Iterator[str]:
     from kvsync.util.escaping import escape_markdown, markdown_code
 
     yield f"### {escape_markdown(_title(found))}\n"
+    yield from (f"\n{escape_markdown(line)}\n" for line in _restore_points(found))
     for namespace in _namespaces(found):
         yield f"\n{escape_markdown(namespace_line(namespace).rstrip())}\n"
     for target, changes in _by_target(found["changes"]):

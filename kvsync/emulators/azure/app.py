@@ -83,9 +83,9 @@ class AzureAppConfig(Emulator):
         self._flag_history = History(parts.storage, "flag")
         self._flags = KeyValues(self._flag_history, parts.clock, FLAGS)
         self._flag_lists = Lists(self._flag_history, FLAGS)
-        provisioning = duration("provisioning", options.switches.get("provisioning", "0s"))
-        longest = int(self._tier.snapshots)
-        self._snapshots = Snapshots(self._lists, parts.clock, parts.storage, provisioning, longest)
+        given = options.switches.get("provisioning", "0s")
+        provisioning = None if given == "failed" else duration("provisioning", given)
+        self._snapshots = Snapshots(self._lists, parts.clock, parts.storage, provisioning, self._quota)
 
     def env(self, address: Address) -> dict[str, str]:
         """Connection strings (one of them may only read), the bearer token, and what signs in with Entra ID."""

@@ -36,7 +36,7 @@ class Quota:
     """Counts requests against a tier, in virtual time."""
 
     def __init__(self, tier: Tier) -> None:
-        self._tier = tier
+        self.tier = tier
         self.reset()
 
     def reset(self) -> None:
@@ -47,7 +47,7 @@ class Quota:
 
     def spend(self, now: float, *, writes: bool) -> None:
         """Count one request. Raises Refused (429) when there is no more; `now` is in seconds since the Unix epoch."""
-        tier = self._tier
+        tier = self.tier
         if now // tier.period != self._period:
             self._period, self._spent = now // tier.period, 0
         if now // 1 != self._second:
@@ -63,7 +63,7 @@ class Quota:
 
     def check_storage(self, stored: int) -> None:
         """Raises Refused (429) when this many bytes are too many; waiting does not cure that."""
-        if self._tier.storage is not None and stored > self._tier.storage:
+        if self.tier.storage is not None and stored > self.tier.storage:
             raise throttled("Storage", 10.0)
 
 

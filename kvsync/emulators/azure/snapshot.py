@@ -32,11 +32,19 @@ class Snapshot:
     ready_at: float
     archived_at: float | None
     content: tuple[KeyValue, ...]
+    failed: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that it counts."""
+        return sum(max(_SMALLEST, item.size) for item in self.content)
 
     def status(self, now: float) -> str:
         """What it is in by then."""
         if now < self.ready_at:
             return "provisioning"
+        if self.failed:
+            return "failed"
         return "ready" if self.archived_at is None else "archived"
 
     @property
@@ -46,13 +54,13 @@ class Snapshot:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Snapshot:
-        """The reverse of `asdict`. Members that this version does not know are ignored."""
-        known = {field.name: document[field.name] for field in fields(cls)}
+        """The reverse of `asdict`. Members that this version does not know are ignored, later ones have their defaults."""
+        known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         return cls(**known | {"content": tuple(KeyValue(**item) for item in document["content"])})
 
     def document(self, status: str, selected: Sequence[str] = FIELDS) -> dict[str, Any]:
         """As the service shows it, with the selected fields; without a description and an end that it does not have."""
-        done = status != "provisioning"
+        done = status in ("ready", "archived")
         document = {
             "etag": self.etag,
             "name": self.name,
@@ -62,7 +70,7 @@ class Snapshot:
             "composition_type": self.composition_type,
             "created": iso(self.created),
             "expires": self.expires and precise_iso(self.expires),
-            "size": sum(max(_SMALLEST, item.size) for item in self.content) if done else 0,
+            "size": self.size if done else 0,
             "items_count": len(self.content) if done else 0,
             "tags": self.tags,
             "retention_period": self.retention_period,

@@ -18,6 +18,7 @@ from kvsync.emulators.azure.model import NOW, KeyValue
 from kvsync.emulators.azure.pages import Page
 from kvsync.emulators.azure.problems import already_exists, empty, invalid, invalid_state
 from kvsync.emulators.azure.query import Arguments, Verdict, conditions, literal
+from kvsync.emulators.azure.quota import Quota
 from kvsync.emulators.azure.snapshot import FIELDS, Snapshot
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.model import Answer
@@ -28,15 +29,19 @@ _STATUSES: Final = ("provisioning", "ready", "archived", "failed")
 _FILTER: Final = ("key", "label", "tags")
 _COMPOSITIONS: Final = ("key", "key_label")
 _KIND: Final = "snapshot"
+_FAILURE: Final = {"code": "InternalError", "message": "The snapshot could not be created."}
 _HOUR, _DAY = 3600, 86400
 
 
 class Snapshots:
-    """Answers `/snapshots`, `/operations` and `/kv?snapshot=`. `provisioning` is how long making one takes, in seconds."""
+    """Answers `/snapshots`, `/operations` and `/kv?snapshot=`. `provisioning` is how long making one takes, in seconds; None
+    lets each fail. `quota` limits the bytes of all snapshots."""
 
-    def __init__(self, lists: Lists, clock: VirtualClock, storage: Storage, provisioning: float, longest: int) -> None:
+    def __init__(
+        self, lists: Lists, clock: VirtualClock, storage: Storage, provisioning: float | None, quota: Quota
+    ) -> None:
         self._lists, self._clock, self._storage = lists, clock, storage
-        self._provisioning, self._longest = provisioning, longest
+        self._provisioning, self._quota, self._longest = provisioning, quota, int(quota.tier.snapshots)
         self._snapshots: dict[str, Snapshot] = {}
         for name, document in storage.items(_KIND):
             self._snapshots[name] = Snapshot.read(json.loads(document))
@@ -54,6 +59,8 @@ class Snapshots:
             raise empty(412)
         if found is not None:
             raise already_exists()
+        kept = (one.size for name, one in self._snapshots.items() if self._alive(name))
+        self._quota.check_storage(sum(kept) + wanted.size)
         self._keep(wanted)
         version = f"api-version={arguments.version}"
         place = f"{arguments.request.origin}/operations?snapshot={pages.encode(name)}&{version}"
@@ -77,7 +84,7 @@ class Snapshots:
         if conditions(arguments.request, found.etag) is not Verdict.PROCEED:
             raise empty(412)
         now = self._clock.now()
-        if found.status(now) == "provisioning":
+        if found.status(now) in ("provisioning", "failed"):
             raise invalid_state()
         if found.status(now) != wanted:
             archived_at = now if wanted == "archived" else None
@@ -101,7 +108,7 @@ class Snapshots:
     def content(self, name: str, arguments: Arguments) -> Answer:
         """GET and HEAD /kv?snapshot=: empty when there is none that is ready."""
         found = self._snapshots[name] if self._alive(name) else None
-        ready = found is not None and found.status(self._clock.now()) != "provisioning"
+        ready = found is not None and found.status(self._clock.now()) in ("ready", "archived")
         items = found.content if found is not None and ready else ()
         after = pages.continuation(arguments)
         place = tuple(after) if len(after) == 2 else None
@@ -111,9 +118,11 @@ class Snapshots:
     def operation(self, arguments: Arguments) -> Answer:
         """GET /operations?snapshot=: how far making it has come."""
         found = self._existing(arguments.one("snapshot") or "")
-        running = found.status(self._clock.now()) == "provisioning"
+        status = found.status(self._clock.now())
+        running = status == "provisioning"
         id_ = base64.urlsafe_b64encode(hashlib.sha256(found.name.encode()).digest()).decode().rstrip("=")
-        document = {"id": id_, "status": "Running" if running else "Succeeded", "error": None}
+        shown = {"provisioning": "Running", "failed": "Failed"}.get(status, "Succeeded")
+        document = {"id": id_, "status": shown, "error": _FAILURE if status == "failed" else None}
         headers = {"Content-Type": "application/json; charset=utf-8"} | ({"Retry-After": "10"} if running else {})
         return Answer(200, headers, json.dumps(document, separators=(",", ":")).encode())
 
@@ -130,7 +139,13 @@ class Snapshots:
         tags, description = read_tags(document.get("tags")), document.get("description")
         return Snapshot(
             *(name, secrets.token_urlsafe(32), sent, composition, retention, tags, description),
-            *(now, now + self._provisioning, None, self._compose(asked, composition)),
+            *(
+                now,
+                now + (self._provisioning or 0),
+                None,
+                self._compose(asked, composition),
+                self._provisioning is None,
+            ),
         )
 
     def _compose(self, asked: Iterable[KeyValueFilter], composition: str) -> tuple[KeyValue, ...]:

@@ -37,6 +37,9 @@ MOST_CHARACTERS: Final = 256
 MOST_BYTES: Final = 10 * 1024
 """Limit of an entry with all its attributes, including kvsync's mark."""
 
+SNAPSHOT_REQUESTS: Final = 4
+"""Requests for one restore point: to create it, to see that it is complete, to list what is not archived, to archive it."""
+
 KEY_PATTERN: Final = r"[^%\x00-\x1f\x7f-\x9f]+"
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -137,7 +140,12 @@ class ListingFilter(NamedTuple):
         """Path and query of the first page."""
         tags = (quote(f"{_escaped_tag(name)}={_escaped_tag(text)}", safe="") for name, text in self.tags)
         chosen = "".join(f"&tags={one}" for one in tags)
-        return f"/kv?{_query(version)}&key={quote(f'{_escaped(self.prefix)}*', safe='')}{chosen}"
+        return f"/kv?{_query(version)}&key={quote(key_filter(self.prefix), safe='')}{chosen}"
+
+
+def key_filter(prefix: str) -> str:
+    """The filter of keys that begin with `prefix`."""
+    return f"{_escaped(prefix)}*"
 
 
 def keys_target(version: ApiVersion, name: str | None = None) -> str:

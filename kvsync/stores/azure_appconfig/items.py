@@ -28,7 +28,7 @@ from kvsync.stores.listed_entries import ListedEntries
 RESERVED: Final = "kvsync"
 """The name of kvsync's tag, and with a dot the prefix of its other tags."""
 
-_OWNER, _FINGERPRINT, _SEAL, _TTL, _UNTIL, _FLAGS, _NAMESPACE = (
+OWNER_TAG, _FINGERPRINT, _SEAL, _TTL, _UNTIL, _FLAGS, NAMESPACE_TAG = (
     RESERVED,
     "kvsync.fp",
     "kvsync.seal",
@@ -121,9 +121,9 @@ def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
 def is_plain(row: Row, owner: str, namespace: str | None) -> bool:
     """True if the fingerprint says everything about a row, provided that its mark is valid; see `Snapshot`."""
     tags = row.tags
-    if tags.get(_OWNER) != owner or row.locked or not tags.keys().isdisjoint(_NOT_SETTLED):
+    if tags.get(OWNER_TAG) != owner or row.locked or not tags.keys().isdisjoint(_NOT_SETTLED):
         return False
-    return tags.get(_NAMESPACE) == namespace and _decoded(tags.get(_FINGERPRINT)) == row.fingerprint
+    return tags.get(NAMESPACE_TAG) == namespace and _decoded(tags.get(_FINGERPRINT)) == row.fingerprint
 
 
 class Entries(ListedEntries):
@@ -151,7 +151,7 @@ class Entries(ListedEntries):
 
 def may_be_kept(row: Row, owner: str) -> bool:
     """True if the value may be kept in a file: it is ours, and not sensitive."""
-    return row.tags.get(_OWNER) == owner and "s" not in row.tags.get(_FLAGS, "")
+    return row.tags.get(OWNER_TAG) == owner and "s" not in row.tags.get(_FLAGS, "")
 
 
 def user_tags(tags: Tags) -> tuple[tuple[str, str], ...]:
@@ -168,7 +168,7 @@ def tags_for(content: Content, mark: Mark | None, expires_at: float | None, name
     """All tags of an entry: those of its content, our mark, and the moment at which it ends."""
     tags = dict(content.tags)
     if mark is not None:
-        tags[_OWNER] = mark.owner
+        tags[OWNER_TAG] = mark.owner
         tags[_FINGERPRINT] = urlsafe_b64encode(mark.fingerprint).decode().rstrip("=")
         if mark.seal is not None:
             tags[_SEAL] = seal_to_text(mark.seal)
@@ -177,7 +177,7 @@ def tags_for(content: Content, mark: Mark | None, expires_at: float | None, name
         if flags := "s" * mark.sensitive + "p" * mark.protected:
             tags[_FLAGS] = flags
         if namespace is not None:
-            tags[_NAMESPACE] = namespace
+            tags[NAMESPACE_TAG] = namespace
     if expires_at is not None:
         moment = datetime.fromtimestamp(min(math.floor(expires_at), _LATEST), UTC)
         tags[_UNTIL] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -189,10 +189,12 @@ def _encoded(value: str) -> bytes:
 
 
 def _mark(tags: Tags, namespace: str | None) -> Mark | None:
-    owner = tags.get(_OWNER)
+    owner = tags.get(OWNER_TAG)
     if owner is None:
         return None
-    if (home := tags.get(_NAMESPACE)) != namespace:  # a neighbour's, whose namespace this key could be part of as well
+    if (
+        home := tags.get(NAMESPACE_TAG)
+    ) != namespace:  # a neighbour's, whose namespace this key could be part of as well
         owner = f"{owner} (namespace {home})" if home is not None else f"{owner} (another namespace)"
     flags = tags.get(_FLAGS, "")
     return Mark(

@@ -10,7 +10,7 @@ from kvsync.config.values import url
 from kvsync.model.entry import Content
 from kvsync.stores.azure_appconfig.api import ApiVersion, Tier, text_problems
 from kvsync.yaml.credential import credential
-from kvsync.yaml.fields import Field, choice, list_of, map_of, text
+from kvsync.yaml.fields import Field, boolean, choice, duration, list_of, map_of, text
 
 _MOST_TAGS: Final = 5
 """Tag filters of one request."""
@@ -25,6 +25,17 @@ OPTIONS: Final = (
         "tags", map_of(text(empty=True)), help="Tags of every entry, at most 5; entries without them are not listed."
     ),
     Field("tier", choice(Tier), help="Tier of the store, which determines the write rate limit."),
+    Field(
+        "snapshot_before_apply",
+        boolean(),
+        default=False,
+        help="Create a snapshot of a namespace before a run writes to it.",
+    ),
+    Field(
+        "snapshot_retention",
+        duration(whole=True, minimum=3600, maximum=90 * 86400),
+        help="How long such a snapshot is kept (7d; the free tier allows at most 7d).",
+    ),
     Field(
         "api_version",
         choice(ApiVersion),
@@ -44,6 +55,8 @@ def check_options(config: StoreConfig) -> None:
         raise ValueError("set connection_string, or endpoint (https://name.azconfig.io) to sign in with Entra ID")
     elif options.get("client_secret") and len(named) < 3:
         raise ValueError("client_secret needs client_id and tenant_id")
+    if options.get("snapshot_retention") and not options.get("snapshot_before_apply"):
+        raise ValueError("set snapshot_before_apply: true, or remove snapshot_retention")
     _check_tags(options.get("tags") or {})
 
 

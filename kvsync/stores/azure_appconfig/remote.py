@@ -29,6 +29,7 @@ from kvsync.stores.azure_appconfig.descriptions import Descriptions
 from kvsync.stores.azure_appconfig.doctor import Doctor
 from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, Row, nulls_of, row_of
 from kvsync.stores.azure_appconfig.listing import Listing, Page, PageCache, token_of
+from kvsync.stores.azure_appconfig.snapshots import DEFAULT_RETENTION, RestorePoints
 from kvsync.stores.base import Write
 from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import Connection
@@ -50,13 +51,14 @@ class Remote:
     PermanentError for what the configuration leads to."""
 
     def __init__(self, connection: Connection, rates: Rates, version: ApiVersion, endpoint: str | None = None) -> None:
-        context = connection.context
+        context, options = connection.context, connection.config.options
         self._connection, self._label = connection, connection.label
         configured, self._credentials = connect(connection.config, context)
         self.endpoint = endpoint or configured
         limits = ClientLimits(reads_per_second=rates.reads, writes_per_second=rates.writes)
-        options = ClientOptions(limits=limits, credentials=self._credentials, error_mapper=_error_mapper)
-        self._client = connection.client(self.endpoint, options)
+        self._client = connection.client(
+            self.endpoint, ClientOptions(limits=limits, credentials=self._credentials, error_mapper=_error_mapper)
+        )
         self._cache = PageCache(context.cache_dir, context.owner)
         self._tokens = SyncTokens()
         for token in self._cache.tokens(self._client.origin):
@@ -64,6 +66,8 @@ class Remote:
         self._listing = Listing(connection, self.send, self._cache)
         self._version = version
         self.descriptions = Descriptions()
+        retention = options.get("snapshot_retention") or DEFAULT_RETENTION
+        self.restore_points = RestorePoints(self.send, self._label, context.owner, version, retention)
 
     async def send(self, call: Request) -> Response:
         """Send a request; a read sees everything that was written before. Raises StoreError."""

@@ -18,6 +18,7 @@ from kvsync.stores.azure_appconfig.api import (
     KEY_PATTERN,
     MOST_BYTES,
     RATES,
+    SNAPSHOT_REQUESTS,
     ApiVersion,
     ListingFilter,
     call_for,
@@ -74,6 +75,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         self._remotes: dict[str, Remote] = {}
         self._located: dict[str, Remote] = {}
         self._read_from: dict[str, Remote] = {}
+        self.restore_point_requests = SNAPSHOT_REQUESTS if config.options.get("snapshot_before_apply") else 0
         self._common_tags: Mapping[str, str] = config.options.get("tags") or {}
         self._replicas = Replicas(config.options.get("endpoints") or (), self._replica, context.clock)
 
@@ -151,6 +153,15 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         self._read_from.pop(namespace, None)
         check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
         return [await self._write(namespace, write) for write in writes]
+
+    async def begin_restore_point(self, namespace: str, run: str) -> str:
+        """Create a snapshot of all keys of the namespace, with all labels."""
+        points = self._remote_of(namespace).restore_points
+        return await points.begin(namespace, self._keys.prefix(namespace), run)
+
+    async def complete_restore_point(self, namespace: str, name: str) -> bool:
+        """Archive the snapshot once it is complete."""
+        return await self._remote_of(namespace).restore_points.complete(name)
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces of all keys, as far as the key format tells them."""
