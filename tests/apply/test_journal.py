@@ -10,7 +10,7 @@ import pytest
 
 from kvsync.errors import StateDirError
 from kvsync.model.change import Action, OutcomeKind
-from kvsync.model.entry import Identity
+from kvsync.model.entry import Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state import StateDir
 from kvsync.state.records import Intent, Settled
@@ -92,9 +92,17 @@ def test_a_killed_process_leaves_what_it_was_about_to_do(tmp_path: Path, when: s
 class BrokenRun:
     """A journal on a disk that fills up at the n-th record of one kind, and has room again after it."""
 
+    id = "broken"
+
     def __init__(self, fails: str, at: int) -> None:
         self._fails, self._left = fails, at
         self.intended: list[str] = []
+
+    def restore_point(self, _target: Target) -> str | None:
+        return None
+
+    def keep_restore_point(self, _target: Target, _name: str) -> None:
+        self._record("restore point")
 
     def intend(self, _located: LocatedTarget, intents: Sequence[Intent]) -> None:
         self._record("intend")
