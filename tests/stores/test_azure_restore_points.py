@@ -123,7 +123,7 @@ def fill_snapshots(service: Service) -> None:
     indirect=["slow"],
 )
 async def test_without_a_snapshot_nothing_is_written(slow: Repo, says: str) -> None:
-    """If it takes too long, fails, or has no room, all changes wait, and the reason is told."""
+    """If it takes too long, fails, or has no room, all changes wait, and the error says why."""
     if "full" in says:
         fill_snapshots(slow.service)
     before = slow.service.values()
@@ -138,7 +138,7 @@ async def test_without_a_snapshot_nothing_is_written(slow: Repo, says: str) -> N
 
 
 async def test_snapshots_of_killed_runs_are_archived(repo: Repo, service: Service) -> None:
-    """What a killed run left would be kept for ever: the next run archives it, and no snapshot of others."""
+    """What a killed run left would be kept forever: the next run archives it, and no snapshot of others."""
     take(service, f"{SNAPSHOT}killed", "web:*", {"kvsync": "team-a"})
     take(service, f"{SNAPSHOT}theirs", "web:*")
     await repo.settle({"a": "1"})
