@@ -143,9 +143,21 @@ LIMIT_FIELDS: Final = (
         "listing_bytes",
         size(),
         default=_ANSWERS.listing_bytes,
-        help="Maximum total size of the pages of one listing (1GiB).",
+        help="Maximum total size of the pages of one listing, and of an archive of all entries (1GiB).",
     ),
     Field("listing_time", duration(), default=_ANSWERS.listing_time, help="Maximum duration of one listing (10m)."),
+    Field(
+        "unpacked",
+        size(),
+        default=_ANSWERS.unpacked,
+        help="Maximum size of a compressed response after decompression (256MiB).",
+    ),
+    Field(
+        "unpack_ratio",
+        integer(1),
+        default=_ANSWERS.unpack_ratio,
+        help="How many times its own size an archive of many entries may unpack to, if that is more than `unpacked` (100).",
+    ),
     Field(
         "pass_time",
         duration(minimum=1),

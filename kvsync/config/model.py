@@ -176,7 +176,7 @@ class ReloadMode(StrEnum):
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
     is what requests to `listen` must show, `tracing` the base URL of a collector of traces. `max_deletes_per_hour` bounds the
-    deletes of all targets together."""
+    deletes of all targets together, `connections` those to `listen`."""
 
     every: float | None = 300
     cron: str | None = None
@@ -194,6 +194,7 @@ class RunConfig:
     tracing: str | None = None
     lease: LeaseConfig | None = None
     max_deletes_per_hour: int = 5000
+    connections: int = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,12 @@ RUN_FIELDS: Final = (
         default=5000,
         help="Maximum number of deletes per hour over all targets; the rest waits (5000).",
     ),
+    Field(
+        "connections",
+        integer(1),
+        default=128,
+        help="Maximum number of open connections to listen (128, and never more than an eighth of the file descriptors).",
+    ),
     Field("lease", lease(), help="Lease for several replicas; only the replica that holds it writes."),
 )
 

@@ -16,17 +16,11 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Final, NamedTuple, cast
 
 from kvsync.errors import PermanentError
-
-MOST: Final = 2 * 1024**3
-"""Bytes of the largest archive that is received."""
+from kvsync.model.answer_limits import AnswerLimits
 
 _IN_MEMORY: Final = 8 * 1024**2
 _PIECE: Final = 256 * 1024
 _LARGEST_KEPT: Final = 64 * 1024**2
-_USUAL: Final = 256 * 1024**2
-_MOST_GROWTH: Final = 100
-"""How many times its own size an archive above the usual size may unpack to; beyond that it counts as an attack."""
-
 _DAMAGED: Final = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, KeyError
 )  # fmt: skip
@@ -34,9 +28,10 @@ _ENCRYPTED: Final = 0x1
 
 
 class Download:
-    """Receives an archive, in memory while it is small. Must be closed."""
+    """Receives an archive of at most `most` bytes, in memory while it is small. Must be closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  (closed with the download)
         self.size = 0
 
@@ -54,8 +49,8 @@ class Download:
     def write(self, piece: bytes) -> None:
         """Receive one chunk. Raises PermanentError if the archive is too large."""
         self.size += len(piece)
-        if self.size > MOST:
-            raise PermanentError(f"the archive has more than {MOST:,} bytes")
+        if self.size > self._most:
+            raise PermanentError(f"the archive has more than {self._most:,} bytes (limits.listing_bytes)")
         self._file.write(piece)
 
     def close(self) -> None:
@@ -74,13 +69,15 @@ class UnreliableArchiveError(Exception):
     """The archive may be incomplete or damaged."""
 
 
-def open_archive(file: IO[bytes], size: int, key: re.Pattern[str], keep: str, hasher: Callable[[], blake2b]) -> Archive:
+def open_archive(
+    download: Download, key: re.Pattern[str], keep: str, hasher: Callable[[], blake2b], limits: AnswerLimits
+) -> Archive:
     """Read all members. Every name must match `key`; the member named `keep` is kept whole and left out of the others. Raises
     UnreliableArchiveError."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(download.file) as archive:
             members = archive.infolist()
-            _check(members, size, key)
+            _check(members, key, max(limits.unpacked, limits.unpack_ratio * download.size))
             digests = {one.filename: _digest(archive, one, hasher()) for one in members if one.filename != keep}
             kept = [_whole(archive, one) for one in members if one.filename == keep]
     except _DAMAGED as error:
@@ -88,7 +85,7 @@ def open_archive(file: IO[bytes], size: int, key: re.Pattern[str], keep: str, ha
     return Archive(digests, kept[0] if kept else None)
 
 
-def _check(members: list[zipfile.ZipInfo], size: int, key: re.Pattern[str]) -> None:
+def _check(members: list[zipfile.ZipInfo], key: re.Pattern[str], most: int) -> None:
     names = {member.filename for member in members}
     if len(names) < len(members):
         raise UnreliableArchiveError("it contains a name twice")
@@ -96,7 +93,7 @@ def _check(members: list[zipfile.ZipInfo], size: int, key: re.Pattern[str]) -> N
         raise UnreliableArchiveError("a name is not a valid key")
     if any(member.flag_bits & _ENCRYPTED for member in members):
         raise UnreliableArchiveError("a member is encrypted")
-    if sum(member.file_size for member in members) > max(_USUAL, _MOST_GROWTH * size):
+    if sum(member.file_size for member in members) > most:
         raise UnreliableArchiveError("it is too large when unpacked")
 
 

@@ -7,7 +7,8 @@ from kvsync.util.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """What one answer and one listing may cost, in bytes and seconds. `kvsync.config.limits` says what each bounds."""
+    """What one response and one listing may cost, in bytes and seconds (`unpack_ratio` has no unit). `kvsync.config.limits`
+    says what each bounds."""
 
     answer: int = 256 * 2**20
     error_answer: int = 2**20
@@ -15,3 +16,5 @@ class AnswerLimits:
     listing_entries: int = 2_000_000
     listing_bytes: int = 2**30
     listing_time: float = 600
+    unpacked: int = 256 * 2**20
+    unpack_ratio: int = 100

@@ -8,6 +8,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from hashlib import blake2b
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from kvsync.errors import PermanentError
 from kvsync.http import archive as subject
 from kvsync.http.archive import Archive, Download, UnreliableArchiveError, open_archive
+from kvsync.model.answer_limits import AnswerLimits
 
 KEY = re.compile(r"[a-zA-Z0-9!\-_.'()]+")
 LEDGER = "kvsync.ledger.json"
@@ -31,8 +33,10 @@ def packed(*members: tuple[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> byte
     return file.getvalue()
 
 
-def read(data: bytes) -> Archive:
-    return open_archive(io.BytesIO(data), len(data), KEY, LEDGER, blake2b)
+def read(data: bytes, limits: AnswerLimits = AnswerLimits()) -> Archive:  # noqa: B008 - frozen
+    with closing(Download(len(data))) as download:
+        download.write(data)
+        return open_archive(download, KEY, LEDGER, blake2b, limits)
 
 
 def digest(value: bytes) -> tuple[int, bytes]:
@@ -60,13 +64,13 @@ def test_a_name_that_is_there_twice_is_doubtful() -> None:
         read(packed(("a", b"1"), ("a", b"2")))
 
 
-def test_a_bomb_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_is_doubtful() -> None:
     """An archive that says that it comes to far more than its size is not opened; small ones may be dense."""
     dense = packed(("a", b"\0" * 2_000_000))
     assert read(dense).digests["a"][0] == 2_000_000
-    monkeypatch.setattr(subject, "_USUAL", 1_000_000)
     with pytest.raises(UnreliableArchiveError, match="too large when unpacked"):
-        read(dense)
+        read(dense, AnswerLimits(unpacked=1_000_000))
+    assert read(dense, AnswerLimits(unpacked=1_000_000, unpack_ratio=2_000)).digests["a"][0] == 2_000_000
 
 
 def _with(data: bytes, offset: int, value: bytes) -> bytes:
@@ -122,15 +126,14 @@ def test_a_kept_member_that_is_too_large_is_doubtful(monkeypatch: pytest.MonkeyP
         read(packed((LEDGER, b"x" * 11)))
 
 
-def test_a_download_can_begin_again_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_can_begin_again_and_has_an_end() -> None:
     """What an attempt before brought is forgotten, and more than there is room for is refused."""
-    monkeypatch.setattr(subject, "MOST", 100)
-    download = Download()
+    download = Download(100)
     download.write(b"x" * 90)
     download.begin()
     download.write(b"y" * 90)
     assert (download.size, download.file.seek(0), download.file.read()) == (90, 0, b"y" * 90)
-    with pytest.raises(PermanentError):
+    with pytest.raises(PermanentError, match=r"limits\.listing_bytes"):
         download.write(b"y" * 11)
     download.close()
     download.close()

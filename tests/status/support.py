@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,12 @@ class InProcessDaemon(HttpClient):
     def collector(self) -> Any:
         assert self.serving is not None
         return self.serving.collector
+
+    async def limit_connections(self, most: int) -> None:
+        """Reload the configuration with another `run.connections`."""
+        assert self.serving is not None
+        run = replace(self.serving._workspace.config.run, connections=most)
+        await self.serving.reload(run)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from kvsync.config.model import RunConfig
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
 from kvsync.status.http import connections, server
@@ -411,9 +412,10 @@ async def test_a_body_that_breaks_off_is_not_a_mistake_in_kvsync(daemon: InProce
 
 
 async def test_nobody_keeps_others_out_by_holding_on(daemon: InProcessDaemon) -> None:
-    """With as many idle connections as are allowed, one more is served, and those that hold on are ended."""
+    """With as many idle connections as `run.connections` allows, one more is served, and those that hold on are ended."""
     port = int(daemon.url.rpartition(":")[2])
-    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections.MOST + 5)]
+    await daemon.limit_connections(4)
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]
     assert (await daemon.get("/healthz")).status == 200
     async with asyncio.timeout(BOUND):
         with suppress(ConnectionError):
@@ -426,7 +428,7 @@ async def test_a_flood_of_connections_takes_no_descriptors(daemon: InProcessDaem
     """However many connections are opened at once, no more than allowed are accepted at any moment; the others wait outside
     this process, and a request is answered all the same."""
     port, before = int(daemon.url.rpartition(":")[2]), _descriptors()
-    flood = [socket.socket() for _ in range(3 * connections.MOST)]
+    flood = [socket.socket() for _ in range(3 * RunConfig().connections)]
     for one in flood:
         one.setblocking(False)
         one.connect_ex(("127.0.0.1", port))
@@ -439,7 +441,7 @@ async def test_a_flood_of_connections_takes_no_descriptors(daemon: InProcessDaem
     for one in flood:
         one.close()
     assert (await asked).status == 200
-    assert most <= connections.MOST + 2  # and the one that asks, with its answer
+    assert most <= RunConfig().connections + 2  # and the one that asks, with its answer
 
 
 async def test_slow_requests_make_room_for_others(daemon: InProcessDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,7 +450,7 @@ async def test_slow_requests_make_room_for_others(daemon: InProcessDaemon, monke
     port = int(daemon.url.rpartition(":")[2])
     head = f"POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nX-Kvsync-Token: x\r\nContent-Length: 10\r\n"
     slow = []
-    for number in range(connections.MOST):
+    for number in range(RunConfig().connections):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write((head + ("\r\na" if number % 2 else "X-Never: end")).encode())
         slow.append(writer)
@@ -461,7 +463,8 @@ async def test_few_descriptors_mean_few_connections(monkeypatch: pytest.MonkeyPa
     """Where a process may open few files, its passes keep most of them."""
     for soft, most in ((64, 8), (16, 4), (1024, 128), (resource.RLIM_INFINITY, 128)):
         monkeypatch.setattr(resource, "getrlimit", lambda _which, soft=soft: (soft, soft))
-        assert connections.most_connections() == most
+        assert connections.most_connections(128) == most
+        assert connections.most_connections(3) == 3
 
 
 def _descriptors() -> int:

@@ -7,12 +7,14 @@ import re
 import socket
 import urllib.error
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
 from kvsync.emulators.server import Running
+from kvsync.model.answer_limits import AnswerLimits
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.registry import open_store
@@ -153,11 +155,13 @@ def apify_store(
     options: Mapping[str, Any] | None = None,
     token: str | None = None,
     endpoint: str | None = None,
+    limits: AnswerLimits | None = None,
     **fields: Any,
 ) -> Store:
     """A connection to a service."""
     given = {"token": TOKEN, "ledger": LedgerPlace(ledger)} | dict(options or {})
     context = StoreContext(Path(), None, lambda _: token or found.token, clock or Clock(), read_only, "conformance")
+    context = replace(context, limits=limits or AnswerLimits())
     return open_store(StoreConfig("scraper", "apify", given, endpoint=endpoint or found.url, **fields), context)
 
 

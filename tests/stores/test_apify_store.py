@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content, Entry, Identity, Mark, Target
 from kvsync.model.snapshot import Snapshot
@@ -289,6 +290,15 @@ async def test_compressed_records_of_others_are_read(service: Service, connect: 
         assert found.size == len(text)
         assert found.etag is not None
         assert version_hints(store).may_be_version(listed[Identity(key)].etag or "", found.etag)
+
+
+async def test_a_compressed_record_that_is_too_large_is_not_unpacked(service: Service) -> None:
+    """A small response must not fill the memory; the error names the limit."""
+    service.put("web", "bomb", gzip.compress(b"x" * 1_001), Content_Encoding="gzip")
+    store = apify_store(service, limits=AnswerLimits(unpacked=1_000))
+    with pytest.raises(StoreError, match=r"more than 1,000 bytes after decompression \(limits\.unpacked\)"):
+        await store.read("web", [Identity("bomb")])
+    await store.aclose()
 
 
 async def test_html_is_read_as_it_is() -> None:

@@ -18,9 +18,6 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-MOST: Final = 128
-"""Connections at once, or fewer where few descriptors are allowed."""
-
 QUEUE: Final = 100
 """Connections that the system keeps waiting."""
 
@@ -39,10 +36,10 @@ _LOOK: Final = 0.1
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def most_connections() -> int:
-    """How many connections there may be, by how many descriptors this process may have."""
+def most_connections(wanted: int) -> int:
+    """How many connections there may be: as many as `wanted`, or fewer where this process may have few descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST if soft == resource.RLIM_INFINITY else max(4, min(MOST, soft // _SHARE))
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, max(4, soft // _SHARE))
 
 
 @dataclass(slots=True)
@@ -63,11 +60,12 @@ class _Open:
 
 
 class Listener:
-    """Accepts connections for the protocols that `make` makes, at most so many at once."""
+    """Accepts connections for the protocols that `make` makes, at most `most` at once."""
 
     def __init__(self, make: Callable[[], web.RequestHandler], streams: frozenset[str] = frozenset()) -> None:
         self._make, self._streams = make, streams
-        self._most = most_connections()
+        self.most = 1
+        """Connections at once. Open ones stay when it becomes smaller."""
         self._sockets: list[socket.socket] = []
         self._open: list[_Open] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -128,7 +126,7 @@ class Listener:
         """Accept as long as there is room; look again soon where there is none."""
         self._later = None
         self._forget_closed()
-        if len(self._open) >= self._most:
+        if len(self._open) >= self.most:
             self._make_room()
             self._later = asyncio.get_running_loop().call_later(_LOOK, self._resume)
             return
@@ -153,9 +151,9 @@ class Listener:
         task = asyncio.create_task(self._connect(one, connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if len(self._open) >= self._most:
+        if len(self._open) >= self.most:
             self._forget_closed()
-        if len(self._open) >= self._most:
+        if len(self._open) >= self.most:
             self._wait()
 
     def _wait(self) -> None:

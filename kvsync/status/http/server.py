@@ -17,7 +17,7 @@ from kvsync.config.values import host_and_port, is_loopback
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.status.http.app import application
-from kvsync.status.http.connections import Listener
+from kvsync.status.http.connections import Listener, most_connections
 from kvsync.status.http.parts import AppParts
 from kvsync.status.http.shared_secret import Secret
 from kvsync.status.page.paths import EVENTS_PATH
@@ -71,14 +71,15 @@ class Server:
         token = self._secret(run.token, "run.token")
         secret = self._secret(run.hook.secret, "run.hook.secret") if run.hook is not None else None
         access, hook = self._parts.access, self._parts.hook
-        before = access.token, access.loopback
+        before = access.token, access.loopback, self._listener.most
         # From the first request on: nothing that others can reach is ever open to them.
         access.token = token
+        self._listener.most = most_connections(run.connections)
         access.loopback = run.listen is None or is_loopback(host_and_port(run.listen)[0])
         try:
             await self._move(run.listen)
         except KvsyncError:
-            access.token, access.loopback = before
+            access.token, access.loopback, self._listener.most = before
             raise
         hook.secret, hook.branches = secret, run.hook.branches if run.hook is not None else ()
 

@@ -96,7 +96,8 @@ class SnapshotReader:
 
     async def archived(self) -> View | None:
         """All records, by one request; None if they cannot be had so, or there is any doubt about them."""
-        download = Download()
+        limits = self._remote.connection.context.limits
+        download = Download(limits.listing_bytes)
         call = Request(
             "GET",
             self._remote.targets.records(self._store.id, self._prefix),
@@ -107,9 +108,7 @@ class SnapshotReader:
         try:
             # A failure says nothing about the store itself: another server of this API may not have this call.
             await self._remote.client.send(call)
-            found = await asyncio.to_thread(
-                open_archive, download.file, download.size, re.compile(KEY), LEDGER_KEY, hasher
-            )
+            found = await asyncio.to_thread(open_archive, download, re.compile(KEY), LEDGER_KEY, hasher, limits)
             ledger = await self.ledger() if self._prefix else found.kept
         except (UnreliableArchiveError, StoreError):
             return None

@@ -15,9 +15,6 @@ from kvsync.stores.apify.remote import KeyValueStore, Remote
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.partial import EntryDamaged
 
-MOST: Final = 256 * 1024 * 1024
-"""The size limit of a decompressed record in bytes."""
-
 _REFUSALS: Final = frozenset({400, 413, 415})
 _HEADERS: Final = {"Accept-Encoding": "gzip, deflate"}
 """A record that another program sent compressed is returned as it is stored, so that its listed size is comparable."""
@@ -39,7 +36,7 @@ async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -
         answer = await remote.redirects.follow(remote.origin, call, answer)
     if answer.status == 404:
         return None
-    value = _decoded(remote.label, what, answer)
+    value = _decoded(f"{remote.label}: {what} failed", answer, remote.connection.context.limits.unpacked)
     return StoredRecord(Content(value, kept_type(value, answer.headers.get("content-type"))), len(answer.body))
 
 
@@ -95,25 +92,28 @@ def _refused(call: Request, answer: Response) -> WriteResult:
     )
 
 
-def _decoded(where: str, what: str, answer: Response) -> bytes:
+def _decoded(failed: str, answer: Response, most: int) -> bytes:
+    """The body without its encoding, at most `most` bytes. Raises EntryDamaged; `failed` begins its message."""
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return answer.body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise EntryDamaged(f"{where}: {what} failed: the response has the unexpected encoding {cleaned(encoding)}")
+        raise EntryDamaged(f"{failed}: the response has the unexpected encoding {cleaned(encoding)}")
     try:
-        return _inflated(answer.body)
+        value = _inflated(answer.body, most)
     except (zlib.error, EOFError):
-        raise EntryDamaged(
-            f"{where}: {what} failed: the response does not match its Content-Encoding {encoding}"
-        ) from None
+        raise EntryDamaged(f"{failed}: the response does not match its Content-Encoding {encoding}") from None
+    if len(value) > most:
+        raise EntryDamaged(f"{failed}: it has more than {most:,} bytes after decompression (limits.unpacked)")
+    return value
 
 
-def _inflated(body: bytes) -> bytes:
-    """Decompress gzip, zlib, or bare deflate, which some programs send under the same name. Raises zlib.error, EOFError."""
+def _inflated(body: bytes, most: int) -> bytes:
+    """Decompress gzip, zlib, or bare deflate, which some programs send under the same name; more than `most` bytes only as far
+    as to see that. Raises zlib.error, EOFError."""
     is_wrapped = body[:2] == b"\x1f\x8b" or (len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0)
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 32 if is_wrapped else -zlib.MAX_WBITS)
-    value = inflater.decompress(body, MOST)
-    if not inflater.eof:
+    value = inflater.decompress(body, most + 1)
+    if not inflater.eof and len(value) <= most:
         raise EOFError
     return value
