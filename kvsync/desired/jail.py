@@ -48,12 +48,13 @@ class Jail:
             self._handle = os.open(root, FOLDER | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise reason_of(error) from None
-        self._seen: dict[str, Identity] = {"": _identity(os.fstat(self._handle))}
+        self.folders: dict[str, os.stat_result] = {"": os.fstat(self._handle)}
+        """The folders that were opened, as they were then."""
         self._handles: OrderedDict[str, int] = OrderedDict()
-        self._protection = Protection(rules.protected, root)
+        self.protection = Protection(rules.protected, root)
         self._was_replaced = False
         self.stamps: dict[str, os.stat_result] = {}
-        """The files that were read, as they were then. Whoever reads may clear it."""
+        """The files that were read, as they were then."""
 
     def close(self) -> None:
         """Release the descriptors."""
@@ -127,15 +128,15 @@ class Jail:
 
     def is_protected(self, physical: str) -> bool:
         """True when a path is the name of something that is never read."""
-        return self._protection.reason(physical) is not None
+        return self.protection.reason(physical) is not None
 
     def has_changed(self) -> bool:
         """True when a folder, or what is protected, was replaced since it was looked at. Raises OSError."""
         return (
             self._was_replaced
-            or _identity(os.stat(self._root)) != self._seen[""]  # noqa: PTH116  # one for each folder: Path costs more
-            or any(self._identity_now(path) != seen for path, seen in self._seen.items() if path)
-            or Protection(self._rules.protected, self._root) != self._protection
+            or _identity(os.stat(self._root)) != _identity(self.folders[""])  # noqa: PTH116  # Path costs more
+            or any(self._identity_now(path) != _identity(before) for path, before in self.folders.items() if path)
+            or Protection(self._rules.protected, self._root) != self.protection
         )
 
     @contextmanager
@@ -181,7 +182,7 @@ class Jail:
             self._handles.move_to_end(physical)
             return handle
         parent = physical.rpartition("/")[0]
-        if parent not in self._seen:
+        if parent not in self.folders:
             self._folder(parent)
         handle = self._handles[physical] = self._open(physical, FOLDER)
         if len(self._handles) > _MOST_HANDLES:
@@ -193,11 +194,11 @@ class Jail:
         try:
             handle = self._opener(self._handle, physical, flags, mounts=self._rules.mounts)
         except (OSError, ValueError) as error:
-            raise self._replaced() if physical in self._seen else self._reason(error) from None
+            raise self._replaced() if physical in self.folders else self._reason(error) from None
         try:
             status = os.fstat(handle)
             self._check(physical, status)
-            if self._seen.setdefault(physical, _identity(status)) != _identity(status):
+            if _identity(self.folders.setdefault(physical, status)) != _identity(status):
                 raise self._replaced()
         except UnreadableError:
             os.close(handle)
@@ -208,15 +209,15 @@ class Jail:
         """Raise ProtectedError for a path that is never read, or lies in a folder that is not, by its name alone."""
         names = path.split("/")
         for end in range(1, len(names) + 1):
-            reason = self._protection.reason("/".join(names[:end]))
+            reason = self.protection.reason("/".join(names[:end]))
             if reason is not None:
                 raise ProtectedError(f"kvsync never reads it: {reason}")
 
     def _check(self, physical: str, status: os.stat_result) -> None:
-        reason = self._protection.reason(physical, status)
+        reason = self.protection.reason(physical, status)
         if reason is not None:
             raise ProtectedError(f"kvsync never reads it: {reason}")
-        if not self._rules.mounts and status.st_dev != self._seen[""][0]:
+        if not self._rules.mounts and status.st_dev != self.folders[""].st_dev:
             raise OutsideError("it is on another file system")
 
     def _reason(self, error: Exception) -> UnreadableError:

@@ -61,6 +61,7 @@ class Source:
         self._good: dict[Target, Desired] = {}
         self._resting: RestingFiles | None = None
         self._problems: Mapping[Problems, Problems] = {}
+        self._last: tuple[Reading, DesiredState] | None = None
         self._policies = {
             name: repr(store.policy).encode("utf-8", "surrogateescape") for name, store in config.stores.items()
         }
@@ -70,6 +71,9 @@ class Source:
         configured one). Never raises for what files hold."""
         with gc_paused():
             reading = self._read(environment or self._config.environment, root)
+            if self._last is not None and self._last[0] is reading:
+                return self._last[1]
+            self._last = None
             clean = dict(self._checks.clean)
             loaded = self._put_together(reading)
             self._reader.units, self._targets = reading.units, dict(loaded.targets)
@@ -77,11 +81,14 @@ class Source:
             self._cache.keep(reading.fresh, checked, reading.paths)
             if environment not in (None, self._config.environment):
                 return loaded
-            return self._with_kept(loaded if self._resting is None else self._resting.settled(loaded, reading))
+            state = self._with_kept(loaded if self._resting is None else self._resting.settled(loaded, reading))
+            if state.rests_in is None:
+                self._last = reading, state
+            return state
 
     def let_rest(self, rest: FileRest) -> None:
         """Use files only once they have rested, from now on."""
-        self._resting = RestingFiles(rest, self._config.authority)
+        self._resting, self._last = RestingFiles(rest, self._config.authority), None
 
     def rests_in(self) -> float | None:
         """Look whether the files have rested, and use nothing of them. Returns the seconds that they still need, None when they

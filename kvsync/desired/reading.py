@@ -24,6 +24,7 @@ from kvsync.desired.schemas import SchemaFiles
 from kvsync.desired.sops import DecryptionError, Decryptor, is_encrypted_name
 from kvsync.desired.state_files import StateFiles
 from kvsync.desired.tree import Tree
+from kvsync.desired.unchanged import LastReading
 from kvsync.desired.unit_keys import facts_digest, file_state, is_same, unit_key
 from kvsync.errors import Kind, Origin, Problem
 
@@ -67,17 +68,23 @@ class Reader:
         self._decryptor = Decryptor(config.sops, environ)
         self.files = StateFiles(config, environ)
         self._known_digests = known or KnownDigests()
+        self._last = LastReading(environ, self._known_digests)
         self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
     def read(self, environment: str | None, root: Path | None = None) -> Reading:
         """Read everything under `root` (None: the folder of the configuration) once; `changed_during_read` is true when
-        something was replaced meanwhile, so that it has to be read again."""
+        something was replaced meanwhile, so that it has to be read again. While nothing changes, this is the same object."""
         reading, root = Reading(), root or self._config.root
         self._take_schemas(reading)
+        asked, rules = (environment, root, self._facts), self.files.rules(root)
+        unchanged = self._last.get(asked, str(root), rules)
+        if unchanged is not None:
+            return unchanged
         self._decryptor.begin()
         try:
             self._known_digests.begin()
-            with Tree(root, self.files.rules(root), known=self._known_digests) as tree:
+            began_at = self._known_digests.now()
+            with Tree(root, rules, known=self._known_digests) as tree:
                 totals = _Totals(self._config.limits)
                 for file in self.files.find(tree, environment, reading):
                     reading.files += 1 if file.overlay is None else 2
@@ -86,6 +93,7 @@ class Reader:
                     reading.states[slot] = file_state(files, references, tree.take_stamps())
                 reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, chain(tree.watched(), self._schemas.folders))
+                self._last.keep(asked, reading, tree, began_at)
         except UnreadableError as error:
             reading.problems.append(Problem(f"cannot read the folder {root}: {error}", kind=Kind.UNREADABLE))
             reading.watch = _watch(root, iter(()))

@@ -19,6 +19,7 @@ from typing import Self, TypeVar
 from kvsync.desired.file_digests import KnownDigests, SeenFile
 from kvsync.desired.jail import Jail
 from kvsync.desired.links import LinkResolver, join, link_parents
+from kvsync.desired.protection import Protection
 from kvsync.desired.read_rules import LinkError, OutsideError, ReadRules, UnreadableError, reason_of
 from kvsync.util.beneath import Opener, open_beneath
 
@@ -38,6 +39,7 @@ class Tree:
         self._root, self._rules, self._opener, self._known = root, rules or ReadRules(), opener, known
         self._listings: dict[str, dict[str, bool]] = {}
         self._listed_links: set[str] = set()
+        self._looked_at: dict[str, os.stat_result] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -62,7 +64,17 @@ class Tree:
     def take_stamps(self) -> dict[str, os.stat_result]:
         """The files that were read since the last call, by physical path, as they were then."""
         stamps, self._jail.stamps = self._jail.stamps, {}
+        self._looked_at.update(stamps)
         return stamps
+
+    def looked_at(self) -> dict[str, os.stat_result]:
+        """The folders that were opened and the files of `take_stamps`, by physical path, as they were then."""
+        return self._looked_at | self._jail.folders
+
+    @property
+    def protection(self) -> Protection:
+        """What is never read."""
+        return self._jail.protection
 
     def size(self, path: str) -> int:
         """The size of a file in bytes; nothing of it is read. Raises UnreadableError."""

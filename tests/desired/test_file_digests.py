@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -64,13 +68,10 @@ def reading(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> RepeatedReading:
 def test_files_that_have_not_changed_are_not_read_again(reading: RepeatedReading) -> None:
     first = reading.read()
     assert sorted(reading.opened) == ["b", "core.yaml", "web.yaml"]
-    reading.read()
-    assert reading.opened == ["b"], "a value is known from the second reading on"
-    again = reading.read()
+    assert reading.read() is first
     assert reading.opened == []
-    assert (again.units, again.states) == (first.units, first.states)
     reading.clock.advance(601)
-    reading.read()
+    assert reading.read() is not first
     assert sorted(reading.opened) == ["b", "core.yaml", "web.yaml"], "in case the file system does not keep times"
 
 
@@ -116,3 +117,69 @@ def test_a_pointer_of_git_lfs_stays_a_problem(repo: Repo, reading: RepeatedReadi
         found = [problem.message for _, unit in reading.read().units.values() for problem in unit.problems]
         assert len(found) == 1
         assert "Git LFS pointer" in found[0]
+
+
+def test_an_unchanged_folder_costs_one_status_for_each_file(repo: Repo, reading: RepeatedReading) -> None:
+    """Nothing is opened, listed, compared with patterns or compiled: only statuses grow with the number of files."""
+
+    def calls_of_a_reading(files: int) -> Counter[str]:
+        for number in range(files):
+            repo.web(f"keys: {{k{number}: x}}\n", f"state/more/{number:03}.yaml")
+        first = reading.read()
+        calls: Counter[str] = Counter()
+        sys.setprofile(lambda frame, event, what: calls.update(_called(frame, event, what)))
+        try:
+            again = reading.read()
+        finally:
+            sys.setprofile(None)
+        assert again is first
+        return calls
+
+    few, many = calls_of_a_reading(20), calls_of_a_reading(60)
+    grown = {name: count - few[name] for name, count in many.items() if count != few[name]}
+    assert grown == dict.fromkeys(("stat", "stamp_of", "<genexpr>"), 40)
+
+
+def _called(frame: FrameType, event: str, what: Any) -> list[str]:
+    return [what.__name__] if event == "c_call" else [frame.f_code.co_name] if event == "call" else []
+
+
+CHANGES: dict[str, Callable[[Repo], object]] = {
+    "a file is added": lambda repo: repo.web("keys: {c: x}\n", "state/more.yaml"),
+    "a file is removed": lambda repo: (repo.root / "state/web.yaml").unlink(),
+    "a file is replaced": lambda repo: repo.web("keys: {a: y}\n", "new").rename(repo.root / "state/web.yaml"),
+    "a file becomes a link": lambda repo: relink(repo.root / "state/web.yaml", repo.web("keys: {a: x}\n", "aside")),
+    "a value is written": lambda repo: repo.write("state/assets/b", "other"),
+    "a folder is moved away": lambda repo: (repo.root / "state").rename(repo.root / "away"),
+    "a folder is mounted": lambda repo: mount(repo.root / "state"),
+    "a variable changes": lambda repo: repo.environ.update(NAME="other"),
+    "a file is linked as the configuration": lambda repo: os.link(
+        repo.root / "state/web.yaml", repo.root / "kvsync.yaml.bak"
+    ),
+}
+
+
+def relink(name: Path, target: Path) -> None:
+    name.unlink()
+    name.symlink_to(target)
+
+
+def mount(folder: Path) -> None:
+    """Put a new version into a folder as Kubernetes mounts a ConfigMap."""
+    (folder / "..v2").mkdir()
+    (folder / "..data").symlink_to("..v2")
+
+
+@pytest.mark.parametrize("change_it", CHANGES.values(), ids=CHANGES)
+def test_every_change_ends_what_is_remembered(
+    repo: Repo, reading: RepeatedReading, change_it: Callable[[Repo], object]
+) -> None:
+    """A reading is used again only while each folder, file, variable and protected name is as it was."""
+    repo.environ["NAME"] = "value"
+    clock = repo.write("clock", "")
+    repo.web("keys: {n: {env: NAME}}\n", "state/variable.yaml")
+    first = reading.read()
+    assert reading.read() is first
+    change(clock, clock.touch)
+    change_it(repo)
+    assert reading.read() is not first
