@@ -17,7 +17,7 @@ from kvsync.desired.read_rules import ReadRules
 from kvsync.desired.tree import Tree
 
 
-class _Kept(NamedTuple):
+class _KeptReading(NamedTuple):
     asked: Hashable
     reading: Reading
     real: str
@@ -33,7 +33,7 @@ class LastReading:
 
     def __init__(self, environ: Mapping[str, str], known: KnownDigests) -> None:
         self._environ, self._known = environ, known
-        self._kept: _Kept | None = None
+        self._kept: _KeptReading | None = None
 
     def get(self, asked: Hashable, root: str, rules: ReadRules) -> Reading | None:
         """The reading that was kept for what is asked, None if it may have changed."""
@@ -53,7 +53,7 @@ class LastReading:
         self._kept = None
         looked_at = tree.looked_at()
         if _is_clean(reading) and all(has_rested(status, began_at) for status in looked_at.values()):
-            self._kept = _Kept(
+            self._kept = _KeptReading(
                 asked,
                 reading,
                 tree.real,
@@ -71,7 +71,7 @@ def _is_clean(reading: Reading) -> bool:
     return all(unit.names_known and not unit.problems for _, unit in reading.units.values())
 
 
-def _is_same(root: str, kept: _Kept) -> bool:
+def _is_same(root: str, kept: _KeptReading) -> bool:
     """True if every folder and file has the status that it had. A link on the way is no way around: it has another inode than
     the folder that it replaced, and its folder another time."""
     try:
