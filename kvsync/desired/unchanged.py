@@ -48,7 +48,7 @@ class LastReading:
         return kept.reading if _is_same(root, kept) else None
 
     def keep(self, asked: Hashable, reading: Reading, tree: Tree, began_at: float) -> None:
-        """Keep a reading of a tree that began at a moment (epoch seconds), if it can be told later that nothing has changed;
+        """Keep a reading of a tree that began at a moment (epoch seconds), if a later change of what it looked at will show;
         forget the one before."""
         self._kept = None
         looked_at = tree.looked_at()
@@ -72,8 +72,8 @@ def _is_clean(reading: Reading) -> bool:
 
 
 def _is_same(root: str, kept: _KeptReading) -> bool:
-    """True if every folder and file has the status that it had. A link on the way is no way around: it has another inode than
-    the folder that it replaced, and its folder another time."""
+    """True if every folder and file has the status that it had. Links on the way are followed: a link that replaces a folder has
+    another inode, and changes the time of the folder that it is in."""
     try:
         if os.path.realpath(root, strict=True) != kept.real:
             return False
