@@ -72,8 +72,8 @@ def _is_clean(reading: Reading) -> bool:
 
 
 def _is_same(root: str, kept: _KeptReading) -> bool:
-    """True if every folder and file has the status that it had. Links on the way are followed: a link that replaces a folder has
-    another inode, and changes the time of the folder that it is in."""
+    """True if every folder and file has the status that it had. A link that replaces a folder has another inode, and
+    changes the time of the folder that it is in."""
     try:
         if os.path.realpath(root, strict=True) != kept.real:
             return False
