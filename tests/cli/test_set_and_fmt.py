@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.conftest import CONFIGURATION, Repo
@@ -102,3 +104,34 @@ def test_fmt_keeps_comments_order_and_meaning(files: Repo) -> None:
     assert 'greeting: "Hello"' in text
     files.run("fmt", "--dry-run", env={"TOKEN": "x"})
     assert files.json("plan", env={"TOKEN": "x"})["digest"] == before
+
+
+WEAK = """\
+store: local
+namespace: web
+keys:
+  pin: {value: "4711", sensitive: true}
+  greeting: Hello
+  many:
+    labels:
+      # was 1234 before
+      dev: 5678
+      prod:
+        sensitive: true
+        value: |-
+          9012
+          3456
+  one:   1
+x-shared: &shared
+  value: qwe
+  sensitive: true
+"""
+
+
+@pytest.mark.parametrize("command", ["set local/web greeting Hi", "set local/web one 2", "fmt --dry-run"])
+def test_no_diff_shows_a_sensitive_value(repo: Repo, command: str) -> None:
+    """Next to the changed lines either, and however short or common it is."""
+    repo.write("state/web.yaml", WEAK)
+    shown = repo.run(*command.split(), code=None).stdout
+    assert "(sensitive)" in shown
+    assert not re.search("4711|1234|5678|9012|3456|qwe", shown)

@@ -7,11 +7,11 @@ import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.app.dump.yaml_text import flow, scalar
+from kvsync.app.editing.masking import masked_diff
 from kvsync.app.editing.round_trip import changed_text, meaning, snippet
 from kvsync.errors import InvalidInput, KvsyncError, Origin, UsageError
 from kvsync.model.entry import Entry, Identity, Target, brief
@@ -61,9 +61,8 @@ class Edit:
 
     @property
     def diff(self) -> str:
-        """What changes, as a unified diff."""
-        before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
-        return "".join(unified_diff(before, after, self.file, self.file))
+        """What changes, as a unified diff without sensitive values."""
+        return masked_diff(self.before, self.after, self.file)
 
 
 def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
