@@ -51,13 +51,22 @@ def lifetime(
     if entry.ttl != mark.ttl:
         return Class.CHANGED, ("ttl",)
     if entry.ttl is None:
-        return (Class.DRIFTED, ("ttl",)) if actual.expires_at is not None else (Class.CHANGED, ())
+        return _no_end(actual, last)
     if actual.expires_at is None or actual.expires_at - now > entry.ttl + CLOCK_SLACK:
         return Class.DRIFTED, ("ttl",)
     margin = entry.renewal_margin()
     if margin > 0 and now >= actual.expires_at - margin:  # as `moments` reckons: its very moment must not be missed
         return Class.EXPIRING, ("ttl",)
     return Class.CHANGED, ()
+
+
+def _no_end(actual: Actual, last: Applied | None) -> tuple[Class, tuple[str, ...]]:
+    """Compare the lifetime of an entry that must stay. If it has the end that was applied last, the files no longer ask for it."""
+    if actual.expires_at is None:
+        return Class.CHANGED, ()
+    if last is not None and _same_moment(last.expires_at, actual.expires_at):
+        return Class.CHANGED, ("expires_at",)
+    return Class.DRIFTED, ("ttl",)
 
 
 def _moment(expires_at: float, actual: Actual, last: Applied | None, rules: Rules) -> tuple[Class, tuple[str, ...]]:

@@ -183,9 +183,9 @@ def _lifetime(change: Change) -> Iterator[str]:
     if old_ttl != after.ttl or "ttl" in change.reasons:
         sides = [None if ttl is None else duration(ttl) for ttl in (old_ttl, after.ttl)]
         yield "ttl: " + (sides[1] or "none" if sides[0] == sides[1] else _arrow(*sides))
-    if after.expires_at is not None and (before is None or "expires_at" in change.reasons):
-        old = before.expires_at if before is not None else None
-        yield "expires_at: " + _arrow(None if old is None else moment(old), moment(after.expires_at))
+    if "expires_at" in change.reasons or (after.expires_at is not None and before is None):
+        ends = (before.expires_at if before is not None else None, after.expires_at)
+        yield "expires_at: " + _arrow(*(None if end is None else moment(end) for end in ends))
 
 
 def _arrow(old: str | None, new: str | None) -> str:

@@ -56,6 +56,20 @@ async def test_a_description_that_no_file_mentions_is_kept(repo: Repo, service: 
     assert changes(await repo.plan_all()) == []
 
 
+async def test_a_description_that_a_file_begins_to_mention_is_not_drift(repo: Repo, service: Service) -> None:
+    """It is a change of the files, which `policy.drift` does not decide about, whatever someone wrote there. From then on it
+    does."""
+    repo.configure("    policy: {drift: report}\n")
+    await repo.settle({"a": "x"})
+    describe(service, "web:a", "set by hand")
+    repo.want({"a": "{value: x, description: ours}"})
+    assert [(one.cause, one.reasons) for one in (await repo.plan()).changes] == [("changed", ("description",))]
+    assert outcomes(await repo.apply()) == {"a": "applied"}
+    describe(service, "web:a", "set by hand")
+    plan = await repo.plan()
+    assert ([one.cause for one in plan.reported], plan.changes) == (["drifted"], ())
+
+
 async def test_an_entry_with_a_description_is_adopted_with_it(repo: Repo, service: Service) -> None:
     """Equal but for a description that no file mentions is equal."""
     service.set("web:a", "x", description="set by hand")
