@@ -177,7 +177,10 @@ def test_an_end_that_the_files_no_longer_declare_is_a_change_of_the_files() -> N
     """kvsync wrote the end that the store shows: `policy.drift` does not decide about it."""
     held, last = actual("k", "a", mark=mark("a"), expires_at=NOW + 60.4), Applied(mark("a"), "0", NOW + 60)
     assert verdict_of(classify(entry("k", "a"), held, last, RULES)) == ("update", "changed")
-    assert verdict_of(classify(entry("k", "a"), replace(held, expires_at=NOW + 90), last, RULES)) == ("update", "drifted")
+    assert verdict_of(classify(entry("k", "a"), replace(held, expires_at=NOW + 90), last, RULES)) == (
+        "update",
+        "drifted",
+    )
 
 
 def test_a_ttl_that_ran_out_is_not_drift() -> None:
