@@ -61,7 +61,7 @@ def lifetime(
 
 
 def _no_end(actual: Actual, last: Applied | None) -> tuple[Class, tuple[str, ...]]:
-    """Compare the lifetime of an entry that must stay. If it has the end that was applied last, the files no longer ask for it."""
+    """Compare the lifetime of an entry that must stay. The files no longer ask for an end that was applied last."""
     if actual.expires_at is None:
         return Class.CHANGED, ()
     if last is not None and _same_moment(last.expires_at, actual.expires_at):
