@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from difflib import unified_diff
 from itertools import pairwise
 from operator import itemgetter
+from typing import Final
 
 from kvsync.errors import InvalidInput
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.parse import parse
 
-_MASK = "(sensitive)"
+_MASK: Final = "(sensitive)"
+
+_Part = tuple[str, Node, int, int]
+"""A member of a mapping: its name, the node, its first line, and the line after its last."""
 
 
 class _ShownLine(str):
@@ -40,48 +43,47 @@ def masked_diff(before: str, after: str, file: str) -> str:
 def _shown(text: str, file: str) -> list[str]:
     lines = text.splitlines(keepends=True)
     hidden = _sensitive_lines(text, file, len(lines))
-    return [_ShownLine(_masked(line) if number in hidden else line, line) for number, line in enumerate(lines, 1)]
+    shown = (
+        f"{_indentation(line)}{hidden[number]}\n" if number in hidden else line for number, line in enumerate(lines, 1)
+    )
+    return list(map(_ShownLine, shown, lines))
 
 
-def _masked(line: str) -> str:
-    indentation = re.match(r"\s*", line)
-    return f"{indentation[0] if indentation else ''}{_MASK}\n"
+def _indentation(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())].rstrip("\n")
 
 
-def _sensitive_lines(text: str, file: str, count: int) -> set[int]:
-    """The lines of sensitive entries; all lines of a text that cannot be read."""
+def _sensitive_lines(text: str, file: str, count: int) -> dict[int, str]:
+    """What is shown instead of the lines of sensitive entries, and of all lines of a text that cannot be read."""
     try:
         documents = parse(text.encode(), file)
     except InvalidInput:
-        return set(range(1, count + 1))
+        return dict.fromkeys(range(1, count + 1), _MASK)
     starts = [document.line for document in documents[1:]] + [count + 1]
     return {
-        line
+        line: f"{name}: {_MASK}" if line == first else _MASK
         for document, end in zip(documents, starts, strict=True)
-        for first, last in _spans(document, end)
+        for name, _, first, last in _sensitive_parts(document, end)
         for line in range(first, last)
     }
 
 
-def _spans(document: Node, end: int) -> Iterator[tuple[int, int]]:
-    """The first line of each sensitive part of a document, and the line after its last. Each key of the document is a part, and
-    each entry of `keys`."""
+def _sensitive_parts(document: Node, end: int) -> Iterator[_Part]:
+    """The sensitive ones among the keys of a document, and the entries of its `keys`."""
     if not isinstance(document, Mapping):
         return
     defaults = document.items.get("defaults")
     all_are = defaults is not None and _is_sensitive(defaults[1])
-    for name, node, first, last in _parts(document, end):
+    for part in _parts(document, end):
+        name, node, _, last = part
         if name == "keys" and isinstance(node, Mapping):
-            yield from (
-                (start, stop) for _, entry, start, stop in _parts(node, last) if all_are or _is_sensitive(entry)
-            )
+            yield from (one for one in _parts(node, last) if all_are or _is_sensitive(one[1]))
         elif name != "defaults" and _is_sensitive(node):
-            yield first, last
+            yield part
 
 
-def _parts(node: Mapping, end: int) -> list[tuple[str, Node, int, int]]:
-    """The members of a mapping, each with its first line and the line after its last: that of the next member, unless a merge
-    key brought that one from inside of this one."""
+def _parts(node: Mapping, end: int) -> list[_Part]:
+    """The members of a mapping. Each ends where the next one begins, unless a merge key brought that one from inside of it."""
     members = sorted(((key.line, name, member) for name, (key, member) in node.items.items()), key=itemgetter(0))
     starts = [line for line, _, _ in members] + [end]
     return [
