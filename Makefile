@@ -10,6 +10,9 @@ PYTEST_ARGS ?=
 IN_MEMORY := $(shell free=$$(df -k --output=avail /dev/shm 2>/dev/null | tail -n 1); [ "$${free:-0}" -gt 4000000 ] && \
 	tried=$$(mktemp -p /dev/shm) && cp /bin/true "$$tried" && chmod +x "$$tried" && "$$tried" && echo TMPDIR=/dev/shm; rm -f "$$tried")
 
+# Otherwise each process that runs tests would compile all of them again.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The first interpreter that is new enough and can make virtual environments; PYTHON=… on the command line wins.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -43,11 +46,14 @@ tests: $(VENV)/.dev $(VENV)/.compiled
 
 test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## install kvsync in a fresh environment, boot it, build its image, try more examples (all of it: as root, on Debian)
 	$(BIN)/python -m pytest -m system $(ALONE) $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m system -n auto $(addprefix --ignore=,$(ALONE)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m system -n auto --dist loadfile $(MACHINES) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m system -n auto $(addprefix --ignore=,$(ALONE) $(MACHINES)) $(PYTEST_ARGS)
 	$(IN_MEMORY) $(BIN)/python -m pytest -n auto -m 'hypothesis and not system' --hypothesis-profile full $(PYTEST_ARGS)
 
-# These boot machines, or run replicas against leases of seconds: one after the other.
-ALONE := $(addprefix tests/,deploy episodes leader simulation status/test_page_browser.py test_packaging.py test_system.py)
+# These run replicas against leases of seconds, or keep all processors busy themselves: one after the other.
+ALONE := $(addprefix tests/,episodes leader simulation)
+# These boot machines or install kvsync: the tests of one file one after the other.
+MACHINES := $(addprefix tests/,deploy status/test_page_browser.py test_packaging.py test_system.py)
 
 tools:  ## install what some tests need besides Python packages: a browser, promtool, what boots systems (as root, on Debian)
 	@scripts/system_tools.sh
@@ -106,7 +112,7 @@ $(VENV)/.installed: $(VENV)/.installer requirements.txt requirements-build.txt p
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Compiled ahead, because PYTHONDONTWRITEBYTECODE would otherwise make every start compile again.
+# Compiled ahead, because PYTHONDONTWRITEBYTECODE may be set where kvsync is used, and every start would compile again.
 $(VENV)/.compiled: $(VENV)/.installed $(SOURCES)
 	@$(BIN)/python -m compileall -q kvsync
 	@touch $@

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.program import shared_program
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
     ROOT / "README.md",
@@ -148,8 +150,7 @@ def test_commands_work_as_shown(document: Path, tmp_path: Path) -> None:
     """Every command in a console block runs, in order, with the exit code and the lines of output that are shown."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "kvsync").write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -m kvsync \"$@\"\n")
-    (programs / "kvsync").chmod(0o755)
+    shared_program().write(programs)
     workplace = tmp_path / "repository"
     if document == ROOT / "README.md":
         workplace.mkdir()  # the tour begins with nothing

@@ -241,20 +241,20 @@ async def plan_namespaces(repo: MemoryRepository, number: int) -> int:
 Cost = Callable[[MemoryRepository, int], Awaitable[int]]
 
 COSTS: dict[str, tuple[Cost, str, int]] = {
-    "targets planned": (plan_targets, "memory", 100),
-    "targets applied": (apply_targets, "memory", 100),
-    "targets passed over": (pass_over_targets, "memory", 100),
+    "targets planned": (plan_targets, "memory", 50),
+    "targets applied": (apply_targets, "memory", 50),
+    "targets passed over": (pass_over_targets, "memory", 50),
     "targets of waves": (pass_over_waves, "memory", 50),
-    "targets of a daemon": (start_daemon, "memory", 100),
-    "targets paused": (look_at_pauses, "memory", 100),
-    "entries": (plan_late_entries, LATE, 300),
-    "moves": (plan_moves, "memory", 100),
-    "conflicts": (apply_conflicts, "memory", 300),
-    "documents": (load_documents, "memory", 100),
-    "documents with problems": (load_broken_documents, "memory", 100),
-    "files without names": (load_files_without_names, "memory", 100),
-    "documents with overlays": (load_overlaid_documents, "memory", 100),
-    "namespaces": (plan_namespaces, "memory-nested", 100),
+    "targets of a daemon": (start_daemon, "memory", 50),
+    "targets paused": (look_at_pauses, "memory", 50),
+    "entries": (plan_late_entries, LATE, 150),
+    "moves": (plan_moves, "memory", 50),
+    "conflicts": (apply_conflicts, "memory", 150),
+    "documents": (load_documents, "memory", 50),
+    "documents with problems": (load_broken_documents, "memory", 50),
+    "files without names": (load_files_without_names, "memory", 50),
+    "documents with overlays": (load_overlaid_documents, "memory", 50),
+    "namespaces": (plan_namespaces, "memory-nested", 50),
 }
 """What grows: the work, the kind of store, and how much there is of it at first."""
 

@@ -59,7 +59,7 @@ HEAVY = (
 
 def imports_of(file: Path, *, everywhere: bool = True) -> Iterator[str]:
     """The modules that a file imports: all, or only those that importing the file itself imports."""
-    for node in _walk(ast.parse(file.read_text()), everywhere=everywhere):
+    for node in ast.walk(parsed(file)) if everywhere else _walked_at_import(parsed(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -68,13 +68,20 @@ def imports_of(file: Path, *, everywhere: bool = True) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _walk(node: ast.AST, *, everywhere: bool) -> Iterator[ast.AST]:
+@cache
+def parsed(file: Path) -> ast.Module:
+    """A module, which several tests look at."""
+    return ast.parse(file.read_text())
+
+
+def _walked_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported."""
     yield node
     for child in ast.iter_child_nodes(node):
         is_later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
         is_for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-        if everywhere or not (is_later or is_for_types):
-            yield from _walk(child, everywhere=everywhere)
+        if not (is_later or is_for_types):
+            yield from _walked_at_import(child)
 
 
 def parts() -> Iterator[tuple[str, Path]]:
@@ -133,7 +140,7 @@ def test_maps_of_packages_name_modules_that_exist() -> None:
         f"{file.relative_to(ROOT)}: {name}"
         for _, file in parts()
         if file.name == "__init__.py"
-        for name in re.findall(r"^([a-z_]+) {2,}\S", ast.get_docstring(ast.parse(file.read_text())) or "", re.MULTILINE)
+        for name in re.findall(r"^([a-z_]+) {2,}\S", ast.get_docstring(parsed(file)) or "", re.MULTILINE)
         if not (file.parent / name).is_dir() and not (file.parent / f"{name}.py").exists()
     }
     assert wrong == set()
@@ -282,7 +289,7 @@ def test_a_class_name_has_one_meaning() -> None:
     for part, file in parts():
         if part in ("stores", "emulators"):
             continue
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
@@ -312,7 +319,7 @@ def test_functions_take_few_parameters() -> None:
     functions = [
         (f"{file.relative_to(ROOT)}: {node.name}", node)
         for _, file in parts()
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in NAMED_ONLY
     ]
     assert [name for name, node in functions if len(_parameters(node.args)) > MOST_PARAMETERS] == []

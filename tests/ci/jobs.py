@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from tests.ci.code_host import PULL, CodeHost
+from tests.support.program import shared_program
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/ci"
@@ -60,9 +60,7 @@ class Machines:
         self._count = 0
         self.programs = folder / "programs"
         self.programs.mkdir()
-        program = self.programs / "kvsync"
-        program.write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -m kvsync \"$@\"\n")
-        program.chmod(0o755)
+        shared_program().write(self.programs)
         (folder / "gh").mkdir()
         (folder / "gh/config.yml").write_text(f"http_unix_socket: {folder}/forge\n")
 

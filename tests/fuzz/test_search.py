@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = float(os.environ.get("KVSYNC_FUZZ_SECONDS", "8"))
+SECONDS = float(os.environ.get("KVSYNC_FUZZ_SECONDS", "6"))
 """How long each target is searched."""
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(SECONDS + 100)]

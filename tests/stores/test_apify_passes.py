@@ -26,6 +26,7 @@ from tests.status.support import process
 from tests.stores.apify_repo import Repo
 from tests.stores.apify_service import Service
 from tests.stores.emulated import SharedClock, apply_broken_listing, changes, many, outcomes
+from tests.support.examples import one_and_more
 
 HOUR, DAY = 3600, 86_400
 LEDGER = "kvsync.ledger.json"
@@ -444,7 +445,8 @@ async def test_the_ledger_tells_no_secret(tmp_path: Path, service: Service) -> N
 @BOTH
 @pytest.mark.parametrize(
     "fault",
-    [
+    one_and_more(
+        "429:0.1,500:0.1,drop-after-write:0.2,cut:0.05",
         "429:0.4",
         "500:0.3",
         "500-after-write:0.4",
@@ -452,8 +454,7 @@ async def test_the_ledger_tells_no_secret(tmp_path: Path, service: Service) -> N
         "drop-after-write:0.4",
         "cut:0.3",
         "400:0.3",
-        "429:0.1,500:0.1,drop-after-write:0.2,cut:0.05",
-    ],
+    ),
 )
 async def test_whatever_goes_wrong_the_next_runs_converge(
     tmp_path: Path, service: Service, fault: str, ledger: str

@@ -23,6 +23,7 @@ from tests.cli.runner import run_command
 from tests.stores.emulated import SharedClock, apply_broken_listing, changes, many, outcomes
 from tests.stores.voximplant_repo import Repo
 from tests.stores.voximplant_service import DELETE, ITEMS, SET, Service
+from tests.support.examples import one_and_more
 
 DAY = 86_400
 LEDGERS = ("local", "store")
@@ -322,7 +323,8 @@ async def test_a_namespace_is_taken_over_by_an_inner_one(either: Repo, service: 
 
 # -- faults -----------------------------------------------------------------------------------------------------------
 
-FAULTS = [
+FAULTS = one_and_more(
+    "429:0.1,502:0.1,drop-after-write:0.2,truncate:0.05,454:0.05",
     "200:0.3",
     "416:0.3",
     "500:0.3",
@@ -336,8 +338,7 @@ FAULTS = [
     "456:0.2",
     "484:0.3",
     "foreign-write:0.05",
-    "429:0.1,502:0.1,drop-after-write:0.2,truncate:0.05,454:0.05",
-]
+)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

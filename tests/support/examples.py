@@ -1,7 +1,11 @@
-"""Numbers of examples of property tests, by Hypothesis's profile: `quick` in `make test`, `full` in `make test-system`."""
+"""How much of a test `make test` tries, and how much more `make test-system` does: for properties, by Hypothesis's profile
+(`quick` or `full`)."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 FULL = 100
@@ -11,3 +15,8 @@ FULL = 100
 def examples(count: int) -> int:
     """Return how many examples to try in the present profile, where `count` is the number for `full`."""
     return max(5, round(count * settings().max_examples / FULL))
+
+
+def one_and_more(one: str, *more: str) -> list[Any]:
+    """Parameters of a test: `make test` tries the one, and `make test-system` the others, which take long and find less."""
+    return [one, *(pytest.param(value, marks=pytest.mark.system) for value in more)]

@@ -26,7 +26,8 @@ from typing import Any, BinaryIO, cast
 import kvsync
 from tests.support.command import ROOT
 
-_MOST = 1 << 20
+MOST = 1 << 20
+"""Bytes of a request."""
 _NOT_FOR_COMMANDS = ("kvsync.__main__", "kvsync.testing", "kvsync.emulators")
 
 
@@ -77,8 +78,13 @@ class ForkServer:
         with there, Path(os.devnull).open("rb") as nothing:
             request = json.dumps([list(arguments), str(folder), dict(env), seconds]).encode()
             files = [there.fileno(), *(file.fileno() for file in (nothing, out, err))]
-            socket.send_fds(self._socket, [request], files)
+            self.hand_over(request, files)
         return ForkedCommand(here, out, err)
+
+    def hand_over(self, request: bytes, files: Sequence[int]) -> None:
+        """Start `kvsync` as a request says: JSON of arguments, folder, environment and seconds. `files` are where its process
+        id and exit code go, and its stdin, stdout and stderr."""
+        socket.send_fds(self._socket, [request], files)
 
     def close(self) -> None:
         """End the server."""
@@ -96,7 +102,7 @@ def serve(connection: socket.socket, prepare: Callable[[], None]) -> None:
                     selector.unregister(key.fileobj)
                     _report(key.fd, *key.data)
                     continue
-                request, descriptors, _, _ = socket.recv_fds(connection, _MOST, 4)
+                request, descriptors, _, _ = socket.recv_fds(connection, MOST, 4)
                 if not request:
                     return
                 pid, reply = _start(connection, json.loads(request), descriptors, prepare)
@@ -136,6 +142,9 @@ def _become(descriptors: Sequence[int], arguments: list[str], folder: str, env: 
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    # Made again, because streams remember what kind of file they were opened on.
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)

@@ -89,6 +89,7 @@ def author(tmp_path_factory: pytest.TempPathFactory) -> Author:
     return author
 
 
+@pytest.mark.system
 def test_suite_reports_the_next_step(tmp_path: Path) -> None:
     """After each part of the tutorial, the first failure is the one that the page shows."""
     author, checked = Author(tmp_path), 0
@@ -122,6 +123,7 @@ def test_imports_are_public(author: Author) -> None:
         assert set(modules) <= {"kvsync", "kvsync.testing", "kvsync_jsonfile"}
 
 
+@pytest.mark.system
 def test_store_is_typed(author: Author) -> None:
     """The finished store passes mypy --strict and ruff with the rules of kvsync."""
     tools = Path(sys.executable).parent
