@@ -216,8 +216,7 @@ async def test_a_long_write_of_a_stopped_process_is_not_completed() -> None:
 
 
 def test_every_store_hands_the_fence_to_its_client() -> None:
-    """Stores make HTTP clients in one place, and that place hands the fence on; so does etcd, whose endpoints have clients of
-    their own. Vault has one more, which only signs in."""
+    """Stores make HTTP clients in one place, and that place hands the fence on. Vault has one more, which only signs in."""
     calls = [
         (file.relative_to(STORES).as_posix(), call)
         for file in sorted(STORES.rglob("*.py"))
@@ -225,9 +224,8 @@ def test_every_store_hands_the_fence_to_its_client() -> None:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
     ]
     made = [file for file, call in calls if ast.unparse(call.func) == "Client"]
-    assert made == ["etcd/remote.py", "remote_store.py", "vault_kv/remote.py"]
-    guarded = [file for file, call in calls if "fence" in {one.arg for one in call.keywords}]
-    assert {"etcd/remote.py", "remote_store.py"} <= set(guarded)
+    assert made == ["remote_store.py", "vault_kv/remote.py"]
+    assert [file for file, call in calls if "fence" in {one.arg for one in call.keywords}] == ["remote_store.py"]
 
 
 @pytest.fixture
