@@ -117,7 +117,8 @@ class PassHistory:
         row = (at, succeeded_at, self._context.redacted(error), counts, counts_text(changes or {}), next_at)
         work: list[Query] = [(_RECORD, (*target_row(target), *row))]
         if error is None:
-            work += [(_ADD_DRIFT, (at, *target_row(target), counts)), (_PRUNE_DRIFT, (HISTORY_POINTS,))]
+            add = (_ADD_DRIFT, (at, *target_row(target), counts))
+            work += [(_PRUNE_DRIFT, (HISTORY_POINTS - 1,)), add]  # the one that is added is not seen when others go
         with self._database.transaction() as connection:
             self._database.together(connection, work)
 
