@@ -54,9 +54,7 @@ def _join_fleet(workspace: Workspace, reconciler: WorkspaceReconciler) -> Fleet 
         return None
     fleet = fleet_of(workspace.state.claims, workspace.clock, workspace.pass_context.fence)
     reconciler.share, fleet.is_busy = fleet, reconciler.is_busy
-    revisions, fleet.revision = workspace.revisions, lambda: reconciler.revision
-    if revisions is not None:
-        fleet.superseded_by = lambda: revisions.superseded_by(reconciler.revision)
+    fleet.revision = lambda: reconciler.revision
     return fleet
 
 
@@ -127,6 +125,9 @@ class WiredDaemon:
             await notifier.reload(run)
 
         fleet = _join_fleet(workspace, self._reconciler)
+        leadership, revisions = fleet or self._elector, workspace.revisions
+        if leadership is not None and revisions is not None:
+            leadership.superseded_by = lambda: revisions.superseded_by(self._reconciler.revision)
         loop = Daemon(
             self._reconciler,
             workspace.state.passes,
@@ -140,7 +141,7 @@ class WiredDaemon:
                 clock=workspace.clock,
                 observers=[serving.collector, notifier],
                 on_reload=reload,
-                leadership=fleet or self._elector,
+                leadership=leadership,
                 inbox=self._inbox,
             ),
         )

@@ -16,7 +16,7 @@ from kvsync.logs import get_logger
 from kvsync.model.change import Action
 from kvsync.model.plan import TargetPlan
 from kvsync.model.revision import AppliedRevision
-from kvsync.planning.revisions import newer_revision
+from kvsync.planning.revisions import is_recorded, newer_revision
 from kvsync.rendering.words import moment
 from kvsync.state import StateDir
 from kvsync.util.background import in_background
@@ -117,8 +117,7 @@ class RevisionCheck:
             self._seen.add(revision)
 
     async def _record(self, files: DesiredState) -> None:
-        is_known = bool(self._history) and self._history[-1].revision == self._mine
-        if self._records and not is_known and self._mine:
+        if self._records and self._mine and not is_recorded(self._mine, self._history):
             applied = AppliedRevision(self._mine, files.source, self._clock.now(), self._by)
             await self._log.add_revision(applied)
             self._history = (*self._history, applied)

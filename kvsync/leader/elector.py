@@ -23,6 +23,9 @@ _SPREAD: Final = 0.2
 _TICK: Final = 0.01
 """Seconds; the shortest pause."""
 
+_STALE_SECONDS: Final = 120.0
+"""How long a leader may lack files that another replica applied: some replica has changed files first."""
+
 _log = get_logger()
 
 
@@ -39,6 +42,11 @@ class Elector:
         self._is_failing = False
         self.is_able: Callable[[], bool] = lambda: True
         """Whether this replica could work if it led. One that could not leaves the lease to others."""
+        self.superseded_by: Callable[[], str | None] = lambda: None
+        """The revision that another replica applied since, where the files of this one are older."""
+        self._current_at = clock.monotonic()
+        self._left_for: str | None = None
+        self._stays_away_until = 0.0
 
     @property
     def lease(self) -> LeaseRecord:
@@ -75,11 +83,28 @@ class Elector:
 
     async def _turn_if_able(self, on_change: Callable[[], None]) -> None:
         """Claim, or leave the lease to a replica that can work. Raises StoreError."""
-        if self.is_able():
+        reason = self._why_away()
+        if reason is None:
             await self.turn(on_change)
         elif self.may_write():
             await self.release()
-            self._lost("no pass has worked for some time, so that another replica may lead", on_change)
+            self._lost(f"{reason}, so that another replica may lead", on_change)
+
+    def _why_away(self) -> str | None:
+        """Why another replica should lead, None if this one may."""
+        if not self.is_able():
+            return "no pass has worked for some time"
+        return "the files here are older than those applied last" if self._is_stale() else None
+
+    def _is_stale(self) -> bool:
+        """True for the time of one lease once this leader has lacked for too long what another replica applied. Nobody may have
+        the newer files, so it leaves only once for each revision: then approvals are made here."""
+        newest, now = self.superseded_by(), self._clock.monotonic()
+        if newest is None:
+            self._current_at = now
+        elif self.may_write() and newest != self._left_for and now - self._current_at >= _STALE_SECONDS:
+            self._left_for, self._stays_away_until = newest, now + self._timing.duration
+        return newest is not None and now < self._stays_away_until
 
     async def turn(self, on_change: Callable[[], None] = lambda: None) -> None:
         """Claim once. Raises StoreError."""

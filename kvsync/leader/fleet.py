@@ -12,6 +12,7 @@ from kvsync.errors import KvsyncError, StateRolledBack
 from kvsync.leader.balance import Division, to_shed, to_take
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
+from kvsync.model.revision import same_files
 from kvsync.state import LeaseRecord
 from kvsync.state.claims import Holding, Replica, TargetClaims
 from kvsync.util.background import in_background
@@ -204,7 +205,9 @@ class Fleet:
     def _is_replaceable(self) -> bool:
         """True while another replica has the newer files that this one lacks."""
         newest, others = self.superseded_by(), (one for one in self._alive if one.id != self.identity)
-        return self._is_long_behind() and any(one.revision == newest and not one.is_draining for one in others)
+        if newest is None or not self._is_long_behind():
+            return False
+        return any(same_files(one.revision or "", newest) and not one.is_draining for one in others)
 
     def _is_long_behind(self) -> bool:
         """True once this replica has lacked for too long what another one applied."""

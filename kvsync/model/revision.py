@@ -14,3 +14,8 @@ class AppliedRevision:
     commit: str | None
     at: float
     by: str
+
+
+def same_files(revision: str, other: str) -> bool:
+    """True if the files of two revisions are the same, whatever else their commits changed."""
+    return revision.rpartition(":")[2] == other.rpartition(":")[2]

@@ -8,11 +8,16 @@ from kvsync.model.budget import BudgetTerms, Loan, lend
 from kvsync.state.claims import unbound
 from kvsync.state.context import Context
 
+_IDLE_DAYS: Final = 7
+"""After this time without a loan, a bucket has long been full, which is how a new one starts."""
+
 _OPEN: Final = "INSERT INTO budgets (name, tokens, at) VALUES (?, ?, clock_timestamp()) ON CONFLICT (name) DO NOTHING"
 _HELD: Final = """
 SELECT tokens, extract(epoch FROM clock_timestamp() - at)::double precision FROM budgets WHERE name = ? FOR UPDATE
 """
 _LEND: Final = "UPDATE budgets SET tokens = ?, at = clock_timestamp() WHERE name = ?"
+
+_PRUNE: Final = f"DELETE FROM budgets WHERE at < clock_timestamp() - interval '{_IDLE_DAYS} days'"  # noqa: S608 - constants
 
 
 class Budgets:
@@ -25,7 +30,8 @@ class Budgets:
     def borrow(self, name: str, terms: BudgetTerms, unused: int) -> Loan:
         """Borrow a portion, and give back what is left of the last one. Raises StateDirError."""
         with unbound(), self._database.transaction() as statements:
-            statements.execute(_OPEN, (name, terms.capacity))
+            if statements.execute(_OPEN, (name, terms.capacity)).rowcount:
+                statements.execute(_PRUNE)
             tokens, elapsed = statements.execute(_HELD, (name,)).fetchone()
             loan = lend(tokens, elapsed, unused, terms)
             statements.execute(_LEND, (loan.left, name))

@@ -44,6 +44,12 @@ class Replicas:
         (self._root / name).mkdir(exist_ok=True)
         self._running[name] = RevisionCheck(self.log, name, self._root / name, self.repo.clock, records=True)
 
+    def commit(self, number: int) -> None:
+        """Let the files be those of this commit."""
+        git = self.repo.root / ".git"
+        git.mkdir(exist_ok=True)
+        (git / "HEAD").write_text(f"{number}" * 40)
+
     async def leads(self, name: str, value: str | None, *approvals: str) -> Report:
         """Let a replica lead whose files ask for this value; None: the files as they are."""
         if name not in self._running:
@@ -125,6 +131,28 @@ async def test_broken_files_do_not_count_as_newer(replicas: Replicas, break_file
     replicas.repo.edit("a", "changed by hand")
     await replicas.leads("a", "2")
     assert replicas.repo.values() == {"a": "2"}
+
+
+async def test_a_commit_that_changes_no_state_file_holds_nobody_back(replicas: Replicas) -> None:
+    """A replica that lacks only a change of other files applies its own as before. One that lacks a change of the state files
+    waits, also when its commit was recorded before later ones with the same files, and a revert is a later revision."""
+    replicas.commit(1)
+    await replicas.leads("a", "1")
+    replicas.commit(2)
+    await replicas.leads("a", "1")
+    replicas.repo.edit("a", "changed by hand")
+    replicas.commit(1)
+    await replicas.leads("b", "1")
+    assert replicas.repo.values() == {"a": "1"}
+    assert [one.commit for one in replicas.log.rows] == ["1" * 40, "2" * 40]
+    replicas.commit(3)
+    await replicas.leads("a", "2")
+    replicas.start("b")
+    replicas.commit(2)
+    assert (await replicas.leads("b", "1")).targets[0].plan.parked
+    replicas.commit(4)
+    await replicas.leads("b", "1")
+    assert replicas.repo.values() == {"a": "1"}
 
 
 async def test_a_log_that_lost_its_end_stops_nobody(replicas: Replicas) -> None:

@@ -173,6 +173,28 @@ async def test_a_keeper_that_does_not_answer_is_asked_again(log: Log) -> None:
     assert "lease test: no response within 0.05 s" in log.events("lease.error")[0]["error"]
 
 
+async def test_a_leader_with_older_files_leaves_once(log: Log) -> None:
+    """It lets another replica lead for the time of one lease. If none does, it leads again and stays, until yet newer files are
+    applied by another one."""
+    async with running(OURS) as one:
+        one.elector.superseded_by = lambda: "newer"
+        await one.clock.advance(110)
+        assert one.elector.may_write()
+        await one.clock.advance(14)
+        assert not one.elector.may_write()
+        await one.clock.advance(600)
+        assert one.elector.may_write()
+        assert one.keeper.releases == 1
+        one.elector.superseded_by = lambda: "newest"
+        await one.clock.advance(4)
+        assert one.keeper.releases == 2
+        one.elector.superseded_by = lambda: None
+        await one.clock.advance(4)
+        assert one.elector.may_write()
+    reason = "the files here are older than those applied last, so that another replica may lead"
+    assert [event["reason"] for event in log.events("lease.lost")] == [reason, reason]
+
+
 async def test_releasing_closes_the_fence_first(log: Log) -> None:
     """Before the keeper hears of it nothing is written any more; a keeper that does not answer is not a reason to stay."""
     one = RunningElector(OURS, Timing(10, 7, 2))

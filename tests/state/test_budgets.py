@@ -73,6 +73,17 @@ def test_what_was_not_used_comes_back(states: list[StateDir]) -> None:
     assert two.budgets.borrow("account", SLOW, 0).granted == 8
 
 
+def test_budgets_that_nobody_uses_are_forgotten(states: list[StateDir]) -> None:
+    """The account of a store that is gone does not keep its row; one that is in use does."""
+    state = states[0]
+    state.budgets.borrow("gone", SLOW, 0)
+    state.budgets.borrow("used", SLOW, 0)
+    with state.database.transaction() as statements:
+        statements.execute("UPDATE budgets SET at = at - interval '8 days' WHERE name = 'gone'")
+    state.budgets.borrow("new", SLOW, 0)
+    assert state.database.query("SELECT name, tokens FROM budgets ORDER BY name") == [("new", 16.0), ("used", 16.0)]
+
+
 @given(st.lists(st.floats(0, 400), min_size=1, max_size=60), st.integers(2, 2000), st.floats(1, 600))
 def test_no_window_has_more_than_its_quota(pauses: list[float], most: int, seconds: float) -> None:
     """Whenever portions are borrowed, and however late in its validity each is used, any window stays under the quota."""
