@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from kvsync.errors import ErrorCode, PermanentError, StoreError
 from kvsync.http.client import Client
 from kvsync.http.model import Request, Response
+from kvsync.model.place import Place
 from kvsync.util.clock import Clock
 
 FRESH_SECONDS: Final = 60.0
@@ -61,6 +62,10 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
     async def _look_up(self, name: str, known: _Namespace | None, *, refresh: bool) -> Resolved[_Namespace]:
         """Ask the service what `name` leads to; `known` is what it led to before. With `refresh`, nothing that is
         cached counts. Raises PermanentError if the namespace is missing and must not be created, StoreError."""
+
+    @abstractmethod
+    async def delete(self, name: str, found: _Namespace) -> str | None:
+        """Delete the namespace that a name leads to; returns why it is not believed to be gone. Raises StoreError."""
 
     @abstractmethod
     async def _make(self, name: str) -> _Namespace:
@@ -141,3 +146,32 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
         except StoreError:
             return ""
         return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+class DeletableNamespaces(ABC):
+    """Mixin for a store whose namespaces are found by a `NamespaceResolver` and can be deleted."""
+
+    @abstractmethod
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """As in `kvsync.stores.extensions.PlaceResolving`."""
+
+    @abstractmethod
+    async def _resolver(self) -> NamespaceResolver[Any]:
+        """The resolver of the connection. Raises StoreError."""
+
+    @abstractmethod
+    async def _is_empty(self, namespace: str) -> bool:
+        """True if a listing of the namespace shows nothing, except the ledger if the store keeps it. Raises StoreError."""
+
+    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
+        """Look the name up again, list what it leads to, and delete that by its id. Returns why it stays, None once it is gone.
+        Raises StoreError."""
+        resolver = await self._resolver()
+        found = await resolver.look_again(namespace)
+        if found is None:
+            return await resolver.why_not_gone(namespace)
+        if (await self.locate(namespace)).key != place.key:
+            return f"its name leads to another {resolver.kind} now"
+        if not await self._is_empty(namespace):
+            return "it holds entries"
+        return await resolver.delete(namespace, found)

@@ -48,6 +48,9 @@ class Resolver(NamespaceResolver[str]):
         self.remote.ids[name] = f"new-{name}"
         return self.remote.ids[name]
 
+    async def delete(self, name: str, found: str) -> str | None:
+        raise AssertionError(f"nothing is deleted here, least of all {found}, which {name} leads to")
+
 
 @pytest.fixture
 def remote() -> Remote:

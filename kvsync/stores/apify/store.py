@@ -22,6 +22,7 @@ from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, NAME, looks_like_
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
+from kvsync.stores.namespaces import DeletableNamespaces, NamespaceResolver
 from kvsync.stores.remote_store import DELETE_NAMESPACES, Connection
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
@@ -29,7 +30,7 @@ from kvsync.yaml.fields import Field, boolean, text
 
 if TYPE_CHECKING:
     from kvsync.stores.apify.listing import Extent, SnapshotReader, View
-    from kvsync.stores.apify.remote import Remote
+    from kvsync.stores.apify.remote import KeyValueStore, Remote
 
 _UNIQUE_LENGTH: Final = 15
 """Characters from which on an id is considered random; Apify's have 17."""
@@ -37,7 +38,7 @@ _UNIQUE_LENGTH: Final = 15
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
 
-class ApifyStore(SingleCallStore["Remote"]):
+class ApifyStore(DeletableNamespaces, SingleCallStore["Remote"]):
     """Entries in the named key-value stores of one account."""
 
     options = (
@@ -195,17 +196,12 @@ class ApifyStore(SingleCallStore["Remote"]):
         """A store that is named by its id, or that belongs to a named user, stays: it could not be created again."""
         return "it is named by its id or user" if self.is_namespace_id(namespace) else self._why_namespaces_stay()
 
-    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
-        """Look the name up, list the store, and delete it by its id, with the ledger that kvsync keeps in it."""
-        namespaces = self._client().namespaces
-        if await namespaces.look_again(namespace) is None:
-            return await namespaces.why_not_gone(namespace)
-        found, viewer = await namespaces.find(namespace), await self._viewer(namespace)
-        if found is None or viewer is None or (await self.locate(namespace)).key != place.key:
-            return "its name leads to another store now"
-        if not await viewer.is_empty():
-            return "it holds records"
-        return await namespaces.delete(namespace, found)
+    async def _resolver(self) -> NamespaceResolver[KeyValueStore]:
+        return self._client().namespaces
+
+    async def _is_empty(self, namespace: str) -> bool:
+        viewer = await self._viewer(namespace)
+        return viewer is not None and await viewer.is_empty()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, permissions and clock, distinguished."""

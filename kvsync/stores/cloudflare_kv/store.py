@@ -25,13 +25,14 @@ from kvsync.stores.cloudflare_kv.api import Jurisdiction
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
+from kvsync.stores.namespaces import DeletableNamespaces, NamespaceResolver
 from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import DELETE_NAMESPACES, Connection, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, path, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.cloudflare_kv.remote import Remote
+    from kvsync.stores.cloudflare_kv.remote import Namespace, Remote
     from kvsync.stores.cloudflare_kv.values import Named, StoredValue
 
 _NAMESPACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
@@ -48,7 +49,7 @@ def _wrangler_ids(file: str, content: bytes, options: Mapping[str, Any]) -> Mapp
     return {"namespace_ids": bound | dict(options.get("namespace_ids") or {})}
 
 
-class CloudflareKvStore(RemoteStore["Remote"]):
+class CloudflareKvStore(DeletableNamespaces, RemoteStore["Remote"]):
     """Entries in the KV namespaces of one account."""
 
     options = (
@@ -225,17 +226,13 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         is_by_id = namespace in self._namespace_ids or self.is_namespace_id(namespace)
         return "it is configured by its id" if is_by_id else self._why_namespaces_stay()
 
-    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
-        """Look the title up, list the namespace, and delete it by its id."""
+    async def _resolver(self) -> NamespaceResolver[Namespace]:
+        return (await self._opened()).namespaces
+
+    async def _is_empty(self, namespace: str) -> bool:
         remote = await self._opened()
-        found = await remote.namespaces.look_again(namespace)
-        if found is None:
-            return None
-        if (await self.locate(namespace)).key != place.key:
-            return "its title leads to another namespace now"
-        if not await remote.is_empty(namespace, found.id):
-            return "it holds entries"
-        return await remote.namespaces.delete(namespace, found)
+        found = await remote.namespaces.find(namespace)
+        return found is not None and await remote.is_empty(namespace, found.id)
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, account, permissions, namespaces, clock and quota, distinguished."""
