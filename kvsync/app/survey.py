@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from kvsync.model.key_format import KeyFormat
+from kvsync.model.key_format import KeyFormat, is_encodable
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.extensions import KeyListing
 from kvsync.stores.registry import open_store
@@ -85,7 +85,7 @@ def _with_format(store: Store, template: str) -> tuple[Store, str] | None:
 
 def _candidate(store: Store, template: str, keys: Sequence[str]) -> FormatCandidate:
     if template == PLAIN:
-        return FormatCandidate(template, len(keys))
+        return FormatCandidate(template, sum(map(is_encodable, keys)))
     homes = Counter(_homes(store, KeyFormat(template), keys))
     return FormatCandidate(template, homes.total(), dict(sorted(homes.items())))
 

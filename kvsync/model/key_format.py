@@ -203,3 +203,12 @@ def _check_template(template: str, literals: tuple[str, ...], fields: tuple[str,
         raise ValueError(f'key_format "{template}": unmatched brace')
     if not all(literals[1:-1]):
         raise ValueError(f'key_format "{template}": two fields are adjacent; put a separator such as / between them')
+
+
+def is_encodable(key: str) -> bool:
+    """True for a key that a state file can hold; surrogates represent bytes that are not UTF-8."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

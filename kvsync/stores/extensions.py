@@ -178,7 +178,8 @@ class KeyListing(Protocol):
     `key_format` `{key}`."""
 
     async def remote_keys(self) -> Sequence[str]:
-        """All keys in the store, of every namespace, without kvsync's own. Raises StoreError."""
+        """All keys in the store, of every namespace, without kvsync's own. A key that cannot be encoded as UTF-8 cannot be in a
+        state file. Raises StoreError."""
         ...
 
 

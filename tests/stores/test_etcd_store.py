@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from kvsync.app.dump import strays
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.model.entry import Content, Identity, Mark
@@ -54,6 +55,19 @@ def repo(etcd: Member, tmp_path: Path) -> EtcdRepo:
     return EtcdRepo(
         tmp_path, EtcdService(etcd), policy="{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
     )
+
+
+@pytest.mark.parametrize("key_format", ["{namespace}/{key}", "{key}"])
+async def test_a_dump_lists_keys_that_are_not_utf8(repo: EtcdRepo, etcd: Member, key_format: str) -> None:
+    """No state file can hold them, and nothing is left out in silence."""
+    etcd.put("web/a", "1")
+    etcd.ask("kv/put", key=b64(b"web/\xff"), value=b64("2"))
+    repo.configure(f"    key_format: '{key_format}'\n")
+    is_divided = "namespace" in key_format
+    async with repo.open(None) as workspace:
+        namespaces = await workspace.stores["core"].namespaces() if is_divided else ["any"]
+        (left,) = await strays(workspace, "core", namespaces, is_all=is_divided)
+    assert (left.identity.key, left.reason) == ("web/\udcff", "its key is not valid UTF-8")
 
 
 def creation(key: str, value: bytes = b"v", **fields: Any) -> Write:

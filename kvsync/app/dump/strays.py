@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from kvsync.app.dump.model import LeftOut
 from kvsync.errors import StoreError
 from kvsync.model.entry import Identity, identity_order
-from kvsync.model.key_format import KeyFormat
+from kvsync.model.key_format import KeyFormat, is_encodable
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.extensions import KeyListing
 from kvsync.stores.registry import open_store
@@ -22,6 +22,7 @@ _RAW: Final = "{key}"
 _ANY: Final = "any"
 """A namespace for formats that do not hold one: it makes no difference there."""
 
+_NOT_UTF8: Final = "its key is not valid UTF-8"
 _NO_NAMESPACE: Final = 'key_format "{}" does not tell its namespace; run kvsync dump {}/NAMESPACE'
 
 
@@ -31,11 +32,11 @@ async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, 
     store = workspace.stores[name]
     template = store.place(_ANY).scope.template
     keys = KeyFormat(template, native_labels=store.capabilities.labels)
-    if keys.is_plain and namespaces:
-        return []
     if isinstance(store, KeyListing):
         listed = [Identity(key) for key in sorted(await store.remote_keys())]
         return list(_homeless(listed, keys, namespaces, is_all=is_all))
+    if keys.is_plain and namespaces:
+        return []
     raw = open_store(replace(store.config, key_format=_RAW), replace(store.context, read_only=True, cache_dir=None))
     try:
         if keys.holds_namespace:
@@ -69,14 +70,15 @@ def _homeless(
 ) -> Iterator[LeftOut]:
     """What is an entry of none of the namespaces; without `is_all`, only what looks like an entry of one of them."""
     reason, known = f'its key does not fit key_format "{keys.template}"', frozenset(namespaces)
+    is_divided = is_all and not keys.is_plain
     for identity in found:
-        homes = [home for home in (keys.namespace_of(identity.key),) if home in known] if is_all else namespaces
+        homes = [home for home in (keys.namespace_of(identity.key),) if home in known] if is_divided else namespaces
         is_of_others = keys.holds_namespace and not any(identity.key.startswith(keys.prefix(home)) for home in homes)
         if (is_all or not is_of_others) and not any(_fits(identity, keys, home) for home in homes):
-            yield LeftOut(identity, reason)
+            yield LeftOut(identity, reason if is_encodable(identity.key) else _NOT_UTF8)
 
 
 def _fits(identity: Identity, keys: KeyFormat, namespace: str) -> bool:
-    if keys.holds_label and identity.label is not None:
+    if (keys.holds_label and identity.label is not None) or not is_encodable(identity.key):
         return False
     return keys.decode(namespace, identity.key, identity.label) is not None

@@ -6,7 +6,8 @@ revision meanwhile, the listing begins again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from kvsync.http.etcd import CompactedError, encoded, end_of, flattened, nested
@@ -154,19 +155,34 @@ def _range(start: bytes, end: bytes) -> dict[str, Any]:
 
 async def list_namespaces(remote: Remote, keys: KeyFormat) -> list[str]:
     """The namespaces that keys belong to, sorted. The rest of a namespace is skipped. Raises StoreError."""
-    what = "listing namespaces"
+    pages = _key_pages(remote, "listing namespaces", partial(_after_namespace, keys))
+    return sorted({name async for page in pages for key in page if (name := _namespace_of(keys, key)) is not None})
 
-    async def fetch(start: bytes) -> ListingPage[set[str], bytes]:
+
+async def list_keys(remote: Remote) -> list[bytes]:
+    """All keys of the cluster, without kvsync's own. Raises StoreError."""
+    pages = _key_pages(remote, "listing the keys", _after_key)
+    return [key async for page in pages for key in page if not _is_own(key)]
+
+
+async def _key_pages(remote: Remote, what: str, after: Callable[[bytes], bytes]) -> AsyncIterator[list[bytes]]:
+    """The keys of the cluster by page; `after` says where to go on after the last key of one. Raises StoreError."""
+
+    async def fetch(start: bytes) -> ListingPage[list[bytes], bytes]:
         asked = {"key": encoded(start), "range_end": encoded(b"\0"), "limit": str(PAGE), "keys_only": True}
         answer = await remote.read("kv/range", what, asked)
         with understood(remote.where, what, answer=answer):
             names = [row_of(kv).key for kv in answer.data.get("kvs", ())]
-            following = _after_namespace(keys, names[-1]) if answer.data.get("more") else None
-        found = {name for key in names if (name := _namespace_of(keys, key)) is not None}
-        return ListingPage(found, len(names), len(answer.body), following)
+            following = after(names[-1]) if answer.data.get("more") else None
+        return ListingPage(names, len(names), len(answer.body), following)
 
-    pages = walk(b"\0", fetch, remote.connection.listing_limit(what))
-    return sorted({name async for page in pages for name in page.content})
+    async for page in walk(b"\0", fetch, remote.connection.listing_limit(what)):
+        yield page.content
+
+
+def _after_key(last: bytes) -> bytes:
+    """Where to go on after a page: past the keys of marks."""
+    return end_of(SIDECARS) if last.startswith(SIDECARS) else last + b"\0"
 
 
 def _namespace_of(keys: KeyFormat, key: bytes) -> str | None:
@@ -179,9 +195,8 @@ def _namespace_of(keys: KeyFormat, key: bytes) -> str | None:
 
 
 def _after_namespace(keys: KeyFormat, last: bytes) -> bytes:
-    """Where to go on after a page: past the keys of marks, and past the namespace of the last key if its keys are together."""
-    if last.startswith(SIDECARS):
-        return end_of(SIDECARS)
+    """The same, and past the namespace of the last key if its keys are together."""
     name = _namespace_of(keys, last)
     prefix = b"" if name is None else keys.prefix(name).encode()
-    return max(last + b"\0", end_of(prefix)) if prefix and last.startswith(prefix) else last + b"\0"
+    following = _after_key(last)
+    return max(following, end_of(prefix)) if prefix and last.startswith(prefix) else following

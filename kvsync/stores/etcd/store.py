@@ -151,6 +151,12 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
 
         return await list_namespaces(self._client(), self._keys)
 
+    async def remote_keys(self) -> Sequence[str]:
+        """The keys of the cluster. Bytes that are not UTF-8 are surrogates, as in file names."""
+        from kvsync.stores.etcd.listing import list_keys
+
+        return [key.decode("utf-8", "surrogateescape") for key in await list_keys(self._client())]
+
     async def watch(self, namespaces: Collection[str], changed: Callable[[str], None]) -> None:
         """Hear of what other programs write, over one open request."""
         from kvsync.stores.etcd.watch import Watch
