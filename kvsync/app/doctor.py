@@ -27,6 +27,7 @@ from kvsync.rendering.words import count
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
 from kvsync.util.values import dataclass
+from kvsync.util.waits import WAITS, waiting_place
 
 _LATER: Final = 0.5
 """Seconds by which a store's checks may exceed its `timeout`: its own error comes first, and names the host."""
@@ -219,24 +220,42 @@ def _secret(workspace: Workspace, name: str, credential: Credential) -> Finding:
 
 async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[Finding]:
     """What a store says of itself; at least whether it can be reached."""
-
-    store, subject = workspace.stores[name], f"store {name}"
-    targets = [target for target in loaded.targets if target.store == name]
-    patience = workspace.config.stores[name].timeout
+    subject, patience = f"store {name}", workspace.config.stores[name].timeout
+    with waiting_place(subject):
+        checks = asyncio.create_task(_checks(workspace, name, loaded))
+    done, _ = await asyncio.wait({checks}, timeout=patience + _LATER)
+    if not done:
+        late = _why_late(workspace.stores[name], subject, patience)
+        checks.cancel()
+        await asyncio.gather(checks, return_exceptions=True)
+        return [late]
     try:
-        async with asyncio.timeout(patience + _LATER):
-            findings: Sequence[DoctorCheck] = await store.check() or [await _reached(store)]
-            if targets and all(one.ok for one in findings):
-                subjects = [await workspace.locate(target) for target in targets]
-                findings = [*findings, *_moved(subjects)]
-                keeper = ledger_keeper(store)
-                findings += [await examine_ledgers(keeper, subjects)] if keeper is not None else []
+        return [Finding(subject, one.check, one.ok, one.detail, one.hint) for one in checks.result()]
     except StoreError as error:
         return [Finding(subject, "reached", False, str(error))]
-    except TimeoutError:
-        cause = store.traffic.last_failure or f"no response within {patience:g} s"
-        return [Finding(subject, "reached", False, cause)]
-    return [Finding(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
+
+
+async def _checks(workspace: Workspace, name: str, loaded: DesiredState) -> Sequence[DoctorCheck]:
+    """The checks of a store, and of the places of its targets if those are fine. Raises StoreError."""
+    store = workspace.stores[name]
+    targets = [target for target in loaded.targets if target.store == name]
+    findings: Sequence[DoctorCheck] = await store.check() or [await _reached(store)]
+    if targets and all(one.ok for one in findings):
+        subjects = [await workspace.locate(target) for target in targets]
+        findings = [*findings, *_moved(subjects)]
+        keeper = ledger_keeper(store)
+        findings += [await examine_ledgers(keeper, subjects)] if keeper is not None else []
+    return findings
+
+
+def _why_late(store: Store, subject: str, patience: float) -> Finding:
+    """Why the checks of a store have not ended: because kvsync itself waits, or because the server does not answer."""
+    failure, wait = store.traffic.last_failure, WAITS.longest(subject)
+    if wait is None:
+        return Finding(subject, "reached", False, failure or f"no response within {patience:g} s")
+    detail = f"not checked within {patience:g} s, because kvsync itself is {wait.words}"
+    detail += f"; the last error was: {failure}" if failure else ""
+    return Finding(subject, "reached", False, detail, "run kvsync doctor again later, or set a longer timeout")
 
 
 def _moved(subjects: Sequence[PassTarget]) -> list[DoctorCheck]:

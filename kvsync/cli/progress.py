@@ -1,13 +1,16 @@
-"""Progress bar on stderr, shown on a terminal if the work takes long, with what is being waited for."""
+"""Progress on stderr if the work takes long: on a terminal a bar with what is being waited for, elsewhere a line for each long
+wait.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, Timer
+from threading import Event, Lock, Thread, Timer
 from typing import TYPE_CHECKING, Final
 
+from kvsync.cli.output import say
 from kvsync.util.escaping import escape_text
 from kvsync.util.waits import WAITS
 
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 0.5
 """Seconds of work that need no bar."""
+
+_FIRST_LINE: Final = 3.0
+"""Seconds between looks for a wait where there is no terminal."""
+
+_NEXT_LINE: Final = 30.0
+"""Seconds after a line about a wait until the next one."""
 
 _MANY: Final = 200
 """Entries from which on the work is long, without waiting to see."""
@@ -77,12 +86,36 @@ class Bar:
                 self._shown[0].stop()
 
 
+def _report_waits(ended: Event) -> None:
+    """Print what is being waited for, until `ended`: at first and then from time to time."""
+    pause = _FIRST_LINE
+    while not ended.wait(pause):
+        wait = WAITS.longest()
+        if wait is not None:
+            say(f"kvsync: {wait}")
+        pause = _FIRST_LINE if wait is None else _NEXT_LINE
+
+
+@contextmanager
+def _wait_lines() -> Iterator[None]:
+    """Lines about waits while inside."""
+    ended = Event()
+    reporter = Thread(target=_report_waits, args=(ended,), name="waits", daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        reporter.join()
+
+
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Bar]:
-    """A bar while inside; one without an end when `total` is not known."""
+    """A bar while inside; one without an end when `total` is not known. Without a terminal, lines about long waits."""
     bar = Bar(what, total)
     if not sys.stderr.isatty():
-        yield bar
+        with _wait_lines():
+            yield bar
         return
     timer = Timer(_PATIENCE, bar.show)
     timer.daemon = True

@@ -31,11 +31,16 @@ class Wait:
         """Seconds until it ends; 0 for one that is over."""
         return max(self.until - self.clock.monotonic(), 0.0)
 
-    def __str__(self) -> str:
-        """The wait for people: `store edge: waiting 3 min 34 s for the rate limit`."""
+    @property
+    def words(self) -> str:
+        """How long it lasts, and for what: `waiting 3 min 34 s for the rate limit`."""
         minutes, seconds = divmod(round(self.left), 60)
         span = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-        return f"{self.place}{': ' if self.place else ''}waiting {span} for {self.reason}"
+        return f"waiting {span} for {self.reason}"
+
+    def __str__(self) -> str:
+        """The wait for people: `store edge: waiting 3 min 34 s for the rate limit`."""
+        return f"{self.place}{': ' if self.place else ''}{self.words}"
 
 
 def reason_after(retry_after: float | None) -> str:
