@@ -52,7 +52,7 @@ def lifetime(
         return Class.CHANGED, ("ttl",)
     if entry.ttl is None:
         return _no_end(actual, last)
-    if actual.expires_at is None or actual.expires_at - now > entry.ttl + CLOCK_SLACK:
+    if actual.expires_at is None or ends_differently(entry, actual, now):
         return Class.DRIFTED, ("ttl",)
     margin = entry.renewal_margin()
     if margin > 0 and now >= actual.expires_at - margin:  # as `moments` reckons: its very moment must not be missed
@@ -79,6 +79,14 @@ def _moment(expires_at: float, actual: Actual, last: Applied | None, rules: Rule
         is_due = rules.now >= min(expires_at - rules.longest, end - rules.longest / 3)
         return (Class.EXPIRING, ("expires_at",)) if is_due else (Class.CHANGED, ())
     return (Class.DRIFTED if moved_by_others else Class.CHANGED), ("expires_at",)
+
+
+def ends_differently(entry: Entry, actual: Actual, now: float) -> bool:
+    """True if the entry ends at another moment than is declared, or later than its TTL allows."""
+    end = actual.expires_at
+    if entry.ttl is None or end is None:
+        return not _same_moment(end, entry.expires_at) or entry.ttl is not None
+    return end - now > entry.ttl + CLOCK_SLACK
 
 
 def _same_moment(left: float | None, right: float | None) -> bool:

@@ -65,6 +65,40 @@ def test_several_entries_are_written_at_once_and_nothing_else_changes(files: Rep
     assert files.json("drift", env=ENV)["summary"]["update"] == 0
 
 
+LASTING = """\
+store: local
+namespace: web
+defaults: {ttl: 30d}
+keys:
+  # three of them change
+  sale: {value: x, expires_at: 2037-01-01T00:00:00Z}   # the end
+  promo: {value: x, ttl: 7d, renew_before: 1d}
+  stays: x
+  page: {value: x, metadata: {region: eu}, ttl: none}
+  news: x
+"""
+
+
+def test_lifetimes_and_metadata_are_written(repo: Repo) -> None:
+    """An end that someone else set becomes a moment, one that they took away `ttl: none`, and a lifetime that kvsync applied a
+    TTL. Afterwards nothing differs."""
+    repo.write("state/web.yaml", LASTING.replace("news: x", "news: {value: x, ttl: 3d}"))
+    repo.run("apply", "--yes")
+    repo.write("state/web.yaml", LASTING)
+    for key, end in (("sale", 2_114_467_200), ("promo", 2_114_380_800), ("stays", None)):
+        repo.sql("UPDATE entries SET expires_at = ? WHERE key = ?", end, key)
+    repo.sql("""UPDATE entries SET metadata = '{"region":"us","tier":1}' WHERE key = 'page'""")
+    repo.run("adopt", "--write")
+    assert text(repo) == (
+        LASTING.replace("2037-01-01", "2037-01-02")
+        .replace("ttl: 7d, renew_before: 1d", "expires_at: 2037-01-01T00:00:00Z")
+        .replace("stays: x", 'stays: {value: "x", ttl: none}')
+        .replace("{region: eu}", '{"region": "us", "tier": 1}')
+        .replace("news: x", 'news: {value: "x", ttl: 3d}')
+    )
+    assert "nothing to change" in repo.run("adopt", "--write").stdout
+
+
 def test_what_must_not_be_written_is_listed(files: Repo) -> None:
     """Secrets by reference, values that look like secrets, values from elsewhere, lost tags and entries that are gone."""
     for key in ("token", "page"):
@@ -76,7 +110,7 @@ def test_what_must_not_be_written_is_listed(files: Repo) -> None:
     done = files.run("adopt", "--write", code=3, env=ENV)
     assert text(files) == before
     assert [line.partition("local/web/")[2] for line in done.stderr.splitlines() if "left unchanged" in line] == [
-        "gone: it is not in the store; remove it from the file if it is no longer wanted",
+        "gone: it was deleted in the store; remove it from the file to agree, or run kvsync apply to restore it",
         "greeting: its value in the store looks like a secret; reference it with env or sops instead",
         "token: it is sensitive; change the value at the source that its reference names",
         "page: page takes its value from template; change it there",

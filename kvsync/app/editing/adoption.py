@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry
+from kvsync.app.dump.yaml_text import flow
 from kvsync.app.editing.entries import Edit, EntryEdit, PlacedEdit, edit_file
+from kvsync.app.editing.lifetimes import lifetime_fields
 from kvsync.app.model import resolve_targets
 from kvsync.errors import KvsyncError, Origin, PermanentError, UsageError
-from kvsync.model.change import Change, Refusal
+from kvsync.model.change import Change, Class, Refusal
 from kvsync.model.entry import Actual, Content, Entry, Identity, Target, identity_order
+from kvsync.model.exact_json import read_json
 from kvsync.model.feature_flags import FLAG_TYPE, flag_fields
 from kvsync.model.pass_options import PassOptions
 from kvsync.planning.audit import is_text
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 _SENSITIVE: Final = "it is sensitive; change the value at the source that its reference names"
 _SUSPECT: Final = "its value in the store looks like a secret; reference it with env or sops instead"
 _DISAGREEING: Final = "the stores that take it from this line hold different contents; choose one with --target"
-_MISSING: Final = "it is not in the store; remove it from the file if it is no longer wanted"
+_GONE: Final = "it was deleted in the store; remove it from the file to agree, or run kvsync apply to restore it"
+_UNAPPLIED: Final = "it is not in the store yet; run kvsync apply to create it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,13 @@ async def adopt_into_files(
     left: list[LeftEntry] = []
     targets = resolve_targets(loaded, names) or sorted(loaded.managed)
     for target in targets:
-        async for entry, actual in _differing(workspace, loaded, target, keys):
-            reason = _why_left(workspace, entry, actual)
+        async for difference in _differing(workspace, loaded, target, keys):
+            entry, actual = difference.entry, difference.actual
+            reason = _why_left(workspace, difference)
             if reason is not None or actual is None or entry.origin is None:
-                left.append(LeftEntry(target, entry.identity, reason or _MISSING))
+                left.append(LeftEntry(target, entry.identity, reason or _UNAPPLIED))
                 continue
-            found.append(PlacedEdit(_edit(target, entry, actual), entry.origin))
+            found.append(PlacedEdit(_edit(target, entry, actual, difference.lifetime), entry.origin))
     placed: dict[str, list[PlacedEdit]] = {}
     for one in _agreeing(found, loaded, targets, left):
         placed.setdefault(one.place.file, []).append(one)
@@ -99,10 +104,20 @@ def _edited(workspace: Workspace, file: str, placed: Sequence[PlacedEdit], left:
     return edit
 
 
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """An entry of the files, what the store holds, and the fields that its lifetime needs. `is_lost`: the store had it."""
+
+    entry: Entry
+    actual: Actual | None
+    lifetime: Mapping[str, str | None]
+    is_lost: bool = False
+
+
 async def _differing(
     workspace: Workspace, loaded: DesiredState, target: Target, keys: tuple[str, ...]
-) -> AsyncIterator[tuple[Entry, Actual | None]]:
-    """The entries of a target that are not as the files say, with what the store holds. Raises StoreError."""
+) -> AsyncIterator[_Difference]:
+    """The entries of a target that are not as the files say. Raises StoreError."""
     looking = workspace.target_pass(
         target, await workspace.find_place(target), loaded, PassOptions(deep=True, keys=keys)
     )
@@ -110,17 +125,23 @@ async def _differing(
     if plan.error:
         raise PermanentError(f"{target}: {plan.error}")
     judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
-    desired = loaded.targets[target].entries
-    for identity in sorted({one.identity for one in judged} & desired.keys(), key=identity_order):
+    causes = {one.identity: one.cause for one in judged}
+    desired, capabilities = loaded.targets[target].entries, workspace.stores[target.store].capabilities
+    for identity in sorted(causes.keys() & desired.keys(), key=identity_order):
         entry, actual = desired[identity], looking.observer.read_entries.get(identity)
-        if actual is None or differences(entry, actual):
-            yield entry, actual
+        if actual is None:
+            yield _Difference(entry, None, {}, is_lost=causes[identity] in (Class.MISSING, Class.CONFLICT))
+            continue
+        fields = lifetime_fields(entry, actual, workspace.config.owner, capabilities, workspace.clock.now())
+        if fields or differences(entry, actual):
+            yield _Difference(entry, actual, fields)
 
 
-def _why_left(workspace: Workspace, entry: Entry, actual: Actual | None) -> str | None:
+def _why_left(workspace: Workspace, difference: _Difference) -> str | None:
     """Why an entry must not be written to its file; None if it may."""
+    entry, actual = difference.entry, difference.actual
     if actual is None:
-        return _MISSING
+        return _GONE if difference.is_lost else _UNAPPLIED
     if entry.sensitive or (actual.mark is not None and actual.mark.sensitive):
         return _SENSITIVE
     if actual.content is None:
@@ -132,16 +153,19 @@ def _why_left(workspace: Workspace, entry: Entry, actual: Actual | None) -> str 
         return "its value in the store is not text; write it to the file as base64"
     if looks_secret(DumpEntry(actual.identity, actual.content)):
         return _SUSPECT
-    if "metadata" in differences(entry, actual):
-        return "its metadata differs; edit the file by hand"
     return None
 
 
-def _edit(target: Target, entry: Entry, actual: Actual) -> EntryEdit:
+def _edit(target: Target, entry: Entry, actual: Actual, lifetime: Mapping[str, str | None]) -> EntryEdit:
     content = actual.content
     assert content is not None
     reasons = differences(entry, actual)
     texts = {"content_type": content.content_type, "description": content.description}
+    fields = dict(lifetime)
+    if "metadata" in reasons and content.metadata is not None:
+        fields["metadata"] = flow(read_json(content.metadata))
+    elif "metadata" in reasons:
+        texts["metadata"] = None
     old, new = dict(entry.content.tags), dict(content.tags)
     return EntryEdit(
         target,
@@ -151,6 +175,7 @@ def _edit(target: Target, entry: Entry, actual: Actual) -> EntryEdit:
         {name: text for name, text in texts.items() if name in reasons},
         {tag: new.get(tag) for tag in sorted(old.keys() | new.keys()) if old.get(tag) != new.get(tag)},
         _feature(entry, content),
+        fields,
         keeps_value="value" not in reasons,
     )
 

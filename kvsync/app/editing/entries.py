@@ -29,7 +29,8 @@ _ELSEWHERE: Final = ("template", "file", "base64", "env", "sops", "feature")
 @dataclass(frozen=True, slots=True)
 class EntryEdit:
     """The value to set: of which entry, as text or as JSON. `options` are other texts to set, `tags` single tags, `feature`
-    fields of a feature flag; None removes one. With `keeps_value`, `value` is the one that the entry has."""
+    fields of a feature flag, `fields` others as YAML; None removes one. With `keeps_value`, `value` is the one that the entry
+    has."""
 
     target: Target
     identity: Identity
@@ -38,6 +39,7 @@ class EntryEdit:
     options: Mapping[str, str | None] = field(default_factory=dict)
     tags: Mapping[str, str | None] = field(default_factory=dict)
     feature: Mapping[str, Any] | None = None
+    fields: Mapping[str, str | None] = field(default_factory=dict)
     keeps_value: bool = False
 
 
@@ -171,6 +173,7 @@ def _changed(node: Any, edit: EntryEdit) -> Any:
     if not edit.keeps_value:
         _set_value(node, edit)
     _set_texts(node, edit.options)
+    _set_fields(node, edit.fields)
     if edit.tags:
         _set_texts(_unshared(node.setdefault("tags", snippet("{}")), edit), edit.tags)
     return node
@@ -182,6 +185,14 @@ def _set_texts(node: Any, texts: Mapping[str, str | None]) -> None:
             node.pop(name)
         else:
             node[name] = _text(text)
+
+
+def _set_fields(node: Any, fields: Mapping[str, str | None]) -> None:
+    for name, text in fields.items():
+        if text is None:
+            node.pop(name, None)
+        else:
+            node[name] = snippet(text)
 
 
 def _check_inherited(node: Any, edit: EntryEdit) -> None:
@@ -222,6 +233,7 @@ def _set_value(node: Any, edit: EntryEdit) -> None:
 def _entry(edit: EntryEdit) -> Any:
     """An entry that has no node of its own yet, or a text alone."""
     options = "".join(f", {name}: {quote_text(text)}" for name, text in edit.options.items() if text is not None)
+    options += "".join(f", {name}: {text}" for name, text in edit.fields.items() if text is not None)
     if edit.tags:
         options += ", tags: " + flow({name: text for name, text in edit.tags.items() if text is not None})
     if edit.is_json:

@@ -34,7 +34,7 @@ def adopt(settings: GlobalOptions, write: bool, **chosen: Any) -> Exit:
     listed; kvsync transfer takes over those of another owner.
 
     With --write, the stores stay as they are. Entries that differ from the files are written into them: value, content type,
-    tags and description, in the file or overlay that defines the entry. Comments, order and layout stay. The change is shown as
+    tags, metadata, description and lifetime, in the file or overlay that defines the entry. Comments, order and layout stay. The change is shown as
     a diff, to be reviewed and committed. Sensitive entries, values that look like secrets, and values that come from elsewhere
     (file, env, sops) are listed, not written.
     """
