@@ -34,9 +34,9 @@ def adopt(settings: GlobalOptions, write: bool, **chosen: Any) -> Exit:
     listed; kvsync transfer takes over those of another owner.
 
     With --write, the stores stay as they are. Entries that differ from the files are written into them: value, content type,
-    tags, metadata, description and lifetime, in the file or overlay that defines the entry. Comments, order and layout stay. The
-    change is shown as a diff, to be reviewed and committed. Sensitive entries, values that look like secrets, and values that
-    come from elsewhere (file, env, sops) are listed, not written.
+    tags, metadata, description and lifetime, in the file or overlay that defines the entry. Comments, order and layout stay.
+    The change is shown as a diff, to be reviewed and committed. Sensitive entries, values that look like secrets, and values
+    that come from elsewhere (file, env, sops) are listed, not written.
     """
     if write:
         from kvsync.cli.adopt_files import AdoptionRequest, adopt_files
