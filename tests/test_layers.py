@@ -264,6 +264,8 @@ UNUSED_BY_PLAN = (
     "kvsync.rendering.markdown",
     "kvsync.stores.traced",
     "kvsync.testing",
+    "html",
+    "yaml",
 )
 """What a plan of an embedded store in text does not import: each costs every start of the command some milliseconds."""
 

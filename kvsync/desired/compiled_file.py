@@ -29,7 +29,8 @@ from kvsync.util.shortage import shortage_of
 from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping, Node, Scalar
-from kvsync.yaml.parse import Parsed, ParseLimits, parse_all
+from kvsync.yaml.parse import parse_all
+from kvsync.yaml.parsed import Parsed, ParseLimits
 from kvsync.yaml.problems import TooManyProblemsError
 
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')

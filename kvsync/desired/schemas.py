@@ -16,7 +16,8 @@ from kvsync.errors import Kind, Origin, Problem
 from kvsync.util.json_schema import validator_of
 from kvsync.util.values import dataclass
 from kvsync.yaml.fields import INVALID, Problems, free_json
-from kvsync.yaml.parse import ParseLimits, parse_all
+from kvsync.yaml.parse import parse_all
+from kvsync.yaml.parsed import ParseLimits
 
 MOST_BYTES: Final = 1024 * 1024
 """Size of a schema file, at most."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import struct
 from contextlib import suppress
 from functools import cache
@@ -90,7 +89,8 @@ def _system_call() -> tuple[Any, Any]:
     """`syscall` of the C library with the arguments of `openat2`, and what gives the error of the last call."""
     import ctypes
 
-    if platform.system() != "Linux" or platform.machine() not in _MACHINES:
+    system = os.uname()
+    if system.sysname != "Linux" or system.machine not in _MACHINES:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]

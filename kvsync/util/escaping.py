@@ -19,7 +19,6 @@ terminal, hide or reorder what is shown, or be taken for markup or for a command
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import unicodedata
@@ -113,12 +112,16 @@ def escape_github(text: str, *, in_property: bool = False) -> str:
 
 def slack_code(text: str) -> str:
     """The text as code in Slack's markup, where nothing is formatted, linked or called."""
-    return f"`{html.escape(escape_text(text), quote=False).replace('`', chr(39))}`"
+    from html import escape
+
+    return f"`{escape(escape_text(text), quote=False).replace('`', chr(39))}`"
 
 
 def escape_html(text: str) -> str:
     """The text as HTML, isolated (`<bdi>`) so that writing from right to left moves nothing around it."""
-    return f"<bdi>{html.escape(escape_text(text))}</bdi>"
+    from html import escape
+
+    return f"<bdi>{escape(escape_text(text))}</bdi>"
 
 
 def isolate_text(text: str) -> str:

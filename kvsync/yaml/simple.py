@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -16,7 +17,7 @@ from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 _KEY: Final = r"[A-Za-z0-9_/][A-Za-z0-9_./@+-]{0,200}+"
 _QUOTED: Final = r"\"[^\"\\\n]*+\"|'[^'\n]*+'"
 _PLAIN: Final = r"[\w/.$(+][^\n:#]*+(?:(?::(?=[^\n\x20])|(?<!\x20)#)[^\n:#]*+)*+"
-_FLOW: Final = r"[{\[][^\n#&*!|>%@`\\]*[}\]]"
+_FLOW: Final = rf"[{{\[](?:[^\n#&*!|>%@`\\\"'}}\]]*+(?:{_QUOTED}|[}}\]]))*(?<=[}}\]])"
 # Possessive (`*+`): what a part has taken it keeps, or a line of spaces would be looked at once for each of them.
 _LINE: Final = re.compile(
     rf"(\x20*+)(?:({_KEY}):(?:(\x20++)({_PLAIN}|{_QUOTED}|{_FLOW}))?)?"
@@ -27,13 +28,18 @@ _PAIR: Final = re.compile(rf"\x20*+({_QUOTED}|{_KEY}):\x20++(?:({_IN_FLOW})\x20*
 _ITEM: Final = re.compile(rf"\x20*+(?:({_IN_FLOW})\x20*+([,\]])|([{{\[]))")
 _AFTER: Final = re.compile(r"\x20*+([,\]}])")
 _TAME: Final = bytes([10, *range(32, 127)])
-_WILD: Final = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NULL_KEYS: Final = frozenset({"null", "Null", "NULL"})
 _MOST_LEVELS: Final = 16
 DEEPEST: Final = 2 * _MOST_LEVELS + 1
 """Levels of nesting in a simple file, at most."""
 
 _PIECE: Final = 64 * 1024  # characters
+
+
+@cache
+def _wild() -> re.Pattern[str]:
+    """Characters that a simple file does not hold. It takes long to compile, and most files are ASCII."""
+    return re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 class _NotSimpleError(Exception):
@@ -45,7 +51,7 @@ def read(data: bytes) -> Mapping | None:
     if data.isascii() and data.translate(None, _TAME):
         return None
     text = data.decode()
-    if not data.isascii() and _WILD.search(text):
+    if not data.isascii() and _wild().search(text):
         return None
     try:
         return _block(text.removeprefix("---\n"), 2 if text.startswith("---\n") else 1)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from kvsync.errors import InvalidInput
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.yaml.parse import ParseLimits, parse, parse_all
+from kvsync.yaml.parse import parse, parse_all
+from kvsync.yaml.parsed import ParseLimits
 
 
 def problems(data: str | bytes, limits: ParseLimits | None = None) -> list[str]:

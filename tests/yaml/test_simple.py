@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kvsync.yaml import simple
+from kvsync.yaml.events import read_events
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.yaml.parse import read_events
 from kvsync.yaml.problems import Problems
 from tests.support.cpu import grows_too_fast
 from tests.support.examples import examples
@@ -111,6 +111,7 @@ def test_a_plain_state_file_is_simple() -> None:
         '  greeting: Hello, world\n  "url": x\n'.replace('"url"', "url")
         + '  empty: ""\n  limits:\n    json: {rps: 10, zones: [eu, us]}\n    ttl: 1h\n  last: http://x/#y\n'
     )
+    assert check("version: 1\nstate: [\"state/**/*.yaml\", 'more/#*']\nstores:\n  edge: {type: sqlite, path: \"a: b!\"}\n")
 
 
 @pytest.mark.parametrize("after", ["!", "", '"', "#x", "} #", " }!", "x: y"])

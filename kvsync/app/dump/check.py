@@ -17,7 +17,8 @@ from kvsync.errors import Problem
 from kvsync.model.entry import Entry, Identity, Target
 from kvsync.yaml.nodes import Mapping as MappingNode
 from kvsync.yaml.nodes import Node, Scalar
-from kvsync.yaml.parse import ParseLimits, parse_all
+from kvsync.yaml.parse import parse_all
+from kvsync.yaml.parsed import ParseLimits
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace

@@ -20,7 +20,6 @@ from binascii import a2b_base64
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from functools import cache
-from html import unescape
 from string import ascii_letters, digits, hexdigits
 from typing import Final, TypeAlias
 
@@ -211,6 +210,8 @@ def _character(match: re.Match[bytes]) -> bytes:
     if kind == "low":
         return _encoded(0x10000 + ((int(match["high"], 16) & 0x3FF) << 10) + (int(written, 16) & 0x3FF))
     if kind == "entity":
+        from html import unescape  # few texts need its table of entities
+
         return unescape(written.decode("ascii")).encode("utf-8", "surrogatepass")
     return _encoded(int(written, 16))
 
