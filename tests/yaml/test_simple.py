@@ -111,7 +111,9 @@ def test_a_plain_state_file_is_simple() -> None:
         '  greeting: Hello, world\n  "url": x\n'.replace('"url"', "url")
         + '  empty: ""\n  limits:\n    json: {rps: 10, zones: [eu, us]}\n    ttl: 1h\n  last: http://x/#y\n'
     )
-    assert check("version: 1\nstate: [\"state/**/*.yaml\", 'more/#*']\nstores:\n  edge: {type: sqlite, path: \"a: b!\"}\n")
+    assert check(
+        'version: 1\nstate: ["state/**/*.yaml", \'more/#*\']\nstores:\n  edge: {type: sqlite, path: "a: b!"}\n'
+    )
 
 
 @pytest.mark.parametrize("after", ["!", "", '"', "#x", "} #", " }!", "x: y"])
