@@ -1,4 +1,4 @@
-"""Reads in which some entries cannot be read while the others can."""
+"""Reads in which some entries cannot be read while the others can, and listings that end early."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ MOST_UNREAD: Final = 16
 """Entries of one read that may fail; if more fail, the whole read does."""
 
 _Result = TypeVar("_Result")
+
+
+def ended_early(entries: int, error: TransientError) -> str:
+    """The problem of a listing that an error ended after so many entries."""
+    return f"it ended early, after {entries:,} entries ({error})"
 
 
 class EntryUnreadable(TransientError):

@@ -21,6 +21,7 @@ from kvsync.stores.apify.api import KEY, LEDGER_KEY, PAGE
 from kvsync.stores.apify.content import archived, hasher, listed
 from kvsync.stores.apify.records import read
 from kvsync.stores.apify.remote import KeyValueStore, Remote
+from kvsync.stores.partial import ended_early
 from kvsync.util.concurrency import gather_or_cancel
 
 _ABSENT: Final = object()
@@ -152,7 +153,7 @@ class SnapshotReader:
         except TransientError as error:
             if not sizes and not previous:
                 raise
-            return sizes, f"it ended early, after {len(sizes):,} keys ({error})"
+            return sizes, ended_early(len(sizes), error)
         return sizes, None
 
     async def _fetch(self, start: str) -> ListingPage[Keys, str]:

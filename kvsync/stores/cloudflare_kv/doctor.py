@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from kvsync.errors import AuthError, PermanentError, StoreError
@@ -12,6 +13,7 @@ from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Request
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.cloudflare_kv.remote import MOST_CALLS, WINDOW, Remote
+from kvsync.stores.doctor_checks import write_permission
 
 _NOBODYS: Final = "0" * 32
 """An id that no namespace has."""
@@ -65,15 +67,12 @@ class Doctor:
         body = json.dumps([f"kvsync-doctor-{secrets.token_hex(8)}"]).encode()
         headers = {"Content-Type": "application/json"}
         call = Request("POST", target, "checking write permission", headers, body, expects=(200, 400, 404), reads=True)
-        try:
-            await self._remote.client.send(call)
-        except AuthError as error:
-            return DoctorCheck("writing", False, str(error), 'give the token "Workers KV Storage: Edit"')
-        except PermanentError:  # there is no such namespace, which the API reports only to those who may write
-            return DoctorCheck("writing", True, "permitted")
-        except StoreError as error:
-            return DoctorCheck("writing", False, str(error))
-        return DoctorCheck("writing", True, "permitted")
+
+        async def attempt() -> None:
+            with suppress(PermanentError):  # no such namespace, which the API reports only to those who may write
+                await self._remote.client.send(call)
+
+        return await write_permission(attempt(), 'give the token "Workers KV Storage: Edit"')
 
     def _namespaces(self, listed: Mapping[str, str]) -> list[DoctorCheck]:
         known = set(listed.values())

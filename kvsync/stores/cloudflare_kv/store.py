@@ -26,7 +26,7 @@ from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
 from kvsync.stores.namespaces import DeletableNamespaces, NamespaceResolver
-from kvsync.stores.partial import ReadFailures
+from kvsync.stores.partial import ReadFailures, ended_early
 from kvsync.stores.remote_store import DELETE_NAMESPACES, Connection, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, path, text
@@ -261,8 +261,8 @@ class CloudflareKvStore(DeletableNamespaces, RemoteStore["Remote"]):
         self._binary.setdefault(namespace, set()).update(entries.binary)
         if error is None:
             return Snapshot(target, entries, entries.settled, token=listing.token() if entries.is_told else None)
-        problem = f"it ended early, after {len(listing):,} entries ({error})"
-        return Snapshot(target, entries, entries.settled, complete=False, problems=(problem,))
+        problems = (ended_early(len(listing), error),)
+        return Snapshot(target, entries, entries.settled, complete=False, problems=problems)
 
     async def _send(
         self, namespace: str, pairs: Sequence[bytes], puts: Sequence[Named], deletes: Sequence[Named]

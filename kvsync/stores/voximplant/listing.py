@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import TransientError
+from kvsync.stores.partial import ended_early
 
 Item = dict[str, Any]
 Ask = Callable[[int], Awaitable[Sequence[Item]]]
@@ -46,7 +47,7 @@ async def everything(ask: Ask, size: int) -> Listed:
             items |= walk.items
             if not items:
                 raise
-            return Listed(items, f"it ended early, after {len(items):,} entries ({error})")
+            return Listed(items, ended_early(len(items), error))
         if is_whole:
             return Listed(walk.items)
         items |= walk.items
