@@ -92,6 +92,10 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
             self._resolved[name] = found = await self._look_up(name, known and known.namespace, refresh=True)
             return found.namespace
 
+    async def why_not_creatable(self) -> str | None:
+        """Why this connection can create no namespaces. Raises StoreError."""
+        return None
+
     async def why_not_gone(self, name: str) -> str | None:
         """Why a namespace is not believed to be gone although a call was answered so: the account still lists it. None once it
         does not. Raises StoreError."""
@@ -172,6 +176,8 @@ class DeletableNamespaces(ABC):
             return await resolver.why_not_gone(namespace)
         if (await self.locate(namespace)).key != place.key:
             return f"its name leads to another {resolver.kind} now"
+        if (why := await resolver.why_not_creatable()) is not None:
+            return f"kvsync could not create it again: {why}"
         if not await self._is_empty(namespace):
             return "it holds entries"
         return await resolver.delete(namespace, found)

@@ -240,6 +240,18 @@ async def test_a_page_of_a_proxy_does_not_say_that_a_store_was_deleted(connect: 
             await store.delete_namespace("web", place)
 
 
+async def test_a_store_that_the_token_could_not_create_again_is_not_deleted(connect: Open) -> None:
+    """It belongs to another user, who lets the token use it."""
+    found, joe = says(200, _store(userId="u1")), says(200, b'{"data": {"id": "u9", "username": "joe"}}')
+    async with serving(found, found, joe) as server:
+        store = connect(Bare(server.origin), options={"create_namespaces": True, "username": "jane"})
+        assert isinstance(store, ApifyStore)
+        stays = await store.delete_namespace("web", await locate(store, "web"))
+    assert (
+        stays == "kvsync could not create it again: the token cannot create one of user jane, because it belongs to joe"
+    )
+
+
 # -- whole passes -----------------------------------------------------------------------------------------------------
 
 

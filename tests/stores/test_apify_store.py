@@ -414,10 +414,14 @@ async def test_a_missing_namespace_is_made_when_it_is_written_to(service: Servic
 
 
 async def test_a_store_of_another_user_is_not_made(service: Service, connect: Open) -> None:
-    """Where username names someone else, a missing store is an error, and nothing is made under the token's own name."""
+    """Where username names someone else, a missing store is an error of the plan too, and nothing is made under the token's
+    own name."""
     store = connect(options={"create_namespaces": True, "username": "somebody-else"})
-    with pytest.raises(PermanentError, match="the token cannot create one"):
-        await store.write("mail", [creation("a")])
+    for call in (store.observe("mail", SIGNER), store.write("mail", [creation("a")])):
+        with pytest.raises(
+            PermanentError, match="the token cannot create one of user somebody-else, because it belongs"
+        ):
+            await call
     with pytest.raises(PermanentError, match="there is no key-value store"):
         await store.write("somebody~mail", [creation("a")])
     assert service.names() == ["web"]

@@ -110,15 +110,16 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
             data = await self._get(address, name)
             if data is not None:
                 return Resolved(self._keep(name, data, address), self._clock.monotonic())
-        if self._creates and "~" not in name:
-            return Resolved(None, self._clock.monotonic())
         way = "check its owner" if "~" in name else "create it, or set create_namespaces: true"
+        if self._creates and "~" not in name:
+            why = await self.why_not_creatable()
+            if why is None:
+                return Resolved(None, self._clock.monotonic())
+            way = why
         meant = await self._nearest(name)
         raise PermanentError(f'{self._label}: there is no key-value store "{name}"{meant}; {way}')
 
     async def _make(self, name: str) -> KeyValueStore:
-        if self._username is not None:
-            await self._check_user(name, self._username)
         what = f"creating the key-value store {name}"
         call = Request("POST", self._targets.make(name), what, expects=(200, 201))
         made = self._data(await self._client.send(call), what)
@@ -127,15 +128,15 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
             made = await self._get(address, name) or made
         return self._keep(name, made, address)
 
-    async def _check_user(self, name: str, username: str) -> None:
-        """Raise PermanentError unless the token belongs to the configured user: it can create stores of its own user only."""
+    async def why_not_creatable(self) -> str | None:
+        """Why the token cannot create a store: `username` is another user than its own. Raises StoreError."""
+        if self._username is None:
+            return None
         what = "looking up the user of the token"
         data = self._data(await self._client.send(Request("GET", self._targets.me, what, is_json=True)), what)
-        if username not in (data.get("username"), data.get("id")):
-            raise PermanentError(
-                f'{self._label}: there is no key-value store "{name}" of user {username}, and the token cannot create one'
-                f" there, because it belongs to {data.get('username')}"
-            )
+        if self._username in (data.get("username"), data.get("id")):
+            return None
+        return f"the token cannot create one of user {self._username}, because it belongs to {data.get('username')}"
 
     async def delete(self, name: str, found: KeyValueStore) -> str | None:
         """Delete a store; returns why it is not believed to be gone. Raises StoreError."""
