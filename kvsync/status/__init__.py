@@ -1,6 +1,7 @@
 """Status of a running daemon over HTTP.
 
 snapshot        everything that is shown, as frozen values: a `StatusSnapshot`
+plan_views      pending plans and undos, as far as they may be shown
 collector       what the daemon's events and the results of passes say, as it comes
 target_reports  what is kept of the plan and report of each target's last pass
 pending_rows    a pending plan as rows that may be shown
