@@ -14,6 +14,9 @@ from kvsync.model.exact_json import has_fractions, read_json, write_json
 FLAG_ESSENCE: Final = "application/vnd.microsoft.appconfig.ff+json"
 """Media type of a feature flag of Azure App Configuration, without parameters."""
 
+_OPTIONAL: Final = frozenset({"allocation", "conditions", "description", "display_name", "telemetry", "variants"})
+"""Members of a feature flag that mean nothing when they are null."""
+
 FINGERPRINT_SIZE = 16
 """Bytes of a fingerprint."""
 
@@ -40,12 +43,13 @@ def canonical_json_text(text: bytes) -> bytes | None:
 
 
 def canonical_flag_text(text: bytes) -> bytes | None:
-    """The canonical form of a feature flag as the portal writes it, or None when it is not JSON. Azure's clients write members
-    that are null, and leave out a description or conditions that are empty: that makes no difference to anyone who reads it."""
+    """The canonical form of a feature flag as the portal writes it, or None when it is not JSON. Azure's clients write optional
+    members that are null, and leave out a description or conditions that are empty: that makes no difference to anyone who
+    reads it. Other JSON under the media type, which has no id, is compared as JSON."""
     try:
         flag = read_json(text.decode())
-        if isinstance(flag, dict):
-            flag = {name: member for name, member in flag.items() if member is not None}
+        if isinstance(flag, dict) and "id" in flag:
+            flag = {name: member for name, member in flag.items() if member is not None or name not in _OPTIONAL}
             flag.setdefault("description", "")
             conditions = flag.setdefault("conditions", {})
             if isinstance(conditions, dict) and conditions.get("client_filters") is None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvsync.model.canonical import canonical_json, canonical_json_text
+from kvsync.model.canonical import canonical_flag_text, canonical_json, canonical_json_text
 from tests.support.examples import examples
 
 
@@ -29,6 +29,21 @@ def test_numbers_have_one_text(written: str, canonical: str) -> None:
     """Every spelling of a number comes to the same text, which is exact."""
     assert canonical_json_text(written.encode()) == canonical.encode()
     assert canonical_json_text(canonical.encode()) == canonical.encode()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ('{"id": "a", "enabled": true}', '{"enabled": true, "id": "a", "variants": null, "conditions": null}', True),
+        ('{"id": "a", "description": ""}', '{"id": "a"}', True),
+        ('{"id": "a", "owner": null}', '{"id": "a"}', False),
+        ('{"a": null}', "{}", False),
+        ("{}", '{"description": null}', False),
+    ],
+)
+def test_flags_are_compared_by_what_they_mean(one: str, other: str, is_same: bool) -> None:
+    """Optional members of a flag that are null or empty make no difference; whatever else is null in JSON does."""
+    assert (canonical_flag_text(one.encode()) == canonical_flag_text(other.encode())) == is_same
 
 
 @pytest.mark.parametrize(
