@@ -219,6 +219,10 @@ class WorkspaceReconciler:
         """True when a person paused this target or its store."""
         return self._context.state.pauses.is_paused(target)
 
+    def paused_among(self, targets: Collection[Target]) -> Collection[Target]:
+        """Those of the targets that a person paused, themselves or with their store. Raises StateDirError."""
+        return self._context.state.pauses.among(targets)
+
     def undo_requested(self) -> frozenset[Target]:
         """The targets in which something is still to be undone, except those that other replicas work on. Raises
         StateDirError."""

@@ -80,7 +80,7 @@ class Daemon:
         self._next_look: asyncio.TimerHandle | None = None
         self._readiness, self._stop = Readiness(self._parts, options.clock), Stop()
         self._undoing = UndoDispatcher(options.undo, self._parts.gate, self._stop.asked.is_set)
-        self._waker = Waker(self._parts, self._undoing, reconciler.is_paused)
+        self._waker = Waker(self._parts, self._undoing, reconciler.paused_among)
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> DaemonResult:

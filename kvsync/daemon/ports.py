@@ -85,6 +85,10 @@ class Reconciler(Protocol):
         """True if a person paused this target or its store. Called before every pass."""
         ...
 
+    def paused_among(self, targets: Collection[Target]) -> Collection[Target]:
+        """Those of the targets that a person paused, themselves or with their store. May raise KvsyncError."""
+        ...
+
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         """Do one pass with what was loaded last. Once `stop()` is true, finish the batch in flight and return."""
         ...

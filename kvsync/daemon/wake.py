@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from kvsync.daemon.parts import DaemonParts
@@ -38,21 +38,28 @@ class WakeFile:
 class Waker:
     """Requests the passes that an operator's command may concern."""
 
-    def __init__(self, parts: DaemonParts, undoing: UndoDispatcher, is_paused: Callable[[Target], bool]) -> None:
-        self._parts, self._undoing, self._is_paused = parts, undoing, is_paused
+    def __init__(
+        self,
+        parts: DaemonParts,
+        undoing: UndoDispatcher,
+        paused_among: Callable[[Collection[Target]], Collection[Target]],
+    ) -> None:
+        self._parts, self._undoing, self._paused_among = parts, undoing, paused_among
 
     def wake(self) -> None:
         """Request a pass of each target that was paused or resumed, is parked or deferred, or has something to undo. A pass in
         flight may have looked too early, so its target gets another one."""
         undone = self._undoing.look(self._parts.files.targets)
-        for worker in self._parts.pool.working:
+        workers = self._parts.pool.working
+        changed = self._pauses_changed([worker.target for worker in workers])
+        for worker in workers:
             waits = worker.last is not None and (worker.last.parked or worker.last.deferred)
-            if self._pause_changed(worker.target) or waits or worker.running or worker.target in undone:
+            if worker.target in changed or waits or worker.running or worker.target in undone:
                 worker.ask(Trigger.WAKE)
 
-    def _pause_changed(self, target: Target) -> bool:
+    def _pauses_changed(self, targets: Collection[Target]) -> frozenset[Target]:
         try:
-            paused = self._is_paused(target)
+            paused = self._paused_among(targets)
         except KvsyncError:
-            return True  # the pass meets the same error, and reports it
-        return self._parts.gate.set_paused(target, paused=paused)
+            return frozenset(targets)  # their passes meet the same error, and report it
+        return frozenset(one for one in targets if self._parts.gate.set_paused(one, paused=one in paused))

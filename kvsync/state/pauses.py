@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.database import Query
@@ -61,6 +63,11 @@ class Pauses:
     def is_paused(self, target: Target) -> bool:
         """True when a pause holds the target. Raises StateDirError."""
         return self.find(target) is not None
+
+    def among(self, targets: Collection[Target]) -> frozenset[Target]:
+        """Those of the targets that a pause holds. Raises StateDirError."""
+        known = {(pause.store, pause.namespace) for pause in self.all()}
+        return frozenset(one for one in targets if not known.isdisjoint({(one.store, None), target_row(one)}))
 
     def all(self) -> list[Pause]:
         """Every pause, by store and namespace. Raises StateDirError."""

@@ -90,6 +90,10 @@ async def test_a_pause_is_seen_at_once(repo: MemoryRepository) -> None:
         assert not reconciler.is_paused(WEB)
         other.state.pauses.pause("main", None, "a change freeze", repo.clock.now())
         assert reconciler.is_paused(WEB)
+        elsewhere = Target("other", "web")
+        assert reconciler.paused_among([WEB, elsewhere]) == {WEB}
+        other.state.pauses.pause("other", "web", None, repo.clock.now())
+        assert reconciler.paused_among([WEB, elsewhere]) == {WEB, elsewhere}
 
 
 async def test_while_files_move_a_delete_waits(repo: MemoryRepository) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import io
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from kvsync.config.model import RunConfig
@@ -117,6 +117,9 @@ class FakeReconciler:
 
     def is_paused(self, target: Target) -> bool:
         return target in self.paused
+
+    def paused_among(self, targets: Collection[Target]) -> Collection[Target]:
+        return self.paused.intersection(targets)
 
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         self.requests.append(request)

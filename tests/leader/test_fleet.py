@@ -26,11 +26,11 @@ from tests.support.etcd import free_port
 from tests.support.memory_repository import MemoryRepository
 from tests.support.postgres import Cluster, running_cluster
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parent.parent.parent
 TARGETS = 12
-BOUND = 60.0
+BOUND = 180.0
 """Seconds that a test waits at most for something real."""
 
 
