@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from kvsync.config.sops import SopsConfig, SopsKey
 from kvsync.desired.read_rules import UnreadableError
+from kvsync.desired.sops_errors import sops_failure
 from kvsync.errors import Problem
 from kvsync.model.canonical import canonical_json
 from kvsync.model.exact_json import read_json
@@ -31,7 +32,6 @@ _MOST_FILES: Final = 200
 _MOST_SECONDS: Final = 300.0
 """Time for decrypting all files of one reading."""
 
-_LONGEST_ERROR: Final = 200
 _TYPES: Final = {"yaml": "yaml", "yml": "yaml", "json": "json"}
 
 
@@ -138,7 +138,7 @@ class Decryptor:
         finally:
             self._left -= time.monotonic() - began
         if done.code != 0:
-            raise UnreadableError(f"sops cannot decrypt it: {_shown(done.error)}")
+            raise UnreadableError(f"sops cannot decrypt it: {sops_failure(done.error)}")
         return done.output
 
 
@@ -168,9 +168,3 @@ def _kinds(metadata: MappingNode) -> Iterator[str]:
 
 def _has_items(node: Node) -> bool:
     return isinstance(node, Sequence | MappingNode) and bool(node.items)
-
-
-def _shown(error: bytes) -> str:
-    """The message of sops on one line. It names keys and recipients, never plain text."""
-    lines = [line.strip() for line in error.decode(errors="replace").splitlines() if line.strip()]
-    return escape_text(" ".join(lines))[:_LONGEST_ERROR] or "it gave no reason"
