@@ -343,6 +343,12 @@ class PlaceChanged(TransientError):
     code = ErrorCode.PLACE_UNUSABLE
 
 
+class IncompleteListing(TransientError):
+    """A store did not list all of its entries, and the caller needs them all."""
+
+    code = ErrorCode.INCOMPLETE_LISTING
+
+
 class PassOverdue(TransientError):
     """A pass took longer than it may. What it had not done waits for the next pass; says nothing of the store as a whole."""
 

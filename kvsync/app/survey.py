@@ -71,7 +71,7 @@ async def _keys(store: Store, name: str) -> Sequence[str]:
     finally:
         await raw.aclose()
     assert snapshot is not None  # no token was given
-    return sorted({identity.key for identity in snapshot.entries})
+    return sorted({identity.key for identity in snapshot.require_complete().entries})
 
 
 def _with_format(store: Store, template: str) -> tuple[Store, str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Protocol
 
+from kvsync.errors import IncompleteListing
 from kvsync.model.entry import Actual, Identity, Target
 from kvsync.util.values import dataclass
 
@@ -30,6 +31,13 @@ class Snapshot:
     token: str | None = None
     ledger: bytes | None = field(default=None, repr=False)
     ledger_expires_at: float | None = None
+
+    def require_complete(self) -> Snapshot:
+        """This snapshot. Raises IncompleteListing if the listing may lack entries."""
+        if self.complete:
+            return self
+        reason = "; ".join(self.problems) or "the store does not say why"
+        raise IncompleteListing(f"{self.target}: the listing is incomplete: {reason}; run the command again")
 
 
 class SettledTest(Protocol):

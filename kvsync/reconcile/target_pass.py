@@ -101,7 +101,7 @@ class TargetPass:
         if self._snapshot is None:
             snapshot = await self._observer.observe(None, deep=False)
             assert snapshot is not None  # no token was given
-            self._snapshot = own_part(self._store, snapshot, self._siblings)
+            self._snapshot = own_part(self._store, snapshot.require_complete(), self._siblings)
         read_entries = self._observer.read_entries
         listed = {
             name: read_entries.get(name, actual)

@@ -11,6 +11,8 @@ import pytest
 
 from kvsync.errors import StateDirError, StateDirLost
 from kvsync.state import StateDir
+from tests.state.examples import run
+from tests.state.test_directory import READ, without_root
 
 
 def _replace(file: Path) -> None:
@@ -93,3 +95,22 @@ def test_a_missing_database_is_reported_once(path: Path) -> None:
         with StateDir.open(path, writable=writable) as state:
             found.append(state.is_lost)
     assert found == [True, True, False]
+
+
+CLOSING: Final = """
+with StateDir.open(path, writable=True) as state, state.lock("kvsync run"):
+    apply_one(state, KEY, "a", "b")
+    path.chmod(0o500)
+    state.pauses.pause("edge", None, None, 0)
+    print("check", state.passes.check(), "pauses", len(state.pauses.all()))
+"""
+
+
+def test_a_directory_that_becomes_read_only_loses_nothing(path: Path) -> None:
+    """A process that has its files open goes on recording; the next one reads all of it."""
+    wrapper = without_root()
+    try:
+        assert run(CLOSING, path, wrapper=wrapper) == "check None pauses 1\n"
+        assert run(READ, path, wrapper=wrapper) == "runs 1 ledger 1 writer None\n"
+    finally:
+        path.chmod(0o700)

@@ -166,7 +166,7 @@ async def _read(workspace: Workspace, target: Target) -> _ReadEntries:
     observer = Observer(workspace.stores[target.store], await workspace.locate(target), workspace.state)
     snapshot = await observer.observe(None, deep=False)
     assert snapshot is not None  # no token was given
-    listed = list(snapshot.entries.values())
+    listed = list(snapshot.require_complete().entries.values())
     fresh = await observer.read_some([one.identity for one in listed if one.content is None])
     found = [fresh.get(one.identity) if one.content is None else one for one in listed]
     unread = [one.identity for one, actual in zip(listed, found, strict=True) if actual is None]

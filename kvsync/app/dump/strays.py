@@ -54,7 +54,7 @@ async def _listed(raw: Store, namespace: str) -> list[Identity]:
     """The remote keys that a namespace holds."""
     snapshot = await raw.observe(namespace, MarkSigner(raw.context.owner, raw.place(namespace)))
     assert snapshot is not None  # no token was given
-    return sorted(snapshot.entries, key=identity_order)
+    return sorted(snapshot.require_complete().entries, key=identity_order)
 
 
 async def _tried(raw: Store) -> list[Identity]:
