@@ -69,8 +69,8 @@ coverage: $(VENV)/.dev $(VENV)/.compiled  ## line and branch coverage of the cor
 
 CORE_TESTS := $(addprefix tests/,app apply config desired planning reconcile state yaml)
 
-bench: $(VENV)/.dev $(VENV)/.compiled  ## print the measured costs, as ratios
-	$(BIN)/python -m tests.benchmarks $(BENCH)
+bench: $(VENV)/.dev $(VENV)/.compiled  ## print the measured costs, and write them to docs/performance.md (BENCH=plan: one part)
+	$(BIN)/python -m tests.benchmarks $(if $(BENCH),$(BENCH),--write docs/performance.md)
 
 docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 	$(BIN)/python scripts/generate_docs.py

@@ -1,9 +1,15 @@
-"""Measure, and print ratios with their goals: `python -m tests.benchmarks [PART...]`, with the parts in `PARTS`."""
+"""Measure, and print ratios with their goals: `python -m tests.benchmarks [--write FILE] [PART...]`, with the parts in `PARTS`.
+
+With `--write`, everything that was measured goes to a Markdown page, with the machine and the method. A part that cannot be
+measured is named there, and makes the exit code 1.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +19,7 @@ from tests.benchmarks import (
     azure,
     cloudflare,
     daemon,
+    growth,
     planning,
     production,
     servers,
@@ -20,11 +27,14 @@ from tests.benchmarks import (
     voximplant,
 )
 from tests.benchmarks.measure import Figure
+from tests.benchmarks.page import Part, render
+from tests.benchmarks.page import machine as this_machine
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "start": starting.measure,
     "plan": planning.measure,
     "apply": applying.measure,
+    "growth": growth.measure,
     "daemon": daemon.measure,
     "production": production.measure,
     "azure": azure.measure,
@@ -36,13 +46,35 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
 }
 
 
-def main(wanted: list[str]) -> None:
-    """Run the parts asked for, all by default, and print a line a figure."""
-    for name in wanted or PARTS:
-        with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as folder:
+def main(arguments: list[str]) -> int:
+    """Run the parts asked for, all by default, and print a line a figure. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the figures to this Markdown page, too")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r}; known are {', '.join(PARTS)}")
+    measured = [_measured(name) for name in chosen.parts or PARTS]
+    if chosen.write is not None:
+        chosen.write.write_text(render(measured, this_machine()), encoding="utf-8")
+    return int(any(part.error for part in measured))
+
+
+def _measured(name: str) -> Part:
+    """One part. What it could not measure does not stop the others."""
+    purpose = (sys.modules[PARTS[name].__module__].__doc__ or "").partition("\n")[0].partition(": `")[0]
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as folder:
+        try:
             for figure in PARTS[name](Path(folder)):
                 print(figure, flush=True)
+                figures.append(figure)
+        except Exception as error:  # noqa: BLE001 - the other parts are measured all the same
+            traceback.print_exc()
+            return Part(name, purpose, tuple(figures), f"{type(error).__name__}: {error}")
+    return Part(name, purpose, tuple(figures))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -34,11 +34,16 @@ class Figure:
     unit: str = "x"
     detail: str = ""
 
+    @property
+    def is_met(self) -> bool:
+        """True if the goal is reached."""
+        return self.value <= self.goal
+
     def __str__(self) -> str:
         figure = f"{self.name}: {self.value:.2f}{self.unit}"
         if self.goal == NO_GOAL:
             return f"{figure}  {self.detail}"
-        verdict = "met" if self.value <= self.goal else "MISSED"
+        verdict = "met" if self.is_met else "MISSED"
         return f"{figure} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
 
 
@@ -56,6 +61,12 @@ def run(command: Sequence[str], cwd: Path) -> Cost:
 def best(command: Sequence[str], cwd: Path, times: int = 3) -> Cost:
     """The cheapest of a few runs by CPU: what is above it is the neighbours' noise."""
     return min((run(command, cwd) for _ in range(times)), key=lambda cost: cost.cpu)
+
+
+def in_turns(commands: Sequence[Sequence[str]], cwd: Path, times: int = 3) -> list[Cost]:
+    """The cheapest run of each command by CPU. The commands take turns, so that all of them meet the same neighbours."""
+    rounds = [[run(command, cwd) for command in commands] for _ in range(times)]
+    return [min(costs, key=lambda cost: cost.cpu) for costs in zip(*rounds, strict=True)]
 
 
 def kvsync(*arguments: str) -> list[str]:

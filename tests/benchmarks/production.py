@@ -25,7 +25,7 @@ from tests.benchmarks.measure import NO_GOAL, Figure, run
 from tests.benchmarks.repo import write_repo
 
 FILES, ENTRIES_EACH, TARGETS = 10_000, 10, 1000
-IDLE_SECONDS, LOOKS, HOOKS = 30, 20, 10
+IDLE_SECONDS, EDIT_SECONDS, LOOKS, HOOKS = 30, 5, 20, 10
 PATIENCE = 300.0
 """Seconds that a daemon may take for its first passes."""
 
@@ -64,8 +64,14 @@ def _at_rest(folder: Path) -> Iterator[Figure]:
         time.sleep(IDLE_SECONDS)
         share = (daemon.cpu - before) / IDLE_SECONDS
         detail = f"{FILES} files watched, {FILES * ENTRIES_EACH} entries known"
-        yield Figure("idle, CPU", share * 1000, 5, " ms/s", f"{detail}; all are read again every 30 s")
-        yield Figure("idle, memory", daemon.rss, NO_GOAL, " MiB", detail)
+        yield Figure("idle, CPU", share * 1000, 3, " ms/s", f"{detail}; all are looked at every 30 s")
+        yield Figure("idle, memory", daemon.rss, 80, " MiB", detail)
+        before = daemon.cpu
+        file = folder / "state" / "f0000.yaml"
+        file.write_text(file.read_text().replace("some value", "other value", 1))
+        time.sleep(EDIT_SECONDS)
+        spent = daemon.cpu - before - share * EDIT_SECONDS
+        yield Figure("one edit, CPU", spent * 1000, 60, " ms", f"{detail}, in one folder")
 
 
 # -- looked at --------------------------------------------------------------------------------------------------------

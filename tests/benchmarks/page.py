@@ -1,0 +1,71 @@
+"""The page with the measured figures: machine, method, and a table for each part."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvsync import __version__
+from tests.benchmarks.measure import NO_GOAL, Figure
+
+HEAD = """\
+# Performance
+
+What kvsync costs, next to the bare work and to other tools. `make bench` measures everything on your machine and writes
+this page.
+
+Machine: {machine}.
+
+Method:
+
+- CPU is the user and system time of a whole process, as the kernel counts it. A ratio compares two processes that ran in
+  turns, in one run; of each, the cheapest round counts.
+- Remote stores are the emulators of kvsync (`kvsync emulate`), or real servers on loopback, in processes of their own. Their
+  cost does not count; their requests do.
+- A goal was set before anything was measured.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The figures of one part; `error` says why it ended early."""
+
+    name: str
+    purpose: str
+    figures: tuple[Figure, ...]
+    error: str | None = None
+
+
+def render(parts: Sequence[Part], machine: str) -> str:
+    """The page as Markdown."""
+    return "\n".join([HEAD.format(machine=machine), *(_section(part) for part in parts)])
+
+
+def machine() -> str:
+    """The machine, as far as it matters: processor, cores, memory, system, Python and kvsync."""
+    described = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    model = next((text.strip() for name, text in described.items() if name.strip() == "model name"), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.system()} {platform.release()}; Python {platform.python_version()}"
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; {system}; kvsync {__version__}"
+
+
+def _section(part: Part) -> str:
+    lines = [f"## {part.purpose.rstrip('.')}", "", f"`make bench BENCH={part.name}`", ""]
+    if part.figures:
+        lines += ["| work | measured | goal | details |", "|---|---|---|---|", *map(_row, part.figures), ""]
+    if part.error is not None:
+        lines += [f"Not measured to the end: {_cell(part.error)}", ""]
+    return "\n".join(lines)
+
+
+def _row(figure: Figure) -> str:
+    goal = "" if figure.goal == NO_GOAL else f"{figure.goal:g}{figure.unit}, {'met' if figure.is_met else 'missed'}"
+    return f"| {_cell(figure.name)} | {figure.value:.2f}{figure.unit} | {goal} | {_cell(figure.detail)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

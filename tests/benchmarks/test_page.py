@@ -1,0 +1,23 @@
+"""The page of figures shows what was measured, and nothing else."""
+
+from __future__ import annotations
+
+from tests.benchmarks.measure import NO_GOAL, Figure
+from tests.benchmarks.page import Part, render
+
+
+def test_the_page_has_every_figure_with_its_goal() -> None:
+    """Met and missed goals, figures without one, and parts that ended early are told from each other."""
+    figures = (
+        Figure("cold plan", 0.5, 0.7, detail="1 s against 2 s"),
+        Figure("one edit", 90, 60, " ms"),
+        Figure("a | b", 3, NO_GOAL, " MiB"),
+    )
+    page = render([Part("plan", "Planning.", figures), Part("azure", "Azure", (), "OSError: no\nnetwork")], "a machine")
+    assert page.startswith("# Performance\n")
+    assert "\nMachine: a machine.\n" in page
+    assert "\n## Planning\n" in page
+    assert "\n| cold plan | 0.50x | 0.7x, met | 1 s against 2 s |\n" in page
+    assert "\n| one edit | 90.00 ms | 60 ms, missed |  |\n" in page
+    assert "\n| a \\| b | 3.00 MiB |  |  |\n" in page
+    assert page.endswith("\n## Azure\n\n`make bench BENCH=azure`\n\nNot measured to the end: OSError: no network\n")
