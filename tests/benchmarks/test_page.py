@@ -7,7 +7,7 @@ from tests.benchmarks.page import Part, render
 
 
 def test_the_page_has_every_figure_with_its_goal() -> None:
-    """Met and missed goals, figures without one, and parts that ended early are told from each other."""
+    """The page shows met and missed goals, figures without a goal, and parts that ended early."""
     figures = (
         Figure("cold plan", 0.5, 0.7, detail="1 s against 2 s"),
         Figure("one edit", 90, 60, " ms"),
