@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -235,6 +238,44 @@ async def test_a_crash_of_a_store_is_the_error_of_its_target(
     assert "unexpected LookupError: broken; this is a bug in kvsync" in (done.targets[0].error or "")
     if done.run is not None:
         assert [one.outcome for one in await recorded(namespace, done)] == ["unknown"]
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before the request", "after the request"])
+def test_a_kill_around_the_deletion(tmp_path: Path, services: Callable[[Any], Any], is_done: bool) -> None:
+    """The next run deletes a namespace that is still there, and leaves alone one that another program made in its place."""
+    namespace = Namespace("apify", tmp_path, services)
+    asyncio.run(namespace.empty())
+    child = os.fork()
+    if not child:
+        _apply_until_killed(namespace, is_done=is_done)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert namespace.exists is not is_done
+    if is_done:
+        namespace.service.reset("web")
+        namespace.service.put("web", "theirs", "x")
+    done = asyncio.run(namespace.apply())
+    assert (done.targets[0].error, done.targets[0].namespace_deleted) == (None, not is_done)
+    assert namespace.exists is is_done
+    if is_done:
+        assert namespace.service.value("web", "theirs") == b"x"
+
+
+def _apply_until_killed(namespace: Namespace, *, is_done: bool) -> None:
+    """Apply, and end by SIGKILL right before or after the request that deletes the namespace. Never returns."""
+    delete = ApifyStore.delete_namespace
+
+    async def last(self: ApifyStore, *arguments: Any) -> str | None:
+        if is_done:
+            await delete(self, *arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+    setattr(ApifyStore, "delete_namespace", last)  # noqa: B010 - only in this process, which ends
+    try:
+        asyncio.run(namespace.apply())
+    finally:
+        os._exit(1)
 
 
 async def test_a_namespace_that_kvsync_filled_again_stays(tmp_path: Path, services: Callable[[Any], Any]) -> None:
