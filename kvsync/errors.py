@@ -118,6 +118,11 @@ class ErrorCode(StrEnum):
     BUG_IN_TARGET = "KV9002"
 
 
+def with_code(text: str, code: ErrorCode | None) -> str:
+    """A message as people see it, with its code at the end."""
+    return f"{text} [{code}]" if code is not None else text
+
+
 class Kind(StrEnum):
     """The kinds of problems, by what is to be mended. Their names are seen by other programs, which keep them."""
 

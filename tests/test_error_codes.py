@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
-from kvsync.errors import ErrorCode, KvsyncError
+from kvsync.errors import ErrorCode, Kind, KvsyncError
 from kvsync.model.codes import AREAS, CATALOGUE
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,16 @@ def test_every_code_is_described_once_in_order() -> None:
 def sources() -> list[Path]:
     """The modules that may use a code; the catalogue only describes them."""
     return [file for file in (ROOT / "kvsync").rglob("*.py") if file.parent.name != "codes"]
+
+
+def test_every_code_is_used() -> None:
+    """Each code is named by an error class, by the kind of a problem, or where a result is made."""
+    used = {node.attr for file in sources() for node in ast.walk(ast.parse(file.read_text("utf-8"))) if is_code(node)}
+    assert {code.name for code in ErrorCode} - used - {kind.name for kind in Kind} == set()
+
+
+def is_code(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ErrorCode"
 
 
 def test_every_error_class_has_a_code_of_its_own_or_of_its_base() -> None:

@@ -17,6 +17,13 @@ def crashed(target: Target, what: str, error: Exception) -> StoreError:
 
     if (shortage := shortage_of(error)) is not None:
         return TransientError(f"{target}: {what} failed: {shortage}")
-    _log.error("store.crashed", store=target.store, namespace=target.namespace, error=what, exc_info=True)
+    _log.error(
+        "store.crashed",
+        store=target.store,
+        namespace=target.namespace,
+        error=what,
+        code=UnexpectedError.code,
+        exc_info=True,
+    )
     reason = f"{what} failed: unexpected {cleaned(f'{type(error).__name__}: {error}')}"
     return UnexpectedError(f"{target}: {reason}; this is a bug in kvsync; the log has the traceback")

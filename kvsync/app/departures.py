@@ -51,6 +51,7 @@ def combined(plan: TargetPlan, reports: Sequence[TargetReport]) -> TargetReport:
         next((report.error for report in reports if report.error), None),
         sum(report.deletes_waiting for report in reports),
         max(ends, default=None),
+        code=next((report.code for report in reports if report.error), None),
     )
 
 

@@ -17,6 +17,7 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 _TEXT: Final[Schema] = {"type": "string"}
 _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
+_CODE: Final[Schema] = {"type": "string", "pattern": "^KV[0-9]{4}$"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _AMOUNT: Final[Schema] = {"type": "number", "minimum": 0}
 _DIGEST: Final[Schema] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
@@ -186,6 +187,7 @@ def _target() -> Schema:
         "wave": _described(_wave(), "With waves: which wave the target is in, and what its changes wait for."),
         "deletes_namespace": _described({"const": True}, "The namespace is empty, and is deleted."),
         "namespace_deleted": _described({"const": True}, "After an apply: the namespace was deleted."),
+        "code": _described(_CODE, "Code of the error."),
     }
     return _object(required, optional)
 
@@ -228,11 +230,12 @@ def _change() -> Schema:
 def _refusal() -> Schema:
     words = {"action": _words(Action), "class": _words(Class)}
     reasons = _described(_list(_TEXT), "What differs, as in the reasons of a change.")
-    return _object({**words, **_name(), "reason": _TEXT, "reasons": reasons, "origin": _TEXT_OR_NULL})
+    return _object({**words, **_name(), "reason": _TEXT, "code": _CODE, "reasons": reasons, "origin": _TEXT_OR_NULL})
 
 
 def _outcome() -> Schema:
-    return _object({**_name(), "action": _words(Action), "outcome": _words(OutcomeKind), "error": _TEXT_OR_NULL})
+    required = {**_name(), "action": _words(Action), "outcome": _words(OutcomeKind), "error": _TEXT_OR_NULL}
+    return _object(required, {"code": _CODE})
 
 
 def _summary() -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from kvsync.errors import ErrorCode
 from kvsync.logs import get_logger
 from kvsync.model.change import Change, Outcome, OutcomeKind
 from kvsync.model.entry import Identity, Target
@@ -33,7 +34,13 @@ class SourceLog:
         place = {"url": source.url, "ref": source.ref}
         if fetched.refused is not None and fetched.refused != self._refused:
             one = fetched.refused
-            fields = {"commit": one.commit, "kept": fetched.commit, "error": one.reason, "hint": one.hint}
+            fields = {
+                "commit": one.commit,
+                "kept": fetched.commit,
+                "error": one.reason,
+                "hint": one.hint,
+                "code": ErrorCode.COMMIT_REJECTED,
+            }
             _log.error("source.refused", **place, **fields)
         self._refused, before, self._commit = fetched.refused, self._commit, fetched.commit
         if fetched.commit == before:
@@ -97,9 +104,9 @@ def _log_outcome(target: Target, change: Change, outcome: Outcome, run: str | No
             origin=origin,
         )
     elif outcome.kind in FAILURES:
-        _log.error("change.failed", **fields, outcome=outcome.kind.value, error=outcome.error)
+        _log.error("change.failed", **fields, outcome=outcome.kind.value, error=outcome.error, code=outcome.code)
     elif outcome.kind in (OutcomeKind.REFUSED, OutcomeKind.SKIPPED):
-        _log.warning("change.refused", **fields, outcome=outcome.kind.value, reason=outcome.error)
+        _log.warning("change.refused", **fields, outcome=outcome.kind.value, reason=outcome.error, code=outcome.code)
 
 
 def _entry(target: Target, identity: Identity) -> dict[str, Any]:

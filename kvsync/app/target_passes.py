@@ -116,7 +116,7 @@ class TargetPasses:
             self._failures[target] = failure = crashed(target, "planning", error)
             type_ = self._stores[target.store].capabilities.type
             digest = target_digest(self.context.state.digest_key, target, None, ())
-            return TargetPlan(target, type_, digest, complete=False, error=str(failure))
+            return TargetPlan(target, type_, digest, complete=False, error=str(failure), code=failure.code)
 
     async def _plan_one(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
         self._failures.pop(target, None)
@@ -130,7 +130,8 @@ class TargetPasses:
             self._failures[target] = error
             located = LocatedTarget(target, self._stores[target.store].place(target.namespace))
             plan = empty_plan(self.context.state.digest_key, located, self._stores[target.store].capabilities.type)
-            return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
+            failed = replace(plan, complete=False, error=str(error), code=error.code)
+            return replace(failed, problems=_problems(loaded, target))
         plan = await last.plan()
         if (desired := loaded.targets.get(target)) is not None:
             plan = await with_arriving_descriptions(plan, desired, self._stores, self._places)
@@ -216,7 +217,7 @@ class TargetPasses:
             raise
         except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
             last.failure = failure = crashed(plan.target, "applying", error)
-            return withheld(plan, "", error=str(failure))
+            return withheld(plan, "", failure)
 
     def _pace(self, store: str) -> Pace:
         """The pace of a store, which all its targets share."""

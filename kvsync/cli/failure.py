@@ -9,9 +9,9 @@ from typing import Any
 
 from kvsync.cli.exit_codes import Exit, of_error
 from kvsync.cli.output import answer_document, say
-from kvsync.errors import InvalidInput, KvsyncError, NotApproved, Problem
+from kvsync.errors import ErrorCode, InvalidInput, KvsyncError, NotApproved, Problem, with_code
 from kvsync.rendering.problems import problem_document
-from kvsync.util.shortage import shortage_of
+from kvsync.util.shortage import code_of, shortage_of
 
 SCHEMA = "kvsync.error/1"
 
@@ -21,9 +21,9 @@ def report(error: BaseException, *, as_json: bool, debug: bool = False) -> Exit:
     if isinstance(error, InvalidInput):
         say_problems(error.problems)
     elif isinstance(error, KvsyncError):
-        say(f"kvsync: {error}", *(f"  {detail}" for detail in _details(error)))
+        say(f"kvsync: {with_code(str(error), error.code)}", *(f"  {detail}" for detail in _details(error)))
     elif (shortage := shortage_of(error)) is not None:
-        say(f"kvsync: {shortage}")
+        say(f"kvsync: {with_code(shortage, ErrorCode.SHORTAGE)}")
     else:
         _say_bug(error, debug=debug)
     if as_json:
@@ -33,7 +33,10 @@ def report(error: BaseException, *, as_json: bool, debug: bool = False) -> Exit:
 
 def say_problems(problems: Sequence[Problem]) -> None:
     """Every problem on a line of its own, and how many there are."""
-    say(*map(str, problems), f"{len(problems):,} problem{'s' if len(problems) != 1 else ''}")
+    say(
+        *(with_code(str(one), one.code) for one in problems),
+        f"{len(problems):,} problem{'s' if len(problems) != 1 else ''}",
+    )
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def error_document(error: BaseException) -> dict[str, Any]:
     problems = error.problems if isinstance(error, InvalidInput) else ()
     kind = _kind(error) if isinstance(error, KvsyncError) else "unexpected"
     message = str(error) if isinstance(error, KvsyncError) else shortage_of(error) or str(error)
-    described = {"kind": kind, "message": message, "problems": [problem_document(each) for each in problems]}
+    described: dict[str, Any] = {"kind": kind, "code": code_of(error).value, "message": message}
+    described["problems"] = [problem_document(each) for each in problems]
     if details := _details(error):
         described["details"] = list(details)
     return {"schema": SCHEMA, "error": described}
@@ -60,7 +64,7 @@ def _say_bug(error: BaseException, *, debug: bool) -> None:
     first = str(error).partition("\n")[0]
     what = f"{type(error).__name__}: {first}" if first else type(error).__name__
     advice = "" if debug else "; --log-level debug shows where"
-    say(f"kvsync: unexpected error: {what}. This is a bug in kvsync{advice}")
+    say(f"kvsync: unexpected error: {what}. This is a bug in kvsync{advice} [{ErrorCode.BUG}]")
     if debug:
         import traceback
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from kvsync.config.model import StoreConfig
 from kvsync.config.policy import POLICY_FIELDS, override
 from kvsync.config.values import NAME, is_plain_http, key_format, url
-from kvsync.errors import KvsyncError, Origin
+from kvsync.errors import ErrorCode, KvsyncError, Origin
 from kvsync.model.policy import Policy
 from kvsync.util.values import dataclass
 from kvsync.yaml import nodes
@@ -146,7 +146,8 @@ class StoreDecoder(Decoder):
 
     def _options_of(self, node: nodes.Mapping, problems: Problems, what: str) -> tuple[Field, ...] | None:
         if TYPE.name not in node.items:
-            problems.add(at(what, 'missing field "type"'), node, f"one of {', '.join(self.types.names())}")
+            hint = f"one of {', '.join(self.types.names())}"
+            problems.add(at(what, 'missing field "type"'), node, hint, detail=ErrorCode.MISSING_FIELD)
             return None
         written = node.items[TYPE.name][1]
         name = TYPE.decoder.decode(written, problems, f"{what}.type")

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from kvsync.config.model import RunConfig
 from kvsync.daemon.ports import Reconciler
 from kvsync.daemon.systemd import SystemdNotifier
-from kvsync.errors import InvalidInput, KvsyncError
+from kvsync.errors import ErrorCode, InvalidInput, KvsyncError
 from kvsync.logs import get_logger
+from kvsync.util.shortage import code_of
 
 _log = get_logger()
 
@@ -40,7 +41,7 @@ class ConfigReload:
         try:
             return await self._reconciler.config_changed()
         except Exception:  # noqa: BLE001 - no file may take the daemon down
-            _log.error("config.invalid", error="unexpected", exc_info=True)
+            _log.error("config.invalid", error="unexpected", code=ErrorCode.BUG, exc_info=True)
             return False
 
     async def _load(self) -> bool:
@@ -49,7 +50,8 @@ class ConfigReload:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one was right
             problems = len(error.problems) if isinstance(error, InvalidInput) else None
             is_unexpected = not isinstance(error, KvsyncError)
-            _log.error("config.invalid", error=str(error), problems=problems, exc_info=is_unexpected)
+            fields = {"error": str(error), "problems": problems, "code": code_of(error)}
+            _log.error("config.invalid", **fields, exc_info=is_unexpected)
             return False
         await self._use(settings)
         _log.info("config.reloaded")

@@ -101,7 +101,10 @@ class FailureLog:
         lasting = outage.lasting
         if lasting.logged and not result.retryable and result.error not in lasting.errors:
             return False
-        news, fields = lasting.meet(result.error, now), {"store": store, "error": result.error, "retry_in": retry_in}
+        news, fields = (
+            lasting.meet(result.error, now),
+            {"store": store, "error": result.error, "code": result.code, "retry_in": retry_in},
+        )
         if news is _News.BEGINS:
             lasting.take_count()
             _log.error("store.unavailable", **fields)
@@ -134,5 +137,5 @@ class FailureLog:
 
 def _log_failed(result: PassResult, retry_in: float | None, **counts: int) -> None:
     names = {"store": result.target.store, "namespace": result.target.namespace}
-    fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
+    fields = {"error": result.error, "code": result.code, "retryable": result.retryable, "retry_in": retry_in}
     _log.error("pass.failed", **names, **fields, **counts)

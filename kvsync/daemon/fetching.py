@@ -12,6 +12,7 @@ from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
+from kvsync.util.shortage import code_of
 
 PATIENCE = 10.0
 """Seconds that the first pass waits for the first fetch; then it goes on with what was fetched before."""
@@ -101,7 +102,8 @@ class Fetcher:
         expected = isinstance(error, KvsyncError)
         text = str(error) if expected else "unexpected"
         if text != self._said:
-            _log.error("source.unavailable", error=text, retry_in=round(delay, 1), exc_info=not expected)
+            fields = {"error": text, "code": code_of(error), "retry_in": round(delay, 1)}
+            _log.error("source.unavailable", **fields, exc_info=not expected)
         if self._said is None:
             self._failing_since = self._clock.monotonic()
         self._said = text

@@ -9,7 +9,7 @@ from kvsync.errors import KvsyncError, Problem
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
-from kvsync.util.shortage import shortage_of
+from kvsync.util.shortage import code_of, shortage_of
 
 SETTLE = 1.0
 """Seconds without a change after which the files count as stable: an editor, or a checkout, may drop and bring back."""
@@ -53,7 +53,7 @@ class Files:
             if self._first:
                 raise
             text = str(error) if isinstance(error, KvsyncError) else shortage_of(error)
-            _log.error("source.invalid", error=text or "unexpected", exc_info=text is None)
+            _log.error("source.invalid", error=text or "unexpected", code=code_of(error), exc_info=text is None)
             return frozenset()
         changed = self._take(loaded)
         if changed or self._first:
@@ -117,7 +117,7 @@ def _log_problems(before: tuple[Problem, ...], after: tuple[Problem, ...]) -> No
     for problem in _new(after, known):
         place = problem.origin
         fields = {"file": place.file, "line": place.line, "column": place.column} if place else {}
-        _log.error("source.invalid", error=problem.message, hint=problem.hint, **fields)
+        _log.error("source.invalid", error=problem.message, hint=problem.hint, code=problem.code, **fields)
     if before and not after:
         _log.info("source.recovered", problems=len(before))
 

@@ -15,7 +15,7 @@ from kvsync.daemon.pass_counts import PassCounts
 from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, StatusStore
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.daemon.work_health import WorkHealth
-from kvsync.errors import KvsyncError
+from kvsync.errors import ErrorCode, KvsyncError
 from kvsync.logs import get_logger
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
@@ -91,7 +91,7 @@ class Reporter:
 
     def pass_crashed(self, target: Target) -> None:
         """Log the current exception, with its traceback: it is a mistake in kvsync, not in the input."""
-        _log.error("pass.failed", **_names(target), error="unexpected", exc_info=True)
+        _log.error("pass.failed", **_names(target), error="unexpected", code=ErrorCode.BUG, exc_info=True)
 
     def pass_done(self, result: PassResult, *, held: bool) -> None:
         """Report the result of a pass. `held`: the problems of its files were said when they were read."""
@@ -202,7 +202,13 @@ class Reporter:
         if result.parked:
             self._parked[result.target] = result.digest
             if result.digest != was:
-                _log.warning("target.parked", **_names(result.target), digest=result.digest, reasons=result.parked)
+                _log.warning(
+                    "target.parked",
+                    **_names(result.target),
+                    digest=result.digest,
+                    reasons=result.parked,
+                    code=ErrorCode.PARKED,
+                )
         elif was is not None:
             _log.info("target.released", **_names(result.target), digest=was)
 
@@ -211,7 +217,7 @@ class Reporter:
             self._waiting.discard(result.target)
         elif result.target not in self._waiting:
             self._waiting.add(result.target)
-            fields = {"count": result.deletes_waiting, "until": result.waits_until}
+            fields = {"count": result.deletes_waiting, "until": result.waits_until, "code": ErrorCode.DELETES_WAITING}
             _log.warning("deletes.waiting", **_names(result.target), **fields)
 
     def _log_early(self, result: PassResult) -> None:

@@ -28,7 +28,7 @@ class UndoDispatcher:
         try:
             requested = self._port.undo_requested()
         except KvsyncError as error:  # the passes meet the same error, and report it
-            _log.error("undo.failed", error=str(error))
+            _log.error("undo.failed", error=str(error), code=error.code)
             return frozenset()
         for target in requested.difference(managed) - self._running.keys():
             self._running[target] = asyncio.create_task(self._carry_out(self._port, target))
@@ -45,6 +45,7 @@ class UndoDispatcher:
         try:
             await port.carry_out_undo(target, self._stop)
         except KvsyncError as error:
-            _log.error("undo.failed", store=target.store, namespace=target.namespace, error=str(error))
+            names = {"store": target.store, "namespace": target.namespace}
+            _log.error("undo.failed", **names, error=str(error), code=error.code)
         finally:
             self._running.pop(target, None)

@@ -14,7 +14,7 @@ from kvsync.desired.fields import DOCUMENT_FIELDS, merged, packed
 from kvsync.desired.model import Stores
 from kvsync.desired.moved_keys import note_denial, read_leaving
 from kvsync.desired.templates import Variables, read_variables
-from kvsync.errors import Kind
+from kvsync.errors import ErrorCode, Kind
 from kvsync.model.entry import Target
 from kvsync.yaml.fields import Problems, decode
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -109,16 +109,14 @@ def _item(node: Node, text: str) -> Node:
 def _require(layers: Several[Layer]) -> None:
     base = layers[0]
     given = {name for layer in layers for name in layer.node.items}
+    missing = ErrorCode.MISSING_FIELD
     if not given & {"store", "stores"}:
-        base.problems.add(
-            'missing field "store"',
-            base.node,
-            "add store with the name of a store in kvsync.yaml, or stores for several",
-        )
+        hint = "add store with the name of a store in kvsync.yaml, or stores for several"
+        base.problems.add('missing field "store"', base.node, hint, detail=missing)
     if "namespace" not in given:
-        base.problems.add('missing field "namespace"', base.node, "add the namespace in the store")
+        base.problems.add('missing field "namespace"', base.node, "add the namespace in the store", detail=missing)
     if not given & {"keys", "files", "absent", "moved"}:
-        base.problems.add('missing field "keys"', base.node, "to delete all entries, write keys: {}")
+        base.problems.add('missing field "keys"', base.node, "to delete all entries, write keys: {}", detail=missing)
 
 
 def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:

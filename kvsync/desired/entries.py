@@ -14,7 +14,7 @@ from kvsync.desired.rows import RowBuilder
 from kvsync.desired.templates import Variables, read_template
 from kvsync.desired.tree import is_text
 from kvsync.desired.values import Value, ValueContext, is_absolute, note_unreadable, read_value
-from kvsync.errors import Kind, Problem
+from kvsync.errors import ErrorCode, Kind, Problem
 from kvsync.util.values import dataclass
 from kvsync.yaml.fields import Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -146,7 +146,7 @@ class EntryReader:
         first = next((name for name in node.items if not is_extension(name)), None)
         if first is not None and node.items.keys().isdisjoint(ENTRY_NAMES):
             hint = f"to store data, write {{json: …}}; {name_hint(first, ENTRY_NAMES)}"
-            self._problems.add(at(what, f"unknown field {quoted(first)}"), node, hint)
+            self._problems.add(at(what, f"unknown field {quoted(first)}"), node, hint, detail=ErrorCode.UNKNOWN_FIELD)
             return True
         return False
 

@@ -10,6 +10,7 @@ from kvsync.desired.field_decoders import AFTER_ALL, Placed
 from kvsync.desired.fields import LABELLED_FIELDS, VALUE_FORMS, Options, merged, packed
 from kvsync.desired.rows import RowTemplate
 from kvsync.desired.values import Value
+from kvsync.errors import ErrorCode
 from kvsync.model.canonical import is_json_type
 from kvsync.model.entry import Mode
 from kvsync.model.feature_flags import FLAG_TYPE
@@ -132,7 +133,12 @@ class OptionsReader:
                 if value is not INVALID:
                     options[name] = value
             elif name not in names and not is_extension(name):
-                self._problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, names))
+                self._problems.add(
+                    at(what, f"unknown field {quoted(name)}"),
+                    key,
+                    name_hint(name, names),
+                    detail=ErrorCode.UNKNOWN_FIELD,
+                )
         return packed(options)
 
     def _check_lifetime(self, said: EntryOptions, node: Node, what: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
-from kvsync.errors import Origin
+from kvsync.errors import ErrorCode, Origin
 from kvsync.model.entry import Actual, Entry, Identity, Target
 from kvsync.util.values import dataclass
 
@@ -88,7 +89,8 @@ class Change:
 class Refusal:
     """A difference that kvsync will not act on, and why. `action` is what it would have done, `reasons` name what differs, as
     those of a `Change`; `deferred` is
-    the change that kvsync tries later, because the entry is quarantined or contended, or waits for another entry."""
+    the change that kvsync tries later, because the entry is quarantined or contended, or waits for another entry. `detail` is a
+    code that is more precise than that of the cause."""
 
     identity: Identity
     cause: Class
@@ -97,6 +99,22 @@ class Refusal:
     origin: Origin | None = None
     deferred: Change | None = None
     reasons: tuple[str, ...] = ()
+    detail: ErrorCode | None = None
+
+    @property
+    def code(self) -> ErrorCode:
+        """The code of the rule that refuses."""
+        if self.detail is not None:
+            return self.detail
+        return ErrorCode.DEFERRED if self.deferred is not None else _RULES.get(self.cause, ErrorCode.CHANGE_REFUSED)
+
+
+_RULES: Final = {
+    Class.UNOWNED: ErrorCode.UNOWNED,
+    Class.TAKEN: ErrorCode.OTHER_OWNER,
+    Class.PROTECTED: ErrorCode.PROTECTED,
+    Class.LOCKED: ErrorCode.LOCKED,
+}
 
 
 class OutcomeKind(StrEnum):
@@ -115,10 +133,26 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one change; `etag` is the version that our write made."""
+    """What became of one change; `etag` is the version that our write made. `detail` is a code that is more precise than that
+    of the kind."""
 
     identity: Identity
     action: Action
     kind: OutcomeKind
     error: str | None = None
     etag: str | None = None
+    detail: ErrorCode | None = None
+
+    @property
+    def code(self) -> ErrorCode | None:
+        """Why the change is not done; None if it is, or was not tried."""
+        return self.detail or _UNDONE.get(self.kind)
+
+
+_UNDONE: Final = {
+    OutcomeKind.CONFLICT: ErrorCode.CONFLICT,
+    OutcomeKind.STALE: ErrorCode.STALE,
+    OutcomeKind.REFUSED: ErrorCode.CHANGE_REFUSED,
+    OutcomeKind.FAILED: ErrorCode.CHANGE_FAILED,
+    OutcomeKind.UNKNOWN: ErrorCode.OUTCOME_UNKNOWN,
+}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
-from kvsync.errors import Problem
+from kvsync.errors import ErrorCode, Problem
 from kvsync.model.change import DRIFT_CLASSES, Action, Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.digest import plan_digest
 from kvsync.model.entry import Target
@@ -57,7 +57,7 @@ class TargetPlan:
     renewal, an expiry to enforce, the end of a grace. `orphans` of the unchanged entries are ours, but no file names them, and
     the policy lets them stay. Without `compare_and_set` another writer's change may be overwritten
     in the moment between kvsync's look and its write. `notes` are sentences that a person should know before it is applied.
-    `deletes_namespace` says that kvsync has emptied the namespace, and deletes it.
+    `deletes_namespace` says that kvsync has emptied the namespace, and deletes it. `code` is that of the `error`.
     """
 
     target: Target
@@ -85,6 +85,7 @@ class TargetPlan:
     compare_and_set: bool = True
     notes: tuple[str, ...] = ()
     deletes_namespace: bool = False
+    code: ErrorCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Plan:
 class TargetReport:
     """What became of one target's plan. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back, and
     `waits_until` (epoch seconds) is when more may be done, if that is known. `early` says which earlier wave the rest waits
-    for. `namespace_deleted` says that the namespace is gone."""
+    for. `namespace_deleted` says that the namespace is gone. `code` is that of the `error`."""
 
     plan: TargetPlan
     outcomes: tuple[Outcome, ...] = ()
@@ -115,6 +116,7 @@ class TargetReport:
     waits_until: float | None = None
     early: str | None = None
     namespace_deleted: bool = False
+    code: ErrorCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,29 +181,44 @@ def is_quiet(plan: TargetPlan) -> bool:
     return plan.complete and not (differs or plan.deletes_namespace or plan.parked or plan.problems or plan.error)
 
 
-def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
-    """What a person must know before the changes of a target: (kind, sentence), the worst first."""
+class Notice(NamedTuple):
+    """Something to know before the changes of a target: its kind, a sentence, and an error code if it is a problem."""
+
+    kind: str
+    text: str
+    code: ErrorCode | None = None
+
+
+def notices(plan: TargetPlan) -> Iterator[Notice]:
+    """What a person must know before the changes of a target, the worst first."""
     if plan.moved_from is not None:
-        yield "moved", f"{plan.target} is now another store: was {plan.moved_from}, is {plan.place}"
-    yield from (("problem", text) for text in problem_texts(plan))
+        moved = f"{plan.target} is now another store: was {plan.moved_from}, is {plan.place}"
+        yield Notice("moved", moved, ErrorCode.PLACE_CHANGED)
+    yield from (Notice("problem", *problem) for problem in _problems(plan))
     if plan.error:
-        yield "error", plan.error
-    yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
-    yield from (("waiting", sentence) for sentence in plan.waiting)
+        yield Notice("error", plan.error, plan.code)
+    held = Notice("approved", "") if plan.approved else Notice("parked", "", ErrorCode.PARKED)
+    yield from (held._replace(text=reason) for reason in plan.parked)
+    yield from (Notice("waiting", sentence, ErrorCode.DELETES_WAITING) for sentence in plan.waiting)
     if plan.wave is not None and plan.wave.waits_for is not None:
-        yield "wave", f"{plan.wave.number} of {plan.wave.total}, {plan.wave.waits_for}"
-    yield from (("note", sentence) for sentence in plan.notes)
+        waits = f"{plan.wave.number} of {plan.wave.total}, {plan.wave.waits_for}"
+        yield Notice("wave", waits, ErrorCode.EARLIER_WAVE)
+    yield from (Notice("note", sentence) for sentence in plan.notes)
     if plan.deletes_namespace:
-        yield "namespace", f"kvsync deletes {plan.target}: it is empty, and kvsync deleted its last entries"
+        yield Notice("namespace", f"kvsync deletes {plan.target}: it is empty, and kvsync deleted its last entries")
     if not (plan.complete or plan.parked or plan.error):
-        yield "incomplete", "the listing of the store is incomplete"
+        yield Notice("incomplete", "the listing of the store is incomplete", ErrorCode.INCOMPLETE_LISTING)
 
 
 def problem_texts(plan: TargetPlan) -> Iterator[str]:
     """The first problems of a target as text, and how many more there are."""
-    yield from map(str, plan.problems[:MOST_PROBLEMS])
+    return (text for text, _ in _problems(plan))
+
+
+def _problems(plan: TargetPlan) -> Iterator[tuple[str, ErrorCode | None]]:
+    yield from ((str(problem), problem.code) for problem in plan.problems[:MOST_PROBLEMS])
     if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
-        yield f"{more:,} more; run kvsync validate to list all"
+        yield f"{more:,} more; run kvsync validate to list all", None
 
 
 NAMESPACES_DELETED: Final = "namespaces-deleted"

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final
 
-from kvsync.errors import PassOverdue, PlaceChanged, StoreError, TransientError
+from kvsync.errors import ErrorCode, KvsyncError, PassOverdue, PlaceChanged, StoreError, TransientError
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted, outcome_counts, problem_texts
@@ -52,9 +52,10 @@ class PassResult:
     applied, for whatever reason (reported drift included), and `deferred` those of it that are quarantined or contended;
     `drift` counts drifted entries by class. `parked` holds the reasons why a person must approve `digest` first. `error` means
     that the pass as a whole did not happen, or nothing but renewals for problems in the files, `unavailable` that the store is
-    the reason; `retryable` that trying again soon, and not only at the next trigger, may help, be it with the error or with
-    failed entries, but not before `retry_after` seconds. `asked_rest` is the wait that the store asks for,
-    where it is a long one. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes.
+    the reason; `code` is that of the error. `retryable` means that trying again soon, and not only at the next trigger, may
+    help, be it with the error or with failed entries, but not before `retry_after` seconds. `asked_rest` is the wait that the
+    store asks for, where it is a long one. `next_moment` (epoch seconds) is when the target needs a pass although nothing
+    changes.
     `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until` (epoch seconds) where that is
     known. `early` says which earlier wave the rest waits for.
 
@@ -70,6 +71,7 @@ class PassResult:
     drift: Mapping[str, int] = field(default_factory=dict)
     parked: tuple[str, ...] = ()
     error: str | None = None
+    code: ErrorCode | None = None
     unavailable: bool = False
     retryable: bool = False
     retry_after: float | None = None
@@ -137,6 +139,7 @@ def pass_result(
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held and not overlaps else (),
         error="; ".join(errors) or None,
+        code=_code(report, failure) if errors else None,
         unavailable=failure is not None and not isinstance(failure, PlaceChanged | PassOverdue),
         retryable=bool(unknown and failure is None) or is_transient or any(one.kind in FAILURES for one in outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
@@ -155,10 +158,21 @@ def failed_pass(target: Target, error: Exception, text: str | None = None) -> Pa
     return PassResult(
         target,
         error=text or str(error),
+        code=error.code if isinstance(error, KvsyncError) else ErrorCode.BUG,
         unavailable=isinstance(error, StoreError),
         retryable=isinstance(error, TransientError) or not isinstance(error, StoreError),
         retry_after=error.retry_after if isinstance(error, TransientError) else None,
     )
+
+
+def _code(report: TargetReport, failure: StoreError | None) -> ErrorCode:
+    """The code of the first error of a pass."""
+    plan = report.plan
+    code = plan.code or report.code or (None if failure is None else failure.code)
+    if code is None and plan.error is None and report.error is None:
+        code = next((one.code for one in plan.problems), None) if plan.complete else ErrorCode.INCOMPLETE_LISTING
+        return code or ErrorCode.PLACE_UNUSABLE  # parked without changes: two targets share a place
+    return code or ErrorCode.STORE_ERROR
 
 
 def _next_moment(report: TargetReport, settled_at: float | None) -> float | None:

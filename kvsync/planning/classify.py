@@ -27,6 +27,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
+from kvsync.errors import ErrorCode
 from kvsync.model.change import Action, Change, Class, Refusal
 from kvsync.model.entry import Actual, Applied, Entry, Mark, Mode
 from kvsync.model.policy import Adopt
@@ -89,7 +90,14 @@ def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
     if ends_too_soon(entry.expires_at, rules):
         if last is not None:
             return Idle.EXPIRED
-        return Refusal(entry.identity, cause, Action.CREATE, too_soon(rules), entry.origin)
+        return Refusal(
+            entry.identity,
+            cause,
+            Action.CREATE,
+            too_soon(rules),
+            entry.origin,
+            detail=ErrorCode.EXPIRES_TOO_SOON,
+        )
     return Change(Action.CREATE, cause, entry.identity, after=entry, origin=entry.origin)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from kvsync.errors import ErrorCode
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import DRIFT_CLASSES, Change, Refusal
 from kvsync.model.desired import Desired
@@ -103,7 +104,8 @@ def _move_checked(verdict: Verdict, desired: Desired, facts: PlanInputs, rules: 
     owner = found.mark.owner if found.mark is not None else None
     whose = "has no owner" if owner in (None, rules.owner) else f"belongs to owner {owner!r}"
     reason = f"it is kept, because its new name {new_name} {whose}"
-    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
+    detail = ErrorCode.MOVE_INCOMPLETE
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin, detail=detail)
 
 
 def is_as_written(entry: Entry | None, last: Applied | None) -> bool:

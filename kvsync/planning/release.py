@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvsync.errors import ErrorCode
 from kvsync.model.canonical import fingerprint
 from kvsync.model.change import Action, Change, Class, Refusal
 from kvsync.model.entry import Actual, Applied, Entry, Identity
@@ -25,7 +26,8 @@ def judge_release(actual: Actual, last: Applied | None, rules: Rules) -> Change 
     if actual.content is None:
         return Refusal(identity, Class.UNOWNED, Action.RELEASE, _UNREAD)
     if ends_too_soon(actual.expires_at, rules):
-        return Refusal(identity, Class.UNOWNED, Action.RELEASE, too_soon(rules))
+        detail = ErrorCode.EXPIRES_TOO_SOON
+        return Refusal(identity, Class.UNOWNED, Action.RELEASE, too_soon(rules), detail=detail)
     return Change(Action.RELEASE, Class.UNOWNED, identity, ("mark",), before=actual, after=_kept(identity, actual))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from kvsync.errors import Origin
+from kvsync.errors import ErrorCode, Origin
 from kvsync.model.change import Action, Change, Class, Refusal
 from kvsync.model.entry import Identity, Target
 from kvsync.model.policy import Adopt, Prune
@@ -71,7 +71,13 @@ def permitted(change: Change, rules: Rules) -> Verdict:
         return Refusal(change.identity, Class.LOCKED, change.action, reason, change.origin, reasons=change.reasons)
     if ends_too_soon(change.after.expires_at if change.after is not None else None, rules):
         return Refusal(
-            change.identity, change.cause, change.action, too_soon(rules), change.origin, reasons=change.reasons
+            change.identity,
+            change.cause,
+            change.action,
+            too_soon(rules),
+            change.origin,
+            reasons=change.reasons,
+            detail=ErrorCode.EXPIRES_TOO_SOON,
         )
     harmless = change.action in (Action.RENEW, Action.ADOPT) or change.cause is Class.EXPIRED
     if harmless or rules.allow_protected or not _is_protected(change):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kvsync.apply.model import ApplyReport
+from kvsync.errors import StoreError
 from kvsync.model.change import Outcome, OutcomeKind
 from kvsync.model.digest import target_digest
 from kvsync.model.place import LocatedTarget
@@ -52,17 +53,21 @@ def target_report(
 ) -> TargetReport:
     """The report of a target with these outcomes, and with the deletions that wait for the deletion budget."""
     until = report.grant.budget.free_at if report.grant is not None and report.deletes_waiting else None
-    return TargetReport(plan, outcomes, error, report.deletes_waiting, until)
+    code = report.store_error.code if report.store_error is not None else None
+    return TargetReport(plan, outcomes, error, report.deletes_waiting, until, code=code)
 
 
-def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:
-    """The report of a target whose plan was not applied."""
+def withheld(plan: TargetPlan, reason: str, failure: StoreError | None = None) -> TargetReport:
+    """The report of a target whose plan was not applied, for a reason or because of a failure."""
+    error, code = (None, None) if failure is None else (str(failure), failure.code)
     untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, error or reason) for one in plan.changes]
-    return TargetReport(plan, (*untried, *unapplied(plan)), error)
+    return TargetReport(plan, (*untried, *unapplied(plan)), error, code=code)
 
 
 def unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     """The outcomes of what a plan refuses or only reports."""
-    refused = [Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason) for one in plan.refused]
+    refused = [
+        Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason, detail=one.code) for one in plan.refused
+    ]
     reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "reported only") for one in plan.reported]
     return (*refused, *reported)

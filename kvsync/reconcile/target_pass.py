@@ -132,7 +132,7 @@ class TargetPass:
             self.failure = (
                 None if isinstance(error, LedgerNotOurs) else error
             )  # which says nothing of the store as a whole
-            plan = replace(self._empty(), complete=False, error=str(error))
+            plan = replace(self._empty(), complete=False, error=str(error), code=error.code)
         return with_restore_point(self._only_renewals(plan) if problems else plan, self._store)
 
     def _only_renewals(self, plan: TargetPlan) -> TargetPlan:
@@ -258,7 +258,7 @@ class TargetPass:
             await self._ledger.announce(plan, applying.pace, applying.stop)
         except StoreError as failure:
             self.failure = None if isinstance(failure, LedgerNotOurs) else failure
-            return withheld(plan, "", error=str(failure))
+            return withheld(plan, "", failure)
         from kvsync.apply.engine import Applier  # a plan does not pay for it
 
         clock, retry = self._store.context.clock, RetryPolicy(deadline=self._context.limits.retry_time)

@@ -54,6 +54,8 @@ def report_document(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> 
         if report is not None and report.namespace_deleted:
             described["namespace_deleted"] = True
         described["error"] = (report.error if report else None) or target.error
+        if report is not None and report.code is not None:
+            described["code"] = report.code.value
         if report is not None and report.plan.wave is not None:
             described["wave"] = _wave(report.plan.wave)
     counts = {kind.value: number for kind, number in outcome_counts(reports).items()}
@@ -103,6 +105,7 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         **({"notes": list(plan.notes)} if plan.notes else {}),
         **({"wave": _wave(plan.wave)} if plan.wave is not None else {}),
         **({"deletes_namespace": True} if plan.deletes_namespace else {}),
+        **({"code": plan.code.value} if plan.code is not None else {}),
     }
 
 
@@ -184,6 +187,7 @@ def _refusal(refusal: Refusal) -> Document:
         "class": refusal.cause.value,
         **_name(refusal.identity),
         "reason": refusal.reason,
+        "code": refusal.code.value,
         "reasons": list(refusal.reasons),
         "origin": _origin(refusal.origin),
     }
@@ -195,6 +199,7 @@ def _outcome(outcome: Outcome) -> Document:
         "action": outcome.action.value,
         "outcome": outcome.kind.value,
         "error": outcome.error,
+        **({"code": outcome.code.value} if outcome.code is not None else {}),
     }
 
 

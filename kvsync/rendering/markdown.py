@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from kvsync.errors import with_code
 from kvsync.model.change import Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, summary
 from kvsync.rendering.difference import Line
@@ -90,14 +91,15 @@ def _outcomes(report: TargetReport, page: _Page, waiting: int) -> None:
     """Add a target with a row for each change that was not applied; shares the room as `_table` does."""
     keep = page.left - page.left // waiting
     bad = [outcome for outcome in report.outcomes if outcome.kind not in _FINE]
-    error = [f"> **error:** {escape_markdown(clip(report.error, 500))}  \n"] if report.error else []
+    why = with_code(escape_markdown(clip(report.error or "", 500)), report.code)
+    error = [f"> **error:** {why}  \n"] if report.error else []
     heading = f"\n#### {markdown_code(str(report.plan.target))}\n\n" + "".join([*error, *_warnings(report.plan)])
     if page.add([heading], "target", keep=keep) and bad:
         page.add(map(_outcome_row, bad), "outcome", len(bad), head=_OUTCOMES, keep=keep)
 
 
 def _outcome_row(outcome: Outcome) -> str:
-    why = escape_markdown(clip(outcome.error or "", 300))
+    why = with_code(escape_markdown(clip(outcome.error or "", 300)), outcome.code).strip()
     return f"| {markdown_code(SIGNS[outcome.action])} | {markdown_code(name(outcome.identity))} | {outcome.kind} | {why} |\n"
 
 
@@ -159,7 +161,7 @@ def _rows(plan: TargetPlan, owner: str) -> Iterator[str]:
 
 
 def _warnings(plan: TargetPlan) -> Iterator[str]:
-    lines = [f"**{word}:** {escape_markdown(clip(text, 500))}" for word, text in notices(plan)]
+    lines = [f"**{word}:** {with_code(escape_markdown(clip(text, 500)), code)}" for word, text, code in notices(plan)]
     shown = lines[:_MAX_WARNINGS]
     if len(lines) > _MAX_WARNINGS:
         shown.append(f"**{len(lines) - _MAX_WARNINGS:,} more**")
@@ -174,7 +176,8 @@ def _change_row(change: Change, owner: str, note: str = "") -> str:
 
 
 def _refusal_row(refusal: Refusal) -> str:
-    return _row(REFUSED, refusal, f"{refusal.action} refused: {escape_markdown(clip(refusal.reason, 300))}")
+    reason = with_code(escape_markdown(clip(refusal.reason, 300)), refusal.code)
+    return _row(REFUSED, refusal, f"{refusal.action} refused: {reason}")
 
 
 def _row(sign: str, item: Change | Refusal, what: str) -> str:

@@ -16,4 +16,5 @@ def problem_document(problem: Problem) -> dict[str, Any]:
         "line": place.line if place else None,
         "column": place.column if place else None,
         "hint": problem.hint,
+        "code": problem.code.value,
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
+from kvsync.errors import ErrorCode, with_code
 from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, summary
 from kvsync.rendering.difference import Line
@@ -150,8 +151,8 @@ def _head(plan: TargetPlan, style: Style) -> str:
 
 
 def _notices(plan: TargetPlan, style: Style) -> Iterator[str]:
-    for kind, sentence in notices(plan):
-        yield "  " + style.paint(f"{kind}: {escape_cell(sentence)}", Paint.ALARM)
+    for kind, sentence, code in notices(plan):
+        yield "  " + style.paint(with_code(f"{kind}: {escape_cell(sentence)}", code), Paint.ALARM)
     if plan.parked and not plan.approved and plan.changes:
         yield f"  approve with: kvsync approve {short_hash(plan.digest)}"
 
@@ -178,11 +179,15 @@ def _change(change: Change, owner: str, style: Style) -> Iterator[str]:
 def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
     what = f"{refusal.cause.value}, not {_PAST[refusal.action]}: {escape_cell(refusal.reason)}"
     head = _Piece(f"  {REFUSED} {name(refusal.identity)}", Paint.REFUSED)
-    yield from _row([head, _Piece(what), *_origin(refusal)], style)
+    yield from _row([head, _Piece(what), *_origin(refusal), *_code(refusal.code)], style)
 
 
 def _origin(item: Change | Refusal) -> list[_Piece]:
     return [] if item.origin is None else [_Piece(escape_cell(str(item.origin)), Paint.DIM)]
+
+
+def _code(code: ErrorCode | None) -> list[_Piece]:
+    return [] if code is None else [_Piece(f"[{code}]", Paint.DIM)]
 
 
 def _row(pieces: Iterable[_Piece], style: Style) -> Iterator[str]:
@@ -208,7 +213,7 @@ def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
     title = style.paint(escape_name(str(report.plan.target)), Paint.HEAD)
     yield f"{title} ({escape_cell(report.plan.type)}): {done or 'nothing was applied'}"
     if report.error:
-        yield "  " + style.paint(f"error: {escape_cell(report.error)}", Paint.ALARM)
+        yield "  " + style.paint(f"error: {with_code(escape_cell(report.error), report.code)}", Paint.ALARM)
     is_parked = bool(report.plan.parked) and not report.plan.approved
     # Of a parked target nothing was attempted: one reason for all, and the way out, instead of a line for each.
     untold = {*_FINE, OutcomeKind.NOT_ATTEMPTED} if is_parked else _FINE
@@ -222,4 +227,5 @@ def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
 def _outcome(outcome: Outcome, style: Style) -> Iterator[str]:
     head = f"  {SIGNS[outcome.action]} {name(outcome.identity)}"
     pieces = [_Piece(head, _PAINTS[outcome.action]), _Piece(outcome.kind.value, Paint.ALARM)]
-    yield from _row([*pieces, *([_Piece(escape_cell(outcome.error))] if outcome.error else [])], style)
+    why = [_Piece(escape_cell(outcome.error))] if outcome.error else []
+    yield from _row([*pieces, *why, *_code(outcome.code)], style)

@@ -104,7 +104,14 @@ class IsolatedStore(StoreWrapper):
             if isinstance(error, OSError) or shortage is not None:
                 message = f"{self._failed(what, namespace)}: {cleaned(shortage or str(error)) or type(error).__name__}"
                 raise (LostAnswer if writes else TransientError)(message) from error
-            _log.error("store.crashed", store=self.config.name, namespace=namespace, error=what, exc_info=True)
+            _log.error(
+                "store.crashed",
+                store=self.config.name,
+                namespace=namespace,
+                error=what,
+                code=UnexpectedError.code,
+                exc_info=True,
+            )
             reason = cleaned(f"{type(error).__name__}: {error}")
             message = f"{self._failed(what, namespace)}: unexpected {reason}"
             raise UnexpectedError(f"{message}; this is a bug in kvsync; the log has the traceback") from error

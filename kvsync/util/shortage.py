@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from kvsync.errors import ErrorCode, KvsyncError
+
 _DESCRIPTORS: Final = "too many open files; raise the limit (LimitNOFILE of systemd, or ulimit -n)"
 _MEMORY: Final = (
     "out of memory; raise the limit (MemoryMax of systemd, the memory limit of the container, or ulimit -v)"
@@ -42,6 +44,13 @@ def shortage_of(error: BaseException) -> str | None:
             return words
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def code_of(error: BaseException) -> ErrorCode:
+    """The code of any exception: that of its class, of a shortage, or of a bug."""
+    if isinstance(error, KvsyncError):
+        return error.code
+    return ErrorCode.BUG if shortage_of(error) is None else ErrorCode.SHORTAGE
 
 
 def _words(error: BaseException) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
 
+from kvsync.errors import ErrorCode
 from kvsync.util.values import dataclass
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import Problems, at, found, inside, nearest
@@ -50,7 +51,8 @@ class Decoder(ABC):
 
     def refuse(self, node: Node, problems: Problems, what: str, hint: str | None = None) -> Any:
         """Note that something else was expected here; returns INVALID."""
-        problems.add(at(what, f"expected {self.expected}, found {found(node)}"), node, hint)
+        message = at(what, f"expected {self.expected}, found {found(node)}")
+        problems.add(message, node, hint, detail=ErrorCode.UNEXPECTED_VALUE)
         return INVALID
 
 
@@ -81,7 +83,7 @@ class ScalarDecoder(Decoder):
             hint = str(error) or None
         if not self.private:
             return self.refuse(node, problems, what, hint)
-        problems.add(at(what, f"expected {self.expected}"), node, hint)
+        problems.add(at(what, f"expected {self.expected}"), node, hint, detail=ErrorCode.UNEXPECTED_VALUE)
         return INVALID
 
     def schema(self) -> Schema:

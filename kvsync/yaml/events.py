@@ -17,6 +17,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from kvsync.errors import ErrorCode
 from kvsync.yaml.encoding import place
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.parsed import DEFAULT_LIMITS, Parsed, ParseLimits
@@ -145,7 +146,8 @@ class _Builder:
         return merged
 
     def _duplicate(self, key: Scalar, first: Scalar) -> None:
-        self._problems.add(f"duplicate key {quoted(key.text)}, first written at {first.line}:{first.column}", key)
+        message = f"duplicate key {quoted(key.text)}, first written at {first.line}:{first.column}"
+        self._problems.add(message, key, detail=ErrorCode.DUPLICATE_KEY)
 
     def _merge(self, merge: tuple[Scalar, Node], items: dict[str, tuple[Scalar, Node]]) -> None:
         key, value = merge

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from typing import Any, Final
 
+from kvsync.errors import ErrorCode
 from kvsync.util.values import dataclass
 from kvsync.yaml.credential import Credential, CredentialKind, credential
 from kvsync.yaml.decoders import (
@@ -124,10 +125,14 @@ def decode(node: Node, fields: Sequence[Field], problems: Problems, what: str = 
             value = known[name].decoder.decode(member, problems, inside(what, name))
             values |= {name: value} if value is not INVALID else {}
         elif not is_extension(name):
-            problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, known))
+            problems.add(
+                at(what, f"unknown field {quoted(name)}"), key, name_hint(name, known), detail=ErrorCode.UNKNOWN_FIELD
+            )
     for field in fields:
         if field.required and field.name not in node.items:
-            problems.add(at(what, f'missing field "{field.name}"'), node, field.help or None)
+            problems.add(
+                at(what, f'missing field "{field.name}"'), node, field.help or None, detail=ErrorCode.MISSING_FIELD
+            )
     return values
 
 

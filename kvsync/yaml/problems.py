@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-from kvsync.errors import InvalidInput, Kind, Origin, Problem
+from kvsync.errors import ErrorCode, InvalidInput, Kind, Origin, Problem
 from kvsync.util.escaping import clip_name, quote_text
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 
@@ -46,7 +46,14 @@ class Problems:
         when they cannot be; `private` texts are not repeated in the message."""
         return node.text
 
-    def add(self, message: str, node: Node | None, hint: str | None = None, kind: Kind = Kind.INVALID) -> None:
+    def add(
+        self,
+        message: str,
+        node: Node | None,
+        hint: str | None = None,
+        kind: Kind = Kind.INVALID,
+        detail: ErrorCode | None = None,
+    ) -> None:
         """Note a problem at the place of `node` (None: of the whole file). Raises TooManyProblemsError."""
         if len(self._found) == self._most:
             self._found.append(
@@ -54,7 +61,7 @@ class Problems:
             )
         if len(self._found) > self._most:
             raise TooManyProblemsError
-        self._found.append(Problem(message, self.origin(node), hint, kind))
+        self._found.append(Problem(message, self.origin(node), hint, kind, detail))
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Take over problems that were found elsewhere."""

@@ -13,9 +13,10 @@ def test_every_problem_has_its_line(repo: Repo) -> None:
     """All problems at once, each with file, line, column and what to do, and how many there are."""
     repo.write("state/web.yaml", WEB + "  limits: 2\n  nothing:\n  theme: {valeu: light}\n")
     assert repo.run("plan", code=78).stderr == (
-        'state/web.yaml:7:3: duplicate key "limits", first written at 6:3\n'
-        'state/web.yaml:8:11: keys.nothing: a value must not be null (for an empty value, write "")\n'
-        'state/web.yaml:9:10: keys.theme: unknown field "valeu" (to store data, write {json: …}; did you mean "value"?)\n'
+        'state/web.yaml:7:3: duplicate key "limits", first written at 6:3 [KV1106]\n'
+        'state/web.yaml:8:11: keys.nothing: a value must not be null (for an empty value, write "") [KV1101]\n'
+        'state/web.yaml:9:10: keys.theme: unknown field "valeu" (to store data, write {json: …}; did you mean "value"?)'
+        " [KV1104]\n"
         "3 problems\n"
     )
 
@@ -32,20 +33,20 @@ def test_a_wrong_configuration_says_where(repo: Repo) -> None:
 def test_short_errors_are_one_line(repo: Repo) -> None:
     """What is wrong, and what to do, without a traceback."""
     assert repo.run("plan", "--target", "lokal", code=64).stderr == (
-        "kvsync: unknown target 'lokal'; the files define local/web\n"
+        "kvsync: unknown target 'lokal'; the files define local/web [KV1001]\n"
     )
     assert repo.run("apply", code=4).stderr == (
-        "kvsync: apply needs confirmation, and there is no terminal to ask on; use --yes to skip the question\n"
+        "kvsync: apply needs confirmation, and there is no terminal to ask on; use --yes to skip the question [KV5102]\n"
     )
     assert repo.run("plann", code=64).stderr == (
-        "kvsync: unknown command 'plann'; did you mean 'plan'?\nTry 'kvsync --help'.\n"
+        "kvsync: unknown command 'plann'; did you mean 'plan'? [KV1001]\nTry 'kvsync --help'.\n"
     )
     assert repo.run("undo", "x", "--yes", code=64).stderr == (
-        "kvsync: unknown run 'x'; run `kvsync history` to list the runs\n"
+        "kvsync: unknown run 'x'; run `kvsync history` to list the runs [KV1001]\n"
     )
     (repo.root / "kvsync.yaml").unlink()
     assert repo.run("plan", code=78).stderr == (
-        "kvsync.yaml: no such configuration file (create one with kvsync init, or pass its path with -c)\n1 problem\n"
+        "kvsync.yaml: no such configuration file (create one with kvsync init, or pass its path with -c) [KV1102]\n1 problem\n"
     )
 
 
@@ -57,8 +58,11 @@ def test_a_bug_is_one_line_and_a_traceback_only_for_those_who_ask(repo: Repo) ->
     path = {"PYTHONPATH": f"{repo.root}:{ROOT}"}
     process = repo.start("plan", "-o", "json", env=path)
     out, err = process.communicate(timeout=60)
-    assert err == "kvsync: unexpected error: KeyError: 'oops'. This is a bug in kvsync; --log-level debug shows where\n"
-    assert json.loads(out)["error"]["kind"] == "unexpected"
+    assert (
+        err
+        == "kvsync: unexpected error: KeyError: 'oops'. This is a bug in kvsync; --log-level debug shows where [KV9001]\n"
+    )
+    assert (json.loads(out)["error"]["kind"], json.loads(out)["error"]["code"]) == ("unexpected", "KV9001")
     process = repo.start("--log-level", "debug", "plan", env=path)
     assert "Traceback" in process.communicate(timeout=60)[1]
     assert process.returncode == 1

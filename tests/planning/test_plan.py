@@ -48,9 +48,13 @@ def test_notices() -> None:
     """Problems with their place, errors, and reasons to be parked or approved are reported; an incomplete listing only once."""
     problem = Problem("bad", Origin("f.yaml", 1, 2))
     told = target_plan(problems=(problem,), error="down", parked=("too many",), complete=False)
-    assert list(notices(told)) == [("problem", "f.yaml:1:2: bad"), ("error", "down"), ("parked", "too many")]
-    assert [kind for kind, _ in notices(target_plan(complete=False))] == ["incomplete"]
-    assert list(notices(target_plan(parked=("too many",), approved=True))) == [("approved", "too many")]
+    assert list(notices(told)) == [
+        ("problem", "f.yaml:1:2: bad", "KV1101"),
+        ("error", "down", None),
+        ("parked", "too many", "KV5101"),
+    ]
+    assert [notice.kind for notice in notices(target_plan(complete=False))] == ["incomplete"]
+    assert list(notices(target_plan(parked=("too many",), approved=True))) == [("approved", "too many", None)]
 
 
 def test_outcome_counts() -> None:

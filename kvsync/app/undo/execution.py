@@ -70,7 +70,8 @@ class UndoExecution:
             raise
         except Exception as error:  # noqa: BLE001 - a request that fails each time must not stop its target
             failure = crashed(request.target, "undoing", error)
-            report = TargetReport(TargetPlan(request.target, "", "", error=str(failure)), error=str(failure))
+            plan = TargetPlan(request.target, "", "", error=str(failure), code=failure.code)
+            report = TargetReport(plan, error=plan.error, code=plan.code)
         is_cut_off = self._stop() and any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes)
         if not is_cut_off:
             self._state.undo_requests.close(request, run.id, report_data(report))
@@ -84,7 +85,7 @@ class UndoExecution:
         undoing = TargetUndo(self._workspace, request.target, records, wanted_entries(self._loaded, request.target))
         plan = await undoing.plan()
         if plan.error or undoing.subject is None:
-            return TargetReport(plan, error=plan.error)
+            return TargetReport(plan, error=plan.error, code=plan.code)
         self._hold(undoing, plan.changes)
         report = await self._apply(undoing, plan, run)
         self._let_go(undoing.subject, plan.changes, report.outcomes)

@@ -72,7 +72,10 @@ class UndoOperation:
     def unchanged(self, plan: Plan) -> Report:
         """The report of a plan of which nothing is carried out."""
         settled = {target: undoing.outcomes for target, undoing in self._undoing.items()}
-        return Report(plan, tuple(TargetReport(one, settled.get(one.target, ()), one.error) for one in plan.targets))
+        return Report(
+            plan,
+            tuple(TargetReport(one, settled.get(one.target, ()), one.error, code=one.code) for one in plan.targets),
+        )
 
 
 def beyond_undo(plan: Plan) -> int:

@@ -59,7 +59,8 @@ class TargetUndo:
             found = await observer.read_some(list(dict.fromkeys(record.identity for record in self.records)))
         except StoreError as error:
             offline = LocatedTarget(self.target, store.place(self.target.namespace))
-            return replace(empty_plan(self._state.digest_key, offline, store.capabilities.type), error=str(error))
+            plan = empty_plan(self._state.digest_key, offline, store.capabilities.type)
+            return replace(plan, error=str(error), code=error.code)
         fresh = {identity: observer.shown(actual, None) for identity, actual in found.items()}
         now, owner = self._workspace.clock.now(), self._workspace.config.owner
         undone = undo_changes(self.records, fresh, store.capabilities, owner, now, observer.unread)

@@ -13,7 +13,7 @@ from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
-from kvsync.errors import KvsyncError
+from kvsync.errors import KvsyncError, with_code
 from kvsync.util.escaping import escape_cell, escape_name, quote_text
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def _action(one: EntryExplanation) -> str:
 
     if one.verdict is None:
         return "none"
-    how = "refused" if isinstance(one.verdict, Refusal) else "reported only" if one.reported else ""
+    how = with_code("refused", one.verdict.code) if isinstance(one.verdict, Refusal) else ""
+    how = "reported only" if one.reported and not how else how
     return f"{one.verdict.action} ({one.verdict.cause})" + (f", {how}" if how else "")
 
 
@@ -211,6 +212,7 @@ def _document(one: EntryExplanation, owner: str, seal: Callable[[bytes], str]) -
         "action": one.verdict.action.value if one.verdict else None,
         "class": one.verdict.cause.value if one.verdict else None,
         "status": _status(one),
+        "code": _code(one),
         "why": list(one.why),
         "runs": [change_document(change) for change in one.changes],
         "error": one.error,
@@ -228,6 +230,13 @@ def _status(one: EntryExplanation) -> str:
     if one.verdict is None:
         return "idle"
     return "refused" if isinstance(one.verdict, Refusal) else "reported" if one.reported else "pending"
+
+
+def _code(one: EntryExplanation) -> str | None:
+    """The code of the rule that refuses the action, None if nothing does."""
+    from kvsync.model.change import Refusal
+
+    return one.verdict.code.value if isinstance(one.verdict, Refusal) else None
 
 
 def _desired_document(entry: Entry, show: Callable[[bytes], str]) -> dict[str, Any]:

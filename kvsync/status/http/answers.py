@@ -55,10 +55,15 @@ def text(body: str, content_type: str, status: int = 200, headers: dict[str, str
 
 def failure(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
     """What was wrong with a request, as the document `kvsync.error/1`."""
-    described = {"kind": _KINDS.get(status, "failed"), "message": message, "problems": []}
-    return answer({"schema": "kvsync.error/1", "error": described}, status, headers)
+    return answer(_document(status, message), status, headers)
 
 
 def failure_of(error: KvsyncError) -> web.Response:
     """An error that kvsync raised on purpose."""
-    return failure(next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), str(error))
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    return answer(_document(status, str(error), code=error.code.value), status)
+
+
+def _document(status: int, message: str, **more: str) -> dict[str, Any]:
+    described = {"kind": _KINDS.get(status, "failed"), **more, "message": message, "problems": []}
+    return {"schema": "kvsync.error/1", "error": described}
