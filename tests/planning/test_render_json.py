@@ -69,6 +69,7 @@ def test_whole_document() -> None:
                         "key": "vip",
                         "label": "eu",
                         "reason": "it belongs to another owner",
+                        "code": "KV4102",
                         "reasons": [],
                         "origin": None,
                     }

@@ -46,11 +46,11 @@ def test_whole_plan() -> None:
         '  + greeting  "Hello"  state/web.yaml:6:3\n'
         '  ~ timeout [prod]  drifted  "30" -> "60"  state/web.yaml:7:3\n'
         '  - old  "bye"\n'
-        "  ! vip  protected, not deleted: it is protected  state/web.yaml:9:3\n"
+        "  ! vip  protected, not deleted: it is protected  state/web.yaml:9:3  [KV4103]\n"
         "  cost: 2 requests, 812 bytes, about 8 s at the store's rate\n"
         "\n"
         "local/mail (sqlite): left unchanged\n"
-        "  problem: state/mail.yaml:3:1: bad\n"
+        "  problem: state/mail.yaml:3:1: bad [KV1101]\n"
         "\n"
         "Plan: 1 to create, 1 to update, 1 to delete, 1 refused, 124 unchanged, 3 foreign; "
         "1 target left unchanged because of problems\n"
@@ -66,7 +66,7 @@ def test_parked() -> None:
     """A parked target gives its reasons, and the command that releases exactly this plan."""
     target = target_plan(change(stored("a", "v"), None), parked=("too many",))
     text = render_plan(plan(target))
-    assert "  parked: too many\n" in text
+    assert "  parked: too many [KV5101]\n" in text
     assert f"  approve with: kvsync approve {target.digest[7:19]}\n" in text
     assert "; 1 target parked\n" in text
 
@@ -234,8 +234,8 @@ def test_report() -> None:
     assert render_report([report(target, *outcomes, error="the store refuses the credential")]) == (
         "edge/web (sqlite): 1 applied, 1 unchanged, 1 conflict, 1 failed\n"
         "  error: the store refuses the credential\n"
-        "  + key00003  conflict  changed by another writer since the plan\n"
-        "  + key00002  failed  the value is too large\n"
+        "  + key00003  conflict  changed by another writer since the plan  [KV4201]\n"
+        "  + key00002  failed  the value is too large  [KV4204]\n"
         "\n"
         "Done: 1 applied, 1 unchanged, 1 conflict, 1 failed.\n"
     )
@@ -245,7 +245,7 @@ def test_report_of_nothing() -> None:
     """When nothing was applied the report says so, and how a parked target is released."""
     assert render_report([report(target_plan())]) == "Done: nothing was applied.\n"
     text = render_report([report(target_plan(MANY[0], parked=("too many",)))])
-    assert "  parked: too many\n  approve with: kvsync approve " in text
+    assert "  parked: too many [KV5101]\n  approve with: kvsync approve " in text
 
 
 def test_report_of_a_parked_target() -> None:
@@ -253,6 +253,6 @@ def test_report_of_a_parked_target() -> None:
     parked = target_plan(*MANY, parked=("too many",))
     untried = [outcome(one, OutcomeKind.NOT_ATTEMPTED, "the target is parked") for one in MANY]
     text = render_report([report(parked, *untried)])
-    assert "  parked: too many\n  approve with: kvsync approve " in text
+    assert "  parked: too many [KV5101]\n  approve with: kvsync approve " in text
     assert text.count("\n") < 8
     assert MANY[0].identity.key not in text
