@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kvsync.errors import ErrorCode
+from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
