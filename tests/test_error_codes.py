@@ -6,6 +6,7 @@ import ast
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeGuard
 
 from kvsync.errors import ErrorCode, Kind, KvsyncError
 from kvsync.model.codes import AREAS, CATALOGUE
@@ -42,7 +43,7 @@ def test_every_code_is_used() -> None:
     assert {code.name for code in ErrorCode} - used - {kind.name for kind in Kind} == set()
 
 
-def is_code(node: ast.AST) -> bool:
+def is_code(node: ast.AST) -> TypeGuard[ast.Attribute]:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ErrorCode"
 
 
