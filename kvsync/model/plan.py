@@ -181,7 +181,7 @@ def is_quiet(plan: TargetPlan) -> bool:
     return plan.complete and not (differs or plan.deletes_namespace or plan.parked or plan.problems or plan.error)
 
 
-class Notice(NamedTuple):
+class PlanNotice(NamedTuple):
     """Something to know before the changes of a target: its kind, a sentence, and an error code if it is a problem."""
 
     kind: str
@@ -189,25 +189,25 @@ class Notice(NamedTuple):
     code: ErrorCode | None = None
 
 
-def notices(plan: TargetPlan) -> Iterator[Notice]:
+def notices(plan: TargetPlan) -> Iterator[PlanNotice]:
     """What a person must know before the changes of a target, the worst first."""
     if plan.moved_from is not None:
         moved = f"{plan.target} is now another store: was {plan.moved_from}, is {plan.place}"
-        yield Notice("moved", moved, ErrorCode.PLACE_CHANGED)
-    yield from (Notice("problem", *problem) for problem in _problems(plan))
+        yield PlanNotice("moved", moved, ErrorCode.PLACE_CHANGED)
+    yield from (PlanNotice("problem", *problem) for problem in _problems(plan))
     if plan.error:
-        yield Notice("error", plan.error, plan.code)
-    held = Notice("approved", "") if plan.approved else Notice("parked", "", ErrorCode.PARKED)
+        yield PlanNotice("error", plan.error, plan.code)
+    held = PlanNotice("approved", "") if plan.approved else PlanNotice("parked", "", ErrorCode.PARKED)
     yield from (held._replace(text=reason) for reason in plan.parked)
-    yield from (Notice("waiting", sentence, ErrorCode.DELETES_WAITING) for sentence in plan.waiting)
+    yield from (PlanNotice("waiting", sentence, ErrorCode.DELETES_WAITING) for sentence in plan.waiting)
     if plan.wave is not None and plan.wave.waits_for is not None:
         waits = f"{plan.wave.number} of {plan.wave.total}, {plan.wave.waits_for}"
-        yield Notice("wave", waits, ErrorCode.EARLIER_WAVE)
-    yield from (Notice("note", sentence) for sentence in plan.notes)
+        yield PlanNotice("wave", waits, ErrorCode.EARLIER_WAVE)
+    yield from (PlanNotice("note", sentence) for sentence in plan.notes)
     if plan.deletes_namespace:
-        yield Notice("namespace", f"kvsync deletes {plan.target}: it is empty, and kvsync deleted its last entries")
+        yield PlanNotice("namespace", f"kvsync deletes {plan.target}: it is empty, and kvsync deleted its last entries")
     if not (plan.complete or plan.parked or plan.error):
-        yield Notice("incomplete", "the listing of the store is incomplete", ErrorCode.INCOMPLETE_LISTING)
+        yield PlanNotice("incomplete", "the listing of the store is incomplete", ErrorCode.INCOMPLETE_LISTING)
 
 
 def problem_texts(plan: TargetPlan) -> Iterator[str]:
