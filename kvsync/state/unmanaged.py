@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from operator import itemgetter
 
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
@@ -13,15 +14,17 @@ def unmanaged_targets(
     state: StateDir, managed: Collection[Target], places: Iterable[Place] = ()
 ) -> tuple[tuple[Target, int], ...]:
     """Each such target with the number of its entries, by the ledger of this state directory. A former name of a place that the
-    files name otherwise does not count: `places` are those that the managed targets were just found to lead to. Raises
-    StateDirError."""
+    files name otherwise does not count: `places` are those that the managed targets were just found to lead to. Of several
+    names of a place, the last one counts. Raises StateDirError."""
     known = state.places.all()
     in_use = {record.place for target, record in known.items() if target in managed}
     in_use |= {place.key for place in places}
+    ordered = sorted(known.items(), key=lambda item: item[1].since)
+    last_names = {record.place: target for target, record in ordered if target not in managed}
     found = []
-    for target, record in sorted(known.items()):
-        if target not in managed and record.place not in in_use:
-            applied = state.ledger.all(record.place).values()
+    for place, target in sorted(last_names.items(), key=itemgetter(1)):
+        if place not in in_use:
+            applied = state.ledger.all(place).values()
             number = sum(not one.has_ended and one.unseen_since is None for one in applied)
             found += [(target, number)] if number else []
     return tuple(found)

@@ -172,7 +172,8 @@ async def test_what_the_target_holds_already_decides(tmp_path: Path, monkeypatch
 
 
 async def test_a_renamed_store_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """State and marks are kept by place, so that only the name changes; a plan does not take the old name for orphans."""
+    """State and marks are kept by place, so that only the name changes; a plan does not take the old name for orphans,
+    and names orphans once, by the new name."""
     found = MemoryRepository(tmp_path, monkeypatch)
     await found.settle({"a": "one"})
     text = (found.root / "kvsync.yaml").read_text()
@@ -188,3 +189,7 @@ async def test_a_renamed_store_needs_nothing(tmp_path: Path, monkeypatch: pytest
         ]
         with pytest.raises(UsageError, match="nor the state directory knows this store"):
             await Relocation(workspace, workspace.load(), FormerPlace(store="mian")).plan([Target("other", "web")])
+    found.clock.advance(1)
+    await found.apply()
+    found.state("store: other\nnamespace: mail\nkeys: {a: one}\n")
+    assert (await found.plan_all()).unmanaged == ((Target("other", "web"), 1),)
