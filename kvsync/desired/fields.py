@@ -17,6 +17,7 @@ from kvsync.desired.field_decoders import (
     media_type,
     ttl,
 )
+from kvsync.desired.variant_checks import check_variants
 from kvsync.model.canonical import canonical_json
 from kvsync.model.entry import Mode
 from kvsync.yaml.fields import (
@@ -25,6 +26,7 @@ from kvsync.yaml.fields import (
     Field,
     Schema,
     boolean,
+    checked,
     choice,
     duration,
     fields_schema,
@@ -83,7 +85,7 @@ FORM_FIELDS: Final = (
         text(VARIABLE, "the name of an environment variable", private=True),
         "Environment variable with the value.",
     ),
-    _field("feature", record(FEATURE_FIELDS), "A feature flag of Azure App Configuration."),
+    _field("feature", checked(record(FEATURE_FIELDS), check_variants), "A feature flag of Azure App Configuration."),
     _field("sops", record(SOPS_FIELDS), "Key of a file that SOPS encrypted; the entry is sensitive."),
 )
 
