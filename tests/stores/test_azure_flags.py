@@ -32,6 +32,9 @@ FLAGS = {
 }
 
 
+FLAG_WITH = "{{feature: {{enabled: true, variants: {}, allocation: {}}}}}"
+
+
 @pytest.fixture
 def repo(service: Service, tmp_path: Path) -> Repo:
     found = Repo(tmp_path, service)
@@ -137,14 +140,13 @@ async def test_dump_writes_flags_as_features(repo: Repo, service: Service) -> No
         ("a", "{feature: {}}", 'keys.a.feature: missing field "enabled"'),
         ("a", "{feature: {enabled: true, filter: []}}", 'keys.a.feature: unknown field "filter"'),
         ("a", "{feature: {enabled: true, targeting: {default_rollout: 101}}}", "a number from 0 to 100"),
+        ("a", FLAG_WITH.format("[{name: big}, {name: big}]", "{}"), 'variants: two variants have the name "big"'),
         (
             "a",
-            "{feature: {enabled: true, variants: [{name: big}, {name: big}], allocation: {user: [{variant: bog, users: [x]}],"
-            " percentile: [{variant: big, from: 9, to: 3}]}}}",
-            'keys.a.feature.variants: two variants have the name "big" (give each variant another name)\n'
-            'state/web.yaml:4:100: keys.a.feature.allocation: there is no variant "bog" (did you mean "big"?)\n'
-            "state/web.yaml:4:132: keys.a.feature.allocation: from must not be greater than to",
+            FLAG_WITH.format("[{name: big}]", "{user: [{variant: bog, users: [x]}]}"),
+            'there is no variant "bog" (did',
         ),
+        ("a", FLAG_WITH.format("[{name: big}]", "{percentile: [{variant: big, from: 9, to: 3}]}"), "from must not be"),
         ("'a:b'", "{feature: {enabled: true}}", "the name of a feature flag must not be empty or contain % or :"),
     ],
 )
