@@ -277,6 +277,13 @@ def test_the_version_costs_nothing(tmp_path: Path) -> None:
     assert not {"kvsync.app", "asyncio", "sqlite3", "structlog", "yaml", *HEAVY} & modules
 
 
+def test_help_does_not_pay_for_what_commands_do(tmp_path: Path) -> None:
+    """`kvsync --help` imports every command, but nothing that only running one needs."""
+    modules = loaded_by(tmp_path, "--help")
+    assert "kvsync.cli.options" in modules
+    assert not {"kvsync.app", "asyncio", "sqlite3", "ssl", "structlog", "msgspec", "yaml", *HEAVY} & modules
+
+
 def test_a_plan_does_not_pay_for_the_daemon_or_the_network(tmp_path: Path) -> None:
     """`kvsync plan` on an embedded store imports no HTTP client, scheduler, watcher or terminal toolkit."""
     modules = loaded_by(_repository(tmp_path), "plan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +26,8 @@ _Result = TypeVar("_Result")
 
 def run(work: Coroutine[None, None, _Result]) -> _Result:
     """Run the coroutine of a command to its end."""
+    import asyncio  # help does not pay for it
+
     # Plans are thousands of small values without cycles: looking for cycles at every few hundred costs a fifth of the time.
     gc.set_threshold(50_000, 20, 20)
     gc.freeze()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from math import inf
 from pathlib import Path
@@ -39,6 +38,8 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        import asyncio  # many who read clocks never wait
+
         await asyncio.sleep(seconds)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,6 +61,8 @@ def emulate(
             import_module("kvsync.emulators.tls")
     except ImportError as error:
         raise UsageError(f"the emulators need more packages ({error}); run pip install 'kvsync[emulate]'") from None
+    import asyncio  # the help of kvsync does not pay for it
+
     from kvsync.emulators.model import Options
 
     hosts = tuple(name.lower() for name in allowed)
