@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from _thread import start_new_thread
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from functools import partial
-from threading import Thread
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
@@ -21,7 +21,8 @@ class _DaemonThread(Executor):
         future: Future[_Result] = Future()
         work = partial(fn, *args, **kwargs)
         try:
-            Thread(target=_run, args=(future, work), daemon=True).start()
+            # Thread.start waits until the new thread has begun: forever, if that thread runs out of memory before.
+            start_new_thread(_run, (future, work))
         except RuntimeError:  # no thread can be started: the work is done all the same, and everything waits for it
             _run(future, work)
         return future
@@ -40,9 +41,9 @@ async def off_loop(work: Callable[[], _Result], items: int, few: int = 2_000) ->
 
 
 def _run(future: Future[_Result], work: Callable[[], _Result]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
     try:
+        if not future.set_running_or_notify_cancel():
+            return
         result = work()
     except BaseException as error:  # noqa: BLE001  # it is raised where the result is waited for
         future.set_exception(error)

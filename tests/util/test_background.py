@@ -37,6 +37,20 @@ async def test_results_and_errors_come_back() -> None:
         await in_background(lambda: 1 // 0)
 
 
+async def test_a_thread_that_runs_out_of_memory_freezes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Thread.start` waits until the new thread has begun, which it never does without memory: the loop would stand still."""
+
+    def stand_still(thread: threading.Thread) -> None:
+        raise AssertionError(f"waits for {thread}")
+
+    def lack_memory() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(threading.Thread, "start", stand_still)
+    with pytest.raises(MemoryError):
+        await in_background(lack_memory)
+
+
 def test_a_process_ends_although_a_thread_works() -> None:
     """A file that is never read to its end must not keep the daemon from leaving."""
     program = (

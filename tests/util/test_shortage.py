@@ -61,13 +61,14 @@ def test_any_other_error_is_none() -> None:
 async def test_without_threads_work_is_done_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a thread that cannot be started, and a call that failed does not run later."""
 
-    def refuses(_thread: threading.Thread) -> None:
+    def refuses(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     ran: list[int] = []
     worker = WorkerThread("test")
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuses)
+        patch.setattr("kvsync.util.background.start_new_thread", refuses)
         assert await in_background(lambda: 7) == 7
         async with asyncio.timeout(5):
             with pytest.raises(RuntimeError, match="can't start new thread"):
