@@ -74,7 +74,7 @@ class Fleet:
         self._until = 0.0
         self._not_before = 0.0
         self._led_since = self._up_to_date_at = clock.monotonic()
-        self._is_registered = self._is_failing = False
+        self._is_registered = self._is_failing = self._has_lapsed = False
         self._alive: tuple[Replica, ...] = ()
 
     @property
@@ -136,8 +136,8 @@ class Fleet:
                 self._failed(str(error))
             except Exception:  # noqa: BLE001 - whatever it is, the lease ends, and then nothing is written
                 self._failed("unexpected", exc_info=True)
-            if could_write != self.may_write():
-                could_write = not could_write
+            if could_write != self.may_write() or self._has_lapsed:
+                could_write, self._has_lapsed = self.may_write(), False
                 on_change()
             if held != self._own():
                 self.changed()
@@ -158,6 +158,8 @@ class Fleet:
         if not is_renewed:
             _log.warning("fleet.lost", replica=self.identity, reason="the lease was not renewed in time")
             return
+        # Passes that met the end of the lease wrote nothing, also when it was renewed right after.
+        self._has_lapsed = 0 < self._until <= self._clock.monotonic()
         self._until = asked_at + self._timing.lease - self._timing.margin
         self._recovered()
         await self._balance()

@@ -446,3 +446,25 @@ async def test_what_a_target_costs_is_written_when_it_changes(replica: Callable[
     (api, web) = await written(60.0)
     assert api == first[0]
     assert web[2] > 20
+
+
+class LateClock(FakeClock):
+    """Sleeps longer than it is asked to, once."""
+
+    naps = 1
+
+    async def sleep(self, seconds: float) -> None:
+        if not self.naps:
+            await asyncio.Event().wait()
+        self.naps -= 1
+        self.advance(9)
+
+
+async def test_a_lease_that_lapsed_for_a_moment_is_reported(replica: Callable[..., StateDir]) -> None:
+    """A renewal that comes late, but in time for the database, lets the daemon repeat the passes that could not write."""
+    fleet, changes = fleet_of(claims_of(replica("one")), LateClock(), Fence()), asyncio.Queue[bool]()
+    running = asyncio.create_task(fleet.run(lambda: changes.put_nowait(fleet.may_write())))
+    async with asyncio.timeout(60):
+        assert [await changes.get(), await changes.get()] == [True, True]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
