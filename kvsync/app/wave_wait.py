@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from kvsync.errors import UsageError
-from kvsync.rendering.words import duration as in_words
 from kvsync.util.clock import Clock
 from kvsync.util.waits import WAITS
 
@@ -29,11 +28,10 @@ def parse_wait(text: str) -> float:
 
 
 class WaveWait:
-    """Wait of a command for earlier waves. `left` are the seconds that it may still take, all waits together; `tell` is called
-    with a text at the start of each."""
+    """Wait of a command for earlier waves. `left` are the seconds that it may still take, all waits together."""
 
-    def __init__(self, seconds: float = 0, tell: Callable[[str], None] = lambda _text: None) -> None:
-        self.left, self._tell = seconds, tell
+    def __init__(self, seconds: float = 0) -> None:
+        self.left = seconds
 
     async def until(self, seconds: float, reason: str, clock: Clock, stop: Callable[[], bool]) -> bool:
         """Wait, unless that is longer than allowed. False if it is, and when `stop()` became true."""
@@ -41,7 +39,6 @@ class WaveWait:
             return False
         end = clock.monotonic() + seconds
         self.left -= seconds
-        self._tell(f"{reason}; waiting {in_words(round(seconds) or 1)}")
         with WAITS.shown(reason, end, clock):
             while not stop() and (rest := end - clock.monotonic()) > 0:
                 await clock.sleep(min(rest, _SLICE))

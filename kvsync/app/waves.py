@@ -128,7 +128,8 @@ class Waves:
             seconds = min(LOOK_AGAIN, self.waiting.left)
         else:  # only this process could change it
             return False
-        return await self.waiting.until(max(seconds, 0.0), self._text(hold), self._clock, stop)
+        reason = self._text(hold).removeprefix("waits for ")
+        return await self.waiting.until(max(seconds, 0.0), reason, self._clock, stop)
 
     def earlier(self, plans: Iterable[TargetPlan], own: TargetPlan) -> list[Target]:
         """The targets of the plans that are in an earlier wave than `own`."""

@@ -19,6 +19,8 @@ from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetReport
 from kvsync.model.result import PassResult
 from kvsync.model.wave import WavePosition
+from kvsync.testing import FakeClock
+from kvsync.util.waits import WAITS
 from tests.support.memory_repository import MemoryRepository
 
 DEV, PROD = Target("main", "dev"), Target("main", "prod")
@@ -362,26 +364,31 @@ async def test_nothing_is_kept_of_waves_that_are_gone(repo: MemoryRepository) ->
 
 async def wait_and_apply(
     repo: MemoryRepository, seconds: float, meanwhile: Callable[[], None]
-) -> tuple[Report, list[str]]:
-    """Apply with a wait for earlier waves; `meanwhile` is called as it begins."""
-    told: list[str] = []
+) -> tuple[Report, set[str]]:
+    """Apply with a wait for earlier waves, during which `meanwhile` is called. Returns what was waited for, too."""
+    waits: set[str] = set()
 
-    def tell(text: str) -> None:
-        told.append(text)
-        meanwhile()
+    class WatchedClock(FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            if not waits:
+                meanwhile()
+            wait = WAITS.longest()
+            waits.add("" if wait is None else wait.reason)
+            await super().sleep(seconds)
 
-    async with repo.open() as workspace:
-        workspace.waves.waiting = WaveWait(seconds, tell)
-        return await workspace.apply(await workspace.plan(), command="test"), told
+    clock = WatchedClock(repo.clock.now())
+    async with repo.open(clock=clock) as workspace:
+        workspace.waves.waiting = WaveWait(seconds)
+        return await workspace.apply(await workspace.plan(), command="test"), waits
 
 
 async def test_apply_waits_for_the_bake_if_asked(repo: MemoryRepository) -> None:
-    """Wave after wave, in one run; it says what for and for how long."""
+    """Wave after wave, in one run; progress shows what for."""
     want(repo, "1")
-    report, told = await wait_and_apply(repo, BAKE, lambda: None)
+    report, waits = await wait_and_apply(repo, BAKE, lambda: None)
     assert held(repo, "prod") == {"a": "1"}
     assert [one.early for one in report.targets] == [None, None]
-    assert [text.endswith("; waiting 10m") for text in told] == [True]
+    assert [one.partition(" until ")[0] for one in waits] == ["wave 1 of 2 (main/dev): baking"]
 
 
 @pytest.mark.parametrize("what", ["drift", "pause", "too long"])
@@ -398,7 +405,7 @@ async def test_what_comes_up_during_the_wait_holds_the_later_wave(repo: MemoryRe
     want(repo, "1")
     async with repo.open(None) as other:
         state = other.state
-        report, told = await wait_and_apply(repo, BAKE - (what == "too long"), meanwhile)
+        report, waits = await wait_and_apply(repo, BAKE - (what == "too long"), meanwhile)
     reasons = {"drift": "main/dev is not in sync: 1 pending", "pause": "paused (frozen)", "too long": "baking until"}
     assert reasons[what] in (of(report.targets, PROD).early or "")
-    assert (len(told), held(repo, "prod")) == (0 if what == "too long" else 1, {})
+    assert (len(waits), held(repo, "prod")) == (0 if what == "too long" else 1, {})

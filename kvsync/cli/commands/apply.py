@@ -108,7 +108,7 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
         )
     if chosen.exact and not chosen.planfile:
         raise UsageError("--exact needs a plan file: kvsync apply FILE --exact")
-    wait = WaveWait(0 if chosen.wait is None else parse_wait(chosen.wait), _tell_wait)
+    wait = WaveWait(0 if chosen.wait is None else parse_wait(chosen.wait))
     asks = not chosen.yes and chosen.planfile is None
     insist_on_terminal("apply", yes=not asks)
     forms = OutputOptions(chosen.output, chosen.json_into, chosen.markdown_into)
@@ -122,10 +122,6 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
             "apply", forms, settings.style(full=chosen.full), chosen.approvals, asks=asks, tells=settings.tells
         )
         return await carry_out(workspace, loaded, plan, order)
-
-
-def _tell_wait(text: str) -> None:
-    say(f"kvsync: {text}")
 
 
 async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> SelectedPlan:
