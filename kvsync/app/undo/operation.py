@@ -14,7 +14,7 @@ from kvsync.desired import DesiredState
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan, TargetReport, make_plan
-from kvsync.state import ChangeRecord
+from kvsync.state import ChangeRecord, StateDir
 
 
 class UndoOperation:
@@ -62,11 +62,12 @@ class UndoOperation:
         kept = {report.plan.target: report for report in self.unchanged(plan).targets}
         return Report(plan, tuple(told.get(one.target, kept[one.target]) for one in plan.targets), run)
 
-    def submit(self, plan: Plan) -> str:
-        """Record what is to be done, for whoever may write; returns the id of the request. Raises StateDirError."""
+    def submit(self, plan: Plan, state: StateDir | None = None) -> str:
+        """Record what is to be done, for whoever may write, in `state` where that of the workspace is only read; returns the id
+        of the request. Raises StateDirError."""
         request = f"{self.chosen.ids[0]}/{self._workspace.clock.now():.6f}"
         targets = [one.target for one in plan.targets if one.changes]
-        self._state.undo_requests.add(request, self.chosen.text, self.chosen.ids, targets)
+        (state or self._state).undo_requests.add(request, self.chosen.text, self.chosen.ids, targets)
         return request
 
     def unchanged(self, plan: Plan) -> Report:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from kvsync.app import Report, Workspace
+from kvsync.app.state_access import StateAccess
 from kvsync.app.undo.operation import UndoOperation
 from kvsync.errors import ClaimHeld, KvsyncError, LockHeld, StandsBy
 from kvsync.model.change import Action, Outcome, OutcomeKind
 from kvsync.model.entry import Identity
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
-from kvsync.state import UndoRequest
+from kvsync.state import StateDir, UndoRequest
 
 WAIT: Final = 600.0
 """Seconds that a command waits for the daemon."""
@@ -39,12 +40,13 @@ class QueuedUndo:
     async def apply(self, plan: Plan, stop: Callable[[], bool], done: Callable[[int], None]) -> Report:
         """Ask the daemon and wait for it. Stopped, it takes back what the daemon has not begun. Raises KvsyncError when the
         daemon does not answer, StateDirError."""
-        state = self._workspace.state
-        request = self._operation.submit(plan)
-        state.wake()
-        rows = await self._wait(request, stop, done)
-        if stop():
-            state.undo_requests.withdraw(request)
+        # That of the workspace is only read where replicas share it.
+        with StateAccess(self._workspace.config, self._workspace.redactor).open(writable=True) as state:
+            request = self._operation.submit(plan, state)
+            state.wake()
+            rows = await self._wait(state, request, stop, done)
+            if stop():
+                state.undo_requests.withdraw(request)
         reports = {one.target: one for one in rows}
         untold = {one.plan.target: one for one in self._operation.unchanged(plan).targets}
         told = [
@@ -54,9 +56,11 @@ class QueuedUndo:
         run = next((one.run for one in rows if one.run), None)
         return Report(plan, tuple(told), run)
 
-    async def _wait(self, request: str, stop: Callable[[], bool], done: Callable[[int], None]) -> list[UndoRequest]:
+    async def _wait(
+        self, state: StateDir, request: str, stop: Callable[[], bool], done: Callable[[int], None]
+    ) -> list[UndoRequest]:
         """The rows of a request once all are done, or someone asks to stop. Raises KvsyncError."""
-        state, left, seen = self._workspace.state, WAIT, 0
+        left, seen = WAIT, 0
         while True:
             rows = state.undo_requests.of(request)
             finished = sum(one.report is not None for one in rows)
