@@ -89,9 +89,8 @@ class MarkSigner:
 
     def mark_of(self, entry: Entry) -> Mark:
         """The signed mark to write with an entry."""
-        return self.signed(
-            entry.identity, Mark(self.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
-        )
+        seal = self._seal(entry.identity, entry, self.keys[0] if self.keys else None)
+        return Mark(self.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected, seal=seal)
 
     def signed(self, identity: Identity, mark: Mark) -> Mark:
         """The mark with the seal for this place and identity."""
@@ -165,7 +164,7 @@ class MarkSigner:
             seals.append(signature.digest()[:SEAL_SIZE])
         return seals
 
-    def _seal(self, identity: Identity, mark: Mark, key: bytes | None) -> bytes:
+    def _seal(self, identity: Identity, mark: Mark | Entry, key: bytes | None) -> bytes:
         options = f"{mark.ttl}:{2 * mark.sensitive + mark.protected}:"
         return self._sealed(identity, options, mark.fingerprint, key)
 
