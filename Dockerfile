@@ -10,7 +10,11 @@ RUN python3 -m venv /build \
  && /build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.txt \
  && /build/bin/pip --python /opt/kvsync/bin/python install --no-cache-dir --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY scripts/build_hook.py scripts/
+COPY share share
 COPY kvsync kvsync
+ARG REVISION=
+ENV KVSYNC_COMMIT=$REVISION
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /kvsync . \
  && /build/bin/pip --python /opt/kvsync/bin/python install --no-cache-dir --no-deps /kvsync/*.whl
 

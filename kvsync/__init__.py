@@ -6,7 +6,7 @@ plan and apply without the command line. Everything else may change in any relea
 Each name is imported when it is first used, so that `kvsync --version` does not pay for the rest.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 TYPE_CHECKING = False  # type checkers take it for True; importing it from `typing` would cost time at every start
 

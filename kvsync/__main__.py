@@ -9,9 +9,9 @@ def main() -> int:
     """Run the command line of this process. Returns its exit code."""
     arguments = sys.argv[1:]
     if arguments == ["--version"]:  # answered before anything is imported
-        from kvsync import __version__
+        from kvsync.util.version import version_text
 
-        sys.stdout.write(f"kvsync {__version__}\n")
+        sys.stdout.write(f"{version_text()}\n")
         return 0
     from kvsync.cli.main import run
 

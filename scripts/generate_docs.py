@@ -1,4 +1,4 @@
-"""Write the tables in README.md and docs/ that the code knows best (see `make docs`). A test keeps them equal.
+"""Write the tables in README.md and docs/ that the code knows best, and share/ (see `make docs`). A test keeps them equal.
 
 A generated part stands between two comments: `<!-- generated: NAME [ARGUMENT] -->` and `<!-- end generated -->`.
 """
@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import man_pages
 import public_api
 
 from kvsync.config import authors, fields, git, lease, limits, notify, policy, run, schemas, sops, stores, waves
@@ -196,8 +197,12 @@ def _command(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for document in documents():
-        written = document.read_text(encoding="utf-8")
-        if (wanted := render(written)) != written:
-            document.write_text(wanted, encoding="utf-8")
-            sys.stdout.write(f"{document.relative_to(ROOT)}\n")
+    rendered = {document: render(document.read_text(encoding="utf-8")) for document in documents()}
+    wanted = rendered | man_pages.shared_files(commands())
+    for file in {*wanted, *filter(Path.is_file, man_pages.SHARE.rglob("*"))} - wanted.keys():
+        file.unlink()
+    for file, text in wanted.items():
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{file.relative_to(ROOT)}\n")

@@ -31,6 +31,7 @@ DOCUMENTS = [
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import generate_docs  # noqa: E402  the scripts are not part of the package
+import man_pages  # noqa: E402
 import site_links  # noqa: E402
 
 
@@ -43,6 +44,13 @@ def test_generated_parts_are_current(document: Path) -> None:
     """What the code knows stands in the documentation as the code says it (`make docs` writes it again)."""
     text = document.read_text(encoding="utf-8")
     assert generate_docs.render(text) == text
+
+
+def test_manual_pages_and_completions_are_current() -> None:
+    """Each file under share/ is what the command line makes of it now, and there is no other (`make docs` writes them)."""
+    wanted = man_pages.shared_files(generate_docs.commands())
+    found = {file: file.read_text(encoding="utf-8") for file in man_pages.SHARE.rglob("*") if file.is_file()}
+    assert found == wanted
 
 
 @pytest.mark.parametrize("command", generate_docs.commands())

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+import tarfile
 import tomllib
 import venv
+import zipfile
 from contextlib import ExitStack
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
-from subprocess import PIPE, STDOUT, Popen
+from subprocess import PIPE, STDOUT, Popen, run
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from kvsync import __version__
 from kvsync.emulators import TYPES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +73,35 @@ def _bare_environment(folder: Path, *requirements: str) -> Path:
             if not (site / top).exists():
                 (site / top).symlink_to(str(found.locate_file(top)))
     return folder / "bin/python"
+
+
+def built(source: Path, target: str, into: Path, **environ: str) -> Path:
+    """The sdist or wheel of a source folder."""
+    environ = {"PATH": os.environ["PATH"], **environ}
+    run([sys.executable, "-m", "hatchling", "build", "-t", target, "-d", into], cwd=source, env=environ, check=True)
+    (made,) = into.iterdir()
+    return made
+
+
+@pytest.mark.system
+def test_packages_know_their_commit_and_bring_manuals_and_completions(tmp_path: Path) -> None:
+    """A wheel that is built from the sdist, without Git, shows the commit of the sdist, and installs the files under share/."""
+    sdist = built(ROOT, "sdist", tmp_path / "sdist", KVSYNC_COMMIT="0123456789ab")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    with zipfile.ZipFile(built(source, "wheel", tmp_path / "wheel")) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    shown = run(
+        [sys.executable, "-P", "-m", "kvsync", "--version"],
+        env={"PYTHONPATH": str(tmp_path / "installed")},
+        stdout=PIPE,
+        check=True,
+    )
+    assert shown.stdout == f"kvsync {__version__} (commit 0123456789ab)\n".encode()
+    (shared,) = (tmp_path / "installed").glob("*.data/data/share")
+    names = {file.relative_to(shared) for file in shared.rglob("*") if file.is_file()}
+    assert names == {file.relative_to(ROOT / "share") for file in (ROOT / "share").rglob("*") if file.is_file()}
 
 
 @pytest.mark.system

@@ -81,7 +81,7 @@ def global_options() -> list[click.Option]:
 class Command(click.Command):
     """A command that also takes the global options, reads every option from the environment, and never ends in a traceback.
 
-    `level` is the log level unless one is asked for, `exits` are the codes that its help explains, `examples` its examples.
+    `level` is the log level unless one is asked for. `examples` and `exit_codes` are what its help shows.
     """
 
     def __init__(
@@ -94,7 +94,8 @@ class Command(click.Command):
     ) -> None:
         attributes.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **attributes)
-        self._examples, self._exits, self._level = examples, exits, level
+        self.examples, self._level = tuple(examples), level
+        self.exit_codes = sorted({*exits, Exit.USAGE, Exit.INVALID})
         common = global_options()
         for option in common:
             option.hidden, option.default = True, None
@@ -117,9 +118,8 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples, exit codes, and where else options may come from."""
-        self._section(formatter, "Examples", [f"kvsync {example}" for example in self._examples])
-        codes = sorted({*self._exits, Exit.USAGE, Exit.INVALID})
-        self._section(formatter, "Exit codes", [f"{code:>2}  {meaning(code)}" for code in codes])
+        self._section(formatter, "Examples", [f"kvsync {example}" for example in self.examples])
+        self._section(formatter, "Exit codes", [f"{code:>2}  {meaning(code)}" for code in self.exit_codes])
         name = f"{VARIABLES}_{(self.name or '').upper()}"
         formatter.write_paragraph()
         formatter.write_text(

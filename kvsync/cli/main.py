@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from kvsync import __version__
 from kvsync.cli import failure
 from kvsync.cli.command import bind_variables, global_options
 from kvsync.cli.exit_codes import Exit, of_error
 from kvsync.cli.output import prepare, say, say_block
 from kvsync.errors import UsageError
+from kvsync.util.version import version_text
 
 PURPOSES = {
     "Get started": ("init", "validate", "doctor", "schema", "completion"),
@@ -70,7 +70,7 @@ class Commands(click.Group):
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(f"kvsync {__version__}")
+        click.echo(version_text())
         ctx.exit()
 
 
@@ -80,7 +80,7 @@ _VERSION = click.Option(
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show the version and exit.",
+    help="Show the version, with the commit of a package that was built from Git, and exit.",
 )
 
 cli = Commands(

@@ -81,7 +81,7 @@ def sarif(findings: Sequence[CiFinding], version: str) -> Document:
     ]
     marks = fingerprints(findings)
     run = {
-        "tool": {"driver": {"name": "kvsync", "semanticVersion": version, "rules": rules}},
+        "tool": {"driver": {"name": "kvsync", "version": version, "rules": rules}},
         "columnKind": "unicodeCodePoints",
         "results": [_result(one, mark) for one, mark in zip(findings, marks, strict=True)],
     }

@@ -53,7 +53,7 @@ def test_sarif_names_every_place(broken: Repo) -> None:
     Sarif.model_validate(log)
     (run,) = log["runs"]
     assert places(log) == PLACES
-    assert run["tool"]["driver"]["semanticVersion"] == __version__
+    assert run["tool"]["driver"]["version"] == __version__
     assert all(run["tool"]["driver"]["rules"][one["ruleIndex"]]["id"] == one["ruleId"] for one in run["results"])
     assert " " not in run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
 
