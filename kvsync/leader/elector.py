@@ -87,8 +87,15 @@ class Elector:
         if reason is None:
             await self.turn(on_change)
         elif self.may_write():
-            await self.release()
-            self._lost(f"{reason}, so that another replica may lead", on_change)
+            await self._leave(f"{reason}, so that another replica may lead", on_change)
+
+    async def _leave(self, reason: str, on_change: Callable[[], None]) -> None:
+        """Lead no more at once, and let others lead when no write that was sent before can be in flight any more."""
+        longest = self.seconds_left()
+        self._election.step_down()
+        self._lost(reason, on_change)
+        await self._clock.sleep(longest)
+        await self.release()
 
     def _why_away(self) -> str | None:
         """Why another replica should lead, None if this one may."""
@@ -103,7 +110,7 @@ class Elector:
         if newest is None:
             self._current_at = now
         elif self.may_write() and newest != self._left_for and now - self._current_at >= _STALE_SECONDS:
-            self._left_for, self._stays_away_until = newest, now + self._timing.duration
+            self._left_for, self._stays_away_until = newest, now + self.seconds_left() + self._timing.duration
         return newest is not None and now < self._stays_away_until
 
     async def turn(self, on_change: Callable[[], None] = lambda: None) -> None:

@@ -186,13 +186,28 @@ async def test_a_leader_with_older_files_leaves_once(log: Log) -> None:
         assert one.elector.may_write()
         assert one.keeper.releases == 1
         one.elector.superseded_by = lambda: "newest"
-        await one.clock.advance(4)
-        assert one.keeper.releases == 2
+        await one.clock.advance(9)
+        assert (one.elector.may_write(), one.keeper.releases) == (False, 2)
         one.elector.superseded_by = lambda: None
         await one.clock.advance(4)
         assert one.elector.may_write()
     reason = "the files here are older than those applied last, so that another replica may lead"
     assert [event["reason"] for event in log.events("lease.lost")] == [reason, reason]
+
+
+async def test_a_leader_that_cannot_work_releases_the_lease_after_its_writes(log: Log) -> None:
+    """A pass may hang because the response to a write is missing: another leader must not write before that one is aborted."""
+    async with running(OURS) as one:
+        await one.clock.advance(3)
+        longest = one.elector.seconds_left()
+        one.elector.is_able = lambda: False
+        await one.clock.advance(2)
+        assert (one.elector.may_write(), one.keeper.releases) == (False, 0)
+        await one.clock.advance(longest - 2.1)
+        assert one.keeper.releases == 0
+        await one.clock.advance(2)
+        assert one.keeper.releases == 1
+    assert said(log) == ["lease.acquired", "lease.lost"]
 
 
 async def test_releasing_closes_the_fence_first(log: Log) -> None:
