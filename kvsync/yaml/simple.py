@@ -23,6 +23,9 @@ _LINE: Final = re.compile(
     rf"(\x20*+)(?:({_KEY}):(?:(\x20++)({_PLAIN}|{_QUOTED}|{_FLOW}))?)?"
     r"\x20*+(?:(?:(?<=\x20)|(?<![^\n]))\#[^\n]*+)?(?:\n|\Z)|([^\n]++\n?)"
 )
+_LONGEST_KEY: Final = 1000
+"""Characters of a key in quotes; libyaml takes longer ones for values."""
+
 _IN_FLOW: Final = rf"{_QUOTED}|[\w/.$(+][^\n,:#\[\]{{}}'\"?]*+"
 _PAIR: Final = re.compile(rf"\x20*+({_QUOTED}|{_KEY}):\x20++(?:({_IN_FLOW})\x20*+([,}}])|([{{\[]))")
 _ITEM: Final = re.compile(rf"\x20*+(?:({_IN_FLOW})\x20*+([,\]])|([{{\[]))")
@@ -146,7 +149,7 @@ def _flow_mapping(text: str, start: int, line: int, column: int, depth: int) -> 
             break
         name, value, mark, _ = match.groups()
         key = _scalar(name, line, column + match.start(1))
-        if key.text in items or (key.plain and key.text in _NULL_KEYS):
+        if key.text in items or len(name) > _LONGEST_KEY or (key.plain and key.text in _NULL_KEYS):
             raise _NotSimpleError
         position = match.end()
         if value is not None:

@@ -104,6 +104,13 @@ def test_the_quick_reader_never_differs_on_every_prefix_of_real_files(path: Path
         check(text[:end])
 
 
+@pytest.mark.parametrize("length", [1000, 1022, 1023, 5000])
+@pytest.mark.parametrize("quote", "'\"")
+def test_the_quick_reader_never_differs_on_long_keys(length: int, quote: str) -> None:
+    """libyaml refuses keys above 1,024 characters, with their quotes."""
+    check(f"a: {{{quote}{'x' * length}{quote}: b}}\n")
+
+
 def test_a_plain_state_file_is_simple() -> None:
     """The files that the speed is meant for do take the quick way."""
     assert check(
