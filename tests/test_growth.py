@@ -127,12 +127,10 @@ async def pass_over_waves(repo: MemoryRepository, number: int) -> int:
     many_targets(repo, number)
     async with repo.open("run", clock=FrozenClock()) as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
+        options = DaemonOptions(clock=workspace.clock)
         with counting() as lines:
-            for _ in range(2):
-                result = await run_once(
-                    reconciler, workspace.state.passes, workspace.config.run, DaemonOptions(clock=workspace.clock)
-                )
-    assert sum(one.changes["applied"] for one in result.results) == number / 2
+            runs = [await run_once(reconciler, workspace.state.passes, workspace.config.run, options) for _ in range(2)]
+    assert sum(one.changes["applied"] for run in runs for one in run.results) == number
     return lines.count
 
 
