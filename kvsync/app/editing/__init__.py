@@ -3,6 +3,7 @@
 from kvsync.app.editing.adoption import AdoptedFiles, LeftEntry, adopt_into_files
 from kvsync.app.editing.entries import Edit, EntryEdit, edit_entry, write_edit
 from kvsync.app.editing.layout import formatted_files
+from kvsync.app.editing.lifetimes import given_lifetime
 
 __all__ = [
     "AdoptedFiles",
@@ -12,5 +13,6 @@ __all__ = [
     "adopt_into_files",
     "edit_entry",
     "formatted_files",
+    "given_lifetime",
     "write_edit",
 ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kvsync.desired.fields import LABELLED_FIELDS
+from kvsync.errors import UsageError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Entry
 from kvsync.planning.difference import ends_differently
 from kvsync.rendering.words import duration, moment
+from kvsync.yaml.nodes import Scalar
+from kvsync.yaml.problems import Problems
 
 _NO_FIELDS = {"ttl": None, "expires_at": None, "renew_before": None}
 
@@ -26,3 +30,24 @@ def lifetime_fields(
     if actual.expires_at is None:
         return {**_NO_FIELDS, "ttl": "none"}
     return {**_NO_FIELDS, "expires_at": moment(actual.expires_at)}
+
+
+def given_lifetime(ttl: str | None, expires_at: str | None) -> Mapping[str, str | None]:
+    """The fields to set for a lifetime that a person gave, as YAML; nothing if they gave none. Raises UsageError."""
+    given = {name: text for name, text in (("ttl", ttl), ("expires_at", expires_at)) if text is not None}
+    if len(given) > 1:
+        raise UsageError("--ttl and --expires-at cannot be combined")
+    for name, text in given.items():
+        _check(name, text)
+    if ttl is not None and ttl != "none":
+        return {"expires_at": None, **given}  # `renew_before` stays
+    return {**_NO_FIELDS, **given} if given else {}
+
+
+def _check(name: str, text: str) -> None:
+    """Raise UsageError if state files would not accept the text as this field."""
+    [decoder] = (field.decoder for field in LABELLED_FIELDS if field.name == name)
+    problems = Problems("")
+    decoder.decode(Scalar(text, True, 1, 1), problems, f"--{name.replace('_', '-')}")
+    for problem in problems.all():
+        raise UsageError(f"{problem.message}; {problem.hint}" if problem.hint else problem.message)

@@ -34,6 +34,10 @@ _MOST_BYTES = 10 * 1024 * 1024
 @click.argument("value")
 @click.option("--label", metavar="LABEL", help="Change the entry under this label.")
 @click.option("--description", metavar="TEXT", help="Change the description of the entry too.")
+@click.option("--ttl", metavar="DURATION", help="Change the lifetime of the entry too (7d, 1h30m; none: it stays).")
+@click.option(
+    "--expires-at", metavar="MOMENT", help="Change the moment when the entry expires too (2026-12-24T00:00:00Z)."
+)
 @click.option("--json", "is_json", is_flag=True, help="Write the value as JSON.")
 @click.option("--dry-run", is_flag=True, help="Show the change and write nothing.")
 @options.output("text", "json")
@@ -55,13 +59,15 @@ class _SetRequest(NamedTuple):
     value: str
     label: str | None
     description: str | None
+    ttl: str | None
+    expires_at: str | None
     is_json: bool
     dry_run: bool
     output: str
 
 
 async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
-    from kvsync.app.editing import EntryEdit, edit_entry
+    from kvsync.app.editing import EntryEdit, edit_entry, given_lifetime
     from kvsync.model.entry import Target
 
     async with opening.workspace(settings, fetches=False) as workspace:
@@ -70,7 +76,9 @@ async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
             raise UsageError(f"{request.target}: name a namespace too, as STORE/NS")
         identity = Identity(request.key, request.label)
         options = {} if request.description is None else {"description": request.description}
-        wanted = EntryEdit(Target(store, namespace), identity, _value(request), request.is_json, options)
+        fields = given_lifetime(request.ttl, request.expires_at)
+        target = Target(store, namespace)
+        wanted = EntryEdit(target, identity, _value(request), request.is_json, options, fields=fields)
         edit = edit_entry(workspace, wanted)
     unchanged = [f"{edit.file}: the value is as it should be; nothing to change"]
     edits = [edit] if edit.diff else []
