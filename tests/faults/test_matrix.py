@@ -19,7 +19,7 @@ from kvsync.model.plan import Plan, pending
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.faults.catalogue import FAULTS, LASTING
-from tests.faults.proxy import Proxy, proxied
+from tests.faults.proxy import Answer, Call, Proxy, proxied
 from tests.faults.stores import FOREIGN, KINDS, Backend, Kind
 
 CANARY: Final = "canary-5d2e0f93"
@@ -233,16 +233,21 @@ async def test_a_fault(repos: MatrixRepositories, store: str, kind: str, fault: 
     repos._made[store] = here
 
 
+def another_document_instead(_call: Call) -> Iterator[bytes]:
+    """The service is not asked, because it may answer that nothing has changed."""
+    yield Answer(200, (("Content-Type", "application/json"),), b'{"hello": "world"}').encoded()
+
+
 @pytest.mark.parametrize("store", [store for store, one in KINDS.items() if "list" in one.kinds])
 async def test_an_answer_that_makes_no_sense_is_described(repos: MatrixRepositories, store: str) -> None:
     """The error of the pass says who answered, with which status, how the page began, and what to do. What a document holds
     may be values, and is not shown."""
     here = await repos.of(store)
     for fault, shown in (
-        ("portal instead", 'text/html, begins with "<html><body>Please'),
-        ("another document", "application/"),
+        (FAULTS["portal instead"], 'text/html, begins with "<html><body>Please'),
+        (another_document_instead, "application/json"),
     ):
-        here.proxy.arm("list", FAULTS[fault], ALWAYS)
+        here.proxy.arm("list", fault, ALWAYS)
         (target,) = (await here.plan()).targets
         here.proxy.heal()
         error = target.error or "; ".join(target.parked)
