@@ -197,7 +197,7 @@ class Source:
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
             nested=self._places.nested(chunks),
             warnings=tuple(warning for _, unit in reading.units.values() for warning in unit.warnings),
-            revision=_joined(_texts(reading)).hex(),
+            revision=_joined(_texts(reading, self._config.variables)).hex(),
         )
 
     def _managed_by(self, unit: CompiledFile, others: Container[Target]) -> Sequence[Target]:
@@ -246,8 +246,11 @@ def _is_by_id(with_ids: Mapping[str, NamespaceIds], target: Target) -> bool:
     return store is not None and store.is_namespace_id(target.namespace)
 
 
-def _texts(reading: Reading) -> Iterator[bytes]:
-    """What was read, without how kvsync understands it: the same for replicas with other versions and credentials."""
+def _texts(reading: Reading, variables: Mapping[str, str]) -> Iterator[bytes]:
+    """What was read, and the variables of the configuration that templates use, without how kvsync understands it: the same for
+    replicas with other versions and credentials."""
+    for name, value in sorted(variables.items()):
+        yield blake2b(f"{name}={value}".encode(errors="surrogateescape"), digest_size=16).digest()
     for slot, state in sorted(reading.states.items()):
         yield blake2b(slot.encode(errors="surrogateescape"), digest_size=16).digest()
         yield from state.contents

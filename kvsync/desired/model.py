@@ -76,7 +76,7 @@ class DesiredState:
     of, None when they are of none. `nested` has, for each target whose keys could be keys of other targets as well, the
     namespaces of its store for which that is so, its own among them. `rests_in` is not None while some file may still be being
     written: its targets are as they were before, and it can be used in so many seconds, if it stays as it is. `warnings` hold
-    nothing back. `revision` is a digest of what was read, the same on every machine, and of the commit.
+    nothing back. `revision` is a digest of what was read and of `vars`, the same on every machine, and of the commit.
     """
 
     targets: Mapping[Target, Desired]

@@ -155,6 +155,19 @@ async def test_a_commit_that_changes_no_state_file_holds_nobody_back(replicas: R
     assert replicas.repo.values() == {"a": "1"}
 
 
+async def test_vars_of_the_configuration_count_as_files(replicas: Replicas) -> None:
+    """They change what templates write, although the state files stay as they are."""
+    template, policy = '{template: "${who}"}', "{guard: {max_update_pct: 100}}"
+    for number in (1, 2):
+        replicas.repo.configure(policy, more=f"vars: {{who: v{number}}}")
+        replicas.commit(number)
+        await replicas.leads("a", template)
+    replicas.repo.configure(policy, more="vars: {who: v1}")
+    replicas.commit(1)
+    assert (await replicas.leads("b", template)).targets[0].plan.parked
+    assert replicas.repo.values() == {"a": "v2"}
+
+
 async def test_a_log_that_lost_its_end_stops_nobody(replicas: Replicas) -> None:
     """Its keeper failed over, and the newest revision is missing: a replica that has it goes on, and records it again."""
     await replicas.leads("a", "1")
