@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from typing import Final
 
+from kvsync.rendering.words import duration as in_words
 from kvsync.yaml.decoders import Decoder, ScalarDecoder, Schema
 
 _UNITS: Final = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -59,7 +60,7 @@ def duration(*, whole: bool = False, minimum: float = 0, maximum: float | None =
     `whole` an int (and no fractions). `minimum` and `maximum` are in seconds."""
     pattern = _duration_pattern(whole)
     limits = [f"at least {minimum:g}s"] if minimum else []
-    limits += [f"at most {maximum:g}s"] if maximum is not None else []
+    limits += [f"at most {in_words(round(maximum))}"] if maximum is not None else []
 
     def read(text: str, _plain: bool) -> float:
         seconds = _seconds(text, pattern)

@@ -347,7 +347,10 @@ def test_waves_are_read_in_their_order(tmp_path: Path) -> None:
         ("{targets: [local]}", 'waves[0].targets: "local" matches no target of a configured store'),
         ("{targets: ['*'], probe: {}}", "waves[0].probe: a probe has either http or command"),
         ("{targets: ['*'], probe: {http: 'https://u:hunter22@x/'}}", "waves[0].probe.http: "),
-        ("{targets: ['*'], bake: 31d}", "waves[0].bake: "),
+        (
+            "{targets: ['*'], bake: 31d}",
+            "waves[0].bake: expected a duration such as 30s, 5m or 1h30m, at most 30d, found",
+        ),
     ],
 )
 def test_a_wave_that_holds_nothing_back_is_an_error(tmp_path: Path, waves: str, message: str) -> None:
