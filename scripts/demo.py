@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,30 +18,51 @@ STATE_DIR = EXAMPLE / ".kvsync"
 KVSYNC = [str(Path(sys.executable).with_name("kvsync")), "--log-format", "console", "-c", str(EXAMPLE / "kvsync.yaml")]
 
 TRY = f"""
-Now kvsync runs. Open a second terminal in this folder, type one of these, and watch this one:
+kvsync runs. Open a second terminal in this folder, run one of these commands,
+and watch this one:
 
-  a change       sed -i 's/greeting: .*/greeting: Good evening/' {EXAMPLE}/state/web.yaml
-  a bad edit     echo 'keys: {{}}' >> {EXAMPLE}/state/web.yaml
-  … and back     git checkout {EXAMPLE}/state
-  drift (5 s)    python3 -c "import sqlite3; c = sqlite3.connect('{STATE_DIR}/store.db'); \\
-                     c.execute(\\"UPDATE entries SET value = 'Hacked' WHERE key = 'greeting'\\"); c.commit()"
-  what happened  .venv/bin/kvsync -c {EXAMPLE}/kvsync.yaml history
+  change      sed -i 's/greeting: .*/greeting: Good evening/' \\
+                  {EXAMPLE}/state/web.yaml
+  mistake     echo 'keys: {{}}' >> {EXAMPLE}/state/web.yaml
+  … and back  git checkout {EXAMPLE}/state
+  drift       .venv/bin/python scripts/demo.py drift
+  history     .venv/bin/kvsync -c {EXAMPLE}/kvsync.yaml history
 
-Ctrl-C ends it.
+kvsync applies a change at once, refuses a mistake with its line, and reverts
+drift within 5 seconds. Ctrl-C ends it.
 """
 
 
 def main(argument: str) -> int:
-    """Show the plan and apply it; then stay and keep the store equal, unless the argument is `once`. Returns an exit code."""
+    """Show the plan and apply it; then stay and keep the store equal, unless the argument is `once`. With `drift`, change the
+    store of a demo that runs. Returns an exit code."""
     os.chdir(ROOT)
+    if argument == "drift":
+        return change_by_hand("Changed by hand")
     if not start_fresh():
         print(f"A demo is already running on {EXAMPLE}; end it first.", file=sys.stderr)
         return 5
-    show("What the files ask for, against an empty store:", "plan")
     if argument == "once":
+        show("What the files ask for, against an empty store:", "plan")
         return show("One pass:", "run", "--once") or show("And what is left to do:", "plan", "--exit-code")
+    # Written before the daemon starts, so that its log begins below the instructions.
+    if code := show("The store is empty. kvsync writes what the files ask for:", "apply", "--yes"):
+        return code
     print(TRY, flush=True)
     return stay()
+
+
+def change_by_hand(text: str) -> int:
+    """Change an entry in the store as another program would. Returns an exit code."""
+    try:
+        store = sqlite3.connect(f"file:{STATE_DIR}/store.db?mode=rw", uri=True)
+    except sqlite3.OperationalError:
+        print("No demo is running; start it with: make demo", file=sys.stderr)
+        return 1
+    with closing(store), store:
+        store.execute("UPDATE entries SET value = ? WHERE namespace = 'web' AND key = 'greeting'", (text,))
+    print(f"The store now says greeting: {text}")
+    return 0
 
 
 def stay() -> NoReturn:
