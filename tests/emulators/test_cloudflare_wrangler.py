@@ -27,6 +27,11 @@ def packages() -> Path:
 
 @pytest.fixture
 def wrangler(cloudflare: Running, packages: Path, tmp_path: Path) -> Wrangler:
+    """The current wrangler."""
+    return command_line(cloudflare, packages, tmp_path)
+
+
+def command_line(server: Running, packages: Path, folder: Path) -> Wrangler:
     """Runs `wrangler kv …`, or another group of its commands, against the emulator, and gives what it prints; fails with its
     complaint if it fails. With `no_account`, its environment says nothing of an account."""
     quiet = {
@@ -36,7 +41,7 @@ def wrangler(cloudflare: Running, packages: Path, tmp_path: Path) -> Wrangler:
         "NO_COLOR": "1",
         "CI": "1",
     }
-    env = {**os.environ, **cloudflare.env, **quiet, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    env = {**os.environ, **server.env, **quiet, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     program = packages / "wrangler/wrangler-dist/cli.js"
 
     def run(*arguments: str, group: Sequence[str] = ("kv",), no_account: bool = False) -> str:
@@ -44,7 +49,7 @@ def wrangler(cloudflare: Running, packages: Path, tmp_path: Path) -> Wrangler:
         done = subprocess.run(
             command,
             env={name: value for name, value in env.items() if not (no_account and name == "CLOUDFLARE_ACCOUNT_ID")},
-            cwd=tmp_path,
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,
@@ -97,6 +102,23 @@ def test_wrangler(wrangler: Wrangler, cloudflare: Running, tmp_path: Path) -> No
         assert len(kv.keys()) == 1_500
         stats = kv.control("GET", "stats")["routes"]
         assert stats[f"DELETE {kv.all.replace(kv.account, '{account_id}')}/{{namespace_id}}/bulk"] == 1
+
+
+@pytest.mark.system
+def test_previous_wrangler(cloudflare: Running, tmp_path: Path) -> None:
+    """wrangler 3, which has other titles and options, makes a namespace, and puts, gets, lists and deletes a key in it."""
+    wrangler = command_line(cloudflare, installed("previous-wrangler.json", "wrangler 3"), tmp_path)
+    wrangler("namespace", "create", "shop")
+    with KvApi(cloudflare) as kv:
+        (namespace,) = ok(kv.get(kv.all))
+        assert namespace["title"] == "worker-shop"
+        where = ("--namespace-id", namespace["id"])
+        wrangler("key", "put", "a/b", "1", *where)
+        assert wrangler("key", "get", "a/b", "--text", *where).strip() == "1"
+        assert json.loads(wrangler("key", "list", *where)) == [{"name": "a/b"}]
+        wrangler("key", "delete", "a/b", *where)
+        kv.use(namespace["id"])
+        assert kv.keys() == []
 
 
 @pytest.mark.system
