@@ -214,8 +214,8 @@ def test_the_database_stops_and_comes_back(replicas: Replicas) -> None:
 
 
 def test_what_a_person_says_reaches_whoever_holds_the_target(replicas: Replicas) -> None:
-    """A pause from another machine holds, a resume lets go, and the status of all is seen from there; the page of each replica
-    shows all targets, and its metrics count its own."""
+    """A pause from another machine holds, a resume lets go, an undo is carried out, and the status of all is seen there;
+    the page of each replica shows all targets, and its metrics count its own."""
     first, second = replicas.start(), replicas.start()
     replicas.until(lambda: held_by(first, second)(replicas.holders()))
     replicas.until(replicas.is_in_sync)
@@ -230,6 +230,9 @@ def test_what_a_person_says_reaches_whoever_holds_the_target(replicas: Replicas)
     assert not replicas.is_in_sync()
     assert replicas.run("resume", "local").returncode == 0
     replicas.until(replicas.is_in_sync)
+    last = json.loads(replicas.run("history", "--target", "local/n00", "--limit", "1", "-o", "json").stdout)["runs"][0]
+    done = replicas.run("undo", last["run"], "--yes")
+    assert done.stdout.endswith("Done: 1 applied.\n"), done.stderr
 
 
 def test_a_command_leaves_an_undo_to_whoever_holds_its_target(replicas: Replicas) -> None:
