@@ -14,7 +14,7 @@ _NO_KEY: Final = "Failed to get the data key"
 _KEY: Final = re.compile(r"^ *(\S+): FAILED\n((?: *(?:- )?\|.*\n?)+)", re.MULTILINE)
 """A key that does not open the file, and the block with the reason."""
 
-_SEARCHED: Final = re.compile(r"\.? *Did not find keys in locations .*")
+_SEARCHED: Final = "Did not find keys in locations"
 _AGE: Final = "give kvsync the private key of a recipient in SOPS_AGE_KEY_FILE or SOPS_AGE_KEY"
 _DAMAGED: Final = "the file is damaged, or was edited without sops"
 
@@ -35,4 +35,4 @@ def _keys(text: str) -> Iterator[str]:
     """The keys that were tried, each with the reason why it does not open the file."""
     for key, block in _KEY.findall(text):
         reason = " ".join(line.strip(" -").removeprefix("|").strip() for line in block.splitlines())
-        yield f"{key}: {_SEARCHED.sub('', reason)}"
+        yield f"{key}: {reason.partition(_SEARCHED)[0].rstrip(" .")}"
