@@ -35,4 +35,4 @@ def _keys(text: str) -> Iterator[str]:
     """The keys that were tried, each with the reason why it does not open the file."""
     for key, block in _KEY.findall(text):
         reason = " ".join(line.strip(" -").removeprefix("|").strip() for line in block.splitlines())
-        yield f"{key}: {reason.partition(_SEARCHED)[0].rstrip(" .")}"
+        yield f"{key}: {reason.partition(_SEARCHED)[0].rstrip(' .')}"
