@@ -275,6 +275,6 @@ def test_a_pause_that_was_lost_with_its_database_is_reported(repo: Repo) -> None
     shown = repo.run("status")
     assert "state.lost" in shown.stderr
     assert "history, pauses, approvals, local ledgers" in shown.stderr
-    (repo.root / ".kvsync/state.db").touch()
+    (repo.root / ".kvsync/state.db").write_bytes(b"")
     refused = repo.run("apply", "--yes", code=1)
     assert "state.db is empty, although kvsync has used it before; restore it, or move it away" in refused.stderr
