@@ -291,13 +291,18 @@ async def test_a_namespace_that_kvsync_filled_again_stays(tmp_path: Path, servic
     assert namespace.exists
 
 
-async def test_nothing_is_deleted_once_kvsync_is_stopped(tmp_path: Path, services: Callable[[Any], Any]) -> None:
-    """A signal between plan and apply: the namespace stays until the next run."""
+@pytest.mark.parametrize("is_paused", [False, True], ids=["stopped", "paused"])
+async def test_nothing_is_deleted_once_kvsync_is_stopped_or_paused(
+    tmp_path: Path, services: Callable[[Any], Any], is_paused: bool
+) -> None:
+    """A signal or a pause between plan and apply: the namespace stays until the next run."""
     namespace = Namespace("apify", tmp_path, services)
     await namespace.empty()
     async with namespace.repo.open() as workspace:
         plan = await workspace.plan(TargetSelection(ask=ASK))
-        (report,) = (await workspace.apply(plan, command="test", stop=lambda: True)).targets
+        if is_paused:
+            workspace.state.pauses.pause("scraper", "web", None, namespace.repo.clock.now())
+        (report,) = (await workspace.apply(plan, command="test", stop=lambda: not is_paused)).targets
     assert (report.namespace_deleted, report.error, namespace.exists) == (False, None, True)
 
 
@@ -315,10 +320,15 @@ async def test_older_files_delete_no_namespace(tmp_path: Path, services: Callabl
 
 
 async def test_another_namespace_of_the_same_name_stays(namespace: Namespace) -> None:
-    """What was emptied was deleted and made again by another program: that one is another place."""
+    """What was emptied was deleted and made again by another program, right before the delete: that one is another place."""
     await namespace.empty()
-    namespace.service.remove("web")
-    namespace.service.ids["web"] = namespace.service.make("web")
+
+    def replace() -> None:
+        namespace.service.remove("web")
+        namespace.service.ids["web"] = namespace.service.make("web")
+
+    (report,) = (await namespace.apply(replace)).targets
+    assert "its name leads to another" in (report.error or "")
     await namespace.apply()
     assert namespace.exists
 
