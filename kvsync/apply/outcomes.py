@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from kvsync.apply.model import ApplyReport, PendingStep, RefusedChange, Step
@@ -11,7 +12,7 @@ from kvsync.apply.read_back import kept_etag, shown_etag
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Marks
 from kvsync.model.change import Action, Class, Outcome, OutcomeKind
-from kvsync.model.entry import ENDED, Applied, Identity
+from kvsync.model.entry import ENDED, Applied, Identity, Mark
 from kvsync.model.place import LocatedTarget
 from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store
@@ -123,6 +124,8 @@ class OutcomeRecorder:
             return Settled(outcome, gone=True)
         if sent.content is None or sent.mark is None:
             return self._gone(work, outcome, is_certain=is_applied and not work.lost)
+        if _is_transfer(work):
+            return Settled(outcome, _transferred(work, sent.mark, etag))
         unseen_since = None if is_applied or _was_ours(work) else self._clock.now()
         return Settled(outcome, Applied(sent.mark, etag, sent.expires_at, unseen_since))
 
@@ -164,6 +167,22 @@ def _was_ours(work: PendingStep) -> bool:
     """True if the entry was ours before this write, so that something else in its place is drift."""
     before = work.change.before
     return before is not None and before.mark is not None
+
+
+def _is_transfer(work: PendingStep) -> bool:
+    """True if the entry is taken over from another owner by the ledger alone."""
+    before = work.change.before
+    is_recorded = before is not None and before.mark is not None and before.mark.is_recorded
+    return is_recorded and work.change.cause is Class.TAKEN and work.change.action is Action.ADOPT
+
+
+def _transferred(work: PendingStep, mark: Mark, etag: str | None) -> Applied:
+    """The row of the previous owner with ours. What was applied last stays known: drift in the store is drift afterwards."""
+    before = work.change.before
+    assert before is not None
+    assert before.mark is not None
+    is_as_applied = before.fingerprint is not None and before.mark.matches(before.fingerprint)
+    return Applied(replace(before.mark, owner=mark.owner), etag if is_as_applied else None, before.expires_at)
 
 
 def _ended(work: PendingStep) -> Applied | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import shlex
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import field
@@ -142,7 +143,10 @@ def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
         raise LedgerDamaged("it is truncated, or not a ledger") from None
     if owner != signer.owner:
         reason = f"it belongs to owner {owner!r}; a namespace with a ledger can have only one owner"
-        raise LedgerRefused(f"{reason}; use another namespace, or remove that ledger if its owner is gone")
+        raise LedgerRefused(
+            f"{reason}; use another namespace, or, if its owner is gone, run kvsync transfer --from-owner "
+            + shlex.quote(str(owner))
+        )
     is_current = _check_origin(body, digest, signer)
     try:
         rows, intents = (

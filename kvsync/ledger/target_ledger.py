@@ -60,6 +60,19 @@ class TargetLedger:
             return self._state.ledger.get(self._key, identities)
         return {identity: self._overlay[identity] for identity in identities if identity in self._overlay}
 
+    @property
+    def found(self) -> FoundLedger | None:
+        """The store's ledger as this pass read it, None if it did not."""
+        return self._found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the plan says about the store's ledger, as sentences."""
+        return ()
+
+    async def take_over(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
+        """Make the store's ledger ours if it is taken over in this pass; see `LedgerTransfer`. Raises StoreError."""
+
     def all(self) -> Mapping[Identity, Applied]:
         """All that was applied. Raises StateDirError."""
         return self._state.ledger.all(self._key) if self._overlay is None else self._overlay
@@ -225,10 +238,16 @@ class TargetLedger:
         if is_said and not self._is_ending(now):
             return
         document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))
+        await self._write(in_store, document, now, ours, merged)
+
+    async def _write(
+        self, in_store: LedgerInStore, document: LedgerDocument, now: float, ours: Rows, merged: Rows
+    ) -> None:
+        """Write a new ledger to the store, then record that `merged` replaces `ours` here."""
         text = encode(document, self._signer)
         await in_store.write(text)
         self._take_in(text, ours, merged, left=True)
-        self._found = FoundLedger(text, document.rows, document.revision, intents=intents)
+        self._found = FoundLedger(text, document.rows, document.revision, intents=document.intents)
         self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
         where = {"store": self._target.store, "namespace": self._target.namespace}
         _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))

@@ -9,6 +9,7 @@ from functools import partial
 
 from kvsync.apply.read_back import fingerprint_of, kept_etag, shown_etag
 from kvsync.ledger.target_ledger import TargetLedger
+from kvsync.ledger.transfer import LedgerTransfer, PreviousOwner
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mode
@@ -28,9 +29,21 @@ from kvsync.util.concurrency import gather_or_cancel
 class Observer:
     """Observes one target, and adds marks from the ledger if the store has none."""
 
-    def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        subject: PassTarget,
+        state: StateDir,
+        *,
+        writing: bool = False,
+        former: PreviousOwner | None = None,
+    ) -> None:
         self.subject, self.target = subject, subject.target
-        self.ledger = TargetLedger(store, subject, state, writing=writing)
+        self.ledger = (
+            TargetLedger(store, subject, state, writing=writing)
+            if former is None
+            else LedgerTransfer(store, subject, state, former, writing=writing)
+        )
         self._store, self._signer, self._hints = store, subject.signer, version_hints(store)
         self.read_entries: Mapping[Identity, Actual] = {}
         self.unread: dict[Identity, str] = {}

@@ -25,9 +25,10 @@ class StoreLedger:
         self._store, self._ledger, self.gives_up = store, ledger, gives_up
 
     def planned(self, plan: TargetPlan, now: float) -> TargetPlan:
-        """The plan with the cost of the ledger, and with the moment at which the ledger must be renewed."""
+        """The plan with the cost of the ledger, what becomes of it, and the moment at which it must be renewed."""
         if ledger_keeper(self._store) is None:
             return plan
+        plan = replace(plan, notes=(*plan.notes, *self._ledger.notes))
         is_due = bool(plan.changes) or self.is_due(now)
         moments = (plan.next_moment, self._ledger.next_moment(now, is_due=is_due))
         plan = replace(plan, next_moment=min((one for one in moments if one is not None), default=None))
@@ -41,9 +42,11 @@ class StoreLedger:
         return self._ledger.is_due(now)
 
     async def announce(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> None:
-        """Write to the store's ledger what entries are about to hold. If that fails, entries are written all the same: the
-        state directory knows them, and the ledger is written again afterwards. Raises LedgerNotOurs, StateDirError."""
+        """Take the store's ledger over where that is planned, and write to it what entries are about to hold. If only the
+        latter fails, entries are written all the same: the state directory knows them, and the ledger is written again
+        afterwards. Raises LedgerNotOurs, StateDirError, and StoreError if the ledger cannot be taken over."""
         written = [change.after for change in plan.changes if change.after is not None and self._is_announced(change)]
+        await self._ledger.take_over(pace, self._store.context.clock, stop)
         try:
             await self._ledger.announce(written, pace, self._store.context.clock, stop)
         except LedgerNotOurs:

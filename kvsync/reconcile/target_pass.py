@@ -10,6 +10,7 @@ from typing import Final
 from kvsync.apply.ports import DeletionPort
 from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
+from kvsync.ledger.transfer import PreviousOwner
 from kvsync.logs import get_logger
 from kvsync.model.capabilities import Marks
 from kvsync.model.change import Action, Change, Outcome, OutcomeKind, Refusal
@@ -73,7 +74,10 @@ class TargetPass:
         """Set the place of this pass, with the marks that count there and what is known about it."""
         self._subject = subject = self._context.pass_target(LocatedTarget(self.target, place), self._fence)
         self._rules = self._context.rules(self._desired, self._ask, self._store.capabilities, subject)
-        self._observer = Observer(self._store, subject, self._context.state, writing=self._context.writing)
+        former = PreviousOwner.of(self._desired, self._ask)
+        self._observer = Observer(
+            self._store, subject, self._context.state, writing=self._context.writing, former=former
+        )
         gives_up = self._ask.releases and not self._ask.keys
         self._ledger = StoreLedger(self._store, self._observer.ledger, gives_up=gives_up)
         self._memory = PassState(self._desired, self._context, self._store, subject, retry=self._ask.retry)

@@ -68,10 +68,10 @@ def signer(repo: MemoryRepository, owner: str = OWNER) -> MarkSigner:
     return MarkSigner(owner, place, repo.owner_keys)
 
 
-def document(repo: MemoryRepository) -> LedgerDocument | None:
-    """The ledger that the server keeps of the target main/web."""
+def document(repo: MemoryRepository, owner: str = OWNER) -> LedgerDocument | None:
+    """The ledger that the server keeps of the target main/web, which must be that of the owner."""
     held = repo.server.ledgers.get("web")
-    return None if held is None else decode(held.text, signer(repo))
+    return None if held is None else decode(held.text, signer(repo, owner))
 
 
 def keys_there(repo: MemoryRepository) -> set[str]:

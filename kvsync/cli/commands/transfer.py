@@ -40,7 +40,7 @@ def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
 
     With --from-owner, the entries of another owner are marked as owned by kvsync where they are. No value changes: what differs
     from the files is updated by the next apply. A mark that the other owner made for another place or key (a copy) is not taken
-    over. Stop the other kvsync first.
+    over. Stop the other kvsync first. A ledger that the store keeps for the other owner is taken over as a whole.
 
     With the other options, what kvsync wrote at the previous place is copied to the present one, as it is, read back, and only
     then deleted there: readers never see a gap. A store of which only the name changed needs nothing. Entries that no file

@@ -102,7 +102,8 @@ OWNERSHIP: Final[Descriptions] = (
         "Ledger belongs to another owner",
         "The ledger in the store was written by another owner or by a newer version of kvsync, so it is neither read nor"
         " replaced.",
-        "Use another namespace, set `owner` as it was, or upgrade kvsync.",
+        "Use another namespace, set `owner` as it was, or upgrade kvsync. If the previous owner is gone, run `kvsync transfer"
+        " --from-owner NAME`.",
     ),
 )
 
