@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kvsync.apply.ports import DeletionPort
-from kvsync.errors import StoreError
+from kvsync.errors import LostAnswer, StoreError
 from kvsync.model.change import Action, Class, Outcome, OutcomeKind
 from kvsync.model.desired import Desired
 from kvsync.model.pass_options import PassOptions
@@ -81,7 +81,8 @@ class NamespaceDeletion:
         if deletions is not None and grant is not None:
             deletions.settle(grant, int(kind is not OutcomeKind.REFUSED))
         if kind is not OutcomeKind.APPLIED:
-            return replace(report, error=f"the namespace was not deleted: {stays}")
+            known = "" if kind is OutcomeKind.UNKNOWN else "the namespace was not deleted: "
+            return replace(report, error=f"{known}{stays}")
         self._state.emptied.forget(self._subject.key)
         self._state.places.forget(located.target)
         return replace(report, namespace_deleted=True)
@@ -92,6 +93,8 @@ class NamespaceDeletion:
         target, place = self._subject.located
         try:
             stays = await self._deleter.delete_namespace(target.namespace, place)
+        except LostAnswer as error:
+            return OutcomeKind.UNKNOWN, str(error)
         except StoreError as error:
             return OutcomeKind.FAILED, str(error)
         return (OutcomeKind.APPLIED if stays is None else OutcomeKind.REFUSED), stays

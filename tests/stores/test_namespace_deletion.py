@@ -185,6 +185,19 @@ async def test_a_namespace_that_is_still_listed_was_not_deleted(namespace: Names
     assert (report.namespace_deleted, namespace.exists) == (True, False)
 
 
+async def test_a_namespace_whose_deletion_was_not_confirmed(tmp_path: Path, services: Callable[[Any], Any]) -> None:
+    """It may be gone: neither the report nor the journal says that it is still there."""
+    namespace = Namespace("apify", tmp_path, services)
+    await namespace.empty()
+    namespace.service.faults("drop-after-write:1", methods=["DELETE"])
+    done = await namespace.apply()
+    namespace.service.faults("")
+    assert (done.targets[0].namespace_deleted, namespace.exists) == (False, False)
+    assert "may or may not have been carried out" in (done.targets[0].error or "")
+    assert "was not deleted" not in (done.targets[0].error or "")
+    assert [one.outcome for one in await recorded(namespace, done)] == ["unknown"]
+
+
 async def test_a_namespace_counts_as_a_delete(tmp_path: Path, services: Callable[[Any], Any]) -> None:
     """It waits for `run.max_deletes_per_hour`, and plans say so."""
     namespace = Namespace("apify", tmp_path, services)
