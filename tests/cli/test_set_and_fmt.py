@@ -144,3 +144,14 @@ def test_no_diff_shows_a_sensitive_value(repo: Repo, command: str) -> None:
     shown = repo.run(*command.split(), code=None).stdout
     assert "(sensitive)" in shown
     assert not re.search("4711|1234|5678|9012|3456|qwe", shown)
+
+
+@pytest.mark.parametrize("command", ["--env prod set local/web open z", "fmt --dry-run"])
+def test_no_diff_of_an_overlay_shows_what_is_sensitive_by_the_defaults_of_its_file(files: Repo, command: str) -> None:
+    """The overlay itself does not say that it holds secrets."""
+    files.write("state/web.yaml", "store: local\nnamespace: web\ndefaults: {sensitive: true}\nkeys: {a: x}\n")
+    overlay = "store: local\nnamespace: web\nkeys:\n  a: qwe\n  open:   {value: y, sensitive: false}\n"
+    files.write("state/web.prod.yaml", overlay)
+    shown = files.run(*command.split(), code=None).stdout
+    assert "a: (sensitive)" in shown
+    assert "qwe" not in shown

@@ -70,7 +70,7 @@ async def adopt_into_files(
     placed: dict[str, list[PlacedEdit]] = {}
     for one in _agreeing(found, loaded, targets, left):
         placed.setdefault(one.place.file, []).append(one)
-    edits = [_edited(workspace, file, found, left) for file, found in sorted(placed.items())]
+    edits = [_edited(workspace, loaded, found, left) for _, found in sorted(placed.items())]
     return AdoptedFiles(tuple(one for one in edits if one is not None and one.diff), tuple(left))
 
 
@@ -93,10 +93,12 @@ def _agreeing(
     return kept
 
 
-def _edited(workspace: Workspace, file: str, placed: Sequence[PlacedEdit], left: list[LeftEntry]) -> Edit | None:
-    """The change of one file; None if it cannot be changed."""
+def _edited(
+    workspace: Workspace, loaded: DesiredState, placed: Sequence[PlacedEdit], left: list[LeftEntry]
+) -> Edit | None:
+    """The change of the file that all of these edits are in; None if it cannot be changed."""
     try:
-        edit, refused = edit_file(workspace.config.root, file, placed)
+        edit, refused = edit_file(workspace.config.root, placed[0].place.file, placed, loaded)
     except KvsyncError as error:
         left += [LeftEntry(one.edit.target, one.edit.identity, str(error)) for one in placed]
         return None

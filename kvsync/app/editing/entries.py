@@ -21,6 +21,7 @@ from kvsync.yaml.parse import parse
 
 if TYPE_CHECKING:
     from kvsync.app.workspace import Workspace
+    from kvsync.desired import DesiredState
 
 _ELSEWHERE: Final = ("template", "file", "base64", "env", "sops", "feature")
 """Forms of a value that is not written next to its key, or not as it is."""
@@ -54,17 +55,19 @@ class PlacedEdit:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A changed file: its path relative to the configuration, and its text before and after."""
+    """A changed file: its path relative to the configuration, and its text before and after. `sensitive` are the keys of its
+    sensitive entries."""
 
     file: str
     path: Path
     before: str
     after: str
+    sensitive: frozenset[str] = frozenset()
 
     @property
     def diff(self) -> str:
         """What changes, as a unified diff without sensitive values."""
-        return masked_diff(self.before, self.after, self.file)
+        return masked_diff(self.before, self.after, self.file, self.sensitive)
 
 
 def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
@@ -85,13 +88,15 @@ def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
     place = entry.origin if entry is not None else _home(desired.entries)
     if place is None:
         raise UsageError(f"{edit.target} has no entries yet; write the first one into its state file")
-    found, refused = edit_file(workspace.config.root, place.file, [PlacedEdit(edit, place, entry is None)])
+    found, refused = edit_file(workspace.config.root, place.file, [PlacedEdit(edit, place, entry is None)], loaded)
     for reason in refused.values():
         raise UsageError(reason)
     return found
 
 
-def edit_file(root: Path, file: str, edits: Sequence[PlacedEdit]) -> tuple[Edit, Mapping[tuple[Target, Identity], str]]:
+def edit_file(
+    root: Path, file: str, edits: Sequence[PlacedEdit], loaded: DesiredState
+) -> tuple[Edit, Mapping[tuple[Target, Identity], str]]:
     """The change of one file, and why some of the edits are not part of it. Raises KvsyncError."""
     path = (root / file).resolve()
     before = path.read_bytes().decode()
@@ -108,7 +113,13 @@ def edit_file(root: Path, file: str, edits: Sequence[PlacedEdit]) -> tuple[Edit,
 
     after = changed_text(before, file, change)
     _check(before, after, file, {one.edit.identity.key for one in edits})
-    return Edit(file, path, before, after), refused
+    return Edit(file, path, before, after, sensitive_keys(loaded, file)), refused
+
+
+def sensitive_keys(loaded: DesiredState, file: str) -> frozenset[str]:
+    """The keys of the sensitive entries of a file. Another file may say so, such as the one that an overlay belongs to."""
+    entries = (entry for desired in loaded.targets.values() for entry in desired.entries.values() if entry.sensitive)
+    return frozenset(one.identity.key for one in entries if one.origin is not None and one.origin.file == file)
 
 
 def write_edit(edit: Edit) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import unified_diff
 from itertools import pairwise
 from operator import itemgetter
@@ -35,14 +35,15 @@ class _ShownLine(str):
         return hash(self._text)
 
 
-def masked_diff(before: str, after: str, file: str) -> str:
-    """A unified diff of two texts of a YAML file. Lines of entries that are sensitive show that alone."""
-    return "".join(unified_diff(_shown(before, file), _shown(after, file), file, file))
+def masked_diff(before: str, after: str, file: str, sensitive: Collection[str] = ()) -> str:
+    """A unified diff of two texts of a YAML file. Lines of entries that are sensitive show that alone; `sensitive` are keys of
+    entries for which the file itself does not say so."""
+    return "".join(unified_diff(_shown(before, file, sensitive), _shown(after, file, sensitive), file, file))
 
 
-def _shown(text: str, file: str) -> list[str]:
+def _shown(text: str, file: str, sensitive: Collection[str]) -> list[str]:
     lines = text.splitlines(keepends=True)
-    hidden = _sensitive_lines(text, file, len(lines))
+    hidden = _sensitive_lines(text, file, len(lines), sensitive)
     shown = (
         f"{_indentation(line)}{hidden[number]}\n" if number in hidden else line for number, line in enumerate(lines, 1)
     )
@@ -53,7 +54,7 @@ def _indentation(line: str) -> str:
     return line[: len(line) - len(line.lstrip())].rstrip("\n")
 
 
-def _sensitive_lines(text: str, file: str, count: int) -> dict[int, str]:
+def _sensitive_lines(text: str, file: str, count: int, sensitive: Collection[str]) -> dict[int, str]:
     """What is shown instead of the lines of sensitive entries, and of all lines of a text that cannot be read."""
     try:
         documents = parse(text.encode(), file)
@@ -63,12 +64,12 @@ def _sensitive_lines(text: str, file: str, count: int) -> dict[int, str]:
     return {
         line: f"{name}: {_MASK}" if line == first else _MASK
         for document, end in zip(documents, starts, strict=True)
-        for name, _, first, last in _sensitive_parts(document, end)
+        for name, _, first, last in _sensitive_parts(document, end, sensitive)
         for line in range(first, last)
     }
 
 
-def _sensitive_parts(document: Node, end: int) -> Iterator[_Part]:
+def _sensitive_parts(document: Node, end: int, sensitive: Collection[str]) -> Iterator[_Part]:
     """The sensitive ones among the keys of a document, and the entries of its `keys`."""
     if not isinstance(document, Mapping):
         return
@@ -77,7 +78,7 @@ def _sensitive_parts(document: Node, end: int) -> Iterator[_Part]:
     for part in _parts(document, end):
         name, node, _, last = part
         if name == "keys" and isinstance(node, Mapping):
-            yield from (one for one in _parts(node, last) if all_are or _is_sensitive(one[1]))
+            yield from (one for one in _parts(node, last) if all_are or one[0] in sensitive or _is_sensitive(one[1]))
         elif name != "defaults" and _is_sensitive(node):
             yield part
 
