@@ -8,7 +8,11 @@ from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.util.escaping import escape_text
 
-_WORDS = {OutcomeKind.APPLIED: "namespace deleted", None: "namespace: outcome unknown, the run was interrupted"}
+_WORDS = {
+    OutcomeKind.APPLIED: "namespace deleted",
+    OutcomeKind.UNKNOWN: "namespace: outcome unknown",
+    None: "namespace: outcome unknown, the run was interrupted",
+}
 
 
 def namespace_line(namespace: dict[str, Any]) -> str:
