@@ -14,9 +14,10 @@ import kvsync
 PACKAGE = Path(kvsync.__file__).parent
 PROJECT = PACKAGE.parent / "pyproject.toml"
 
-PRIVATE = frozenset({"watchfiles._rust_notify"})
+PRIVATE = frozenset({"_thread", "watchfiles._rust_notify"})
 """Modules with a private name that kvsync imports. Each needs an upper bound, and a test of what kvsync uses of it:
-`RustNotify` is described in the documentation of watchfiles, and tested in `tests/daemon/test_watch.py`."""
+`RustNotify` is described in the documentation of watchfiles, and tested in `tests/daemon/test_watch.py`. `_thread` is a
+documented module of the standard library."""
 
 NAMED_TUPLE = frozenset({"_asdict", "_fields", "_make", "_replace"})
 """The public methods of named tuples, which begin with an underscore so as not to meet a field."""

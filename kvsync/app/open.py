@@ -170,13 +170,15 @@ def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) 
 
 
 def _open_state(access: StateAccess, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+    """The state, and whether it may be written. A command that need not write makes no new state where one was lost, so that
+    each command reports the loss until one has to."""
     try:
-        state = access.open(writable=True, reads_shared=not must_write, clock=clock)
+        state = access.open(writable=True, needed=must_write, clock=clock)
     except StateDirError:
         if must_write:
             raise
         return access.open(writable=False, clock=clock), False
-    return state, must_write or not state.is_shared
+    return state, must_write or not (state.is_shared or state.is_lost)
 
 
 def _open_stores(

@@ -37,14 +37,14 @@ class StateAccess:
     redactor: Redactor = REDACTOR
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def open(self, *, writable: bool, reads_shared: bool = False, clock: Clock | None = None) -> StateDir:
-        """The state, wherever it is kept; with `reads_shared` one that replicas share is only read. Raises StateDirError,
-        AuthError."""
+    def open(self, *, writable: bool, needed: bool = True, clock: Clock | None = None) -> StateDir:
+        """The state, wherever it is kept. One that replicas share is only read, and one that was lost is not made again, where
+        writing is not `needed`. Raises StateDirError, AuthError."""
         if self.config.database is None:
-            return self.open_directory(writable=writable, clock=clock)
+            return self.open_directory(writable=writable, needed=needed, clock=clock)
         opened = StateDir.open_postgres(
             self.config.state_dir,
-            replace(self.address(), is_read_only=reads_shared),
+            replace(self.address(), is_read_only=not needed),
             writable=writable,
             config_root=self.config.root,
             clock=clock,
@@ -53,10 +53,17 @@ class StateAccess:
         opened.waves.environment = self.config.environment or ""
         return opened
 
-    def open_directory(self, *, writable: bool, clock: Clock | None = None) -> StateDir:
+    def open_directory(self, *, writable: bool, needed: bool = True, clock: Clock | None = None) -> StateDir:
         """The state directory, even where a database keeps the state. Raises StateDirError."""
-        config, redact = self.config, self.redactor.redact
-        opened = StateDir.open(config.state_dir, writable=writable, config_root=config.root, clock=clock, redact=redact)
+        config = self.config
+        opened = StateDir.open(
+            config.state_dir,
+            writable=writable,
+            config_root=config.root,
+            clock=clock,
+            redact=self.redactor.redact,
+            replaces_lost=needed,
+        )
         if opened.is_lost:
             _log.warning("state.lost", path=str(opened.path), lost=_LOST)
         opened.waves.environment = config.environment or ""

@@ -38,9 +38,9 @@ class Protection:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def concerns(self, before: Protection, identities: frozenset[Identity]) -> bool:
-        """True if other names are protected than before, or now one of these files and folders is."""
-        return self._names != before._names or not identities.isdisjoint(self._identities)
+    def concerns(self, other: Protection, identities: frozenset[Identity]) -> bool:
+        """True if `other` (how it was before) protects other names, or one of these files and folders is protected now."""
+        return self._names != other._names or not identities.isdisjoint(self._identities)
 
     def reason(self, path: str, status: os.stat_result | None = None) -> str | None:
         """Why a file or folder is never read; None when it may be. `path` is relative to the root, without links."""

@@ -109,16 +109,19 @@ class StateDir:
         config_root: Path | None = None,
         clock: Clock | None = None,
         redact: Callable[[str], str] = str,
+        replaces_lost: bool = True,
     ) -> Self:
         """Open the directory; a writable one is made where it does not exist. `config_root` is the folder of the configuration,
-        below which no link is followed. `redact` takes secrets out of the texts that are kept. Opening takes no lock: see
-        `lock`. Raises StateDirUntrusted, StateDirError."""
+        below which no link is followed. `redact` takes secrets out of the texts that are kept. Without `replaces_lost`, a
+        directory whose `state.db` is missing is opened for reading. Opening takes no lock: see `lock`. Raises
+        StateDirUntrusted, StateDirError."""
         asked = path.absolute()
         with speaking_of(asked):
             path = find(asked, config_root, _make if writable else None)
         if writable:
             _make(path)
         is_lost = _has_lost_database(path)
+        writable = writable and (replaces_lost or not is_lost)
         database = open_for_writing(path) if writable else open_for_reading(path)
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
         opened = cls(path, DirectoryHome(path), database, timeline, redact)

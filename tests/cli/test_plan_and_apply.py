@@ -272,9 +272,11 @@ def test_a_pause_that_was_lost_with_its_database_is_reported(repo: Repo) -> None
     repo.run("pause", "local/web")
     for file in (repo.root / ".kvsync").glob("state.db*"):
         file.unlink()
-    shown = repo.run("status")
-    assert "state.lost" in shown.stderr
-    assert "history, pauses, approvals, local ledgers" in shown.stderr
+    for command in ("status", "plan", "status"):  # a command that only reads does not hide the loss from the next one
+        shown = repo.run(command)
+        assert "state.lost" in shown.stderr
+        assert "history, pauses, approvals, local ledgers" in shown.stderr
+    assert "state.lost" in repo.run("apply", "--yes").stderr
     (repo.root / ".kvsync/state.db").write_bytes(b"")
     refused = repo.run("apply", "--yes", code=1)
     assert "state.db is empty, although kvsync has used it before; restore it, or move it away" in refused.stderr

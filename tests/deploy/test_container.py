@@ -88,7 +88,7 @@ def test_nothing_of_the_build_stays(root: Path) -> None:
 def test_commands_work_as_nobody_on_a_read_only_root(container: Container) -> None:
     """Without a shell and with a root that cannot be written, the version is reported, the configuration checked, a pass
     made."""
-    assert container.kvsync("--version").stdout.strip() == f"kvsync {__version__}"
+    assert container.kvsync("--version").stdout.strip() == f"kvsync {__version__} (commit abc123)"
     assert container.kvsync("validate").returncode == 0
     done = container.kvsync("run", "--once")
     assert done.returncode == 0, done.stderr

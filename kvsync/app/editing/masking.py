@@ -21,18 +21,18 @@ _Part = tuple[str, Node, int, int]
 class _ShownLine(str):
     """What is shown of a line of a file. Lines are compared by what is in the file."""
 
-    _text: str
+    text: str
 
     def __new__(cls, shown: str, text: str) -> _ShownLine:
         line = super().__new__(cls, shown)
-        line._text = text
+        line.text = text
         return line
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ShownLine) and self._text == other._text
+        return isinstance(other, _ShownLine) and self.text == other.text
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(self.text)
 
 
 def masked_diff(before: str, after: str, file: str, sensitive: Collection[str] = ()) -> str:
