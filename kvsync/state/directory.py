@@ -120,7 +120,7 @@ class StateDir:
             path = find(asked, config_root, _make if writable else None)
         if writable:
             _make(path)
-        is_lost = _has_lost_database(path)
+        is_lost = _has_lost_database(path, replaces=writable and replaces_lost)
         writable = writable and (replaces_lost or not is_lost)
         database = open_for_writing(path) if writable else open_for_reading(path)
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
@@ -277,15 +277,23 @@ class StateDir:
         self.close()
 
 
-def _has_lost_database(path: Path) -> bool:
-    """True if `state.db` is missing from a directory that was in use before. Raises StateDirError if it was emptied."""
+def _has_lost_database(path: Path, *, replaces: bool) -> bool:
+    """True if `state.db` is missing from a directory that was in use before. A caller that `replaces` it makes a new one, which
+    other processes may see while it is still empty, so the sign of use is removed first. Raises StateDirError if it was
+    emptied."""
+    sign = path / FILE_NAME
     with speaking_of(path):
-        if not (path / FILE_NAME).exists():
-            return False
         size = database_size(path)
+        if size or not sign.exists():
+            return False
+        if size is None:
+            if replaces:
+                sign.unlink(missing_ok=True)
+            return True
+        size = database_size(path)  # as it was when the sign was there
     if size == 0:
         raise StateDirError(str(path), f"state.db is empty, although kvsync has used it before; restore it, or {LOST}")
-    return size is None
+    return False
 
 
 def _make(path: Path) -> None:

@@ -114,3 +114,24 @@ def test_a_directory_that_becomes_read_only_loses_nothing(path: Path) -> None:
         assert run(READ, path, wrapper=wrapper) == "runs 1 ledger 1 writer None\n"
     finally:
         path.chmod(0o700)
+
+
+def test_a_process_that_ends_while_it_makes_the_database_blocks_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is still empty, because another process makes it or was killed, is not one that was emptied."""
+    StateDir.open(path, writable=True).close()
+    (path / "state.db").unlink()
+
+    def end(_path: Path) -> None:
+        (path / "state.db").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kvsync.state.directory.open_for_writing", end)
+        with pytest.raises(KeyboardInterrupt):
+            StateDir.open(path, writable=True)
+    for writable in (False, True):
+        StateDir.open(path, writable=writable).close()
+    with StateDir.open(path, writable=True) as state:
+        assert not state.is_lost
