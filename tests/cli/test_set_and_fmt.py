@@ -102,6 +102,25 @@ def test_set_refuses_what_it_cannot_do(files: Repo, words: tuple[str, ...], expe
     assert (files.root / "state/web.yaml").read_text() == STATE
 
 
+def test_set_refuses_a_new_key_that_the_defaults_make_sensitive(files: Repo) -> None:
+    """A secret would be in the file otherwise."""
+    state = "store: local\nnamespace: web\ndefaults: {sensitive: true}\nkeys: {a: {env: TOKEN}}\n"
+    files.write("state/web.yaml", state)
+    shown = files.run("set", "local/web", "new", "qwe", code=64, env={"TOKEN": "x"}).stderr
+    assert "the defaults make new sensitive; reference its value with env or sops instead" in shown
+    assert (files.root / "state/web.yaml").read_text() == state
+
+
+@pytest.mark.parametrize("words", [("a", "two\nlines"), ("new", "z"), ("b", "y")])
+def test_set_keeps_the_line_endings_of_a_file(files: Repo, words: tuple[str, str]) -> None:
+    """A file of Windows stays one: no line ends like those of Unix afterwards."""
+    state = "store: local\nnamespace: web\nkeys:\n  a: |\n    l1\n    l2\n  b: x\n"
+    (files.root / "state/web.yaml").write_bytes(state.replace("\n", "\r\n").encode())
+    files.run("set", "local/web", *words)
+    written = (files.root / "state/web.yaml").read_bytes()
+    assert written.count(b"\n") == written.count(b"\r\n") > 4
+
+
 def test_fmt_keeps_comments_order_and_meaning(files: Repo) -> None:
     """The layout is the same everywhere; what the files say, and a second run, change nothing."""
     before = files.json("plan", env={"TOKEN": "x"})["digest"]

@@ -27,6 +27,9 @@ _ELSEWHERE: Final = ("template", "file", "base64", "env", "sops", "feature")
 """Forms of a value that is not written next to its key, or not as it is."""
 
 
+_REFERENCE: Final = "reference its value with env or sops instead"
+
+
 @dataclass(frozen=True, slots=True)
 class EntryEdit:
     """The value to set: of which entry, as text or as JSON. `options` are other texts to set, `tags` single tags, `feature`
@@ -83,8 +86,9 @@ def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
         raise UsageError(f"no state file names {edit.target}")
     entry = desired.entries.get(edit.identity)
     if entry is not None and entry.sensitive:
-        message = f"{edit.target}/{brief(edit.identity)} is sensitive"
-        raise UsageError(f"{message}; reference its value with env or sops instead")
+        raise UsageError(f"{edit.target}/{brief(edit.identity)} is sensitive; {_REFERENCE}")
+    if entry is None and workspace.stores[edit.target.store].capabilities.sensitive:
+        raise UsageError(f"all entries of {edit.target.store} are sensitive; {_REFERENCE}")
     place = entry.origin if entry is not None else _home(desired.entries)
     if place is None:
         raise UsageError(f"{edit.target} has no entries yet; write the first one into its state file")
@@ -154,6 +158,8 @@ def _set(document: Any, placed: PlacedEdit) -> None:
     if placed.is_new:
         if not hasattr(keys, "items"):
             raise UsageError(f"{placed.place}: there are no keys yet; write the first one into the file")
+        if (document.get("defaults") or {}).get("sensitive", "false") != "false":
+            raise UsageError(f"{placed.place}: the defaults make {brief(edit.identity)} sensitive; {_REFERENCE}")
         keys[key] = _entry(edit) if label is None else {"labels": {label: _entry(edit)}}
     elif not hasattr(keys, "items") or key not in keys:
         raise UsageError(f"{placed.place}: the value of {brief(edit.identity)} is a file; change it there")

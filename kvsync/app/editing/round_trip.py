@@ -38,6 +38,9 @@ def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> s
     """The text of a YAML file after `change` was made to its documents. Lines that the change does not touch keep their layout.
     Raises KvsyncError for a file that cannot be read so."""
     before, after = _dumped(text, file, lambda _documents: None), _dumped(text, file, change)
+    if "\r\n" in text:
+        after = after.replace("\n", "\r\n")
+        before = before.replace("\n", "\r\n")
     lines, plain = text.splitlines(keepends=True), before.splitlines(keepends=True)
     if len(lines) != len(plain):
         return after
