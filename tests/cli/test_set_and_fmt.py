@@ -109,6 +109,9 @@ def test_set_refuses_a_new_key_that_the_defaults_make_sensitive(files: Repo) -> 
     shown = files.run("set", "local/web", "new", "qwe", code=64, env={"TOKEN": "x"}).stderr
     assert "the defaults make new sensitive; reference its value with env or sops instead" in shown
     assert (files.root / "state/web.yaml").read_text() == state
+    files.write("state/web.prod.yaml", "store: local\nnamespace: web\nkeys: {a: {env: TOKEN}}\n")
+    shown = files.run("--env", "prod", "set", "local/web", "new", "qwe", code=64, env={"TOKEN": "x"}).stderr
+    assert "state/web.prod.yaml: its base file makes new sensitive; reference its value" in shown
 
 
 @pytest.mark.parametrize("words", [("a", "two\nlines"), ("new", "z"), ("b", "y")])

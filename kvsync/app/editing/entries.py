@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.app.dump.yaml_text import flow, scalar
-from kvsync.app.editing.masking import masked_diff
+from kvsync.app.editing.masking import has_sensitive_defaults, masked_diff
 from kvsync.app.editing.round_trip import changed_text, meaning, snippet
+from kvsync.desired.overlays import overlay_of, spellings
 from kvsync.errors import InvalidInput, KvsyncError, Origin, UsageError
 from kvsync.model.entry import Entry, Identity, Target, brief
 from kvsync.model.exact_json import read_json
@@ -92,6 +93,8 @@ def edit_entry(workspace: Workspace, edit: EntryEdit) -> Edit:
     place = entry.origin if entry is not None else _home(desired.entries)
     if place is None:
         raise UsageError(f"{edit.target} has no entries yet; write the first one into its state file")
+    if entry is None and _lies_over_secrets(workspace, place.file):
+        raise UsageError(f"{place.file}: its base file makes {brief(edit.identity)} sensitive; {_REFERENCE}")
     found, refused = edit_file(workspace.config.root, place.file, [PlacedEdit(edit, place, entry is None)], loaded)
     for reason in refused.values():
         raise UsageError(reason)
@@ -143,6 +146,13 @@ def write_edit(edit: Edit) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _lies_over_secrets(workspace: Workspace, file: str) -> bool:
+    """True for an overlay of a file whose defaults make entries sensitive."""
+    base, _ = overlay_of(file, workspace.config.environments)
+    paths = [workspace.config.root / name for name in spellings(base)] if base is not None else []
+    return any(has_sensitive_defaults(path.read_bytes().decode(), str(path)) for path in paths if path.exists())
 
 
 def _home(entries: Mapping[Identity, Entry]) -> Origin | None:

@@ -41,6 +41,11 @@ def masked_diff(before: str, after: str, file: str, sensitive: Collection[str] =
     return "".join(unified_diff(_shown(before, file, sensitive), _shown(after, file, sensitive), file, file))
 
 
+def has_sensitive_defaults(text: str, file: str) -> bool:
+    """True if the defaults of a document make its entries sensitive. Raises InvalidInput."""
+    return any(isinstance(document, Mapping) and _by_default(document) for document in parse(text.encode(), file))
+
+
 def _shown(text: str, file: str, sensitive: Collection[str]) -> list[str]:
     lines = text.splitlines(keepends=True)
     hidden = _sensitive_lines(text, file, len(lines), sensitive)
@@ -73,14 +78,18 @@ def _sensitive_parts(document: Node, end: int, sensitive: Collection[str]) -> It
     """The sensitive ones among the keys of a document, and the entries of its `keys`."""
     if not isinstance(document, Mapping):
         return
-    defaults = document.items.get("defaults")
-    all_are = defaults is not None and _is_sensitive(defaults[1])
+    all_are = _by_default(document)
     for part in _parts(document, end):
         name, node, _, last = part
         if name == "keys" and isinstance(node, Mapping):
             yield from (one for one in _parts(node, last) if all_are or one[0] in sensitive or _is_sensitive(one[1]))
         elif name != "defaults" and _is_sensitive(node):
             yield part
+
+
+def _by_default(document: Mapping) -> bool:
+    defaults = document.items.get("defaults")
+    return defaults is not None and _is_sensitive(defaults[1])
 
 
 def _parts(node: Mapping, end: int) -> list[_Part]:
