@@ -54,7 +54,7 @@ def editor_settings(config: Config) -> EditorSettings:
             result.left.append(f"{name}: {error}")
             continue
         if before != after:
-            result.edits.append(Edit(name, path.resolve(), before, after))
+            result.edits.append(Edit(name, path.resolve(), before, after, sensitive=None))
     return result
 
 

@@ -31,6 +31,7 @@ def test_both_editors_find_the_schema_of_every_file(files: Repo) -> None:
     """Each kind of file is mapped to its schema, which is the one that `kvsync schema` prints; a second run changes nothing."""
     preview = files.json("schema", "--install", "--dry-run")
     assert (preview["written"], written(files.root)) == (False, {})
+    assert "(sensitive)" not in files.run("schema", "--install", "--dry-run").stdout
     assert "wrote .vscode/settings.json" in files.run("schema", "--install").stdout
     found = written(files.root)
     assert set(preview["files"]) == set(found)

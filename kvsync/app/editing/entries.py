@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,17 +61,20 @@ class PlacedEdit:
 @dataclass(frozen=True, slots=True)
 class Edit:
     """A changed file: its path relative to the configuration, and its text before and after. `sensitive` are the keys of its
-    sensitive entries."""
+    sensitive entries, None for a file that has no entries, such as the settings of an editor."""
 
     file: str
     path: Path
     before: str
     after: str
-    sensitive: frozenset[str] = frozenset()
+    sensitive: frozenset[str] | None = frozenset()
 
     @property
     def diff(self) -> str:
         """What changes, as a unified diff without sensitive values."""
+        if self.sensitive is None:
+            before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+            return "".join(unified_diff(before, after, self.file, self.file))
         return masked_diff(self.before, self.after, self.file, self.sensitive)
 
 

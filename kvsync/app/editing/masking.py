@@ -65,10 +65,10 @@ def _sensitive_lines(text: str, file: str, count: int, sensitive: Collection[str
         documents = parse(text.encode(), file)
     except InvalidInput:
         return dict.fromkeys(range(1, count + 1), _MASK)
-    starts = [document.line for document in documents[1:]] + [count + 1]
+    starts = [*(document.line for document in documents[1:]), count + 1]
     return {
         line: f"{name}: {_MASK}" if line == first else _MASK
-        for document, end in zip(documents, starts, strict=True)
+        for document, end in zip(documents, starts, strict=False)  # an empty text has no document
         for name, _, first, last in _sensitive_parts(document, end, sensitive)
         for line in range(first, last)
     }
