@@ -27,6 +27,9 @@ COMPLETIONS = {
 """The file of each shell, where packages of distributions put it."""
 
 
+_HELP = ("-h, --help", "Show this message and exit.")
+
+
 def shared_files(commands: dict[str, click.Command]) -> dict[Path, str]:
     """Every file under share/ with its text. `commands` are all commands by name, those in groups as `group/name`."""
     pages = {f"man/man1/{_page_name(name)}.1": _page(name, command) for name, command in commands.items()}
@@ -92,9 +95,10 @@ def _description(text: str) -> str:
 
 
 def _options(command: click.Command, context: click.Context) -> str:
-    records = (parameter.get_help_record(context) for parameter in command.get_params(context))
+    # Not get_params, which adds the option for help with the names that the first user of the command gave it.
+    records = [*(parameter.get_help_record(context) for parameter in command.params), _HELP]
     shown = [f".TP\n.B {_text(names)}\n{_text(' '.join(help_.split()))}\n" for names, help_ in filter(None, records)]
-    return ".SH OPTIONS\n" + "".join(shown) if shown else ""
+    return ".SH OPTIONS\n" + "".join(shown)
 
 
 def _examples(examples: Sequence[str]) -> str:

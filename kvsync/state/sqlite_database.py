@@ -167,7 +167,7 @@ class SqliteDatabase:
 
 def database_size(state_dir: Path) -> int | None:
     """Bytes of `state.db`, None if there is none. Raises OSError."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         return (state_dir / FILE_NAME).stat().st_size
     return None
 
