@@ -13,9 +13,15 @@ def main() -> int:
 
         sys.stdout.write(f"{version_text()}\n")
         return 0
-    from kvsync.cli.main import run
+    try:
+        from kvsync.cli.main import run
 
-    return run(arguments)
+        return run(arguments)
+    except (MemoryError, SystemError) as error:  # also where there is no memory to find words for another error
+        if isinstance(error, SystemError) and "exception" not in str(error):
+            raise
+        sys.stderr.write("kvsync: out of memory; raise the limit\n")
+        return 1
 
 
 if __name__ == "__main__":

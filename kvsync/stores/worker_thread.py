@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from kvsync.util.background import start_thread
 
 _Result = TypeVar("_Result")
 
 _Call = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 _Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
+_Handed = tuple[Sequence[_Call], asyncio.AbstractEventLoop]
 
 
 class WorkerThread:
     """Runs calls one at a time, in order. For one event loop."""
 
-    def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+    def __init__(self) -> None:
         self._waiting: list[_Call] = []
+        self._handed: SimpleQueue[_Handed | None] = SimpleQueue()
+        self._is_started = False
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Run `work` and return its result, or raise its exception. A call that is cancelled before it begins never runs."""
@@ -36,19 +41,34 @@ class WorkerThread:
 
     def close(self) -> None:
         """End the thread after the calls that it was given."""
-        self._pool.shutdown(wait=False)
+        self._handed.put(None)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         calls, self._waiting = self._waiting, []
         try:
-            handed = loop.run_in_executor(self._pool, _attempt_all, calls)
-        except (
-            RuntimeError,
-            MemoryError,
-        ) as error:  # no thread can be started; later ones may be, and find these calls done
-            _settle_all([(future, None, error) for _, future in calls])
+            if not self._is_started:
+                start_thread(partial(_work, self._handed))
+                self._is_started = True
+        except (RuntimeError, MemoryError) as error:  # later threads may start, and find these calls done
+            _settle_all(_failed(calls, error))
         else:
-            handed.add_done_callback(partial(_settle, calls))
+            self._handed.put((calls, loop))
+
+
+def _work(handed: SimpleQueue[_Handed | None]) -> None:
+    """Run what is handed over, until it is None."""
+    while (one := handed.get()) is not None:
+        calls, loop = one
+        try:
+            attempts = _attempt_all(calls)
+        except BaseException as error:  # noqa: BLE001 - such as missing memory for the results: nobody is left waiting
+            attempts = _failed(calls, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_settle_all, attempts)
+
+
+def _failed(calls: Sequence[_Call], error: BaseException) -> list[_Done]:
+    return [(future, None, error) for _, future in calls]
 
 
 def _attempt_all(calls: Sequence[_Call]) -> list[_Done]:
@@ -62,12 +82,6 @@ def _attempt(work: Callable[[], Any], future: asyncio.Future[Any]) -> _Done:
         return future, work(), None
     except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
         return future, None, error
-
-
-def _settle(calls: Sequence[_Call], attempts: asyncio.Future[list[_Done]]) -> None:
-    """Settle the calls. Without results, as where the memory for them is missing, none of them is left waiting."""
-    error = attempts.exception()
-    _settle_all(attempts.result() if error is None else [(future, None, error) for _, future in calls])
 
 
 def _settle_all(attempts: Sequence[_Done]) -> None:

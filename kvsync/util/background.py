@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 _Result = TypeVar("_Result")
+
+_BEGIN_WITHIN: Final = 10.0
+"""Seconds in which a thread begins, however busy the machine is."""
+
+
+def start_thread(work: Callable[[], object]) -> None:
+    """Run `work` in a daemon thread, which has begun when this returns. Raises RuntimeError if no thread can be started, and
+    MemoryError if it does not begin, where `Thread.start` would wait forever."""
+    begun = allocate_lock()
+    begun.acquire()
+
+    def begin() -> None:
+        begun.release()
+        work()
+
+    start_new_thread(begin, ())
+    if not begun.acquire(timeout=_BEGIN_WITHIN):
+        raise MemoryError("a thread did not begin")
 
 
 class _DaemonThread(Executor):

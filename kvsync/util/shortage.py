@@ -33,6 +33,9 @@ _NO_THREAD: Final = "can't start new thread"
 _NO_ROOM: Final = ("failed to map segment", "cannot allocate memory")
 """What the dynamic loader says in an ImportError."""
 
+_NO_EXCEPTION: Final = ("return without exception set", "without setting an exception")
+"""What Python says in a SystemError where an import found no memory even for a MemoryError."""
+
 
 def shortage_of(error: BaseException) -> str | None:
     """What the machine lacks and how to fix that; None for any other error. The causes and contexts of `error` count too."""
@@ -53,10 +56,15 @@ def code_of(error: BaseException) -> ErrorCode:
     return ErrorCode.BUG if shortage_of(error) is None else ErrorCode.SHORTAGE
 
 
+def _is_of_memory(error: BaseException) -> bool:
+    """True for what Python raises instead of MemoryError when an import runs out of memory."""
+    if isinstance(error, SystemError):
+        return any(words in str(error) for words in _NO_EXCEPTION)
+    return isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM)
+
+
 def _words(error: BaseException) -> str | None:
-    if isinstance(error, MemoryError) or (
-        isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM)
-    ):
+    if isinstance(error, MemoryError) or _is_of_memory(error):
         return _MEMORY
     if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
         return _THREADS

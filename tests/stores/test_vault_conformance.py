@@ -72,5 +72,5 @@ class TestVaultWithoutTrees(VaultConformance):
 
     def open_store(self, clock: FakeClock) -> Store:
         store = super().open_store(clock)
-        store._lists()._has_trees = False  # type: ignore[attr-defined]
+        store._client()._has_trees = False  # type: ignore[attr-defined]
         return store

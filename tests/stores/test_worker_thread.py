@@ -15,7 +15,7 @@ from kvsync.stores.worker_thread import WorkerThread
 
 @pytest.fixture
 def thread() -> Iterator[WorkerThread]:
-    worker = WorkerThread("test")
+    worker = WorkerThread()
     yield worker
     worker.close()
 

@@ -7,7 +7,6 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -65,9 +64,8 @@ async def test_without_threads_work_is_done_or_fails(monkeypatch: pytest.MonkeyP
         raise RuntimeError("can't start new thread")
 
     ran: list[int] = []
-    worker = WorkerThread("test")
+    worker = WorkerThread()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuses)
         patch.setattr("kvsync.util.background.start_new_thread", refuses)
         assert await in_background(lambda: 7) == 7
         async with asyncio.timeout(5):
@@ -76,6 +74,27 @@ async def test_without_threads_work_is_done_or_fails(monkeypatch: pytest.MonkeyP
     await worker.run(lambda: ran.append(2))
     worker.close()
     assert ran == [2]
+
+
+async def test_a_thread_that_does_not_begin_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that runs out of memory before its first line is a shortage of memory for whoever needs it."""
+    worker = WorkerThread()
+    with monkeypatch.context() as patch:
+        patch.setattr("kvsync.util.background.start_new_thread", lambda *_: None)
+        patch.setattr("kvsync.util.background._BEGIN_WITHIN", 0.01)
+        async with asyncio.timeout(5):
+            with pytest.raises(MemoryError) as error:
+                await worker.run(lambda: 1)
+    assert "out of memory" in (shortage_of(error.value) or "")
+    assert await worker.run(lambda: 2) == 2
+    worker.close()
+
+
+def test_an_import_without_memory_is_a_shortage() -> None:
+    """Python has words of its own for it; any other SystemError is a mistake."""
+    for words in ("error return without exception set", "<f> returned NULL without setting an exception"):
+        assert "out of memory" in (shortage_of(SystemError(words)) or "")
+    assert shortage_of(SystemError("bad argument")) is None
 
 
 @pytest.mark.system

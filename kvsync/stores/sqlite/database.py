@@ -42,7 +42,7 @@ class Database:
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Run `work` in the file's thread. Raises StoreError for errors of SQLite."""
         if self._thread is None:
-            self._thread = WorkerThread(f"sqlite-{self.name}")
+            self._thread = WorkerThread()
         return await self._thread.run(lambda: self._translated(work))
 
     async def file_id(self) -> str | None:
