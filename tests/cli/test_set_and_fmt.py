@@ -114,14 +114,23 @@ def test_set_refuses_a_new_key_that_the_defaults_make_sensitive(files: Repo) -> 
     assert "state/web.prod.yaml: its base file makes new sensitive; reference its value" in shown
 
 
-@pytest.mark.parametrize("words", [("a", "two\nlines"), ("new", "z"), ("b", "y")])
-def test_set_keeps_the_line_endings_of_a_file(files: Repo, words: tuple[str, str]) -> None:
-    """A file of Windows stays one: no line ends like those of Unix afterwards."""
-    state = "store: local\nnamespace: web\nkeys:\n  a: |\n    l1\n    l2\n  b: x\n"
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("set", "local/web", "a", "two\nlines"),
+        ("set", "local/web", "new", "z"),
+        ("set", "local/web", "b", "y"),
+        ("fmt",),
+    ],
+)
+def test_line_endings_of_a_file_stay(files: Repo, words: tuple[str, ...]) -> None:
+    """A file of Windows stays one: no line ends like those of Unix afterwards, and none has a second carriage return."""
+    state = "# of web\nstore:   local\nnamespace: web\nkeys:\n  a: |\n    l1\n    l2\n  b: x  # of b\n"
     (files.root / "state/web.yaml").write_bytes(state.replace("\n", "\r\n").encode())
-    files.run("set", "local/web", *words)
+    files.run(*words)
     written = (files.root / "state/web.yaml").read_bytes()
-    assert written.count(b"\n") == written.count(b"\r\n") > 4
+    assert written.count(b"\n") == written.count(b"\r\n") == written.count(b"\r") > 4
+    assert written != state.replace("\n", "\r\n").encode()
 
 
 def test_fmt_keeps_comments_order_and_meaning(files: Repo) -> None:

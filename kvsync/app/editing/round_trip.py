@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final
@@ -37,10 +38,7 @@ class _TextResolver(VersionedResolver):
 def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
     """The text of a YAML file after `change` was made to its documents. Lines that the change does not touch keep their layout.
     Raises KvsyncError for a file that cannot be read so."""
-    before, after = _dumped(text, file, lambda _documents: None), _dumped(text, file, change)
-    if "\r\n" in text:
-        after = after.replace("\n", "\r\n")
-        before = before.replace("\n", "\r\n")
+    before, after = laid_out(text, file), _with_ends_of(text, _dumped(text, file, change))
     lines, plain = text.splitlines(keepends=True), before.splitlines(keepends=True)
     if len(lines) != len(plain):
         return after
@@ -52,9 +50,14 @@ def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> s
 
 
 def laid_out(text: str, file: str) -> str:
-    """The text with the layout of the library: indentation, and blanks between tokens. Comments, order and quotes stay. Raises
-    KvsyncError for a file that cannot be read so."""
-    return _dumped(text, file, lambda _documents: None)
+    """The text with the layout of the library: indentation, and blanks between tokens. Comments, order, quotes and line endings
+    stay. Raises KvsyncError for a file that cannot be read so."""
+    return _with_ends_of(text, _dumped(text, file, lambda _documents: None))
+
+
+def _with_ends_of(text: str, dumped: str) -> str:
+    """What the library writes of a text, which has the line endings of the text in comments alone."""
+    return re.sub(r"\r?\n", "\r\n", dumped) if "\r\n" in text else dumped
 
 
 def snippet(text: str) -> Any:
