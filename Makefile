@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-system tools lint format coverage bench docs site lock clean
+.PHONY: help install demo test test-system tools lint format coverage bench docs site sbom lock clean
 
 help:  ## what you can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,13 @@ docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 site: $(VENV)/.site  ## build the documentation as a site (site/index.html); a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+sbom: $(VENV)/sbom/.installed  ## list the exact dependencies in CycloneDX (dist/kvsync-VERSION.cdx.json)
+	@mkdir -p dist
+	PYTHONWARNINGS=ignore $(VENV)/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+		-o dist/kvsync-$(VERSION).cdx.json requirements.txt
+
+VERSION = $(shell sed -n 's/^__version__[^"]*"\(.*\)"$$/\1/p' kvsync/__init__.py)
+
 lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 	uv pip compile $(LOCK) requirements-installer.in -o requirements-installer.txt
 	uv pip compile $(LOCK) --extra emulate --extra postgresql pyproject.toml -o requirements.txt
@@ -89,6 +96,7 @@ lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 	uv pip compile $(LOCK) --no-deps tests/emulators/sdks/previous.in -o tests/emulators/sdks/previous.txt
 	uv pip compile $(LOCK) --no-deps tests/emulators/sdks/vendor-tests.in -o tests/emulators/sdks/vendor-tests.txt
 	uv pip compile $(LOCK) -c requirements.txt -c requirements-dev.txt requirements-docs.in -o requirements-docs.txt
+	uv pip compile $(LOCK) -c requirements.txt -c requirements-dev.txt -c requirements-docs.txt requirements-sbom.in -o requirements-sbom.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -129,4 +137,11 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.txt
 $(VENV)/.site: $(VENV)/.installer requirements-docs.txt
 	@echo "installing MkDocs"
 	@$(PIP) install --require-hashes -r requirements-docs.txt
+	@touch $@
+
+# An environment of its own: its packages have nothing to do with what kvsync runs or is tested with.
+$(VENV)/sbom/.installed: $(VENV)/.installer requirements-sbom.txt
+	@echo "installing CycloneDX"
+	@$(PYTHON) -m venv --clear $(VENV)/sbom
+	@$(BIN)/python -m pip --python $(VENV)/sbom/bin/python --disable-pip-version-check --quiet install --require-hashes -r requirements-sbom.txt
 	@touch $@
