@@ -96,6 +96,11 @@ class Database(Protocol):
         """The bytes that are in use, about."""
         ...
 
+    def another_connection(self) -> Database:
+        """The same database over a second connection, so that neither waits for the statements of the other; itself where no
+        other process writes."""
+        ...
+
     def check(self) -> None:
         """Raise StateDirLost when what is written would no longer be found: the database was removed or replaced."""
         ...

@@ -66,6 +66,7 @@ class StateDir:
         self._home, self.database = home, database
         self._owner_keys: tuple[bytes, ...] = ()
         self.claims: TargetClaims | None = None
+        self._claims_database: Database | None = None
         self.keeps_caches = False
         """Whether this machine's folder may be written, also where the state is only read."""
         self.is_lost = False
@@ -159,7 +160,8 @@ class StateDir:
     def join(self, me: Replica) -> TargetClaims:
         """Be one of the replicas that share this state: from now on, passes record nothing without the claim of their
         target."""
-        self.claims = claims = TargetClaims(self.database, me)
+        self._claims_database = self.database.another_connection()  # a slow statement of a pass delays no renewal
+        self.claims = claims = TargetClaims(self._claims_database, me)
         self.database.begun = claims.check
         return claims
 
@@ -267,6 +269,8 @@ class StateDir:
     def close(self) -> None:
         """Release the files. Idempotent."""
         self.database.close()
+        if self._claims_database is not None:
+            self._claims_database.close()
 
     def __enter__(self) -> Self:
         return self

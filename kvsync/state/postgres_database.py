@@ -1,9 +1,9 @@
 """PostgreSQL under the state: connecting, transactions, and the upgrade of the schema.
 
-One connection a process, opened again when it breaks. Nothing depends on the session, so that PgBouncer in transaction mode
-works: no statement is prepared, and settings last for one transaction. Every wait ends: the server ends a statement after
-`STATEMENT_SECONDS`, and a server that does not answer is cut off a little later. While the database cannot be reached, calls
-fail at once instead of each waiting for it.
+One connection, opened again when it breaks; claims and their leases have a second one. Nothing depends on the session, so that
+PgBouncer in transaction mode works: no statement is prepared, and settings last for one transaction. Every wait ends: the
+server ends a statement after `STATEMENT_SECONDS`, and a server that does not answer is cut off a little later. While the
+database cannot be reached, calls fail at once instead of each waiting for it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ GRACE_SECONDS: Final = 2.0
 """Beyond `STATEMENT_SECONDS`, for a server that is reached but does not answer."""
 
 REST_SECONDS: Final = 1.0
-"""After a failure to connect, calls fail at once for this time."""
+"""After a call that found no answer, or waited for too long, calls fail at once for this time: whoever makes many of them, one
+after the other, is not held up by each."""
 
 _OLDEST_SERVER: Final = 130000
 
@@ -179,6 +180,10 @@ class PostgresDatabase:
         """The bytes that the journal takes, about. Raises StateDirError."""
         return int(self.one(_SIZE)[0] or 0)
 
+    def another_connection(self) -> PostgresDatabase:
+        """The same database over a second connection."""
+        return PostgresDatabase(self.address, read_only=self._read_only, monotonic=self._monotonic)
+
     def check(self) -> None:
         """Does nothing: a database that was removed does not answer."""
 
@@ -218,10 +223,10 @@ class PostgresDatabase:
                 self._depth -= 1
 
     def _open(self) -> psycopg.Connection[Any]:
-        if self._connection is not None and not self._connection.broken and not self._connection.closed:
-            return self._connection
         if self._failure is not None and self._monotonic() < self._failed_at + REST_SECONDS:
             raise StateDirError(self.address.name, self._failure.reason)
+        if self._connection is not None and not self._connection.broken and not self._connection.closed:
+            return self._connection
         connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
         try:
             self._check_server(connection)

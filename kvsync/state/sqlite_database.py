@@ -157,6 +157,10 @@ class SqliteDatabase:
         )
         return int((pages - free) * bytes_of_one)
 
+    def another_connection(self) -> SqliteDatabase:
+        """This one: no other process writes to it."""
+        return self
+
     def check(self) -> None:
         """Raise StateDirLost when a file was removed, replaced or truncated: rows written to it would be lost without a
         sound."""

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from kvsync.app.fleet import TIMING, fleet_of
@@ -21,7 +22,7 @@ from kvsync.model.revision import AppliedRevision
 from kvsync.planning.waves import WaveRecord
 from kvsync.state import Memo, RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_database import REST_SECONDS, PostgresAddress, PostgresDatabase, upgrade
 from kvsync.state.postgres_schema import STEPS, VERSION
 from kvsync.state.revisions import KEPT
 from kvsync.testing import FakeClock
@@ -179,6 +180,40 @@ def test_a_renewal_under_way_is_waited_for(replica: Callable[..., StateDir]) -> 
             statements.execute("COMMIT")
             statements.execute("BEGIN")
     assert found == [[]]
+
+
+def test_a_lease_is_renewed_while_a_pass_waits(replica: Callable[..., StateDir], address: PostgresAddress) -> None:
+    """Where the statements of passes wait, for a table that someone locked or for a slow disk, no lease ends because of it."""
+    one = replica("one")
+    with psycopg.connect(address.dsn) as other, ThreadPoolExecutor(1) as thread:
+        other.execute("LOCK TABLE runs")
+        begun = thread.submit(one.journal.begin, "run")
+        while not other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+            assert not begun.done()
+        assert claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+        assert not begun.done()
+        other.rollback()
+        assert begun.result().id
+
+
+def test_of_many_calls_that_wait_only_the_first_is_waited_for(address: PostgresAddress) -> None:
+    """After a statement that took too long, calls fail at once for a second: passes, one after the other, hold nothing up."""
+    now = [0.0]
+    database = PostgresDatabase(address, read_only=False, monotonic=lambda: now[0])
+    with psycopg.connect(address.dsn) as other, ThreadPoolExecutor(1) as thread, closing(database):
+        other.execute("LOCK TABLE pauses")
+        waiting = thread.submit(database.query, "SELECT * FROM pauses")
+        cancel = "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted"  # as the server does after its limit
+        while not other.execute(cancel).fetchone():
+            assert not waiting.done()
+        reason = "canceling statement"
+        with pytest.raises(StateDirError, match=reason):
+            waiting.result()
+        other.rollback()
+        with pytest.raises(StateDirError, match=reason):
+            database.query("SELECT * FROM pauses")
+        now[0] += REST_SECONDS
+        assert database.query("SELECT * FROM pauses") == []
 
 
 def test_replicas_share_the_limit_of_deletes(replica: Callable[..., StateDir]) -> None:
