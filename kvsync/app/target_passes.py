@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from kvsync.app.arrivals import with_arriving_descriptions
 from kvsync.app.crashes import crashed
@@ -69,17 +69,18 @@ class TargetPasses:
         written but entries with `after: all`. Raises StateDirError."""
         work = partial(self._apply_target, run=run)
         parts = [one for one in map(staying, plans) if one.changes or one.deletes_namespace]
-        done = await self._each(parts, work)
+        done = await gather_by_group(parts, work, group=_store_of, limit=self._limit)
         before = {one.plan.target: one for one in done}
         parts = [leaving(one, before.get(one.target)) for one in plans if has_departures(one)]
-        done += await self._each(parts, work)
+        done += await gather_by_group(parts, work, group=_store_of, limit=self._limit)
         return [combined(one, [part for part in done if part.plan.target == one.target]) for one in plans]
 
     async def leave(
         self, plans: Sequence[TargetPlan], released: Collection[Target], stop: Callable[[], bool]
     ) -> list[TargetReport]:
         """Reports of targets in which no entry is written; ledgers in stores may be. Raises StateDirError."""
-        return await self._each(plans, lambda one: self._unchanged(one, released, stop))
+        work = partial(self._unchanged, released=released, stop=stop)
+        return await gather_by_group(plans, work, group=_store_of, limit=self._limit)
 
     def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
         """A pass over one target with what was loaded; if its files have problems, with its last good state. Raises
@@ -153,11 +154,6 @@ class TargetPasses:
         plan = empty_plan(self.context.state.digest_key, located, self._stores[located.target.store].capabilities.type)
         return replace(plan, parked=(self._places.text(overlap),), problems=_problems(loaded, located.target))
 
-    async def _each(
-        self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
-    ) -> list[TargetReport]:
-        return await gather_by_group(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
-
     def _limit(self, store: str) -> int:
         """How many targets of a store are in work at the same time."""
         opened = self._stores.get(store)
@@ -169,14 +165,12 @@ class TargetPasses:
         arrived = None if files is None else partial(self._missing, files)
         applying = ApplyOptions(run.run, self._pace(plan.target.store), run.stop, run.progress, run.deletions, arrived)
         last = self._passes[plan.target]
-
-        async def work() -> TargetReport:
-            if plan.deletes_namespace:
-                is_over = run.stop() or self.context.state.pauses.is_paused(plan.target)
-                return withheld(plan, "") if is_over else await last.delete_namespace(plan, run.run, run.deletions)
-            return await last.apply(plan, applying)
-
-        report = await self._guarded(last, plan, work)
+        if not plan.deletes_namespace:
+            report = await self._guarded(last, plan, last.apply(plan, applying))
+        elif run.stop() or self.context.state.pauses.is_paused(plan.target):
+            report = withheld(plan, "")
+        else:
+            report = await self._guarded(last, plan, last.delete_namespace(plan, run.run, run.deletions))
         if plan.parked:
             self._parking.consume(report)
         return report
@@ -199,20 +193,15 @@ class TargetPasses:
         last = self._passes.get(plan.target)
         if last is None or plan.error or self.context.state.pauses.is_paused(plan.target):
             return withheld(plan, "")
-
-        async def work() -> TargetReport:
-            error = await last.leave_ledger(plan, self._pace(plan.target.store), stop)
-            return replace(withheld(plan, ""), error=error)
-
-        return await self._guarded(last, plan, work)
+        return await self._guarded(last, plan, last.leave_ledger(plan, self._pace(plan.target.store), stop))
 
     async def _guarded(
-        self, last: TargetPass, plan: TargetPlan, work: Callable[[], Awaitable[TargetReport]]
+        self, last: TargetPass, plan: TargetPlan, work: Coroutine[Any, Any, TargetReport]
     ) -> TargetReport:
         """What `work` reports, or that it failed for a reason that kvsync does not expect."""
         try:
             with waiting_place(f"store {plan.target.store}"):
-                return await work()
+                return await work
         except KvsyncError:
             raise
         except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
@@ -225,6 +214,10 @@ class TargetPasses:
             opened = self._stores[store]
             self._paces[store] = Pace.of(opened.capabilities, opened.config.concurrency)
         return self._paces[store]
+
+
+def _store_of(plan: TargetPlan) -> str:
+    return plan.target.store
 
 
 def _problems(loaded: DesiredState, target: Target) -> tuple[Problem, ...]:

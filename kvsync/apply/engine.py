@@ -20,7 +20,7 @@ from kvsync.apply.store_access import ApplierOptions, StopCondition, StoreAccess
 from kvsync.apply.writes import batches_of
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.change import Change, OutcomeKind
+from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.place import LocatedTarget
 from kvsync.planning.marks import MarkSigner
@@ -51,13 +51,9 @@ class Applier:
         self._store, self._located, self._run, self._clock, self._options = store, located, run, clock, options
         self._pace = options.pace or Pace.of(store.capabilities, options.concurrency)
 
-    async def run(self, changes: Sequence[Change]) -> ApplyReport:
+    async def run(self, steps: Sequence[Step]) -> ApplyReport:
         """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError if the journal fails: then
         nothing was sent whose intent is not recorded."""
-        return await self.run_steps([Step(change) for change in changes])
-
-    async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
-        """The same for steps that may have a write of their own."""
         recorder = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
         halt = self._halt()
         if steps:

@@ -26,7 +26,7 @@ async def undo(
     fresh, unread = await _read(applier, list(dict.fromkeys(record.identity for record in records)))
     undone = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now, unread)
     undoing = in_written_order(undone, wanted)
-    report = await applier.run_steps(undoing.steps)
+    report = await applier.run(undoing.steps)
     outcomes = tuple(_as_stale(outcome) for outcome in report.outcomes)
     return replace(report, outcomes=outcomes + undoing.outcomes)
 

@@ -31,32 +31,49 @@ class ApplyRequest:
     style: Style
     approvals: Collection[str] = ()
     asks: bool = False
-    tells: bool = False
+    logs_changes: bool = False
 
 
 async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: SelectedPlan, order: ApplyRequest) -> Exit:
-    """Do it. Raises NotApproved when a person says no, StateDirError."""
+    """Show the plan, ask, apply it, and show the outcomes. Raises NotApproved when a person says no, StateDirError."""
+    from kvsync.app.interruption import interruptible
     from kvsync.model.plan import is_quiet
 
     chosen = replace(chosen, plan=workspace.with_approvals(chosen.plan, order.approvals))
     split = holding.split(workspace, chosen.plan)
-    say(*(_unmatched(one) for one in order.approvals if not _is_of(one, chosen.plan)))
+    _show_and_ask(chosen.plan, split, order)
+    total = sum(len(one.changes) for one in split.plan.targets if one.target not in split.held)
+    with interruptible() as stop, progress("applying", total) as bar:
+        done = await workspace.apply(
+            split.plan, command=order.command, approvals=order.approvals, stop=stop.asked.is_set, progress=bar.advance
+        )
+    report = _whole(chosen, split, done)
+    if order.logs_changes:
+        _log_changes(report, workspace.state.seal)
+    quiet = not chosen.stale and all(map(is_quiet, chosen.plan.targets))
+    shown.show_report(report, loaded.problems, workspace.state.seal, order.forms, order.style, quiet=quiet)
+    _hint_at_waves(report, order.command)
+    if stop.reason:
+        return of_signal(stop.reason)
+    return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
+
+
+def _show_and_ask(plan: Plan, split: holding.PermittedPlan, order: ApplyRequest) -> None:
+    """Show the plan, and ask if that is wanted and there is something to apply. Raises NotApproved."""
+    say(*(_unmatched(one) for one in order.approvals if not _is_of(one, plan)))
     in_text = order.forms.output == "text"
     if in_text or (order.asks and split.has_work):
-        shown.show_plan_text(chosen.plan, order.style, to_stderr=not in_text)
+        shown.show_plan_text(plan, order.style, to_stderr=not in_text)
     if split.denied:
         say(f"kvsync: {split.denied}")
     if order.asks and split.has_work:
         confirm.confirm(_question(split))
-    report, stopped_by = await _apply(workspace, chosen, split, order)
-    if order.tells:
-        _tell(report, workspace.state.seal)
-    quiet = not chosen.stale and all(map(is_quiet, chosen.plan.targets))
-    shown.show_report(report, loaded.problems, workspace.state.seal, order.forms, order.style, quiet=quiet)
-    _hint_at_waves(report, order.command)
-    if stopped_by:
-        return of_signal(stopped_by)
-    return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
+
+
+def _whole(chosen: SelectedPlan, split: holding.PermittedPlan, done: Report) -> Report:
+    """The report over all targets of the plan, also over those that were not to be applied."""
+    reports = sorted((*done.targets, *split.withheld), key=lambda one: one.plan.target)
+    return replace(done, plan=chosen.plan, targets=tuple(map(chosen.completed, reports)))
 
 
 def _hint_at_waves(report: Report, command: str) -> None:
@@ -89,23 +106,7 @@ def _question(split: holding.PermittedPlan) -> str:
     return f"Apply{where}: {summed_up(going)}?"
 
 
-async def _apply(
-    workspace: Workspace, chosen: SelectedPlan, split: holding.PermittedPlan, order: ApplyRequest
-) -> tuple[Report, str | None]:
-    """The report over all targets, and the name of the signal that ended it early."""
-    from kvsync.app import Report
-    from kvsync.app.interruption import interruptible
-
-    total = sum(len(one.changes) for one in split.plan.targets if one.target not in split.held)
-    with interruptible() as stop, progress("applying", total) as bar:
-        done = await workspace.apply(
-            split.plan, command=order.command, approvals=order.approvals, stop=stop.asked.is_set, progress=bar.advance
-        )
-    reports = sorted((*done.targets, *split.withheld), key=lambda one: one.plan.target)
-    return Report(chosen.plan, tuple(map(chosen.completed, reports)), done.run), stop.reason
-
-
-def _tell(report: Report, seal: Callable[[bytes], str]) -> None:
+def _log_changes(report: Report, seal: Callable[[bytes], str]) -> None:
     from kvsync.app.pass_log import log_drift, log_report
 
     for one in report.targets:

@@ -44,7 +44,7 @@ class GlobalOptions:
         return self.log_level == "debug"
 
     @property
-    def tells(self) -> bool:
+    def logs_changes(self) -> bool:
         """True when the log is to have each fact: the answer, for people, has them already."""
         return self.log_level is not None or self.output != "text"
 

@@ -50,5 +50,5 @@ class OneTimeChange:
         if self.dry_run:
             show_plan(plan, loaded.problems, workspace.state.seal, forms, style)
             return Exit.DONE
-        order = ApplyRequest(self.command, forms, style, asks=not self.yes, tells=self.settings.tells)
+        order = ApplyRequest(self.command, forms, style, asks=not self.yes, logs_changes=self.settings.logs_changes)
         return await carry_out(workspace, loaded, SelectedPlan(plan), order)

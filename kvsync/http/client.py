@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -108,10 +109,10 @@ class Client:
         """Send a request: a read is retried within limits, a write is sent once. Raises StoreError for every response that the
         request does not expect."""
         if not call.writes:
-            return await (self._repeat(call) if self._repeats_reads else self._attempt(call))
+            return await (self._repeat(call) if self._repeats_reads else self._authenticated(call))
         if self._read_only:
             raise PermanentError(f"{self.label}: opened for reading only; {call.what} was not sent")
-        return await self._attempt(call)
+        return await self._authenticated(call)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
@@ -123,7 +124,7 @@ class Client:
         ends = self._clock.monotonic() + 2 * self._limits.timeout
         for attempt in range(_ATTEMPTS):
             try:
-                answer = await self._attempt(call)
+                answer = await self._authenticated(call)
             except AnswerTooLongError:
                 raise
             except TransientError as error:
@@ -139,29 +140,30 @@ class Client:
                 return answer
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, call: Request) -> Response:
-        """Send once, and keep why it failed."""
+    async def _authenticated(self, call: Request) -> Response:
+        """Send once; once more if the credential was refused and there is a newer one: the refused request did nothing."""
+        with self._failure_noted():
+            answer = await self._exchange(call)
+            error = self._mapped(call, answer)
+            is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
+            if is_refused and self._credentials is not None and await self._credentials.renew():
+                answer = await self._exchange(call)
+                error = self._mapped(call, answer)
+            if error is None and answer.status not in call.expects:
+                error = failure(self.label, call, answer, self._credentials, self._clock.now())
+            if error is not None:
+                raise error
+            return self._decoded(call, answer) if call.is_json and answer.status == 200 else answer
+
+    @contextmanager
+    def _failure_noted(self) -> Iterator[None]:
+        """Keep why the last attempt failed, for `doctor`."""
         try:
-            answer = await self._authenticated(call)
+            yield
         except StoreError as error:
             self._traffic.last_failure = str(error)
             raise
         self._traffic.last_failure = ""
-        return answer
-
-    async def _authenticated(self, call: Request) -> Response:
-        """Send once; once more if the credential was refused and there is a newer one: the refused request did nothing."""
-        answer = await self._exchange(call)
-        error = self._mapped(call, answer)
-        is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
-        if is_refused and self._credentials is not None and await self._credentials.renew():
-            answer = await self._exchange(call)
-            error = self._mapped(call, answer)
-        if error is None and answer.status not in call.expects:
-            error = failure(self.label, call, answer, self._credentials, self._clock.now())
-        if error is not None:
-            raise error
-        return self._decoded(call, answer) if call.is_json and answer.status == 200 else answer
 
     def _mapped(self, call: Request, answer: Response) -> StoreError | None:
         return self._error_mapper(call, answer) if self._error_mapper is not None else None

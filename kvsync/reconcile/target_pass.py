@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from kvsync.apply.model import ApplyReport, Step
 from kvsync.apply.ports import DeletionPort
 from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
@@ -38,6 +39,9 @@ from kvsync.stores.base import Store
 from kvsync.stores.extensions import filters_listing
 from kvsync.stores.pacing import Pace, RetryPolicy
 from kvsync.util.background import off_loop
+
+if TYPE_CHECKING:
+    from kvsync.apply.engine import Applier
 
 _log = get_logger()
 
@@ -252,24 +256,28 @@ class TargetPass:
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
         self._context.claim(self.target, self._fence)
-        with self._time.counted():
-            return await self._apply(plan, applying)
-
-    async def _apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         self._memory.drop_memo()
-        try:
-            await self._locate_again()
-            await self._ledger.announce(plan, applying.pace, applying.stop)
-        except StoreError as failure:
-            self.failure = None if isinstance(failure, LedgerNotOurs) else failure
-            return withheld(plan, "", failure)
+        with self._time.counted():
+            try:
+                await self._locate_again()
+                await self._ledger.announce(plan, applying.pace, applying.stop)
+            except StoreError as failure:
+                self.failure = None if isinstance(failure, LedgerNotOurs) else failure
+                return withheld(plan, "", failure)
+            report = await self._applier(applying).run([Step(change) for change in plan.changes])
+            error = await self._record(plan, report, applying)
+        return applied_report(plan, report, error)
+
+    def _applier(self, applying: ApplyOptions) -> Applier:
         from kvsync.apply.engine import Applier  # a plan does not pay for it
 
         clock, retry = self._store.context.clock, RetryPolicy(deadline=self._context.limits.retry_time)
         options = applying.applier_options(self._replan, self._time, retry)
         subject = self._subject
-        applier = Applier(self._store, subject.located, subject.signer, applying.run, clock, options)
-        report = await applier.run(plan.changes)
+        return Applier(self._store, subject.located, subject.signer, applying.run, clock, options)
+
+    async def _record(self, plan: TargetPlan, report: ApplyReport, applying: ApplyOptions) -> str | None:
+        """Record what applying came to, last in the store's ledger; returns why the pass failed, None if it did not."""
         self._memory.keep_report(plan, report, self._context.clock.now())
         self._deletion.keep(plan, report.outcomes, self._context.clock.now())
         self.failure = report.store_error
@@ -277,7 +285,7 @@ class TargetPass:
         if report.store_error is None or isinstance(report.store_error, PassOverdue):
             kept = _unreleased(plan, report.outcomes) if self._ledger.gives_up else None
             error = await self._finish(kept, applying.pace, applying.stop) or error
-        return applied_report(plan, report, error)
+        return error
 
     async def _locate_again(self) -> None:
         """Check right before the first write that the names still lead to the planned place. Raises StoreError."""
@@ -292,19 +300,20 @@ class TargetPass:
         self._memory.drop_memo()
         return await self._deletion.carry_out(plan, run, deletions)
 
-    async def leave_ledger(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> str | None:
-        """Write the ledger that the store keeps if it is out of date, or give it up, in a pass that writes nothing else;
-        returns why that failed. Raises StateDirError."""
+    async def leave_ledger(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> TargetReport:
+        """Write the ledger that the store keeps if it is out of date, or give it up, in a pass that writes nothing else. Raises
+        StateDirError."""
         self._context.claim(self.target, self._fence)
         gives_up = self._ledger.gives_up and plan.complete
         if not gives_up and not self._ledger.is_due(self._context.clock.now()):
-            return None
+            return withheld(plan, "")
         try:
             await self._locate_again()
-        except StoreError as error:
+        except StoreError as failure:
             self._memory.drop_memo()
-            return str(error)
-        return await self._finish({one.identity for one in plan.refused} if gives_up else None, pace, stop)
+            return replace(withheld(plan, ""), error=str(failure))
+        error = await self._finish({one.identity for one in plan.refused} if gives_up else None, pace, stop)
+        return replace(withheld(plan, ""), error=error)
 
     async def _finish(self, kept: Collection[Identity] | None, pace: Pace, stop: Callable[[], bool]) -> str | None:
         """Write the store's ledger, or give it up except for `kept`; returns why that failed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.apply.engine import Applier
-from kvsync.apply.model import ApplyReport
+from kvsync.apply.model import ApplyReport, Step
 from kvsync.apply.ports import RunPort
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
@@ -112,7 +112,7 @@ class ApplyHarness:
 
     async def apply(self, changes: Iterable[Change] | None = None, **options: Any) -> ApplyReport:
         changes = list(changes) if changes is not None else await self.plan()
-        return await self.applier(**options).run(changes)
+        return await self.applier(**options).run([Step(one) for one in changes])
 
     async def settle(self, *entries: Entry) -> None:
         """Bring the store to these entries, undisturbed."""

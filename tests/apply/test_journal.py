@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.apply.model import Step
 from kvsync.errors import StateDirError
 from kvsync.model.change import Action, OutcomeKind
 from kvsync.model.entry import Identity, Target
@@ -40,6 +41,7 @@ KILLED = """
 import asyncio, os, random, signal, sys
 from pathlib import Path
 from kvsync.apply.engine import Applier
+from kvsync.apply.model import Step
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
 from kvsync.planning.marks import MarkSigner
@@ -71,7 +73,7 @@ with StateDir.open(Path(sys.argv[1]), writable=True) as state:
     there = located(Target("memory", "web"))
     applier = Applier(memory_store(Recorded(), batch=1, concurrency=1), there, MarkSigner("team-a", there.place), run,
                       Clock(), ApplierOptions(replan=None, rng=random.Random(1)))
-    asyncio.run(applier.run([change(str(n)) for n in range(5)]))
+    asyncio.run(applier.run([Step(change(str(n))) for n in range(5)]))
 """
 
 
@@ -130,7 +132,7 @@ async def test_nothing_is_written_that_the_journal_does_not_hold(
     changes = await harness.plan()
     run = BrokenRun(kind, at)
     with pytest.raises(StateDirError, match="disk is full"):
-        await harness.applier(run).run(changes)
+        await harness.applier(run).run([Step(one) for one in changes])
     sent = [key for call in writes_of(harness.server) for key in call]
     assert set(sent) <= set(run.intended)
     assert len(sent) <= batch * (at + concurrency)

@@ -119,7 +119,12 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
             say(f"kvsync: completed an interrupted undo ({finished} targets)")
         plan = await _plan(workspace, loaded, chosen)
         order = ApplyRequest(
-            "apply", forms, settings.style(full=chosen.full), chosen.approvals, asks=asks, tells=settings.tells
+            "apply",
+            forms,
+            settings.style(full=chosen.full),
+            chosen.approvals,
+            asks=asks,
+            logs_changes=settings.logs_changes,
         )
         return await carry_out(workspace, loaded, plan, order)
 
