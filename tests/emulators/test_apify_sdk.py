@@ -190,6 +190,15 @@ async def test_what_fails_for_a_moment_is_repeated(sdk: Sdk, apify: Running) -> 
         assert set(http.control("GET", "stats")["statuses"]) >= {"429", "503"}
 
 
+async def test_the_account(sdk: Sdk) -> None:
+    """The client reads the user, the limits and the usage of the month into its models."""
+    user = sdk.client.user()
+    limits, usage = await _call(user.limits), await _call(user.monthly_usage)
+    assert (await _call(user.get)).username == "kvsync-emulator"
+    assert limits.current.monthly_usage_usd == usage.total_usage_credits_usd_after_volume_discount == 0
+    assert limits.monthly_usage_cycle == usage.usage_cycle
+
+
 async def test_credentials(sdk: Sdk, apify: Running) -> None:
     """The client knows who it is; with a wrong token it is nobody."""
     assert (await _call(sdk.client.user("me").get)).username == "kvsync-emulator"

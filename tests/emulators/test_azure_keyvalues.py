@@ -208,7 +208,7 @@ def test_bodies(http: Http) -> None:
     for media in ("application/json", "application/vnd.microsoft.appconfig.kv+json;charset=utf-8"):
         assert http.put("/kv/k", content=b'{"value": "v"}', headers={"Content-Type": media}).status_code == 200
     assert http.put("/kv/k", content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
-    for content in (b"", b"{", b"[]", b"\xff"):
+    for content in (b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"tags": {"\\ud800": "half a character"}}'):
         assert http.put("/kv/k", content=content).status_code == 400
 
 

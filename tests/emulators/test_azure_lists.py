@@ -262,7 +262,7 @@ def test_time_travel_sees_what_was_deleted_and_pages(http: Http) -> None:
 def test_the_future_is_now(http: Http) -> None:
     """A moment to come, and a date that is none, are answered from the present, without a Memento-Datetime."""
     http.set("k")
-    for text in ("2999-01-01T00:00:00Z", "soon"):
+    for text in ("2999-01-01T00:00:00Z", "soon", "0001-01-01T00:00:00+14:00"):
         answer = http.get("/kv/k", headers={"Accept-Datetime": text})
         assert answer.status_code == 200
         assert "Memento-Datetime" not in answer.headers

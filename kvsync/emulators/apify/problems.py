@@ -128,5 +128,5 @@ def written(location: str) -> Answer:
 
 
 def _json(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    body = json.dumps(document).encode()
+    body = json.dumps(document, separators=(",", ":")).encode()
     return Answer(status, {"Content-Type": "application/json; charset=utf-8", **(headers or {})}, body)

@@ -14,6 +14,34 @@ from kvsync.emulators.apify.problems import NO_USER, Refused
 _MOST: Final = 100.0
 """US dollars a month."""
 
+_LIMITS: Final = {
+    "maxMonthlyUsageUsd": _MOST,
+    "maxMonthlyActorComputeUnits": 1000,
+    "maxMonthlyExternalDataTransferGbytes": 1000,
+    "maxMonthlyProxySerps": 1000,
+    "maxMonthlyResidentialProxyGbytes": 10,
+    "maxActorMemoryGbytes": 32,
+    "maxActorCount": 100,
+    "maxActorTaskCount": 1000,
+    "maxScheduleCount": 100,
+    "maxConcurrentActorJobs": 25,
+    "maxTeamAccountSeatCount": 1,
+    "dataRetentionDays": 7,
+}
+_UNUSED: Final = {
+    "monthlyActorComputeUnits": 0,
+    "monthlyExternalDataTransferGbytes": 0,
+    "monthlyProxySerps": 0,
+    "monthlyResidentialProxyGbytes": 0,
+    "actorMemoryGbytes": 0,
+    "actorCount": 0,
+    "actorTaskCount": 0,
+    "scheduleCount": 0,
+    "activeActorJobCount": 0,
+    "teamAccountSeatCount": 1,
+}
+"""What an account without Actors uses. The vendor's clients need all members."""
+
 
 def public(name: str) -> dict[str, Any]:
     """A user by id or name. Raises Refused (404)."""
@@ -41,8 +69,8 @@ def _limits(_user: User, now: float, spent: bool) -> dict[str, Any]:
     """What the account may use in a month, and what it has used."""
     return {
         "monthlyUsageCycle": _cycle(now),
-        "limits": {"maxMonthlyUsageUsd": _MOST, "dataRetentionDays": 7},
-        "current": {"monthlyUsageUsd": _used(spent)},
+        "limits": _LIMITS,
+        "current": {"monthlyUsageUsd": _used(spent), **_UNUSED},
     }
 
 

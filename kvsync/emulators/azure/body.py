@@ -60,7 +60,8 @@ def read_json(request: Request) -> dict[str, Any]:
         raise empty(415)
     try:
         document = json.loads(request.body)
-    except ValueError:
+        json.dumps(document, ensure_ascii=False).encode()  # a lone surrogate is not text, and cannot be sent back
+    except (ValueError, RecursionError):
         raise invalid("body", "The body is not a JSON document.") from None
     if not isinstance(document, dict):
         raise invalid("body", "The body is not a JSON object.")

@@ -91,9 +91,9 @@ def read_date(text: str) -> float | None:
     for read in (datetime.fromisoformat, parsedate_to_datetime, _sdk_date):
         try:
             found = read(text.strip())
-        except (ValueError, TypeError):
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+        except (ValueError, TypeError, OverflowError):
             continue
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     return None
 
 

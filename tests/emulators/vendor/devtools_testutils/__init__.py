@@ -4,6 +4,7 @@ nothing recorded or replayed, against the endpoint in the environment."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import os
 import time
@@ -49,8 +50,9 @@ class AzureRecordedTestCase:
         return get_credential(**options)
 
     def get_resource_name(self, name: str) -> str:
-        """A name of a snapshot or key that no other program uses."""
-        return f"{name}-kvsync"
+        """A name of a snapshot or key that no other test uses: two tests may begin in the same second."""
+        test = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+        return f"{name}{hashlib.sha256(test.encode()).hexdigest()[:8]}"
 
 
 class EnvironmentVariableLoader:
