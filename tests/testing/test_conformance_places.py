@@ -253,23 +253,23 @@ class PlacesByAccount(Faulty):
 @pytest.mark.parametrize(
     ("wrap", "caught_by"),
     [
-        (CountsPlaces, "test_a_place_needs_no_request"),
-        (AsksForPlaces, "test_a_place_needs_no_request"),
-        (PlacesByName, "test_one_configuration_is_one_place"),
-        (LocatesByName, "test_one_configuration_is_one_place"),
-        (OnePlace, "test_namespaces_are_places_of_their_own"),
-        (LocatesOnePlace, "test_namespaces_are_places_of_their_own"),
-        (OverlappingPlaces, "test_namespaces_are_places_of_their_own"),
-        (NeverThere, "test_a_place_to_write_to_is_there"),
-        (MovesWhenWritten, "test_a_place_to_write_to_is_there"),
-        (SamePlaceEverywhere, "test_another_remote_is_another_place"),
-        (DropsSeals, "test_seals_come_back_as_they_are"),
-        (InventsSeals, "test_seals_come_back_as_they_are"),
-        (TrustsOwners, "test_a_copied_mark_is_not_settled"),
-        (HidesCopies, "test_a_copied_mark_is_not_settled"),
-        (TrustsFlags, "test_a_changed_mark_does_not_verify"),
-        (KeepsMarks, "test_a_dropped_mark_is_gone"),
-        (TokensOfContents, "test_a_token_falls_with_another_seal"),
+        (CountsPlaces, "test_place_sends_no_request"),
+        (AsksForPlaces, "test_place_sends_no_request"),
+        (PlacesByName, "test_same_configuration_is_same_place"),
+        (LocatesByName, "test_same_configuration_is_same_place"),
+        (OnePlace, "test_namespaces_are_different_places"),
+        (LocatesOnePlace, "test_namespaces_are_different_places"),
+        (OverlappingPlaces, "test_namespaces_are_different_places"),
+        (NeverThere, "test_locate_for_writing_creates_namespace"),
+        (MovesWhenWritten, "test_locate_for_writing_creates_namespace"),
+        (SamePlaceEverywhere, "test_other_remote_is_different_place"),
+        (DropsSeals, "test_seals_are_returned_unchanged"),
+        (InventsSeals, "test_seals_are_returned_unchanged"),
+        (TrustsOwners, "test_copied_mark_is_not_settled"),
+        (HidesCopies, "test_copied_mark_is_not_settled"),
+        (TrustsFlags, "test_changed_mark_does_not_verify"),
+        (KeepsMarks, "test_removed_mark_is_gone"),
+        (TokensOfContents, "test_token_is_invalid_after_seal_change"),
     ],
 )
 def test_a_broken_store_fails(wrap: type[Faulty], caught_by: str) -> None:
@@ -285,9 +285,9 @@ def test_a_good_store_with_ids_passes() -> None:
 @pytest.mark.parametrize(
     ("wrap", "caught_by"),
     [
-        (WritesToOldIds, "test_a_renamed_namespace_is_not_written_to"),
-        (LooksUpNamesOnce, "test_a_renamed_namespace_is_not_written_to"),
-        (LooksUpNamesToWrite, "test_a_renamed_namespace_is_noticed_in_a_minute"),
+        (WritesToOldIds, "test_renamed_namespace_is_not_written"),
+        (LooksUpNamesOnce, "test_renamed_namespace_is_not_written"),
+        (LooksUpNamesToWrite, "test_rename_is_noticed_within_a_minute"),
     ],
 )
 def test_a_broken_store_with_ids_fails(wrap: type[Identified], caught_by: str) -> None:
@@ -297,5 +297,5 @@ def test_a_broken_store_with_ids_fails(wrap: type[Identified], caught_by: str) -
 
 def test_accounts_that_share_their_entries_fail() -> None:
     """Two places that show each other's entries fail the test of that promise."""
-    promise = "test_another_remote_is_another_place"
+    promise = "test_other_remote_is_different_place"
     assert failures(mixed_suite(), promise) == {promise}

@@ -177,17 +177,17 @@ def test_a_good_store_passes() -> None:
 @pytest.mark.parametrize(
     ("wrap", "caught_by"),
     [
-        (Overwrites, "test_change_needs_the_version_seen"),
-        (DropsMarks, "test_marks_come_back_as_they_are"),
-        (StripsValues, "test_texts_come_back_as_they_are"),
-        (ForgetsLabels, "test_labels_are_entries_of_their_own"),
-        (ListsOnePage, "test_a_listing_has_all_pages"),
+        (Overwrites, "test_change_of_newer_version_conflicts"),
+        (DropsMarks, "test_marks_are_returned_unchanged"),
+        (StripsValues, "test_text_values_are_returned_unchanged"),
+        (ForgetsLabels, "test_labels_separate_entries"),
+        (ListsOnePage, "test_listing_has_all_pages"),
         (HidesForeign, "test_foreign_entries_are_listed"),
-        (SettlesEverything, "test_what_another_owner_wrote_is_not_settled"),
-        (NeverEnds, "test_an_entry_ends_when_it_shall"),
-        (SwapsResults, "test_results_come_in_order"),
-        (MixesNamespaces, "test_namespaces_are_apart"),
-        (StaleToken, "test_a_token_falls_with_every_change"),
+        (SettlesEverything, "test_entries_of_another_owner_are_not_settled"),
+        (NeverEnds, "test_entry_expires_on_time"),
+        (SwapsResults, "test_results_are_in_order_of_writes"),
+        (MixesNamespaces, "test_namespaces_are_separate"),
+        (StaleToken, "test_token_is_invalid_after_write"),
     ],
 )
 def test_a_broken_store_fails(wrap: type[Faulty], caught_by: str) -> None:
@@ -203,13 +203,13 @@ def test_a_good_store_that_keeps_ledgers_passes() -> None:
 @pytest.mark.parametrize(
     ("wrap", "caught_by"),
     [
-        (CutsLedgers, "test_a_large_ledger_is_whole"),
-        (MixesLedgers, "test_a_ledger_belongs_to_its_namespace"),
-        (KeepsLedgers, "test_a_removed_ledger_is_gone"),
-        (ListsLedgers, "test_a_ledger_is_no_entry"),
-        (HidesLedgers, "test_a_ledger_comes_back_as_it_was_left"),
-        (TakesSizesForDigests, "test_a_deep_listing_stands_for_every_byte"),
-        (BelievesAnything, "test_another_size_is_another_version"),
+        (CutsLedgers, "test_large_ledger_is_returned_unchanged"),
+        (MixesLedgers, "test_ledgers_of_namespaces_are_separate"),
+        (KeepsLedgers, "test_removed_ledger_is_gone"),
+        (ListsLedgers, "test_ledger_is_not_an_entry"),
+        (HidesLedgers, "test_ledger_is_returned_unchanged"),
+        (TakesSizesForDigests, "test_deep_listing_shows_every_edit"),
+        (BelievesAnything, "test_size_change_is_another_version"),
     ],
 )
 def test_a_broken_keeper_of_ledgers_fails(wrap: type[Faulty], caught_by: str) -> None:
@@ -232,7 +232,7 @@ def test_what_does_not_apply_is_left_out() -> None:
 
     assert not callable(vars(Bare)["test_create_does_not_overwrite"])
     assert "compare_and_set" in Bare.left_out["test_create_does_not_overwrite"]
-    assert "labels" in Bare.left_out["test_labels_are_entries_of_their_own"]
+    assert "labels" in Bare.left_out["test_labels_separate_entries"]
     assert "foreign_write" in Bare.left_out["test_foreign_entries_are_listed"]
     assert callable(vars(Rich)["test_create_does_not_overwrite"])
     assert "test_create_does_not_overwrite" not in Rich.left_out

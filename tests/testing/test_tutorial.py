@@ -113,7 +113,7 @@ def test_later_steps_wait_for_earlier_ones(tmp_path: Path) -> None:
         author.follow(text)
     done = author.run(sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", TESTS)
     assert "1 failed, 57 skipped" in done.stdout
-    assert 'first make test_nothing_is_there_at_first pass (step "observe an empty namespace")' in done.stdout
+    assert 'first make test_new_namespace_is_empty pass (step "observe an empty namespace")' in done.stdout
 
 
 def test_imports_are_public(author: Author) -> None:

@@ -9,13 +9,12 @@
         def open_store(self, clock: FakeClock) -> Store:
             return MyStore(config, StoreContext(..., clock=clock, ...))
 
-pytest runs it as it is; no plugin is needed. Each test has a remote of its own, and opens one or more connections to it. Tests
-that do not apply to a store with these capabilities are not there; `TestMyStore.left_out` says which, and why. Further methods
-of `Suite` may be overridden to let the suite write as another program would, or make the remote fail: more tests
-apply then.
+pytest runs it without a plugin. Each test opens one or more connections to a remote of its own. Tests that do not apply to the
+capabilities of the store are left out; `TestMyStore.left_out` says which, and why. Override more methods of `Suite` to let the
+suite write as another program or make the remote fail; more tests apply then.
 
-The tests run in the order in which a store is written (`SuiteStep`). Once a test fails, the tests of later steps are skipped:
-the first failure says what to implement next.
+The tests run in the order in which you write a store (`SuiteStep`). Once a test fails, the tests of later steps are skipped, so
+that the first failure says what to implement next.
 """
 
 from __future__ import annotations
@@ -47,4 +46,4 @@ class StoreConformance(
     LedgersInStores,
     Faults,
 ):
-    """All tests. Subclass it; see the module's text."""
+    """All conformance tests. Subclass it for your store; the module docstring shows how."""

@@ -15,13 +15,13 @@ from kvsync.stores.base import Precondition, Store, Write, WriteResult, WriteSta
 from kvsync.testing.clock import FakeClock
 
 OWNER = "conformance"
-"""The owner in whose name the suite writes."""
+"""Owner of all entries that the suite writes."""
 
 TEXT = Content(b"Hello")
 
 
 class Bench:
-    """`namespace` is where a test works, `elsewhere` another namespace of the same store."""
+    """Store of one test, in two namespaces: `namespace`, in which the test works, and `elsewhere`."""
 
     def __init__(
         self,
@@ -37,25 +37,25 @@ class Bench:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the store says of itself."""
+        """Capabilities of the store."""
         return self.store.capabilities
 
     def connect(self) -> Store:
-        """One more connection to the same remote."""
+        """Open another connection to the same remote."""
         return self.keep(self._open())
 
     def keep(self, store: Store) -> Store:
-        """The same store, which is closed with all others at the end of the test."""
+        """Close a store at the end of the test, too; returns the store."""
         self._stores.append(store)
         return store
 
     async def aclose(self) -> None:
-        """Close all connections; twice, for that must do no harm."""
+        """Close all connections twice, because that must be harmless."""
         for store in (*self._stores, *self._stores):
             await store.aclose()
 
     def can_hold(self, identity: Identity, content: Content = TEXT) -> bool:
-        """True when the store itself does not object to such an entry."""
+        """True if the store accepts such an entry."""
         try:
             self.store.remote_key(self.namespace, identity)
         except ValueError:
@@ -64,19 +64,19 @@ class Bench:
         return not self.store.audit(self.namespace, Entry(identity, content, fingerprint(content)))
 
     def creation(self, identity: Identity | str, content: Content = TEXT, **mark: Any) -> Write:
-        """A write that makes an entry. `mark` may hold namespace, expires_at, owner, ttl, sensitive and protected."""
+        """Return a write that creates an entry. `mark` may hold namespace, expires_at, owner, ttl, sensitive and protected."""
         return self._write(identity, Precondition.ABSENT, content, None, mark)
 
     def change(self, actual: Actual, content: Content, **mark: Any) -> Write:
-        """A write that replaces an entry as it was seen."""
+        """Return a write that replaces an entry as it was read."""
         return self._write(actual.identity, Precondition.UNCHANGED, content, actual.etag, mark)
 
     def deletion(self, actual: Actual) -> Write:
-        """A write that deletes an entry as it was seen."""
+        """Return a write that deletes an entry as it was read."""
         return Write(actual.identity, Precondition.UNCHANGED, etag=actual.etag)
 
     async def send(self, writes: Sequence[Write], namespace: str | None = None) -> list[WriteResult]:
-        """Send writes, as many in a call as the store takes, and let them settle."""
+        """Send writes in batches as large as the store accepts, and let them settle."""
         results: list[WriteResult] = []
         size = self.capabilities.batch
         for start in range(0, len(writes), size):
@@ -85,58 +85,58 @@ class Bench:
         return results
 
     async def must(self, *writes: Write, namespace: str | None = None) -> list[WriteResult]:
-        """Send writes that have no reason to fail."""
+        """Send writes that must all succeed."""
         results = await self.send(writes, namespace)
         assert [result.status for result in results] == [WriteStatus.DONE] * len(writes), results
         return results
 
     async def create(self, identity: Identity | str, content: Content = TEXT, **mark: Any) -> Actual:
-        """Make an entry, and give it as the store now has it."""
+        """Create an entry, and return it as the store has it."""
         namespace = mark.get("namespace")
         write = self.creation(identity, content, **mark)
         await self.must(write, namespace=namespace)
         return await self.get(write.identity, namespace)
 
     async def find(self, identity: Identity | str, namespace: str | None = None) -> Actual | None:
-        """One entry with its content, or None."""
+        """Read one entry with its content; None if it does not exist."""
         wanted = _identity(identity)
         return (await self.store.read(namespace or self.namespace, [wanted])).get(wanted)
 
     async def get(self, identity: Identity | str, namespace: str | None = None) -> Actual:
-        """One entry that must be there."""
+        """Read one entry, which must exist."""
         found = await self.find(identity, namespace)
-        assert found is not None, f"{identity} is not there"
+        assert found is not None, f"{identity} does not exist"
         return found
 
     async def value(self, identity: Identity | str, namespace: str | None = None) -> bytes:
-        """The value of an entry that must be there."""
+        """Read the value of an entry, which must exist."""
         content = (await self.get(identity, namespace)).content
         assert content is not None, f"{identity} was read without its content"
         return content.value
 
     async def see(self, namespace: str | None = None) -> Snapshot:
-        """Everything in a namespace."""
+        """Observe everything in a namespace."""
         snapshot = await self.store.observe(namespace or self.namespace, self.signer(namespace))
-        assert snapshot is not None, "without a token, a snapshot is due"
+        assert snapshot is not None, "observe without a token must return a snapshot"
         return snapshot
 
     def signer(self, namespace: str | None = None, owner: str = OWNER) -> MarkSigner:
-        """What signs and verifies the marks of an owner in a namespace."""
+        """Return the signer of the marks of an owner in a namespace."""
         return MarkSigner(owner, self.store.place(namespace or self.namespace))
 
     async def listed(self, identity: Identity) -> Actual:
-        """One entry as it is listed."""
+        """Observe one entry, which must be listed."""
         entry = (await self.see()).entries.get(identity)
         assert entry is not None, f"{identity} is not listed"
         return entry
 
     async def settle(self) -> None:
-        """Let so much time pass that a listing shows what was written."""
+        """Let time pass until listings show what was written."""
         if self.capabilities.settle:
             await self.pass_time(self.capabilities.settle)
 
     async def gather_or_cancel(self, *calls: Awaitable[Sequence[WriteResult]]) -> list[WriteStatus]:
-        """Several calls at once, of one write each."""
+        """Await concurrent calls of one write each, and return their statuses."""
         return [results[0].status for results in await asyncio.gather(*calls)]
 
     def _write(

@@ -12,20 +12,20 @@ MINE, THEIRS = Content(b"mine"), Content(b"theirs")
 
 
 class Conflicts(Suite):
-    """Preconditions, kept by the store itself."""
+    """Preconditions, checked by the store itself."""
 
     step = SuiteStep.PRECONDITIONS
 
     @promise(versions)
     async def test_create_does_not_overwrite(self, bench: Bench) -> None:
-        """Creating an entry that is there is a conflict, and leaves it as it is."""
+        """Creating an entry that exists is a conflict, and does not change it."""
         before = await bench.create("greeting", THEIRS)
         assert (await bench.send([bench.creation("greeting", MINE)]))[0].status is WriteStatus.CONFLICT
         assert await bench.get("greeting") == before
 
     @promise(versions)
-    async def test_change_needs_the_version_seen(self, bench: Bench) -> None:
-        """Changing an entry that moved since it was seen is a conflict, and leaves it as it is."""
+    async def test_change_of_newer_version_conflicts(self, bench: Bench) -> None:
+        """Changing an entry that was changed since it was read is a conflict, and does not change it."""
         seen = await bench.create("greeting")
         await bench.must(bench.change(seen, THEIRS))
         results = await bench.send([bench.change(seen, MINE)])
@@ -34,24 +34,24 @@ class Conflicts(Suite):
         assert await bench.value("greeting") == b"theirs"
 
     @promise(versions)
-    async def test_delete_needs_the_version_seen(self, bench: Bench) -> None:
-        """Deleting an entry that moved since it was seen is a conflict, and leaves it there."""
+    async def test_delete_of_newer_version_conflicts(self, bench: Bench) -> None:
+        """Deleting an entry that was changed since it was read is a conflict, and does not delete it."""
         seen = await bench.create("greeting")
         await bench.must(bench.change(seen, THEIRS))
         assert (await bench.send([bench.deletion(seen)]))[0].status is WriteStatus.CONFLICT
         assert await bench.value("greeting") == b"theirs"
 
     @promise(versions)
-    async def test_change_does_not_create(self, bench: Bench) -> None:
-        """Changing an entry that was deleted since it was seen is a conflict, and does not bring it back."""
+    async def test_change_does_not_recreate_deleted_entry(self, bench: Bench) -> None:
+        """Changing an entry that was deleted since it was read is a conflict, and does not create it."""
         seen = await bench.create("greeting")
         await bench.must(bench.deletion(seen))
         assert (await bench.send([bench.change(seen, MINE)]))[0].status is WriteStatus.CONFLICT
         assert await bench.find("greeting") is None
 
     @promise(versions)
-    async def test_every_write_has_a_version_of_its_own(self, bench: Bench) -> None:
-        """No etag of an entry ever comes back, also not after a delete and with the same content."""
+    async def test_etags_never_repeat(self, bench: Bench) -> None:
+        """An entry never has the same etag twice, not even after a delete and with the same content."""
         etags = []
         for _ in range(3):
             present = await bench.create("greeting", TEXT)
@@ -62,16 +62,16 @@ class Conflicts(Suite):
         assert len(set(etags)) == 6
 
     @promise(versions)
-    async def test_a_write_tells_the_version_it_made(self, bench: Bench) -> None:
-        """The etag in the result is the one under which the entry is then read and listed, and may be written again."""
+    async def test_write_returns_new_etag(self, bench: Bench) -> None:
+        """The etag in the result is the one with which the entry is then read, listed and written again."""
         result = (await bench.must(bench.creation("greeting")))[0]
         present = await bench.get("greeting")
         assert result.etag == present.etag == (await bench.listed(Identity("greeting"))).etag
         await bench.must(bench.change(present, MINE))
 
     @promise(versions, bulk)
-    async def test_a_conflict_is_one_entrys_own(self, bench: Bench) -> None:
-        """In one call, entries in conflict stay as they are, and all others are written."""
+    async def test_conflict_affects_one_entry_only(self, bench: Bench) -> None:
+        """In one call, entries in conflict are not changed, and all others are written."""
         seen = [await bench.create(f"old-{number}") for number in range(3)]
         await bench.must(bench.change(seen[1], THEIRS))
         writes = [*(bench.change(entry, MINE) for entry in seen), bench.creation("new", MINE)]
@@ -81,8 +81,8 @@ class Conflicts(Suite):
         assert values == [b"mine", b"theirs", b"mine", b"mine"]
 
     @promise(versions)
-    async def test_one_of_two_writers_wins(self, bench: Bench) -> None:
-        """When two connections change, or create, the same entry at once, one is done and the other in conflict."""
+    async def test_one_of_two_concurrent_writes_wins(self, bench: Bench) -> None:
+        """If two connections change or create the same entry concurrently, one succeeds and the other has a conflict."""
         other = bench.connect()
         seen = await bench.create("greeting")
         for one, two in (
@@ -93,8 +93,8 @@ class Conflicts(Suite):
             assert sorted(await bench.gather_or_cancel(*at_once)) == [WriteStatus.CONFLICT, WriteStatus.DONE]
 
     @promise(versions, method("foreign_write"))
-    async def test_a_foreign_change_is_not_undone(self, bench: Bench) -> None:
-        """What another program wrote since we looked is neither overwritten nor deleted."""
+    async def test_foreign_change_is_not_overwritten(self, bench: Bench) -> None:
+        """An entry that another program changed since it was read is neither overwritten nor deleted."""
         seen = await bench.create("greeting")
         await self.foreign_write(bench.namespace, Identity("greeting"), THEIRS)
         for write in (bench.change(seen, MINE), bench.deletion(seen)):
@@ -102,8 +102,8 @@ class Conflicts(Suite):
         assert await bench.value("greeting") == b"theirs"
 
     @promise(versions, method("foreign_write"), method("foreign_delete"))
-    async def test_an_entry_made_anew_is_another_one(self, bench: Bench) -> None:
-        """What another program deleted and made again since we looked is neither overwritten nor deleted."""
+    async def test_recreated_entry_is_not_overwritten(self, bench: Bench) -> None:
+        """An entry that another program deleted and created again since it was read is neither overwritten nor deleted."""
         seen, greeting = await bench.create("greeting"), Identity("greeting")
         await self.foreign_delete(bench.namespace, greeting)
         await self.foreign_write(bench.namespace, greeting, TEXT)

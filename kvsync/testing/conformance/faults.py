@@ -10,13 +10,13 @@ from kvsync.testing.conformance.suite import Suite, SuiteStep, bulk, method, pro
 
 
 class Faults(Suite):
-    """Lost answers, refused entries, listings that break off. These need the optional methods of the suite."""
+    """Lost answers, refused entries, incomplete listings. These tests need optional methods of the suite."""
 
     step = SuiteStep.FAULTS
 
     @promise(method("lose_next_answer"))
-    async def test_a_lost_answer_is_told(self, bench: Bench) -> None:
-        """A write whose answer is lost raises LostAnswer or results in UNKNOWN, and a reading shows that it was done."""
+    async def test_lost_answer_is_reported(self, bench: Bench) -> None:
+        """A write whose answer is lost raises LostAnswer or has the result UNKNOWN, and a read shows that it was done."""
         write = bench.creation("greeting", Content(b"Hello"))
         self.lose_next_answer()
         try:
@@ -29,8 +29,8 @@ class Faults(Suite):
         assert await bench.value("greeting") == b"Hello"
 
     @promise(method("refuse"))
-    async def test_a_refused_entry_is_told(self, bench: Bench) -> None:
-        """An entry that the remote does not take alone is refused with a reason, and not there."""
+    async def test_refused_entry_is_reported(self, bench: Bench) -> None:
+        """An entry that the remote refuses has the result REJECTED with a reason, and does not exist."""
         self.refuse(Identity("bad"))
         try:
             result = (await bench.store.write(bench.namespace, [bench.creation("bad")]))[0]
@@ -41,8 +41,8 @@ class Faults(Suite):
         assert await bench.find("bad") is None
 
     @promise(method("refuse"), bulk)
-    async def test_a_refused_entry_among_others(self, bench: Bench) -> None:
-        """In a call, a refused entry either stands alone in the results, or the whole call is refused and nothing written."""
+    async def test_refused_entry_does_not_hide_others(self, bench: Bench) -> None:
+        """A refused entry among others has its own result, or the whole call is refused and nothing is written."""
         self.refuse(Identity("bad"))
         writes = [bench.creation(key) for key in ("good-1", "bad", "good-2")]
         try:
@@ -54,8 +54,8 @@ class Faults(Suite):
             assert set((await bench.see()).entries) == {Identity("good-1"), Identity("good-2")}
 
     @promise(method("break_next_listing"))
-    async def test_an_incomplete_listing_is_told(self, bench: Bench) -> None:
-        """A listing that broke off is not complete, and names the problem; the next one is whole again."""
+    async def test_incomplete_listing_is_reported(self, bench: Bench) -> None:
+        """An interrupted listing is not complete, and names the problem; the next listing is complete."""
         await bench.create("greeting")
         self.break_next_listing()
         snapshot = await bench.see()

@@ -17,12 +17,12 @@ _SIGNER = MarkSigner(OWNER, Place("conformance", ()))
 
 
 def keeping(suite: type[Suite]) -> str | None:
-    """Needs a store that keeps the ledger."""
-    return None if suite.keeps_ledger else "needs a store that keeps the ledger, which this suite does not open"
+    """Require a store that keeps the ledger."""
+    return None if suite.keeps_ledger else "needs keeps_ledger = True, for a store that keeps the ledger"
 
 
 def keeper_of(store: Store) -> LedgerKeeping:
-    """The store, which must keep the ledgers of its namespaces."""
+    """Return the store, which must keep the ledgers of its namespaces."""
     keeper = ledger_keeper(store)
     assert keeper is not None, "the store needs all members of kvsync.LedgerKeeping, and keeps_ledger = True"
     return keeper
@@ -34,16 +34,16 @@ class LedgersInStores(Suite):
     step = SuiteStep.LEDGER
 
     @promise(keeping)
-    async def test_there_is_no_ledger_at_first(self, bench: Bench) -> None:
-        """A namespace in which nothing was left has no ledger, whatever entries it holds."""
+    async def test_new_namespace_has_no_ledger(self, bench: Bench) -> None:
+        """A namespace to which no ledger was written has none, whatever entries it holds."""
         assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
         await bench.create("greeting")
         assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
         assert (await bench.see()).ledger is None
 
     @promise(keeping)
-    async def test_a_ledger_comes_back_as_it_was_left(self, bench: Bench) -> None:
-        """Read alone or with a listing, by this connection or another, it is what was left, byte for byte."""
+    async def test_ledger_is_returned_unchanged(self, bench: Bench) -> None:
+        """A ledger is returned byte for byte, by `read_ledger` and by `observe`, on every connection."""
         ledger = _ledger(3)
         await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
@@ -54,8 +54,8 @@ class LedgersInStores(Suite):
             assert snapshot.ledger == ledger
 
     @promise(keeping)
-    async def test_a_deep_listing_has_the_ledger_too(self, bench: Bench) -> None:
-        """Where a store can list deep, the ledger comes with it."""
+    async def test_deep_listing_has_ledger(self, bench: Bench) -> None:
+        """If the store has deep listings, they contain the ledger."""
         await bench.create("greeting")
         ledger = _ledger(3)
         await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
@@ -66,16 +66,16 @@ class LedgersInStores(Suite):
             assert set(snapshot.entries) == {Identity("greeting")}
 
     @promise(keeping)
-    async def test_a_ledger_takes_the_place_of_the_older_one(self, bench: Bench) -> None:
-        """A shorter ledger after a longer one is as whole as the other way round."""
+    async def test_new_ledger_replaces_old_one(self, bench: Bench) -> None:
+        """A new ledger replaces the old one completely, whether it is shorter or longer."""
         for entries in (2, 200, 3, 0):
             ledger = _ledger(entries)
             await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
             assert await keeper_of(bench.connect()).read_ledger(bench.namespace) == ledger
 
     @promise(keeping)
-    async def test_a_ledger_is_no_entry(self, bench: Bench) -> None:
-        """It is not listed among the entries, is not a namespace, and leaves entries as they are."""
+    async def test_ledger_is_not_an_entry(self, bench: Bench) -> None:
+        """The ledger is not listed as an entry or a namespace, and does not change entries."""
         before = await bench.create("greeting", Content(b"Hello"))
         names = await bench.store.namespaces()
         await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(300))
@@ -85,8 +85,8 @@ class LedgersInStores(Suite):
         assert await bench.store.namespaces() == names
 
     @promise(keeping)
-    async def test_a_ledger_belongs_to_its_namespace(self, bench: Bench) -> None:
-        """The ledger of one namespace is not that of another, nor among its entries."""
+    async def test_ledgers_of_namespaces_are_separate(self, bench: Bench) -> None:
+        """The ledger of a namespace is not visible in another, neither as ledger nor as entry."""
         await bench.create("greeting", namespace=bench.elsewhere)
         ledger = _ledger(3)
         await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
@@ -97,8 +97,8 @@ class LedgersInStores(Suite):
         assert await keeper_of(bench.store).read_ledger(bench.namespace) == ledger
 
     @promise(keeping)
-    async def test_a_removed_ledger_is_gone(self, bench: Bench) -> None:
-        """Nothing of it is left, entries stay, and removing it again is not an error."""
+    async def test_removed_ledger_is_gone(self, bench: Bench) -> None:
+        """A removed ledger is gone, entries are not changed, and removing it again is not an error."""
         before = await bench.create("greeting", Content(b"Hello"))
         await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(300))
         for _ in range(2):
@@ -109,8 +109,8 @@ class LedgersInStores(Suite):
         assert await bench.get("greeting") == before
 
     @promise(keeping)
-    async def test_a_large_ledger_is_whole(self, bench: Bench) -> None:
-        """The ledger of 5,000 entries comes back whole."""
+    async def test_large_ledger_is_returned_unchanged(self, bench: Bench) -> None:
+        """The ledger of 5,000 entries is returned unchanged."""
         ledger = _ledger(_MANY)
         await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
@@ -120,16 +120,16 @@ class LedgersInStores(Suite):
         assert (await bench.see()).ledger == ledger
 
     @promise(keeping)
-    async def test_a_ledger_in_any_language_is_whole(self, bench: Bench) -> None:
-        """Keys and owners of any script are in a ledger as they are."""
+    async def test_ledger_keeps_unicode(self, bench: Bench) -> None:
+        """A ledger keeps keys and owners in any script."""
         row = LedgerRow(b"0123456789abcdef", etag='"ü"\\')
         ledger = encode(LedgerDocument("équipe", {Identity("ключ", "テーマ"): row, Identity("🗝️"): row}), _SIGNER)
         await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
         assert await keeper_of(bench.store).read_ledger(bench.namespace) == ledger
 
     @promise(keeping, having("always_expires"))
-    async def test_a_ledger_that_ends_says_when(self, bench: Bench) -> None:
-        """Where everything ends, a snapshot tells when the ledger does; leaving it again gives it another life."""
+    async def test_ledger_expiry_is_reported(self, bench: Bench) -> None:
+        """If everything in the store expires, a snapshot says when the ledger does; writing the ledger again extends that."""
         longest = bench.capabilities.max_ttl or 0
         await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(30))
         assert abs((await _end(bench)) - bench.clock.now() - longest) <= 10
@@ -150,7 +150,7 @@ async def _end(bench: Bench) -> float:
 
 
 def _ledger(entries: int) -> bytes:
-    """A ledger as kvsync leaves it, with so many entries."""
+    """A ledger as kvsync writes it, with this many entries."""
     rows = {
         Identity(f"key-{number:05}"): LedgerRow(number.to_bytes(16, "big"), etag=f"{number}:0123456789abcdef")
         for number in range(entries)

@@ -13,13 +13,13 @@ native = having("lifetimes", Lifetimes.NATIVE)
 
 
 class LifetimesOfEntries(Suite):
-    """Moments at which entries end: kept by the store itself, or only remembered for the daemon."""
+    """Expiry: enforced by the store itself, or only stored for the daemon."""
 
     step = SuiteStep.LIFETIMES
 
     @promise(native)
-    async def test_an_entry_ends_when_it_shall(self, bench: Bench) -> None:
-        """Up to its moment an entry is there; from then on it is neither read nor listed, and its neighbours are."""
+    async def test_entry_expires_on_time(self, bench: Bench) -> None:
+        """An entry exists until it expires; then it is neither read nor listed, and other entries are."""
         moment = _moment(bench, 1)
         await bench.create("stays", expires_at=_moment(bench, 10))
         await bench.create("promo", expires_at=moment)
@@ -30,16 +30,16 @@ class LifetimesOfEntries(Suite):
         assert set((await bench.see()).entries) == {Identity("stays")}
 
     @promise(native)
-    async def test_an_entry_that_ended_is_no_obstacle(self, bench: Bench) -> None:
-        """After its end, the key can be created again."""
+    async def test_expired_key_can_be_created_again(self, bench: Bench) -> None:
+        """After an entry expired, its key can be created again."""
         await bench.create("promo", Content(b"old"), expires_at=_moment(bench, 1))
         await bench.pass_time(_ttl(bench) + 1)
         await bench.create("promo", Content(b"new"))
         assert await bench.value("promo") == b"new"
 
     @promise(native)
-    async def test_the_moment_is_told(self, bench: Bench) -> None:
-        """Reading and listing tell the moment at which an entry ends, to the second."""
+    async def test_expiry_is_read_and_listed(self, bench: Bench) -> None:
+        """`read` and `observe` return when an entry expires, to the second."""
         moment = _moment(bench, 5)
         read = await bench.create("promo", expires_at=moment)
         listed = await bench.listed(Identity("promo"))
@@ -49,8 +49,8 @@ class LifetimesOfEntries(Suite):
         assert Identity("promo") not in (await bench.see()).settled
 
     @promise(native)
-    async def test_a_renewal_only_moves_the_end(self, bench: Bench) -> None:
-        """A touch moves the end of an entry and leaves its content and mark as they are; its version is a new one."""
+    async def test_renewal_changes_expiry_only(self, bench: Bench) -> None:
+        """A touch changes when an entry expires, but not its content and mark; its etag is new."""
         before = await bench.create("promo", Content(b"Hello"), ttl=_ttl(bench), expires_at=_moment(bench, 1))
         write = bench.change(before, Content(b"Hello"), ttl=_ttl(bench), expires_at=_moment(bench, 3))
         await bench.must(replace(write, touch=True))
@@ -61,16 +61,16 @@ class LifetimesOfEntries(Suite):
         assert await bench.value("promo") == b"Hello"
 
     @promise(native, having("always_expires", False))
-    async def test_a_change_can_lift_the_end(self, bench: Bench) -> None:
-        """A change that names no end makes the entry one that stays."""
+    async def test_change_without_expiry_removes_it(self, bench: Bench) -> None:
+        """After a change without an expiry, the entry does not expire."""
         before = await bench.create("promo", expires_at=_moment(bench, 1))
         await bench.must(bench.change(before, Content(b"for good")))
         await bench.pass_time(_ttl(bench) * 10)
         assert (await bench.get("promo")).expires_at is None
 
     @promise(having("lifetimes", Lifetimes.EMULATED), having("marks", Marks.STORE))
-    async def test_the_moment_is_remembered(self, bench: Bench) -> None:
-        """A store that cannot end entries keeps the moment next to the entry, for the daemon, and the entry past it."""
+    async def test_emulated_expiry_is_kept(self, bench: Bench) -> None:
+        """A store without expiry keeps the time next to the entry, for the daemon, and keeps the entry after that time."""
         moment = _moment(bench, 1)
         read = await bench.create("promo", expires_at=moment)
         assert read.expires_at == moment
@@ -79,7 +79,7 @@ class LifetimesOfEntries(Suite):
 
 
 def _ttl(bench: Bench) -> int:
-    """A lifetime in seconds that the store takes, and that is long compared with the time it takes to settle."""
+    """A lifetime in seconds that the store accepts, and that is long compared with the time it takes to settle."""
     return max(bench.capabilities.min_ttl, 60, int(10 * bench.capabilities.settle))
 
 

@@ -18,17 +18,17 @@ class Listings(Suite):
     step = SuiteStep.LIST
 
     @promise(step=SuiteStep.OBSERVE)
-    async def test_nothing_is_there_at_first(self, bench: Bench) -> None:
-        """A namespace that nothing was written to is empty, and its listing complete."""
+    async def test_new_namespace_is_empty(self, bench: Bench) -> None:
+        """A namespace without any writes is empty, and its listing is complete."""
         snapshot = await bench.see()
         assert not snapshot.entries
         assert snapshot.complete
         assert snapshot.target.namespace == bench.namespace
 
     @promise(step=SuiteStep.WRITE)
-    async def test_a_listing_agrees_with_a_reading(self, bench: Bench) -> None:
-        """An entry is listed with the mark and the size with which it is read, and with as much of the etag as `redacted_etag`
-        makes of it."""
+    async def test_listing_agrees_with_read(self, bench: Bench) -> None:
+        """A listed entry has the mark and size of the entry as it is read, and the part of its etag that `redacted_etag`
+        returns."""
         read = await bench.create("greeting", Content(b"Hello"))
         listed = await bench.listed(Identity("greeting"))
         assert (listed.identity, listed.mark) == (read.identity, read.mark)
@@ -40,23 +40,23 @@ class Listings(Suite):
         assert listed.fingerprint in (None, read.fingerprint)
 
     @promise(having("values_in_listing"))
-    async def test_a_listing_carries_values(self, bench: Bench) -> None:
-        """Where values are in the listing, they are whole, and the fingerprint is theirs."""
+    async def test_listing_has_values(self, bench: Bench) -> None:
+        """If the listing has values, they are complete, and the fingerprints are those of the values."""
         await bench.create("greeting", Content(b"Hello"))
         listed = await bench.listed(Identity("greeting"))
         assert listed.content == Content(b"Hello")
         assert listed.fingerprint == fingerprint(Content(b"Hello"))
 
     @promise(step=SuiteStep.WRITE)
-    async def test_reading_knows_the_fingerprint(self, bench: Bench) -> None:
-        """What is read bears the fingerprint of what is read."""
+    async def test_read_entry_has_its_fingerprint(self, bench: Bench) -> None:
+        """An entry is read with the fingerprint of its content."""
         read = await bench.create("greeting", Content(b"Hello"))
         assert read.content is not None
         assert read.fingerprint == fingerprint(read.content)
 
     @promise(at_most("page", 2000))
-    async def test_a_listing_has_all_pages(self, bench: Bench) -> None:
-        """More entries than one page holds are all listed, each once; so are as many as fill a page."""
+    async def test_listing_has_all_pages(self, bench: Bench) -> None:
+        """All entries are listed once, with exactly one full page and with more than one page."""
         page = bench.capabilities.page
         await bench.must(*(bench.creation(f"key-{number:05}") for number in range(page)))
         assert len((await bench.see()).entries) == page
@@ -64,31 +64,31 @@ class Listings(Suite):
         assert set((await bench.see()).entries) == {Identity(f"key-{number:05}") for number in range(page + 3)}
 
     @promise(having("marks", Marks.STORE), having("always_expires", False), step=SuiteStep.MARKS)
-    async def test_what_we_wrote_is_settled(self, bench: Bench) -> None:
-        """Right after a write the cheap view knows it by its fingerprint: a second pass has nothing to do."""
+    async def test_written_entries_are_settled(self, bench: Bench) -> None:
+        """Entries are settled right after they were written, so that a second pass has nothing to do."""
         wanted = {Identity(f"key-{number}"): Content(b"%d" % number) for number in range(5)}
         await bench.must(*(bench.creation(identity, content) for identity, content in wanted.items()))
         settled = (await bench.see()).settled
         assert settled == {identity: fingerprint(content) for identity, content in wanted.items()}
 
     @promise(step=SuiteStep.MARKS)
-    async def test_what_another_owner_wrote_is_not_settled(self, bench: Bench) -> None:
-        """Entries of another owner are listed, but never taken for settled ones of ours."""
+    async def test_entries_of_another_owner_are_not_settled(self, bench: Bench) -> None:
+        """Entries of another owner are listed, but are never settled."""
         await bench.create("theirs", owner="somebody-else")
         snapshot = await bench.see()
         assert set(snapshot.entries) == {Identity("theirs")}
         assert not snapshot.settled
 
     @promise(step=SuiteStep.WRITE)
-    async def test_reading_leaves_out_what_is_not_there(self, bench: Bench) -> None:
-        """Of the entries asked for, those that are there are read, and the others left out without an error."""
+    async def test_read_leaves_out_missing_entries(self, bench: Bench) -> None:
+        """`read` returns the entries that exist and leaves out the others, without an error."""
         await bench.create("here")
         wanted = [Identity("here"), Identity("missing")][: max(bench.capabilities.read_batch, 1)]
         assert set(await bench.store.read(bench.namespace, wanted)) == {Identity("here")}
 
     @promise(method("foreign_write"))
     async def test_foreign_entries_are_listed(self, bench: Bench) -> None:
-        """What another program wrote is listed, without a mark, and is not settled."""
+        """An entry of another program is listed without a mark, and is not settled."""
         await self.foreign_write(bench.namespace, Identity("foreign"), TEXT)
         await bench.settle()
         snapshot = await bench.see()
@@ -96,8 +96,8 @@ class Listings(Suite):
         assert not snapshot.settled
 
     @promise(method("foreign_write"))
-    async def test_foreign_entries_are_left_alone(self, bench: Bench) -> None:
-        """Whatever we do next to it, a foreign entry stays as it is, byte for byte and version for version."""
+    async def test_foreign_entries_are_not_changed(self, bench: Bench) -> None:
+        """Writes of other entries leave a foreign entry unchanged, including its etag."""
         await self.foreign_write(bench.namespace, Identity("foreign"), Content("été\n".encode()))
         await bench.settle()
         before = await bench.get("foreign")
@@ -107,8 +107,8 @@ class Listings(Suite):
         assert await bench.get("foreign") == before
 
     @promise(method("foreign_write"), having("values_in_listing"))
-    async def test_a_foreign_change_is_seen_in_a_listing(self, bench: Bench) -> None:
-        """An entry of ours that another program changed is no longer settled, and lists with its new fingerprint."""
+    async def test_listing_shows_foreign_change(self, bench: Bench) -> None:
+        """An entry that another program changed is no longer settled, and is listed with its new fingerprint."""
         await bench.create("greeting")
         await self.foreign_write(bench.namespace, Identity("greeting"), CHANGED)
         await bench.settle()
@@ -117,8 +117,8 @@ class Listings(Suite):
         assert Identity("greeting") not in snapshot.settled
 
     @promise(method("foreign_write"))
-    async def test_a_foreign_change_is_seen_by_reading(self, bench: Bench) -> None:
-        """What another program wrote over an entry of ours is read, with another etag where there are any."""
+    async def test_read_shows_foreign_change(self, bench: Bench) -> None:
+        """An entry that another program changed is read with its new content, and a new etag if the store has etags."""
         before = await bench.create("greeting")
         await self.foreign_write(bench.namespace, Identity("greeting"), CHANGED)
         await bench.settle()
@@ -127,8 +127,8 @@ class Listings(Suite):
         assert after.etag != before.etag or not bench.capabilities.compare_and_set
 
     @promise(step=SuiteStep.TOKENS)
-    async def test_a_token_stands_while_nothing_changes(self, bench: Bench) -> None:
-        """With the token of a snapshot, an unchanged namespace answers that nothing changed; where there are tokens."""
+    async def test_token_is_valid_while_nothing_changes(self, bench: Bench) -> None:
+        """If the store has tokens, `observe` returns None for the token of an unchanged namespace."""
         await bench.create("greeting")
         token = (await bench.see()).token
         if token is None:
@@ -138,8 +138,8 @@ class Listings(Suite):
         assert await bench.connect().observe(bench.namespace, bench.signer(), token) is None
 
     @promise(step=SuiteStep.TOKENS)
-    async def test_a_token_falls_with_every_change(self, bench: Bench) -> None:
-        """A create, a change and a delete each make the earlier token void, for all connections."""
+    async def test_token_is_invalid_after_write(self, bench: Bench) -> None:
+        """After a create, a change or a delete, the earlier token is invalid, on all connections."""
         other, token = bench.connect(), (await bench.see()).token
         present = await bench.create("greeting")
         assert await other.observe(bench.namespace, bench.signer(), token) is not None
@@ -151,8 +151,8 @@ class Listings(Suite):
         assert await other.observe(bench.namespace, bench.signer(), token) is not None
 
     @promise(method("foreign_write"), method("foreign_delete"), step=SuiteStep.TOKENS)
-    async def test_a_token_falls_with_a_foreign_change(self, bench: Bench) -> None:
-        """What another program creates, changes or deletes makes the earlier token void."""
+    async def test_token_is_invalid_after_foreign_change(self, bench: Bench) -> None:
+        """After another program created, changed or deleted an entry, the earlier token is invalid."""
         greeting = Identity("greeting")
         token = (await bench.see()).token
         for content in (TEXT, CHANGED):
@@ -166,8 +166,8 @@ class Listings(Suite):
         assert await bench.store.observe(bench.namespace, bench.signer(), token) is not None
 
     @promise(having("lifetimes", Lifetimes.NATIVE), step=SuiteStep.TOKENS)
-    async def test_a_token_falls_when_an_entry_ends(self, bench: Bench) -> None:
-        """A token does not outlive the first entry that ends."""
+    async def test_token_is_invalid_after_expiry(self, bench: Bench) -> None:
+        """A token is invalid once an entry has expired."""
         seconds = max(bench.capabilities.min_ttl, 60, int(10 * bench.capabilities.settle))
         await bench.create("promo", expires_at=bench.clock.now() + seconds)
         token = (await bench.see()).token

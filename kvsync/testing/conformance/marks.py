@@ -11,13 +11,13 @@ in_store = having("marks", Marks.STORE)
 
 
 class MarksOfOwners(Suite):
-    """Whose an entry is, and what was applied."""
+    """Marks: the owner of an entry, and what was applied."""
 
     step = SuiteStep.MARKS
 
     @promise(in_store)
-    async def test_marks_come_back_as_they_are(self, bench: Bench) -> None:
-        """Owner, fingerprint, TTL and both flags are read and listed as they were written."""
+    async def test_marks_are_returned_unchanged(self, bench: Bench) -> None:
+        """Owner, fingerprint, TTL and both flags are read and listed as written."""
         for number, (ttl, sensitive, protected) in enumerate(
             [(None, False, False), (3600, False, True), (86400, True, False), (None, True, True)]
         ):
@@ -29,8 +29,8 @@ class MarksOfOwners(Suite):
             assert (await bench.listed(write.identity)).mark == write.mark
 
     @promise(in_store)
-    async def test_a_mark_is_written_with_its_entry(self, bench: Bench) -> None:
-        """A change replaces the mark together with the content, also by none."""
+    async def test_change_replaces_mark(self, bench: Bench) -> None:
+        """A change replaces the mark together with the content, or removes it if the write has none."""
         before = await bench.create("greeting", protected=True)
         await bench.must(bench.change(before, Content(b"theirs"), owner="somebody-else"))
         after = await bench.get("greeting")
@@ -41,8 +41,8 @@ class MarksOfOwners(Suite):
         assert (await bench.get("greeting")).mark is None
 
     @promise(in_store)
-    async def test_a_mark_may_speak_of_other_content(self, bench: Bench) -> None:
-        """The mark's fingerprint is kept as given when it is not that of the content: the entry is then not settled."""
+    async def test_mark_of_other_content_is_not_settled(self, bench: Bench) -> None:
+        """A mark whose fingerprint is not that of the content is kept unchanged, and the entry is not settled."""
         write = bench.creation("greeting")
         mark = Mark(OWNER, b"0123456789abcdef")
         await bench.must(type(write)(write.identity, write.precondition, write.content, mark, write.expires_at))
@@ -53,8 +53,8 @@ class MarksOfOwners(Suite):
             assert Identity("greeting") not in (await bench.see()).settled
 
     @promise(in_store, method("foreign_delete"), method("foreign_write"))
-    async def test_a_mark_goes_with_its_entry(self, bench: Bench) -> None:
-        """An entry that another program deleted and made again is not ours."""
+    async def test_recreated_entry_has_no_mark(self, bench: Bench) -> None:
+        """An entry that another program deleted and created again has no mark."""
         await bench.create("greeting")
         await self.foreign_delete(bench.namespace, Identity("greeting"))
         await self.foreign_write(bench.namespace, Identity("greeting"), Content(b"theirs"))
@@ -62,8 +62,8 @@ class MarksOfOwners(Suite):
         assert (await bench.get("greeting")).mark is None
 
     @promise(having("marks", Marks.LEDGER))
-    async def test_without_a_place_there_is_no_mark(self, bench: Bench) -> None:
-        """A store that has no place for marks gives none, and nothing of it shows in the entry."""
+    async def test_store_without_marks_returns_none(self, bench: Bench) -> None:
+        """A store without room for marks returns none, and the content of the entry is unchanged."""
         read = await bench.create("greeting", Content(b"Hello"))
         assert read.mark is None
         assert read.content == Content(b"Hello")

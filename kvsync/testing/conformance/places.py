@@ -21,7 +21,7 @@ in_store = having("marks", Marks.STORE)
 GREETING, COPY = Identity("greeting"), Identity("copy")
 
 _LOOKUP_SECONDS = 61
-"""After this long, a store must have looked again what a name leads to."""
+"""Seconds after which a store must have looked up a name again."""
 
 
 class PlacesOfTargets(Suite):
@@ -30,8 +30,8 @@ class PlacesOfTargets(Suite):
     step = SuiteStep.PLACES
 
     @promise()
-    async def test_a_place_needs_no_request(self, bench: Bench) -> None:
-        """The place by the configuration is known before anything is asked of the remote, and stays the same."""
+    async def test_place_sends_no_request(self, bench: Bench) -> None:
+        """`place` is known from the configuration, without a request, and stays the same."""
         store = bench.connect()
         before = store.place(bench.namespace)
         assert store.place(bench.namespace) == before
@@ -40,8 +40,8 @@ class PlacesOfTargets(Suite):
         assert store.place(bench.namespace).key == before.key
 
     @promise()
-    async def test_one_configuration_is_one_place(self, bench: Bench) -> None:
-        """Two connections with the same configuration have the same places, whatever the store is called in it."""
+    async def test_same_configuration_is_same_place(self, bench: Bench) -> None:
+        """Two connections with the same configuration have the same places, whatever the name of the store is."""
         await locate(bench.store, bench.namespace, writing=True)
         found = await _places(bench.store, bench.namespace)
         other = bench.connect()
@@ -51,8 +51,8 @@ class PlacesOfTargets(Suite):
         assert await _places(renamed, bench.namespace) == found
 
     @promise()
-    async def test_namespaces_are_places_of_their_own(self, bench: Bench) -> None:
-        """Two namespaces have different places, and no key can belong to both unless `nested_namespace` tells them apart."""
+    async def test_namespaces_are_different_places(self, bench: Bench) -> None:
+        """Two namespaces have different places, and no key can belong to both, unless the store has `nested_namespace`."""
         names = (bench.namespace, bench.elsewhere)
         offline = [bench.store.place(name) for name in names]
         located = [await locate(bench.store, name, writing=True) for name in names]
@@ -62,8 +62,8 @@ class PlacesOfTargets(Suite):
             assert not conflicts(targets, lambda _: isinstance(bench.store, NestedNamespaces))
 
     @promise()
-    async def test_a_place_to_write_to_is_there(self, bench: Bench) -> None:
-        """Located to be written to, a namespace is made where that may be, and has the place that is located from then on."""
+    async def test_locate_for_writing_creates_namespace(self, bench: Bench) -> None:
+        """`locate` for writing creates the namespace if it may, and returns the place that it has from then on."""
         before = await locate(bench.store, bench.namespace)
         made = await locate(bench.store, bench.namespace, writing=True)
         assert made.is_resolved, "a place that is written to must be resolved"
@@ -75,8 +75,8 @@ class PlacesOfTargets(Suite):
             assert (after.key, after.is_resolved) == (made.key, True)
 
     @promise(method("other_place"))
-    async def test_another_remote_is_another_place(self, bench: Bench) -> None:
-        """The same configuration at another account, file or server is another place, and shows nothing of the first."""
+    async def test_other_remote_is_different_place(self, bench: Bench) -> None:
+        """The same configuration at another account, file or server is another place, and shows no entries of the first."""
         other = bench.keep(self.other_place(bench.clock))
         here = await locate(bench.store, bench.namespace, writing=True)
         there = await locate(other, bench.namespace, writing=True)
@@ -93,9 +93,9 @@ class PlacesOfTargets(Suite):
         assert set(snapshot.entries) == {COPY}
 
     @promise(method("rename_namespace"))
-    async def test_a_renamed_namespace_is_not_written_to(self, bench: Bench) -> None:
-        """Right after a namespace was renamed, its old name is located at another place, or nowhere; what is then written by it
-        does not arrive in the renamed one."""
+    async def test_renamed_namespace_is_not_written(self, bench: Bench) -> None:
+        """Right after a namespace was renamed, its old name leads to another place or nowhere, and writes to it do not
+        arrive in the renamed one."""
         new = f"{bench.namespace}-renamed"
         before = await locate(bench.store, bench.namespace, writing=True)
         await bench.create(GREETING, Content(b"old"))
@@ -109,8 +109,8 @@ class PlacesOfTargets(Suite):
         assert await other.read(new, [COPY]) == {}
 
     @promise(method("rename_namespace"))
-    async def test_a_renamed_namespace_is_noticed_in_a_minute(self, bench: Bench) -> None:
-        """Also where nothing is written, a name is looked up again: the renamed namespace is not located by it any more."""
+    async def test_rename_is_noticed_within_a_minute(self, bench: Bench) -> None:
+        """Even without writes, names are looked up again within a minute; then the old name leads elsewhere."""
         before = await locate(bench.store, bench.namespace, writing=True)
         await self.rename_namespace(bench.namespace, f"{bench.namespace}-renamed")
         await bench.pass_time(_LOOKUP_SECONDS)
@@ -118,13 +118,13 @@ class PlacesOfTargets(Suite):
 
 
 class Seals(Suite):
-    """The seal of a mark, which says for which place, key and label it was made."""
+    """Seals: each binds a mark to its place, key and label."""
 
     step = SuiteStep.MARKS
 
     @promise(in_store)
-    async def test_seals_come_back_as_they_are(self, bench: Bench) -> None:
-        """A mark is read and listed with the seal that it was written with, and with none where it was written without."""
+    async def test_seals_are_returned_unchanged(self, bench: Bench) -> None:
+        """A mark is read and listed with the seal with which it was written, or without one if it had none."""
         sealed = bench.creation("sealed")
         bare = _with_mark(bench.creation("bare"), seal=None)
         await bench.must(sealed, bare)
@@ -135,8 +135,8 @@ class Seals(Suite):
         assert (await bench.get("sealed")).mark == bare.mark
 
     @promise(in_store)
-    async def test_a_copied_mark_is_not_settled(self, bench: Bench) -> None:
-        """An entry with the mark of another key, or of another namespace, is listed with that mark, and is not settled."""
+    async def test_copied_mark_is_not_settled(self, bench: Bench) -> None:
+        """An entry with the mark of another key or namespace is listed with that mark, and is not settled."""
         original = bench.creation(GREETING)
         await bench.must(original)
         await bench.must(replace(bench.creation(COPY), mark=original.mark))
@@ -148,8 +148,8 @@ class Seals(Suite):
             assert identity not in snapshot.settled
 
     @promise(in_store)
-    async def test_a_dropped_mark_is_gone(self, bench: Bench) -> None:
-        """An entry that is written again without a mark has none, and is not settled, although its content is the same."""
+    async def test_removed_mark_is_gone(self, bench: Bench) -> None:
+        """An entry that is written again without a mark has none, and is not settled, even with the same content."""
         before = await bench.create(GREETING)
         await bench.must(replace(bench.change(before, TEXT), mark=None))
         assert (await bench.get(GREETING)).mark is None
@@ -157,8 +157,8 @@ class Seals(Suite):
         assert GREETING not in (await bench.see()).settled
 
     @promise(in_store)
-    async def test_a_changed_mark_does_not_verify(self, bench: Bench) -> None:
-        """A mark that was changed in any field since it was sealed comes back changed, proves nothing and settles nothing."""
+    async def test_changed_mark_does_not_verify(self, bench: Bench) -> None:
+        """A mark that was changed after it was sealed is returned as changed, proves nothing, and the entry is not settled."""
         for number, write in enumerate(_changed_marks(bench)):
             await bench.must(write)
             mark = (await bench.listed(write.identity)).mark
@@ -171,8 +171,8 @@ class Seals(Suite):
             assert write.identity not in snapshot.settled, number
 
     @promise(in_store, step=SuiteStep.TOKENS)
-    async def test_a_token_falls_with_another_seal(self, bench: Bench) -> None:
-        """An entry that is written again with nothing but another seal makes the earlier token void."""
+    async def test_token_is_invalid_after_seal_change(self, bench: Bench) -> None:
+        """After an entry was written again with only another seal, the earlier token is invalid."""
         before = await bench.create(GREETING)
         token = (await bench.see()).token
         await bench.must(_with_mark(bench.change(before, TEXT), seal=b"another seal 016"))
@@ -185,7 +185,7 @@ async def _places(store: Store, namespace: str) -> tuple[str, str]:
 
 
 async def _located(store: Store, namespace: str, *, writing: bool) -> Place | None:
-    """Where a namespace is, None where that is an error."""
+    """Where a namespace is, None if that is an error."""
     try:
         return await locate(store, namespace, writing=writing)
     except StoreError:
@@ -197,7 +197,7 @@ def _is_elsewhere(place: Place | None, before: Place) -> bool:
 
 
 async def _write_by_name(bench: Bench, before: Place) -> None:
-    """Locate the namespace to write to it, and write, whatever comes of it."""
+    """Locate the namespace for writing and write to it; errors of the store are ignored."""
     place = await _located(bench.store, bench.namespace, writing=True)
     assert _is_elsewhere(place, before), "the name still leads to the namespace that was renamed"
     for write in (bench.creation(COPY), bench.creation(GREETING, Content(b"new"))):
@@ -213,7 +213,7 @@ def _with_mark(write: Write, seal: bytes | None) -> Write:
 
 
 def _changed_marks(bench: Bench) -> Iterator[Write]:
-    """Writes of which each has a mark that was changed in one field after it was sealed."""
+    """Writes whose marks were each changed in one field after they were sealed."""
     changes: tuple[dict[str, Any], ...] = (
         {"owner": "somebody-else"},
         {"fingerprint": b"0123456789abcdef"},

@@ -15,7 +15,7 @@ from kvsync.testing.clock import FakeClock
 from kvsync.testing.conformance.bench import Bench
 
 Need = Callable[[type["Suite"]], str | None]
-"""Says why a test does not apply to a suite; None when it does."""
+"""Returns why a test does not apply to a suite; None if it does."""
 
 _Self = TypeVar("_Self", bound="Suite")
 
@@ -65,27 +65,27 @@ class Suite:
                 cls.left_out[name] = "; ".join(reasons)
 
     def open_store(self, clock: FakeClock) -> Store:
-        """A connection to the remote of this test. Called again in the same test: another connection to the same remote."""
+        """Open a connection to the remote of this test. Another call in the same test opens another connection to it."""
         raise NotImplementedError
 
     def make_clock(self) -> FakeClock:
-        """The clock of one test; override it when the remote has an idea of the present moment."""
+        """Return the clock of one test. Override it if the remote has a clock of its own."""
         return FakeClock()
 
     async def pass_time(self, clock: FakeClock, seconds: float) -> None:
-        """Let time pass, for kvsync and for the remote."""
+        """Advance the time, for kvsync and for the remote."""
         clock.advance(seconds)
 
     async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
-        """Optional: create or change an entry as another program would, that knows nothing of kvsync."""
+        """Optional: create or change an entry as a program that does not know kvsync."""
         raise NotImplementedError
 
     async def foreign_delete(self, namespace: str, identity: Identity) -> None:
-        """Optional: delete an entry as another program would."""
+        """Optional: delete an entry as a program that does not know kvsync."""
         raise NotImplementedError
 
     def lose_next_answer(self) -> None:
-        """Optional: let the remote do the next write, but let its answer be lost."""
+        """Optional: let the remote carry out the next write, but lose its answer."""
         raise NotImplementedError
 
     def refuse(self, identity: Identity) -> None:
@@ -93,25 +93,24 @@ class Suite:
         raise NotImplementedError
 
     def break_next_listing(self) -> None:
-        """Optional: let the next listing end before its end."""
+        """Optional: let the next listing break off before it is complete."""
         raise NotImplementedError
 
     def other_place(self, clock: FakeClock) -> Store:
-        """Optional: a connection with the same configuration to another remote, which is empty: another account, file or
-        server."""
+        """Optional: open a connection with the same configuration to another, empty remote: another account, file or server."""
         raise NotImplementedError
 
     async def rename_namespace(self, old: str, new: str) -> None:
-        """Optional: rename a namespace together with all that it holds, as another program would. For stores that know
-        namespaces by ids of their own."""
+        """Optional: rename a namespace with all its entries, as another program would. For stores whose namespaces have ids of
+        their own."""
         raise NotImplementedError
 
 
 def promise(
     *needs: Need, step: SuiteStep | None = None
 ) -> Callable[[Callable[[_Self, Bench], Awaitable[None]]], Callable[[_Self], None]]:
-    """Make a test of a coroutine that is given a bench. It applies where all `needs` are met, and belongs to `step`, by default
-    the one of its class."""
+    """Turn a coroutine that takes a bench into a test. The test applies if all `needs` are met, and belongs to `step`, by
+    default that of its class."""
 
     def decorate(body: Callable[[_Self, Bench], Awaitable[None]]) -> Callable[[_Self], None]:
         def test(self: _Self) -> None:
@@ -130,7 +129,7 @@ def promise(
 
 
 def having(name: str, value: Any = True) -> Need:
-    """Needs a capability to have this value."""
+    """Require a capability to have this value."""
 
     def need(suite: type[Suite]) -> str | None:
         actual = getattr(suite.capabilities, name)
@@ -140,7 +139,7 @@ def having(name: str, value: Any = True) -> Need:
 
 
 def at_most(name: str, limit: int) -> Need:
-    """Needs a capability to have a limit, and that no higher than a test can afford."""
+    """Require a capability to have a limit that is low enough for a test."""
 
     def need(suite: type[Suite]) -> str | None:
         actual = getattr(suite.capabilities, name)
@@ -154,28 +153,28 @@ def at_most(name: str, limit: int) -> Need:
 
 
 def method(name: str) -> Need:
-    """Needs an optional method of the suite."""
+    """Require an optional method of the suite."""
 
     def need(suite: type[Suite]) -> str | None:
         given = getattr(suite, name) is not getattr(Suite, name)
-        return None if given else f"needs the method {name}, which this suite does not give"
+        return None if given else f"needs the suite method {name}, which is not overridden"
 
     return need
 
 
 def bulk(suite: type[Suite]) -> str | None:
-    """Needs a store that takes several writes in a call."""
+    """Require a store that accepts several writes in a call."""
     return None if suite.capabilities.batch > 1 else "needs batch to be above 1"
 
 
 def labelled(suite: type[Suite]) -> str | None:
-    """Needs entries to have labels."""
+    """Require entries to have labels."""
     has_labels = suite.capabilities.labels if suite.labels is None else suite.labels
     return None if has_labels else "needs labels, by capability or by key_format"
 
 
 def _tests(cls: type[Suite]) -> dict[str, Callable[[Suite], None]]:
-    """All promises of this class and its bases by step, also those that a base had no use for."""
+    """All tests of this class and its bases in the order of steps, including those that a base left out."""
     found: dict[str, Any] = {}
     for base in cls.__mro__:
         for name, value in vars(base).items():
@@ -187,7 +186,7 @@ def _tests(cls: type[Suite]) -> dict[str, Callable[[Suite], None]]:
 
 
 def _skip_after_failure(cls: type[Suite], step: SuiteStep) -> None:
-    """Skip a test when one of an earlier step failed in this run."""
+    """Skip a test if a test of an earlier step failed in this run."""
     for earlier in SuiteStep:
         if earlier is step:
             return

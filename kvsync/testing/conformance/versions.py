@@ -16,8 +16,8 @@ class Versions(Suite):
     step = SuiteStep.TOKENS
 
     @promise()
-    async def test_another_size_is_another_version(self, bench: Bench) -> None:
-        """An entry that was changed to a value of another length is no longer listed at its earlier version."""
+    async def test_size_change_is_another_version(self, bench: Bench) -> None:
+        """An entry that was changed to a value of another length is no longer listed with its earlier version."""
         before = await bench.create("greeting", Content(b"Hello"))
         await bench.must(bench.change(before, Content(b"Hello, world")))
         listed = await bench.listed(Identity("greeting"))
@@ -25,9 +25,9 @@ class Versions(Suite):
             assert not version_hints(bench.store).may_be_version(listed.etag, before.etag)
 
     @promise(having("compare_and_set", value=False))
-    async def test_etags_without_versions_follow_the_content(self, bench: Bench) -> None:
-        """Where etags are made of the content, another value of the same length has another one when it is read, and the same
-        value the same one, on every connection."""
+    async def test_etags_without_versions_depend_on_content(self, bench: Bench) -> None:
+        """If etags are made from the content, another value of the same length is read with another etag, and the same
+        value with the same etag, on every connection."""
         before = await bench.create("greeting", _SAME_SIZE[0])
         await bench.must(bench.change(before, _SAME_SIZE[1]))
         after = await bench.get("greeting")
@@ -36,9 +36,9 @@ class Versions(Suite):
         assert found[Identity("greeting")].etag == after.etag
 
     @promise(method("foreign_write"))
-    async def test_a_deep_listing_stands_for_every_byte(self, bench: Bench) -> None:
-        """Where a store can list deep, an edit of the same length shows by etag or fingerprint, and untouched entries agree
-        with what was read of them; foreign entries are listed too."""
+    async def test_deep_listing_shows_every_edit(self, bench: Bench) -> None:
+        """If the store has deep listings, they show an edit of the same length by its etag or fingerprint, and agree with reads
+        of unchanged entries; foreign entries are listed too."""
         before = {key: await bench.create(key, _SAME_SIZE[0]) for key in ("edited", "untouched")}
         await self.foreign_write(bench.namespace, Identity("edited"), _SAME_SIZE[1])
         await self.foreign_write(bench.namespace, Identity("foreign"), _SAME_SIZE[0])

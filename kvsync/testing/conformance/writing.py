@@ -51,23 +51,23 @@ class Writing(Suite):
     step = SuiteStep.WRITE
 
     @promise()
-    async def test_what_is_created_is_read(self, bench: Bench) -> None:
+    async def test_created_entry_is_read(self, bench: Bench) -> None:
         """An entry that was created is there, with its value."""
         assert await bench.find("greeting") is None
         await bench.create("greeting", Content(b"Hello"))
         assert await bench.value("greeting") == b"Hello"
 
     @promise()
-    async def test_a_change_replaces_everything(self, bench: Bench) -> None:
-        """A change leaves nothing of the earlier content: value, content type, tags and metadata are as it says."""
+    async def test_change_replaces_all_content(self, bench: Bench) -> None:
+        """A change replaces value, content type, tags and metadata; nothing of the earlier content is left."""
         before = await bench.create("limits", FULL)
         assert before.content == bench.store.normalise(FULL)
         await bench.must(bench.change(before, Content(b"plain")))
         assert (await bench.get("limits")).content == Content(b"plain")
 
     @promise(having("descriptions"))
-    async def test_a_description_stays_until_a_write_sets_it(self, bench: Bench) -> None:
-        """A change that has no description keeps the one that is there; an empty one removes it."""
+    async def test_description_is_kept_unless_written(self, bench: Bench) -> None:
+        """A change without a description keeps the stored one; an empty description removes it."""
         before = await bench.create("greeting", Content(b"old", description="set by hand"))
         await bench.must(bench.change(before, Content(b"new")))
         after = await bench.get("greeting")
@@ -76,7 +76,7 @@ class Writing(Suite):
         assert (await bench.get("greeting")).content == Content(b"new")
 
     @promise()
-    async def test_what_is_deleted_is_gone(self, bench: Bench) -> None:
+    async def test_deleted_entry_is_gone(self, bench: Bench) -> None:
         """A deleted entry is neither read nor listed; its neighbours are."""
         first = await bench.create("first")
         await bench.create("second")
@@ -85,20 +85,20 @@ class Writing(Suite):
         assert set((await bench.see()).entries) == {Identity("second")}
 
     @promise()
-    async def test_a_key_can_be_used_again(self, bench: Bench) -> None:
-        """After a delete the same key can be created again, and has the new content."""
+    async def test_deleted_key_can_be_created_again(self, bench: Bench) -> None:
+        """After a delete, the same key can be created again, and has the new content."""
         await bench.must(bench.deletion(await bench.create("greeting", Content(b"old"))))
         await bench.create("greeting", Content(b"new"))
         assert await bench.value("greeting") == b"new"
 
     @promise()
-    async def test_texts_come_back_as_they_are(self, bench: Bench) -> None:
-        """Text values come back byte for byte: white space, line ends, Unicode in any form, what looks like YAML or JSON."""
+    async def test_text_values_are_returned_unchanged(self, bench: Bench) -> None:
+        """Text values are returned byte for byte: white space, line ends, any Unicode form, what looks like YAML or JSON."""
         await self._come_back(bench, [text.encode() for text in TEXTS])
 
     @promise(having("binary"))
-    async def test_bytes_come_back_as_they_are(self, bench: Bench) -> None:
-        """Values that are not text come back byte for byte."""
+    async def test_binary_values_are_returned_unchanged(self, bench: Bench) -> None:
+        """Binary values are returned byte for byte."""
         await self._come_back(bench, list(BYTES))
 
     async def _come_back(self, bench: Bench, values: list[bytes]) -> None:
@@ -109,8 +109,8 @@ class Writing(Suite):
         assert found == {identity: bench.store.normalise(content) for identity, content in wanted.items()}
 
     @promise()
-    async def test_keys_come_back_as_they_are(self, bench: Bench) -> None:
-        """Every key that the store does not refuse names an entry of its own, and is listed under that very name."""
+    async def test_keys_are_returned_unchanged(self, bench: Bench) -> None:
+        """Every key that the store accepts names a separate entry, and is listed unchanged."""
         wanted = {
             Identity(key): Content(f"value of {number}".encode())
             for number, key in enumerate(KEYS)
@@ -121,36 +121,36 @@ class Writing(Suite):
         assert set((await bench.see()).entries) == set(wanted)
 
     @promise()
-    async def test_keys_without_a_remote_name_are_refused(self, bench: Bench) -> None:
-        """Where the key alone is the remote key, an empty one, `.` and `..` raise ValueError before anything is sent."""
+    async def test_keys_without_remote_key_are_refused(self, bench: Bench) -> None:
+        """If the key alone is the remote key, an empty key, `.` and `..` raise ValueError before anything is sent."""
         for key in ("", ".", ".."):
             if bench.store.remote_key(bench.namespace, Identity("x")) == "x":
                 assert not bench.can_hold(Identity(key)), f"{key!r} must be refused"
 
     @promise(at_most("max_value", 32 * 1024 * 1024))
-    async def test_the_largest_value_fits(self, bench: Bench) -> None:
-        """A value as large as declared comes back whole."""
+    async def test_largest_value_is_accepted(self, bench: Bench) -> None:
+        """A value of `max_value` bytes is accepted, and returned unchanged."""
         largest = b"x" * (bench.capabilities.max_value or 0)
         await bench.create("large", Content(largest))
         assert await bench.value("large") == largest
 
     @promise(at_most("max_value", 32 * 1024 * 1024))
-    async def test_a_larger_value_is_refused(self, bench: Bench) -> None:
-        """A value one byte larger than declared is refused, not cut."""
+    async def test_too_large_value_is_refused(self, bench: Bench) -> None:
+        """A value one byte larger than `max_value` is refused, not truncated."""
         too_large = Content(b"x" * ((bench.capabilities.max_value or 0) + 1))
         assert await _is_refused(bench, bench.creation("large", too_large))
         assert await bench.find("large") is None
 
     @promise(at_most("max_key", 4096))
-    async def test_the_longest_key_fits(self, bench: Bench) -> None:
-        """A key as long as declared names an entry; one that is longer is refused."""
+    async def test_key_length_limit_is_exact(self, bench: Bench) -> None:
+        """A key of `max_key` is accepted; a longer key is refused."""
         room = (bench.capabilities.max_key or 0) - (len(bench.store.remote_key(bench.namespace, Identity("k"))) - 1)
         await bench.create("k" * room)
         assert set((await bench.see()).entries) == {Identity("k" * room)}
         assert await _is_refused(bench, bench.creation("k" * (room + 1)))
 
     @promise(labelled)
-    async def test_labels_are_entries_of_their_own(self, bench: Bench) -> None:
+    async def test_labels_separate_entries(self, bench: Bench) -> None:
         """One key with different labels, and without one, are different entries that are written and deleted apart."""
         identities = [Identity("theme"), Identity("theme", "prod"), Identity("theme", "dev")]
         for identity in identities:
@@ -161,8 +161,8 @@ class Writing(Suite):
         assert await bench.value(identities[0]) == b"theme"
 
     @promise()
-    async def test_namespaces_are_apart(self, bench: Bench) -> None:
-        """The same key in two namespaces is two entries; what is done in one is not seen in the other."""
+    async def test_namespaces_are_separate(self, bench: Bench) -> None:
+        """The same key in two namespaces is two entries; a write in one namespace does not change the other."""
         here = await bench.create("greeting", Content(b"here"))
         await bench.create("greeting", Content(b"there"), namespace=bench.elsewhere)
         await bench.must(bench.deletion(here))
@@ -170,8 +170,8 @@ class Writing(Suite):
         assert await bench.value("greeting", bench.elsewhere) == b"there"
 
     @promise()
-    async def test_namespaces_are_told(self, bench: Bench) -> None:
-        """A namespace that holds an entry is among those that the store tells of, which are sorted."""
+    async def test_namespaces_are_listed(self, bench: Bench) -> None:
+        """`namespaces` lists every namespace that holds an entry, sorted."""
         await bench.create("greeting")
         await bench.create("greeting", namespace=bench.elsewhere)
         told = list(await bench.store.namespaces())
@@ -179,8 +179,8 @@ class Writing(Suite):
         assert told == sorted(told)
 
     @promise(bulk)
-    async def test_one_call_takes_a_whole_batch(self, bench: Bench) -> None:
-        """As many writes as declared go in one call, and cost one request."""
+    async def test_full_batch_is_one_request(self, bench: Bench) -> None:
+        """`batch` writes go in one call, and cost one request."""
         count = min(bench.capabilities.batch, 2000)
         writes = [bench.creation(f"key-{number:05}", Content(b"%d" % number)) for number in range(count)]
         await bench.see()  # connects
@@ -192,8 +192,8 @@ class Writing(Suite):
         assert len((await bench.see()).entries) == count
 
     @promise(bulk)
-    async def test_results_come_in_order(self, bench: Bench) -> None:
-        """A call may create, change and delete at once; each write has its result at its own position."""
+    async def test_results_are_in_order_of_writes(self, bench: Bench) -> None:
+        """One call may create, change and delete; each result is at the position of its write."""
         changed, deleted = await bench.create("changed"), await bench.create("deleted")
         writes = [bench.deletion(deleted), bench.creation("created"), bench.change(changed, Content(b"2"))]
         for write, result in zip(writes, await bench.must(*writes), strict=True):
@@ -202,30 +202,30 @@ class Writing(Suite):
         assert set((await bench.see()).entries) == {Identity("created"), Identity("changed")}
 
     @promise(bulk)
-    async def test_an_entry_named_twice_is_refused(self, bench: Bench) -> None:
-        """A call that names one entry twice is refused as a whole, for its order would decide."""
+    async def test_batch_with_duplicate_entry_is_refused(self, bench: Bench) -> None:
+        """A call that names an entry twice is refused as a whole, because the result would depend on the order."""
         call = [bench.creation("other"), bench.creation("twice", Content(b"1")), bench.creation("twice", Content(b"2"))]
         try:
             await bench.store.write(bench.namespace, call[-bench.capabilities.batch :])
         except BatchRefused:
             assert not (await bench.see()).entries
         else:
-            raise AssertionError("BatchRefused was due")
+            raise AssertionError("the store must raise BatchRefused")
 
     @promise(at_most("batch", 5000))
-    async def test_a_longer_batch_is_refused(self, bench: Bench) -> None:
-        """A call with more writes than declared is refused as a whole."""
+    async def test_too_long_batch_is_refused(self, bench: Bench) -> None:
+        """A call with more than `batch` writes is refused as a whole."""
         call = [bench.creation(f"key-{number:05}") for number in range(bench.capabilities.batch + 1)]
         try:
             await bench.store.write(bench.namespace, call)
         except BatchRefused:
             assert not (await bench.see()).entries
         else:
-            raise AssertionError("BatchRefused was due")
+            raise AssertionError("the store must raise BatchRefused")
 
 
 def _fits(key: str, bench: Bench) -> bool:
-    """True when the capabilities have nothing against this key."""
+    """True if the capabilities allow this key."""
     limits = bench.capabilities
     remote_key = bench.store.remote_key(bench.namespace, Identity(key))
     size = len(remote_key.encode()) if limits.key_unit is SizeUnit.BYTES else len(remote_key)
@@ -234,7 +234,7 @@ def _fits(key: str, bench: Bench) -> bool:
 
 
 async def _is_refused(bench: Bench, write: Write) -> bool:
-    """True when the write was refused for good, in either of the two ways there are."""
+    """True if the write was refused permanently: by its result or by BatchRefused."""
     try:
         results = await bench.store.write(bench.namespace, [write])
     except BatchRefused:
