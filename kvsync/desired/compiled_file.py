@@ -17,6 +17,7 @@ from kvsync.desired.compile import compile_document
 from kvsync.desired.document import Document, Layer
 from kvsync.desired.document_decoder import read_document
 from kvsync.desired.document_names import documents_of, left_targets, named
+from kvsync.desired.layering import is_named, pair_layers
 from kvsync.desired.model import CompiledFile, DocumentRows, Stores
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.sops import Decryptor
@@ -125,7 +126,8 @@ def _unexpected(path: str, error: Exception) -> Problem:
 def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> CompiledFile:
     """Read a state file and, when there is one, the overlay after it."""
     sources = [_SourceFile(path, data, given, stores.authority) for path, data in files]
-    layered = _pair(sources)
+    base, *overlays = [[source.layer(node) for node in source.documents] for source in sources]
+    layered = pair_layers(base, overlays)
     written = [([layer.node for layer in layers], [layer.problems.file for layer in layers]) for layers in layered]
     targets, known = _targets(written, stores)
     if len(targets) > given.limits.targets:
@@ -170,32 +172,10 @@ def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Compi
         [([node], [head.path]) for node in one.documents if isinstance(node, Mapping)]
         for head, one in zip(heads, parsed, strict=True)
     ]
-    added = [(nodes, files) for written in overlays for nodes, files in written if _is_named(nodes[0])]
+    added = [(nodes, files) for written in overlays for nodes, files in written if is_named(nodes[0])]
     targets, known = _targets(base + added, stores)
     shows_all = all(_shows_all(one, head.data) and not head.has_more for one, head in zip(parsed, heads, strict=True))
     return CompiledFile((), targets, known and shows_all, (problem,), ())
-
-
-def _pair(sources: Several[_SourceFile]) -> list[list[Layer]]:
-    """Put each document of the overlay over the one it belongs to; without a counterpart it stands alone."""
-    base, *overlays = sources
-    layered = [[base.layer(node)] for node in base.documents]
-    if not overlays:
-        return layered
-    numbers = {_names(node): index for index, node in reversed(list(enumerate(base.documents)))}
-    for overlay in overlays:
-        alone = len(base.documents) == len(overlay.documents) == 1
-        for node in overlay.documents:
-            below = 0 if alone else numbers.get(_names(node))
-            if below is not None:
-                layered[below].append(overlay.layer(node))
-            elif _is_named(node):
-                layered.append([overlay.layer(node)])
-            else:
-                hint = "add its store and namespace"
-                with suppress(TooManyProblemsError):
-                    overlay.problems.add("the overlay does not say which document it belongs to", node, hint)
-    return layered
 
 
 def _too_many_patterns(documents: Several[Document], most: int) -> Iterator[Problem]:
@@ -209,15 +189,6 @@ def _too_many_patterns(documents: Several[Document], most: int) -> Iterator[Prob
 def _too_many_targets(path: str, targets: int, limits: ReadLimits) -> Problem:
     message = f"the state file names {targets:,} targets; at most {limits.targets:,} are allowed"
     return Problem(message, Origin(path, 1, 1), "split it into several files, or raise limits.targets")
-
-
-def _is_named(node: Mapping) -> bool:
-    return "namespace" in node.items and not node.items.keys().isdisjoint({"store", "stores"})
-
-
-def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
-    stores, namespace = named([node])
-    return frozenset(stores), namespace
 
 
 def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores) -> tuple[tuple[Target, ...], bool]:

@@ -71,7 +71,23 @@ def test_documents_find_their_counterpart(repo: Repo) -> None:
     assert values == {"a": {"k": "1"}, "b": {"k": "3"}, "c": {"k": "4"}}
     repo.write("state/x.prod.yaml", "keys: {k: 3}\n")
     assert repo.problems("prod") == [
-        "state/x.prod.yaml:1:1: the overlay does not say which document it belongs to (add its store and namespace)"
+        "state/x.prod.yaml:1:1: the overlay does not say which document it belongs to; state/x.yaml has edge/a (line 1), "
+        "edge/b (line 5) (add its store and namespace)"
+    ]
+
+
+@pytest.mark.parametrize("names", ["", "store: edge\nnamespace: web\n"])
+def test_documents_of_one_target_are_overlaid_key_by_key(repo: Repo, names: str) -> None:
+    """Each key replaces the one of its document; a new key joins the first; defaults reach all of them."""
+    repo.web("keys: {a: 1, c: 1}\n---\nstore: edge\nnamespace: web\ndefaults: {ttl: 1d}\nkeys: {b: 1, d: 1}\n")
+    repo.write("state/web.prod.yaml", f"{names}defaults: {{ttl: 2d}}\nkeys: {{b: 2, new: 2, d: {{remove: true}}}}\n")
+    assert repo.values(environment="prod") == {"a": "1", "b": "2", "c": "1", "new": "2"}
+    entries = repo.load("prod").targets[WEB].entries
+    assert {entries[Identity(key)].ttl for key in ("a", "b", "new")} == {2 * 86400}
+    repo.write("state/web.prod.yaml", f"{names}defaults: {{ttle: 2d}}\nkeys: {{e: {{remove: true}}}}\n")
+    assert [problem.partition(" (")[0].partition(": ")[2] for problem in repo.problems("prod")] == [
+        'defaults: unknown field "ttle"',
+        "keys.e: there is no such key to remove",
     ]
 
 
