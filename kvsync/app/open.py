@@ -130,18 +130,18 @@ def _without_decryption(config: Config) -> Config:
 def assemble(config: Config, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
     pass_context = replace(pass_context, owner_keys=partial(_owner_keys, config, redactor, environ))
-    config = replace(config, state_dir=pass_context.state.path)
+    config = replace(config, state_dir=pass_context.state.root)
     stores = _open_stores(config, pass_context, redactor, environ)
     pass_context = replace(pass_context, places=PlaceResolver(stores), limits=config.pass_limits)
-    source = Source(config, stores, _cache(config, pass_context), environ)
+    source = Source(config, stores, _cache(pass_context.state), environ)
     checkout = _checkout(config, source, pass_context, redactor, environ)
     return Workspace(config, stores, source, pass_context, redactor, checkout)
 
 
-def _cache(config: Config, pass_context: PassContext) -> Cache | None:
+def _cache(state: StateDir) -> Cache | None:
     """The cache of compiled state files; None where it cannot be kept, or sealed."""
     with suppress(StateDirError):
-        return Cache(config.state_dir / "cache.db", pass_context.state.key) if pass_context.state.keeps_caches else None
+        return Cache(state.path / "cache.db", state.key) if state.keeps_caches else None
     return None
 
 
@@ -155,7 +155,7 @@ def _checkout(
 
     secret = partial(_secret, config, redactor, environ)
     place = ClonePaths(
-        config.root, config.state_dir, pass_context.state.keeps_caches, environ, secret, redactor.redact_foreign
+        config.root, pass_context.state.path, pass_context.state.keeps_caches, environ, secret, redactor.redact_foreign
     )
     return Checkout(config.source, place, source.lacks)
 
@@ -190,7 +190,7 @@ def _open_stores(
     def context(name: str) -> StoreContext:
         return StoreContext(
             root=config.root,
-            cache_dir=config.state_dir / "stores" / name if pass_context.state.keeps_caches else None,
+            cache_dir=state.path / "stores" / name if state.keeps_caches else None,
             resolve=partial(_secret, config, redactor, environ),
             clock=_store_clock(pass_context.clock),
             read_only=not pass_context.writing,

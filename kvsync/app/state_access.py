@@ -15,6 +15,8 @@ from kvsync.config.model import Config
 from kvsync.errors import StateDirError, UsageError
 from kvsync.logs import get_logger
 from kvsync.state import StateDir
+from kvsync.state.directory import real_directory
+from kvsync.state.environments import open_environment
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR, Redactor
 from kvsync.util.values import dataclass
@@ -51,23 +53,46 @@ class StateAccess:
             redact=self.redactor.redact,
         )
         opened.waves.environment = self.config.environment or ""
+        try:
+            self._check_environment(opened)
+        except BaseException:
+            opened.close()
+            raise
         return opened
 
+    def _check_environment(self, opened: StateDir) -> None:
+        """Raise StateDirError if a database keeps the state of another environment."""
+        config, kept = self.config, opened.runs.last_environment()
+        if kept != config.environment and kept in config.environments:
+            reason = f"it keeps the state of the environment {kept!r}, and environments do not share a state"
+            hint = f"set another database in the overlay of {config.environment!r} (state.postgresql.dsn)"
+            raise StateDirError(opened.name, f"{reason}; {hint}")
+
     def open_directory(self, *, writable: bool, needed: bool = True, clock: Clock | None = None) -> StateDir:
-        """The state directory, even where a database keeps the state. Raises StateDirError."""
+        """The state directory of the environment in force, even where a database keeps the state. Raises LockHeld,
+        StateDirError."""
         config = self.config
-        opened = StateDir.open(
-            config.state_dir,
-            writable=writable,
-            config_root=config.root,
-            clock=clock,
-            redact=self.redactor.redact,
-            replaces_lost=needed,
-        )
-        if opened.is_lost:
-            _log.warning("state.lost", path=str(opened.path), lost=_LOST)
-        opened.waves.environment = config.environment or ""
-        return opened
+
+        def opened(path: Path, may_write: bool) -> StateDir:
+            return StateDir.open(
+                path,
+                writable=writable and may_write,
+                config_root=config.root,
+                clock=clock,
+                redact=self.redactor.redact,
+                replaces_lost=needed,
+            )
+
+        if config.environment is None:
+            found = opened(config.state_dir, True)
+        else:
+            root = real_directory(config.state_dir, config.root, writable=writable)
+            found = open_environment(root, config.environment, opened, needed=needed)
+            found.asked = config.state_dir
+        if found.is_lost:
+            _log.warning("state.lost", path=str(found.path), lost=_LOST)
+        found.waves.environment = config.environment or ""
+        return found
 
     def address(self) -> PostgresAddress:
         """Address of the database. Raises UsageError if none is configured, StateDirError, AuthError."""

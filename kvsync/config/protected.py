@@ -12,6 +12,9 @@ from typing import Any, Final
 from kvsync.config.model import Config, Credential, CredentialKind
 from kvsync.util.values import dataclass
 
+ENVIRONMENTS: Final = "environments"
+"""Name of the folder in the state directory that has a directory for each environment."""
+
 _DATABASE_FILES: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files it keeps next to it."""
 
@@ -30,7 +33,10 @@ def protected_paths(config: Config, environ: Mapping[str, str]) -> tuple[Protect
     """The state directory, the configuration and its overlays, the files that credentials are taken from (of `environ`,
     $CREDENTIALS_DIRECTORY is read), and the files that stores keep for themselves."""
     return (
-        ProtectedPath(config.state_dir, "it belongs to the state directory", _identity(config.state_dir)),
+        *(
+            ProtectedPath(path, "it belongs to the state directory", _identity(path))
+            for path in (config.state_dir, *(config.state_dir / ENVIRONMENTS / name for name in config.environments))
+        ),
         *(ProtectedPath(path, "it is the configuration") for path in _configuration(config)),
         *(ProtectedPath(path, "it holds a credential") for path in _credentials(config, environ)),
         *(ProtectedPath(path, "it is the database of a store") for path in _store_files(config)),

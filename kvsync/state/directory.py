@@ -56,13 +56,14 @@ _DIGESTS = b"kvsync digests of plans"
 
 
 class StateDir:
-    """An open state directory. `path` is the directory in use, which can lie inside the configured one (`asked`). Reading
-    works while another process writes, on a read-only file system, and before the directory exists."""
+    """An open state directory. `path` is the directory in use, which can lie inside the configured one (`asked`). `root` has it
+    and those of other environments. Reading works while another process writes, on a read-only file system, and before the
+    directory exists."""
 
     def __init__(
         self, path: Path, home: Home, database: Database, timeline: SteadyTime, redact: Callable[[str], str]
     ) -> None:
-        self.path = self.asked = path
+        self.path = self.asked = self.root = path
         self._home, self.database = home, database
         self._owner_keys: tuple[bytes, ...] = ()
         self.claims: TargetClaims | None = None
@@ -116,9 +117,7 @@ class StateDir:
         below which no link is followed. `redact` takes secrets out of the texts that are kept. Without `replaces_lost`, a
         directory whose `state.db` is missing is opened for reading. Opening takes no lock: see `lock`. Raises
         StateDirUntrusted, StateDirError."""
-        asked = path.absolute()
-        with speaking_of(asked):
-            path = find(asked, config_root, _make if writable else None)
+        asked, path = path.absolute(), real_directory(path, config_root, writable=writable)
         if writable:
             _make(path)
         is_lost = _has_lost_database(path, replaces=writable and replaces_lost)
@@ -144,9 +143,7 @@ class StateDir:
         from kvsync.state.postgres_database import PostgresDatabase  # an extra
         from kvsync.state.postgres_home import DatabaseTime, PostgresHome
 
-        asked = path.absolute()
-        with speaking_of(asked):
-            path = find(asked, config_root, _make if writable else None)
+        asked, path = path.absolute(), real_directory(path, config_root, writable=writable)
         database = PostgresDatabase(address, read_only=address.is_read_only or not writable)
         opened = cls(path, PostgresHome(database), database, DatabaseTime(database, clock or Clock()), redact)
         opened.asked, opened.keeps_caches = asked, writable
@@ -156,6 +153,10 @@ class StateDir:
     def is_shared(self) -> bool:
         """True when other machines use this state as well, so that targets must be claimed."""
         return self._home.is_shared
+
+    def share_root(self, root: Path) -> None:
+        """Lie in `root` with the directories of other environments, and use the key there."""
+        self.root, self._home = root, DirectoryHome(self.path, root)
 
     def join(self, me: Replica) -> TargetClaims:
         """Be one of the replicas that share this state: from now on, passes record nothing without the claim of their
@@ -279,6 +280,14 @@ class StateDir:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def real_directory(path: Path, config_root: Path | None, *, writable: bool) -> Path:
+    """The directory to use for the one that is configured, made where it does not exist if it may be written. Raises
+    StateDirUntrusted, StateDirError."""
+    asked = path.absolute()
+    with speaking_of(asked):
+        return find(asked, config_root, _make if writable else None)
 
 
 def _has_lost_database(path: Path, *, replaces: bool) -> bool:

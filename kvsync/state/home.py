@@ -58,10 +58,10 @@ class Home(Protocol):
 
 
 class DirectoryHome:
-    """A state directory on this machine: one writing process at a time."""
+    """A state directory on this machine: one writing process at a time. `key_folder` is where its key is."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, key_folder: Path | None = None) -> None:
+        self._path, self._key_folder = path, key_folder or path
 
     @property
     def name(self) -> str:
@@ -75,16 +75,16 @@ class DirectoryHome:
 
     def key(self) -> bytes:
         """The directory's key; one for this process alone where none can be kept. Raises StateDirError."""
-        return load_key(self._path)
+        return load_key(self._key_folder)
 
     def take_key(self, key: bytes) -> None:
         """Write the key of another state here. Raises StateDirError."""
-        with speaking_of(self._path):
-            write_private(self._path / FILE_NAME, key)
+        with speaking_of(self._key_folder):
+            write_private(self._key_folder / FILE_NAME, key)
 
     def restore_key(self, key: bytes) -> bool:
         """Write the file `key` again if it is gone. Raises StateDirLost if it holds another key."""
-        return restore_key(self._path, key)
+        return restore_key(self._key_folder, key)
 
     def hold(self, command: str) -> AbstractContextManager[None]:
         """Hold the directory's lock while inside. Raises LockHeld when another process does, StateDirError."""

@@ -31,6 +31,7 @@ _RESTORE_POINTS = """
 SELECT runs.id, store, namespace, name FROM runs JOIN restore_points ON restore_points.run = runs.seq WHERE runs.id IN (%s)
 ORDER BY runs.seq, store, namespace
 """
+_LAST_ENVIRONMENT = "SELECT environment FROM runs WHERE environment IS NOT NULL ORDER BY seq DESC LIMIT 1"
 _AT_ONCE = 500
 
 
@@ -56,6 +57,11 @@ class RunHistory:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
+
+    def last_environment(self) -> str | None:
+        """The environment of the newest run that had one. Raises StateDirError."""
+        row = self._database.one(_LAST_ENVIRONMENT)
+        return None if row is None else str(row[0])
 
     def find(self, wanted: RunFilter, limit: int) -> list[RunRecord]:
         """The newest runs that match, newest first. Raises StateDirError."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from kvsync.config.protected import ENVIRONMENTS
 from kvsync.errors import StateDirUntrusted
 from kvsync.state.tracked import tracked_files
 from kvsync.state.volume import OWN_FOLDER, OWN_NAMES, move_into
@@ -80,11 +81,20 @@ def _check_owner(path: Path, status: os.stat_result, config_root: Path | None) -
     if (
         ours == _ROOT
         and not (config_root is not None and config_root in path.parents)
-        and _is_closed_by_root(path.parent)
+        and _is_closed_by_root(_parent(path, status))
     ):
         return  # the directory of a service, on which root runs a command
     reason = f"its owner is user id {status.st_uid}, but kvsync runs as {ours}"
     raise StateDirUntrusted(str(path), f"{reason}; run kvsync as that user, or set another state_dir")
+
+
+def _parent(path: Path, status: os.stat_result) -> Path:
+    """The folder that a state directory lies in. One of an environment lies deeper, in folders of the same user."""
+    if path.parent.name != ENVIRONMENTS:
+        return path.parent
+    own = [folder.stat() for folder in (path.parent, path.parents[1])]
+    is_same = all(one.st_uid == status.st_uid and not one.st_mode & _OTHERS_WRITE for one in own)
+    return path.parents[2] if is_same else path.parent
 
 
 def _is_closed_by_root(folder: Path) -> bool:

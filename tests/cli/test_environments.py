@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+
 import pytest
 
 from tests.cli.conftest import CONFIGURATION, Repo
@@ -49,3 +51,54 @@ def test_state_files_cannot_read_overlays(repo: Repo) -> None:
     repo.write("kvsync.prod.yml", "vars: {a: b}\n")
     repo.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {a: {file: ../kvsync.prod.yml}}\n")
     assert "it is the configuration" in repo.run("validate", code=78).stderr
+
+
+def test_environments_do_not_share_pauses_approvals_and_history(repo: Repo) -> None:
+    """With one state directory, each has its own; what is done in one is not seen in another."""
+    repo.write("kvsync.yaml", DECLARED)
+    repo.write("kvsync.prod.yaml", "stores: {local: {path: .kvsync/prod.db}}\n")
+    for name in ("dev", "prod"):
+        repo.run("--env", name, "apply", "--yes")
+    repo.run("pause", "local/web", "--reason", "freeze")
+    repo.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {}\n")
+    parked = repo.json("--env", "prod", "apply", "--yes", code=4)["targets"][0]["parked"]
+    assert "files ask for none" in str(parked)
+    digest = repo.json("--env", "prod", "status")["parked"][0]["digest"]
+    assert "nothing is parked now" in repo.run("approve", digest, code=None).stderr
+    repo.run("--env", "prod", "approve", digest)
+    repo.run("--env", "prod", "apply", "--yes")
+    assert [len(repo.json("--env", name, "history")["runs"]) for name in ("dev", "prod")] == [1, 2]
+    assert repo.json("plan", code=4)["targets"][0]["moved_from"] is None
+
+
+def test_an_environment_begins_with_the_state_of_an_earlier_version(repo: Repo) -> None:
+    """Pauses and history that all environments had stay in force in each; approvals do not. The key is shared."""
+    repo.run("apply", "--yes")
+    repo.run("pause", "local/web")
+    repo.write("kvsync.yaml", DECLARED)
+    repo.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {a: b}\n")
+    assert "paused" in repo.run("apply", "--yes", code=4).stdout
+    repo.run("resume", "local/web")
+    assert "apply" in [one["command"] for one in repo.json("history")["runs"]]
+    assert "paused" in repo.run("--env", "test", "apply", "--yes", code=4).stdout
+    assert len(list((repo.root / ".kvsync").rglob("key"))) == 1
+    lock = repo.root / ".kvsync" / "environments" / "prod"
+    assert not lock.exists()
+    with (repo.root / ".kvsync" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a daemon of that version does
+        repo.run("--env", "prod", "apply", "--yes", code=5)
+        assert not lock.exists()
+
+
+def test_state_files_cannot_read_the_state_of_another_environment(repo: Repo) -> None:
+    """Neither by its path nor through a hard link."""
+    repo.write("kvsync.yaml", DECLARED)
+    repo.run("--env", "prod", "plan")
+    database = repo.root / ".kvsync" / "environments" / "prod" / "state.db"
+    (repo.root / "state" / "link.txt").hardlink_to(database)
+    repo.write(
+        "state/web.yaml",
+        "store: local\nnamespace: web\nkeys:\n"
+        "  a: {file: ../.kvsync/environments/prod/state.db}\n  b: {file: link.txt}\n",
+    )
+    assert repo.run("--env", "dev", "validate", code=78).stderr.count("it belongs to the state directory") == 2

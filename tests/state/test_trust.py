@@ -14,6 +14,7 @@ import pytest
 
 from kvsync.errors import LockHeld, StateDirUntrusted
 from kvsync.state import StateDir
+from kvsync.state.environments import open_environment
 from tests.state.examples import run
 
 OTHER = 65532
@@ -198,6 +199,21 @@ def test_root_may_look_into_the_directory_of_a_service(place: Path) -> None:
     path.mkdir(parents=True, mode=0o700)
     os.chown(path, OTHER, OTHER)
     assert opened(path, config_root=place / "etc") == path
+
+
+def test_the_directory_of_an_environment_belongs_to_the_service(place: Path) -> None:
+    """Also if a command that root runs is the first to need it: the daemon of the service has to use it."""
+    as_root()
+    path = place / "lib" / "kvsync"
+    path.mkdir(parents=True, mode=0o700)
+    os.chown(path, OTHER, OTHER)
+    (place / "etc").mkdir()
+    for _ in range(2):
+        with open_environment(path, "prod", lambda own, _: StateDir.open(own, writable=True), needed=True) as state:
+            state.pauses.pause("edge", None, None, 0.0)
+    own = path / "environments" / "prod"
+    assert {one.stat().st_uid for one in (own.parent, own, own / "state.db", own / "control")} == {OTHER}
+    assert as_other(own) == f"opened {own}"
 
 
 # -- volumes ----------------------------------------------------------------------------------------------------------
