@@ -27,7 +27,9 @@ _ADOPTING: Final = ".new"
 """End of the name of a directory that is not complete yet."""
 
 
-def open_environment(root: Path, environment: str, opened: Callable[[Path, bool], StateDir], *, needed: bool) -> StateDir:
+def open_environment(
+    root: Path, environment: str, opened: Callable[[Path, bool], StateDir], *, needed: bool
+) -> StateDir:
     """Open the state of an environment. `root` is the state directory, as `trust.find` returns it. `opened` opens a directory;
     its second argument says whether that may be read only. Raises LockHeld if an earlier version still uses the state that is
     to be copied and writing is `needed`, StateDirError."""
