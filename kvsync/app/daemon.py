@@ -146,6 +146,8 @@ class WiredDaemon:
             ),
         )
         serving.collector.backlog = lambda: loop.backlog
+        if self._elector is not None and self._elector.division is not None:
+            self._elector.division.changed = loop.report
         if fleet is not None:
             fleet.changed, fleet.woken = partial(loop.trigger, Trigger.FILES), partial(loop.trigger, Trigger.WAKE)
         told = notifier.telling(settings)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -14,8 +15,11 @@ from uuid import uuid4
 from kvsync.app import Workspace
 from kvsync.app.revisions import RevisionCheck
 from kvsync.config.credentials import resolve
-from kvsync.config.model import Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
-from kvsync.errors import LeaseHeld
+from kvsync.config.model import Config, Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
+from kvsync.errors import LeaseHeld, PermanentError
+from kvsync.http.route import Route
+from kvsync.http.trust import ClientCertificate
+from kvsync.leader.division import DivisionRecord, DivisionWatch
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import RevisionKeeper, Timing
 from kvsync.model.capabilities import Marks
@@ -55,6 +59,9 @@ async def leading(workspace: Workspace, environ: Mapping[str, str]) -> AsyncIter
     spread = Random()  # noqa: S311 - spreads load, guards nothing
     elector = Elector(keeper, identity, timing, workspace.clock, spread)
     workspace.pass_context.fence.follow(elector.seconds_left, elector.led_since)
+    base, shard = _lease_name(config), shard_name(workspace.pass_context.shard)
+    mine = DivisionRecord(base + shard, identity, workspace.config.owner, _stores_digest(workspace.config))
+    elector.division = DivisionWatch(keeper, mine, workspace.clock)
     folder, clock = workspace.state.path, workspace.clock
     workspace.revisions = RevisionCheck(keeper, identity, folder, clock, records=True)
     try:
@@ -65,11 +72,14 @@ async def leading(workspace: Workspace, environ: Mapping[str, str]) -> AsyncIter
 
 @asynccontextmanager
 async def leading_now(elector: Elector | None) -> AsyncIterator[None]:
-    """Lead until the end of the block, for a single pass. Raises LeaseHeld when another replica leads, StoreError."""
+    """Lead until the end of the block, for a single pass. Raises LeaseHeld when another replica leads, PermanentError when none
+    can, StoreError."""
     if elector is None:
         yield
         return
     await elector.turn()
+    if elector.problem is not None:
+        raise PermanentError(f"lease {elector.lease.name}: {elector.problem}")
     if not elector.may_write():
         raise LeaseHeld(elector.lease.name, elector.lease.leader)
     renewing = asyncio.ensure_future(elector.run(lambda: None))
@@ -79,6 +89,16 @@ async def leading_now(elector: Elector | None) -> AsyncIterator[None]:
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
         await elector.release()
+
+
+def _lease_name(config: LeaseConfig) -> str:
+    return config.keeper.key if isinstance(config.keeper, EtcdLease) else config.keeper.name
+
+
+def _stores_digest(config: Config) -> str:
+    """The same for replicas that write to the same stores."""
+    stores = sorted((one.type, one.endpoint or "", repr(sorted(one.options.items()))) for one in config.stores.values())
+    return sha256(repr(stores).encode()).hexdigest()[:16]
 
 
 def unshared_ledgers(workspace: Workspace) -> list[str]:
@@ -94,16 +114,21 @@ def _etcd(
     workspace: Workspace, config: LeaseConfig, etcd: EtcdLease, identity: str, environ: Mapping[str, str]
 ) -> RevisionKeeper:
     from kvsync.leader.etcd import EtcdKeeper
-    from kvsync.leader.etcd_gateway import Gateway
+    from kvsync.leader.etcd_gateway import Gateway, GatewayAccess
 
-    def password() -> str:
-        assert etcd.password is not None
-        return resolve(etcd.password, workspace.config.root, environ, workspace.redactor)
+    root = workspace.config.root
+
+    def read(secret: Credential) -> str:
+        return resolve(secret, root, environ, workspace.redactor)
 
     key = etcd.key + shard_name(workspace.pass_context.shard)
-    user = None if etcd.username is None else (etcd.username, password)
-    where, timeout, register = f"lease {key} in etcd", _timeout(config), workspace.redactor.register_token
-    gateways = [Gateway(where, url, workspace.clock, timeout, user, register) for url in etcd.endpoints]
+    name, secret = etcd.username, etcd.password
+    user = None if name is None or secret is None else (name, lambda: read(secret))
+    certificate = None if etcd.certificate is None else ClientCertificate(*map(read, etcd.certificate))
+    route = Route(ca_file=root / Path(etcd.ca).expanduser() if etcd.ca else None, certificate=certificate)
+    access = GatewayAccess(user, workspace.redactor.register_token, route)
+    where, timeout = f"lease {key} in etcd", _timeout(config)
+    gateways = [Gateway(where, url, workspace.clock, timeout, access) for url in etcd.endpoints]
     return EtcdKeeper(key, identity, config.duration, gateways)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +17,8 @@ from kvsync.config.model import Config
 from kvsync.errors import UsageError
 from kvsync.git.model import Status
 from kvsync.git.status import read_status
+from kvsync.model.entry import Target
+from kvsync.model.shard import Shard
 from kvsync.rendering.words import moment
 from kvsync.status.document import deletes_document, orphans_document, status_document
 from kvsync.status.snapshot import State
@@ -34,13 +36,20 @@ def current_status(file: Path, environment: str | None) -> dict[str, Any]:
         return known | {"source": _source(config), "environment": config.environment}
 
 
-async def orphans_of(file: Path, environment: str | None) -> list[dict[str, Any]]:
-    """What kvsync owns and no file names, by target, as the document has it. Asks no store, fetches and decrypts nothing.
-    Raises InvalidInput, StateDirError."""
+async def file_facts(file: Path, environment: str | None, shares: Mapping[str, str | None]) -> dict[str, Any]:
+    """The parts of the document that the files decide: what kvsync owns and no file names, by target, and the targets in shares
+    that no replica leads. Asks no store, fetches and decrypts nothing. Raises InvalidInput, StateDirError."""
     async with open_workspace(file, environment=environment, decrypts=False) as workspace:
         await check_out(workspace, offline=True, fetches=False, working=_quietly)
         loaded = workspace.load()
-        return orphans_document(workspace.unmanaged(loaded), kept_orphans(workspace, loaded))
+        orphans = orphans_document(workspace.unmanaged(loaded), kept_orphans(workspace, loaded))
+        return {"orphans": orphans, "unassigned": _unassigned(loaded.managed, shares)}
+
+
+def _unassigned(targets: Iterable[Target], shares: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    free = [Shard.parse(share) for share, leader in shares.items() if leader is None]
+    owned = ((target, shard) for target in sorted(targets) for shard in free if shard.owns(target))
+    return [{"store": one.store, "namespace": one.namespace, "share": str(shard)} for one, shard in owned]
 
 
 def _quietly(_what: str) -> AbstractContextManager[None]:

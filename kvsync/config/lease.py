@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kvsync.config.model import EtcdLease, KubernetesLease, LeaseConfig
+from kvsync.config.tls import TLS_FIELDS
 from kvsync.config.values import is_plain_http, url
 from kvsync.yaml import nodes
 from kvsync.yaml.credential import credential
@@ -41,6 +42,7 @@ ETCD_LEASE_FIELDS: Final = (
     Field("key", text(), required=True, help="The key that names the leader, such as kvsync/leader."),
     Field("username", text(), help="The user, if etcd requires authentication."),
     Field("password", credential(), help="The user's password."),
+    Field("tls", record(TLS_FIELDS), help="Certificates, if the system's authorities are not enough."),
     Field("allow_insecure", boolean(), default=False, help="Allow plain http:// to other machines."),
 )
 
@@ -90,7 +92,10 @@ def configured_lease(values: Mapping[str, Any]) -> LeaseConfig:
 
 
 def _etcd(values: Mapping[str, Any]) -> EtcdLease:
-    return EtcdLease(_endpoints(values["endpoint"]), values["key"], values["username"], values["password"])
+    tls = values["tls"] or {}
+    shown = (tls["cert"], tls["key"]) if tls.get("cert") and tls.get("key") else None
+    user = values["username"], values["password"]
+    return EtcdLease(_endpoints(values["endpoint"]), values["key"], *user, tls.get("ca"), shown)
 
 
 def _endpoints(written: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -128,6 +133,9 @@ def _check_times(values: Mapping[str, Any], node: nodes.Mapping, problems: Probl
 def _check_etcd(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if (values["username"] is None) != (values["password"] is None):
         problems.add(at(what, "username and password must be set together"), node)
+    tls = values["tls"] or {}
+    if (tls.get("cert") is None) != (tls.get("key") is None):
+        problems.add(at(f"{what}.tls", "cert and key must be set together"), node)
     if not values["allow_insecure"] and any(map(is_plain_http, _endpoints(values["endpoint"]))):
         message = "plain http:// lets others on the network take the lease"
         problems.add(at(f"{what}.endpoint", message), node, "write https://, or set allow_insecure: true")

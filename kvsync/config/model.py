@@ -138,12 +138,15 @@ class ChannelConfig:
 
 @dataclass(frozen=True, slots=True)
 class EtcdLease:
-    """A lease that etcd keeps, under `key`; `endpoints` are base URLs, tried in turn."""
+    """A lease that etcd keeps, under `key`; `endpoints` are base URLs, tried in turn. `certificate` is the one that kvsync
+    shows, with its key."""
 
     endpoints: tuple[str, ...]
     key: str
     username: str | None = None
     password: Credential | None = None
+    ca: str | None = None
+    certificate: tuple[Credential, Credential] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,8 +197,12 @@ class Daemon:
         if directories - {self._control_dir}:
             self.trigger(Trigger.FILES)
 
-    def _leader_changed(self) -> None:
+    def report(self) -> None:
+        """Record again what the daemon is at."""
         self._parts.reporter.daemon_changed()
+
+    def _leader_changed(self) -> None:
+        self.report()
         if self._parts.gate.leads():
             self.trigger(Trigger.LEASE)
 

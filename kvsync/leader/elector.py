@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
 
 from kvsync.errors import KvsyncError, TransientError
+from kvsync.leader.division import DivisionWatch
 from kvsync.leader.election import Election
-from kvsync.leader.model import Keeper, Timing
+from kvsync.leader.model import Keeper, LeaseClaim, Timing
 from kvsync.logs import get_logger
 from kvsync.state import LeaseRecord
 from kvsync.util.clock import Clock
@@ -44,6 +46,10 @@ class Elector:
         """Whether this replica could work if it led. One that could not leaves the lease to others."""
         self.superseded_by: Callable[[], str | None] = lambda: None
         """The revision that another replica applied since, where the files of this one are older."""
+        self.division: DivisionWatch | None = None
+        """Compares how replicas divide the work."""
+        self.problem: str | None = None
+        """Why the lease never ends."""
         self._current_at = clock.monotonic()
         self._left_for: str | None = None
         self._stays_away_until = 0.0
@@ -52,7 +58,11 @@ class Elector:
     def lease(self) -> LeaseRecord:
         """How things stand, for people."""
         leads = self.may_write()
-        return LeaseRecord(self._keeper.name, self.identity, self.identity if leads else self._election.leader, leads)
+        known = self._election.leader if self.problem is None else None
+        leader = self.identity if leads else known
+        shares, conflicts = ({}, ()) if self.division is None else (self.division.leaders, self.division.conflicts)
+        problems = (*conflicts, *filter(None, [self.problem]))
+        return LeaseRecord(self._keeper.name, self.identity, leader, leads, shares, problems)
 
     def may_write(self) -> bool:
         """True while this replica leads."""
@@ -70,6 +80,22 @@ class Elector:
 
     async def run(self, on_change: Callable[[], None]) -> None:
         """Claim, renew and step down until cancelled; `on_change` is called when another replica leads than before."""
+        async with self._watching_division():
+            await self._claim_for_good(on_change)
+
+    @asynccontextmanager
+    async def _watching_division(self) -> AsyncIterator[None]:
+        if self.division is None:
+            yield
+            return
+        watching = asyncio.ensure_future(self.division.run(self.may_write))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _claim_for_good(self, on_change: Callable[[], None]) -> None:
         while True:
             self._expire(on_change)  # the machine may have slept, or this process been stopped
             try:
@@ -123,10 +149,13 @@ class Elector:
             raise TransientError(f"lease {self._keeper.name}: no response within {patience:.2g} s") from None
         led = self._election.leads
         self._election.heard(claim, asked_at, self._clock.monotonic())
-        self._again_in, self._is_failing = claim.again_in, False
+        self._again_in, self.problem = claim.again_in, claim.problem
+        if claim.problem is None:
+            self._is_failing = False
+        else:
+            self._failed(f"lease {self._keeper.name}: {claim.problem}")
         if led and not self._election.leads:
-            late = "the response came too late" if claim.is_ours else "another replica took it over"
-            self._lost(late if claim.is_ours or claim.leader else "it is gone", on_change)
+            self._lost(_why_lost(claim), on_change)
         self._tell(on_change)
 
     async def release(self) -> None:
@@ -185,3 +214,11 @@ class Elector:
         else:
             _log.info("lease.standby", **names, leader=election.leader)
         on_change()
+
+
+def _why_lost(claim: LeaseClaim) -> str:
+    if claim.is_ours:
+        return "the response came too late"
+    if claim.problem is not None:
+        return "it was overwritten"
+    return "another replica took it over" if claim.leader else "it is gone"

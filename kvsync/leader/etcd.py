@@ -18,15 +18,26 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 from kvsync.errors import AuthError, StoreError, TransientError
+from kvsync.http.etcd import end_of, raw
 from kvsync.http.failures import understood
+from kvsync.leader.division import MOST, DivisionRecord, decoded_division, encoded_division
 from kvsync.leader.etcd_gateway import Gateway
 from kvsync.leader.model import LeaseClaim
 from kvsync.leader.revisions import decoded_revisions, encoded_revisions
 from kvsync.model.health import DoctorCheck
 from kvsync.model.revision import AppliedRevision
+
+_DIVISION: Final = ".division"
+"""What the keys of records end with."""
+
+_KEYS: Final = "2000"
+"""How many keys next to ours are looked at."""
+
+_SHOWN: Final = 60
+"""Characters of a value of someone else that are shown."""
 
 
 class EtcdKeeper:
@@ -54,7 +65,7 @@ class EtcdKeeper:
         else:
             held = None if self._is_vacant else await self._held()
         self._is_vacant = held is None
-        return await self._take() if held is None else LeaseClaim(self._leader_in(held))
+        return await self._take() if held is None else self._taken(held)
 
     async def release(self) -> None:
         """Revoke our lease: the key goes with it. Raises StoreError."""
@@ -72,23 +83,45 @@ class EtcdKeeper:
         """Add to that key, as long as our lease holds the other one. Raises StoreError."""
         text = encoded_revisions((*await self.revisions(), applied))
         lease = self._lease
-        ours = {"key": _b64(self._key), "target": "LEASE", "lease": lease, "result": "EQUAL"}
         put = {"request_put": {"key": _b64(self._revisions), "value": _b64(text)}}
-        body: dict[str, str | list[Any]] = {"compare": [ours], "success": [put]}
+        body = {"compare": [self._is_ours(lease)], "success": [put]}
         done = {} if lease is None else await self._ask("kv/txn", "recording the revision", body)
         if not done.get("succeeded"):
             raise TransientError(f"lease {self.name}: this replica does not lead, so it records no revision")
+
+    async def divisions(self) -> Sequence[DivisionRecord]:
+        """The records of those that lead now, of all leases whose keys begin like ours up to the last slash. Raises
+        StoreError."""
+        what, prefix = "reading the division", self._key[: self._key.rfind("/") + 1] or self._key
+        body = {"key": _b64(prefix), "range_end": b64encode(end_of(prefix.encode())).decode(), "limit": _KEYS}
+        found = await self._ask("kv/range", what, {**body, "keys_only": True})
+        with self._understood(what):
+            names = [name for one in found.get("kvs", []) if (name := raw(one["key"])).endswith(_DIVISION.encode())]
+        reads: list[Any] = [{"request_range": {"key": b64encode(name).decode()}} for name in names[:MOST]]
+        done = await self._ask("kv/txn", what, {"success": reads}) if reads else {}
+        with self._understood(what):
+            texts = [_value(kv) for one in done.get("responses", []) for kv in one["response_range"].get("kvs", [])]
+        return [division for text in texts if (division := decoded_division(text)) is not None]
+
+    async def record_division(self, mine: DivisionRecord) -> None:
+        """Write it under a key that ends with our lease, as long as that holds the other one. Raises StoreError."""
+        if self._lease is not None:
+            put = {"key": _b64(self._key + _DIVISION), "value": _b64(encoded_division(mine)), "lease": self._lease}
+            body = {"compare": [self._is_ours(self._lease)], "success": [{"request_put": put}]}
+            await self._ask("kv/txn", "recording the division", body)
 
     async def check(self) -> Sequence[DoctorCheck]:
         """Reached, and who leads."""
         try:
             held = await self._held()
-            leader = None if held is None else self._leader_in(held)
+            leader, problem = (None, None) if held is None else (self._leader_in(held), self._why_endless(held))
             await self.revisions()
         except AuthError as error:
             return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:
             return [DoctorCheck("reached", False, str(error), "check run.lease.etcd.endpoint")]
+        if problem is not None:
+            return [DoctorCheck("leader", False, *problem.split("; ", 1))]
         return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader")]
 
     async def aclose(self) -> None:
@@ -113,7 +146,7 @@ class EtcdKeeper:
         missing = {"key": _b64(self._key), "target": "CREATE", "create_revision": "0", "result": "EQUAL"}
         put = {"request_put": {"key": _b64(self._key), "value": _b64(self._identity), "lease": lease}}
         read = {"request_range": {"key": _b64(self._key)}}
-        body: dict[str, str | list[Any]] = {"compare": [missing], "success": [put], "failure": [read]}
+        body = {"compare": [missing], "success": [put], "failure": [read]}
         done = await self._ask("kv/txn", "taking it", body)
         self._is_vacant = False
         if done.get("succeeded"):
@@ -121,7 +154,7 @@ class EtcdKeeper:
         await self._forget()
         with self._understood("taking it"):
             (found,) = done["responses"]
-            return LeaseClaim(_value(found["response_range"]["kvs"][0]))
+            return self._taken(found["response_range"]["kvs"][0])
 
     async def _forget(self) -> None:
         """Give up a lease that is of no use; it ends automatically where it cannot be revoked."""
@@ -135,15 +168,29 @@ class EtcdKeeper:
             entries: list[Mapping[str, Any]] = found.get("kvs", [])
             return dict(entries[0]) if entries else None
 
+    def _taken(self, held: Mapping[str, Any]) -> LeaseClaim:
+        return LeaseClaim(self._leader_in(held), problem=self._why_endless(held))
+
+    def _why_endless(self, held: Mapping[str, Any]) -> str | None:
+        """Why nobody can lead any more; None for the key of a replica, which ends with its lease."""
+        if int(held.get("lease", 0)):
+            return None
+        wrong = f"the key was written by hand ({_value(held)[:_SHOWN]!r}) and does not expire, so no replica can lead"
+        return f"{wrong}; run `etcdctl del {self._key}`"
+
     def _leader_in(self, held: Mapping[str, Any]) -> str:
         with self._understood("reading the leader"):
             return _value(held)
+
+    def _is_ours(self, lease: str | None) -> Mapping[str, Any]:
+        """The condition of a transaction: our lease holds the key."""
+        return {"key": _b64(self._key), "target": "LEASE", "lease": lease, "result": "EQUAL"}
 
     def _understood(self, what: str) -> AbstractContextManager[None]:
         """For reading an answer, and never for waiting for one: what goes wrong on the way is another error."""
         return understood(f"lease {self.name}", what)
 
-    async def _ask(self, path: str, what: str, body: Mapping[str, str | list[Any]]) -> Mapping[str, Any]:
+    async def _ask(self, path: str, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         at = self._at
         try:
             return await self._gateways[at].ask(path, what, body)

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.etcd import Password, call, decoded, outdated
+from kvsync.http.route import USUAL, Route
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
-_CONCURRENCY: Final = 2
+_CONCURRENCY: Final = 3
 
 _SIGN_IN: Final = 15.0
 """Seconds that signing in may take: it goes on while claims that wait for it are given up."""
 
 
+class GatewayAccess(NamedTuple):
+    """How etcd is accessed. `user` is a name and what gives the password; `register` hears of tokens, which are secrets too."""
+
+    user: tuple[str, Callable[[], str]] | None = None
+    register: Callable[[object, str], None] = lambda _holder, _token: None
+    route: Route = USUAL
+
+
 class Gateway:
-    """One endpoint of etcd, `url`. `timeout` is in seconds. `user` is a name and what gives the password; `register` hears of
-    tokens, which are secrets too."""
+    """One endpoint of etcd, `url`. `timeout` is in seconds."""
 
     def __init__(
         self,
@@ -27,19 +35,19 @@ class Gateway:
         url: str,
         clock: Clock,
         timeout: float,
-        user: tuple[str, Callable[[], str]] | None = None,
-        register: Callable[[object, str], None] = lambda _holder, _token: None,
+        access: GatewayAccess = GatewayAccess(),  # noqa: B008 - it is frozen
     ) -> None:
         self._where = where
+        user, register, route = access
         limits = ClientLimits(timeout, _CONCURRENCY)
-        slow = ClientOptions(limits=ClientLimits(max(timeout, _SIGN_IN), 1))
+        slow = ClientOptions(limits=ClientLimits(max(timeout, _SIGN_IN), 1), route=route)
         self._login = Client(where, url, clock, Traffic(), slow) if user is not None else None
         self._credentials: Password | None = None
         if user is not None and self._login is not None:
             hint = f"grant {user[0]} read and write on the key of the lease and on KEY.revisions"
             self._credentials = Password(where, self._login, user, register, hint)
         mapper = None if user is None else partial(outdated, where)
-        options = ClientOptions(limits=limits, credentials=self._credentials, error_mapper=mapper)
+        options = ClientOptions(limits=limits, credentials=self._credentials, error_mapper=mapper, route=route)
         self._client = Client(where, url, clock, Traffic(), options)
 
     async def ask(self, path: str, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

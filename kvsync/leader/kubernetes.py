@@ -11,7 +11,7 @@ object are for people to read; they are compared with no clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client
 from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response
+from kvsync.leader.division import DivisionRecord, decoded_division, encoded_division
 from kvsync.leader.election import Sign, Watch
 from kvsync.leader.model import LeaseClaim
 from kvsync.leader.revisions import decoded_revisions, encoded_revisions
@@ -33,6 +34,10 @@ _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _VERBS: Final = ("get", "update")
 _ANNOTATION: Final = "kvsync/revisions"
+_DIVISION: Final = "kvsync/division"
+_LISTED: Final = 500
+"""How many leases of the namespace are looked at."""
+
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 _TRIES: Final = 2
@@ -65,6 +70,7 @@ class KubernetesKeeper:
         self._lease, self._identity, self._duration = lease, identity, duration
         self._client, self._clock = client, clock
         self._watch = Watch(duration)
+        self._watches: dict[str, Watch] = {}
         self._moment_at = 0  # microseconds since 1970
 
     async def claim(self) -> LeaseClaim:
@@ -117,17 +123,37 @@ class KubernetesKeeper:
 
     async def add_revision(self, applied: AppliedRevision) -> None:
         """Add to that annotation, as long as the object names us. Raises StoreError."""
+        if not await self._annotate(_ANNOTATION, lambda found: encoded_revisions((*_revisions(found), applied))):
+            raise TransientError(f"lease {self.name}: this replica does not lead, so it records no revision")
+
+    async def divisions(self) -> Sequence[DivisionRecord]:
+        """The annotations of all leases in the namespace whose leaders are alive. Raises StoreError."""
+        call = Request("GET", f"{self._lease.collection}?limit={_LISTED}", "listing the leases", _JSON)
+        with self._understood("listing the leases"):
+            items: list[Mapping[str, Any]] = self._object(await self._client.send(call)).get("items") or []
+            found = {str(one["metadata"]["name"]): one for one in items if _annotations(one).get(_DIVISION)}
+        self._watches = {name: self._watches.get(name, Watch(self._duration)) for name in found}
+        now = self._clock.monotonic()
+        alive = [one for name, one in found.items() if _is_alive(one, self._watches[name], now)]
+        records = (decoded_division(_annotations(one)[_DIVISION]) for one in alive)
+        return [one for one in records if one is not None]
+
+    async def record_division(self, mine: DivisionRecord) -> None:
+        """Write it into an annotation of the object, as long as that names us. Raises StoreError."""
+        await self._annotate(_DIVISION, lambda _found: encoded_division(mine))
+
+    async def _annotate(self, name: str, text: Callable[[Mapping[str, Any]], str]) -> bool:
+        """Set an annotation of the object; False when it does not name us, or keeps changing. Raises StoreError."""
         for _ in range(_TRIES):
-            with self._understood("recording the revision"):
+            with self._understood("annotating it"):
                 found = await self._read()
                 if found is None or _leader(found) != self._identity:
-                    break
-                metadata = found.get("metadata") or {}
-                text = encoded_revisions((*_revisions(found), applied))
-                annotations = {**(metadata.get("annotations") or {}), _ANNOTATION: text}
-                if await self._put({**found, "metadata": {**metadata, "annotations": annotations}}, {}):
-                    return
-        raise TransientError(f"lease {self.name}: this replica does not lead, so it records no revision")
+                    return False
+                annotations = {**_annotations(found), name: text(found)}
+                metadata = {**(found.get("metadata") or {}), "annotations": annotations}
+                if await self._put({**found, "metadata": metadata}, {}):
+                    return True
+        return False
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -194,7 +220,7 @@ class KubernetesKeeper:
 
     def _object(self, answer: Response) -> Mapping[str, Any]:
         found = answer.problem()
-        if found.get("kind") not in ("Lease", "SelfSubjectAccessReview"):
+        if found.get("kind") not in ("Lease", "LeaseList", "SelfSubjectAccessReview"):
             raise PermanentError(
                 f"lease {self.name}: the response is not from the Kubernetes API; check KUBERNETES_SERVICE_HOST"
             )
@@ -214,8 +240,19 @@ class KubernetesKeeper:
 
 
 def _revisions(found: Mapping[str, Any]) -> tuple[AppliedRevision, ...]:
-    text = ((found.get("metadata") or {}).get("annotations") or {}).get(_ANNOTATION)
+    text = _annotations(found).get(_ANNOTATION)
     return decoded_revisions(text) if text else ()
+
+
+def _annotations(found: Mapping[str, Any]) -> Mapping[str, str]:
+    return (found.get("metadata") or {}).get("annotations") or {}
+
+
+def _is_alive(found: Mapping[str, Any], watch: Watch, now: float) -> bool:
+    """True for a lease whose leader was seen to renew it, or is seen for the first time."""
+    division = decoded_division(_annotations(found)[_DIVISION])
+    renews = watch.left(_sign(found.get("spec") or {}), now) > 0
+    return division is not None and renews and _leader(found) == division.leader
 
 
 def _leader(found: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from kvsync.leader.division import DivisionKeeper
 from kvsync.model.health import DoctorCheck
 from kvsync.model.revision import AppliedRevision
 from kvsync.util.values import dataclass
@@ -28,12 +29,13 @@ class Timing:
 class LeaseClaim:
     """What a keeper says. `leader` is who leads, None when that is not known; `is_ours` says that it is this replica, for
     `duration` seconds from the moment when it asked. `again_in` is when the lease of someone else may end, if that is
-    known."""
+    known. `problem` says why it never ends, and what to do."""
 
     leader: str | None
     is_ours: bool = False
     duration: float = 0
     again_in: float | None = None
+    problem: str | None = None
 
 
 class Keeper(Protocol):
@@ -55,8 +57,8 @@ class Keeper(Protocol):
         """Release connections. Idempotent."""
 
 
-class RevisionKeeper(Keeper, Protocol):
-    """Keeps the revisions that leaders applied, too. The methods raise StoreError."""
+class RevisionKeeper(Keeper, DivisionKeeper, Protocol):
+    """Keeps the revisions that leaders applied, and how they divide the work, too. The methods raise StoreError."""
 
     async def revisions(self) -> Sequence[AppliedRevision]:
         """What leaders applied, oldest first."""

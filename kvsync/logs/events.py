@@ -181,6 +181,18 @@ _ALL: Final = (
     Event("lease.standby", "info", ("lease", "identity", "leader"), "Another replica is the leader; this one only plans."),
     Event("lease.lost", "warning", ("lease", "identity", "reason", "seconds"), "This replica lost the lease; it only plans."),
     Event("lease.released", "info", ("lease", "identity"), "This replica released the lease on shutdown."),
+    Event(
+        "lease.conflict",
+        "warning",
+        ("lease", "problem"),
+        "Another leader has a different owner, number of shares or lease than this replica.",
+    ),
+    Event(
+        "division.unknown",
+        "warning",
+        ("lease", "error"),
+        "The leases of other leaders cannot be read; a different division goes unnoticed.",
+    ),
     Event("revisions.denied", "warning", ("error",), "The applied revisions cannot be read; older files go unnoticed."),
     Event("fleet.joined", "info", ("replica",), "This replica joined the fleet that shares the state."),
     Event("fleet.taken", "info", ("replica", "targets", "held"), "This replica took targets that no living replica held."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field
 from hashlib import blake2b
 from typing import Any
@@ -67,12 +67,15 @@ class DriftPoint:
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
     """The daemon's state in the leader election: the name of the lease, the daemon's id in it, the leader as far as it is
-    known, and whether that is this daemon."""
+    known, and whether that is this daemon. `shares` has the leader of each share, None for one that no replica leads, and is
+    empty where the targets are not divided; `problems` is what a person should mend."""
 
     name: str
     identity: str
     leader: str | None
     leads: bool
+    shares: Mapping[str, str | None] = field(default_factory=dict)
+    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ class Cluster:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or token not in self.tokens:
             answer = status(401, "Unauthorized", "Unauthorized")
-        elif "leases" in request.path and _VERBS[request.method] not in self.allowed:
-            answer = self._forbidden(_VERBS[request.method], request.match_info["namespace"])
+        elif "leases" in request.path and (verb := _verb(request)) not in self.allowed:
+            answer = self._forbidden(verb, request.match_info["namespace"])
         else:
             answer = await handler(request)
         self.seen.append((request.method, request.path, answer.status))
@@ -72,6 +72,11 @@ class Cluster:
     async def get(self, request: web.Request) -> web.Response:
         found = self.objects.get((request.match_info["namespace"], request.match_info["name"]))
         return self._missing(request.match_info["name"]) if found is None else web.json_response(found)
+
+    async def list(self, request: web.Request) -> web.Response:
+        namespace = request.match_info["namespace"]
+        items = [found for (where, _), found in sorted(self.objects.items()) if where == namespace]
+        return web.json_response({"kind": "LeaseList", "apiVersion": "coordination.k8s.io/v1", "items": items})
 
     async def create(self, request: web.Request) -> web.Response:
         namespace, body = request.match_info["namespace"], await request.json()
@@ -151,6 +156,7 @@ async def cluster(folder: Path) -> AsyncIterator[Cluster]:
     (folder / "namespace").write_text("kvsync")
     app = web.Application(middlewares=[found.guard])
     app.router.add_get(f"{_LEASES}/{{name}}", found.get)
+    app.router.add_get(_LEASES, found.list)
     app.router.add_post(_LEASES, found.create)
     app.router.add_put(f"{_LEASES}/{{name}}", found.update)
     app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", found.review)
@@ -164,3 +170,8 @@ async def cluster(folder: Path) -> AsyncIterator[Cluster]:
         yield found
     finally:
         await runner.cleanup()
+
+
+def _verb(request: web.Request) -> str:
+    """What RBAC calls it."""
+    return "list" if request.method == "GET" and "name" not in request.match_info else _VERBS[request.method]

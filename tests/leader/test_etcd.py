@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import urllib.request
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from kvsync.app.leadership import leading
 from kvsync.errors import StoreError, TransientError
+from kvsync.leader.division import DivisionRecord, DivisionWatch
 from kvsync.leader.elector import Elector
 from kvsync.leader.etcd import EtcdKeeper
-from kvsync.leader.etcd_gateway import Gateway
+from kvsync.leader.etcd_gateway import Gateway, GatewayAccess
 from kvsync.leader.model import LeaseClaim, Timing
 from kvsync.model.revision import AppliedRevision
 from kvsync.util.clock import Clock
 from tests.http.script_server import Exchange, is_silent, says, serving
 from tests.leader.support import wire_to
-from tests.support.etcd import free_port, running_etcd
+from tests.support.etcd import free_port, running_etcd, running_members
+from tests.support.memory_repository import MemoryRepository
 
 
 def keeper(
@@ -36,8 +41,8 @@ def keeper(
     timeout: float = 2,
     password: Callable[[], str] | None = None,
 ) -> EtcdKeeper:
-    user = None if password is None else ("kvsync", password)
-    return EtcdKeeper(key, identity, duration, [Gateway("lease test", url, Clock(), timeout, user) for url in urls])
+    access = GatewayAccess(None if password is None else ("kvsync", password))
+    return EtcdKeeper(key, identity, duration, [Gateway("lease test", url, Clock(), timeout, access) for url in urls])
 
 
 @asynccontextmanager
@@ -111,12 +116,21 @@ async def test_the_lease_of_one_that_is_silent_ends(etcd: str, key: str) -> None
 
 
 async def test_a_key_that_was_taken_by_force_is_lost(etcd: str, key: str) -> None:
-    """A lease that is alive is worth nothing when the key is not tied to it any more."""
+    """A lease that is alive is worth nothing when the key is not tied to it any more. A key without a lease would be waited for
+    without end, so everyone hears what to do."""
     async with keepers(key, etcd, "a", "b") as (a, b):
         await a.claim()
         post(etcd, "kv/put", {"key": text(key), "value": text("an operator")})
-        assert await a.claim() == LeaseClaim("an operator")
-        assert await b.claim() == LeaseClaim("an operator")
+        for one in (a, b, a):
+            claim = await one.claim()
+            assert (claim.leader, claim.is_ours) == ("an operator", False)
+            assert claim.problem is not None
+            assert "written by hand ('an operator')" in claim.problem
+            assert claim.problem.endswith(f"run `etcdctl del {key}`")
+        (found,) = await b.check()
+        assert (found.ok, found.hint) == (False, f"run `etcdctl del {key}`")
+        post(etcd, "kv/deleterange", {"key": text(key)})
+        assert (await b.claim()).is_ours
 
 
 async def test_no_lease_is_left_behind(etcd: str, key: str) -> None:
@@ -315,6 +329,84 @@ async def test_name_and_password(tmp_path: Path) -> None:
             await wrong.claim()
         assert "battery-staple" not in str(refused.value)
         await wrong.aclose()
+
+
+async def test_a_server_that_asks_for_a_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is kept in an etcd that trusts certificates of its own authority alone; without one it is out of reach."""
+    authority = trustme.CA()
+    server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("kvsync")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server.private_key_pem.write_to_path(tmp_path / "server.key")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+    monkeypatch.setenv("CERT", client.cert_chain_pems[0].bytes().decode())
+    monkeypatch.setenv("KEY", client.private_key_pem.bytes().decode())
+    files = [f"--cert-file={tmp_path}/server.pem", f"--key-file={tmp_path}/server.key", "--client-cert-auth"]
+    (tmp_path / "repo").mkdir()
+    repo = MemoryRepository(tmp_path / "repo", monkeypatch)
+    with running_members(tmp_path, 1, *files, f"--trusted-ca-file={tmp_path}/ca.pem", scheme="https") as (member,):
+        for tls, is_reached in (("cert: {env: CERT}, key: {env: KEY}, ca: ../ca.pem", True), ("ca: ../ca.pem", False)):
+            etcd = f"{{endpoint: '{member.url}', key: kvsync/leader, tls: {{{tls}}}}}"
+            repo.configure(more=f"run: {{lease: {{etcd: {etcd}}}}}")
+            async with repo.open(environ=os.environ) as workspace, leading(workspace, os.environ) as elector:
+                assert elector is not None
+                if is_reached:
+                    await patiently(elector.turn)
+                    assert elector.may_write()
+                    await elector.release()
+                else:
+                    with pytest.raises(StoreError, match="connection"):
+                        await elector.turn()
+
+
+async def patiently(claim: Callable[[], Awaitable[None]]) -> None:
+    """Claim until etcd has started."""
+    for _ in range(100):
+        with suppress(StoreError):
+            return await claim()
+        await asyncio.sleep(0.1)
+    return await claim()
+
+
+async def test_replicas_that_divide_the_work_in_another_way_are_noticed(etcd: str, key: str) -> None:
+    """Leaders of other shares are known, and those with another number of shares, owner or lease; a leader that left is not."""
+    folder = f"{key}/"
+    leases = {name: folder + name for name in ("leader-1-of-2", "leader-2-of-2", "leader-1-of-3", "leader", "second")}
+    mine = DivisionRecord(leases["leader-1-of-2"], "a", "shop", "stores")
+    others = {
+        "leader-2-of-2": DivisionRecord(leases["leader-2-of-2"], "b", "shop", "stores"),
+        "leader-1-of-3": DivisionRecord(leases["leader-1-of-3"], "c", "shop", "stores"),
+        "leader": DivisionRecord(leases["leader"], "d", "mail", "stores"),
+        "second": DivisionRecord(leases["second"], "e", "shop", "stores"),
+    }
+    async with AsyncExitStack() as stack:
+        found = {}
+        for name in leases:
+            leader = mine.leader if name == "leader-1-of-2" else others[name].leader
+            (found[name],) = await stack.enter_async_context(keepers(leases[name], etcd, leader))
+            await found[name].claim()
+        watch = DivisionWatch(found["leader-1-of-2"], mine, Clock())
+        assert await seen(watch) == ({"1/2": "a", "2/2": None}, ())
+        for name, division in others.items():
+            await DivisionWatch(found[name], division, Clock()).look(leads=True)
+        leaders, conflicts = await seen(watch)
+        assert leaders == {"1/2": "a", "2/2": "b"}
+        said = " ".join(conflicts)
+        assert "its leader c divides the targets into 3 shares, this replica into 2" in said
+        assert "its leader d has the owner mail, this replica the owner shop" in said
+        assert (
+            f"its leader e writes to the same stores for the owner shop as the replicas of the lease {folder}leader;"
+            in said
+        )
+        assert len(conflicts) == 3
+        for name in others:
+            await found[name].release()
+        assert await seen(watch) == ({"1/2": "a", "2/2": None}, ())
+
+
+async def seen(watch: DivisionWatch) -> tuple[Mapping[str, str | None], tuple[str, ...]]:
+    """What a leader finds out."""
+    await watch.look(leads=True)
+    return watch.leaders, watch.conflicts
 
 
 async def test_what_leaders_applied_is_known_to_the_next(etcd: str, key: str) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.leader.division import DivisionRecord, DivisionWatch
 from kvsync.leader.in_cluster import in_cluster, own_namespace
 from kvsync.leader.kubernetes import KubernetesKeeper, LeaseName
 from kvsync.leader.model import LeaseClaim
 from kvsync.model.revision import AppliedRevision
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
+from tests.daemon.conftest import log
+from tests.daemon.support import Log
 from tests.leader.kubernetes_api import Cluster, cluster
+
+__all__ = ["log"]
 
 NAME = LeaseName("kvsync", "kvsync")
 
@@ -167,7 +172,9 @@ async def test_what_is_forbidden_is_said_with_what_to_do(api: Cluster, verb: str
         if verb == "update":
             await a.claim()
         api.allowed.remove(verb)
-        with pytest.raises(AuthError, match=f"cannot {verb} resource .leases.*bind a Role with get, create and update"):
+        with pytest.raises(
+            AuthError, match=f"cannot {verb} resource .leases.*bind a Role with get, list, create and update"
+        ):
             await a.claim()
         found = await b.check()
     assert [one.ok for one in found if one.check == "permission"] == [False]
@@ -232,3 +239,34 @@ async def test_what_leaders_applied_is_known_to_the_next(api: Cluster) -> None:
         await a.release()
         await b.claim()
         assert await b.revisions() == (first, second)
+
+
+async def test_replicas_that_divide_the_work_in_another_way_are_noticed(api: Cluster, log: Log) -> None:
+    """Leaders of other shares are known as long as they renew their leases, and one with another number of shares; without the
+    permission to list leases it is said once that nothing is known."""
+    names = ("kvsync-1-of-2", "kvsync-2-of-2", "kvsync-1-of-3")
+    divisions = [DivisionRecord(name, leader, "shop", "stores") for name, leader in zip(names, "abc", strict=True)]
+    async with AsyncExitStack() as stack:
+        found = []
+        for one in divisions:
+            lease = LeaseName("kvsync", one.lease)
+            found.append(await stack.enter_async_context(keepers(api, one.leader, lease=lease)))
+        for keeper, _ in found:
+            await keeper.claim()
+        watches = [DivisionWatch(keeper, one, Clock()) for (keeper, _), one in zip(found, divisions, strict=True)]
+        await watches[0].look(leads=True)
+        assert [event["event"] for event in log.events()] == ["division.unknown"]
+        assert (watches[0].leaders, watches[0].conflicts) == ({}, ())
+        api.allowed.add("list")
+        for watch in reversed(watches):
+            await watch.look(leads=True)
+        assert watches[0].leaders == {"1/2": "a", "2/2": "b"}
+        (conflict,) = watches[0].conflicts
+        assert conflict.startswith(
+            "lease kvsync-1-of-3: its leader c divides the targets into 3 shares, this replica into 2"
+        )
+        keeper, (clock,) = found[0]
+        clock.advance(11)
+        await keeper.claim()
+        await watches[0].look(leads=True)
+        assert (watches[0].leaders, watches[0].conflicts) == ({"1/2": "a", "2/2": None}, ())

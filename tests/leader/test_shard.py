@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from kvsync.model.entry import Target
 from kvsync.model.shard import Shard
+from kvsync.state import DaemonRecord, LeaseRecord, StateDir
 from tests.cli.conftest import Repo
 from tests.support.examples import examples
 
@@ -90,3 +92,23 @@ def test_what_belongs_to_another_share_is_left_alone(repo: Repo) -> None:
     for index in (1, 2, 3):
         repo.run("apply", "--yes", "--shard", f"{index}/3")
     assert (repo.held("web"), repo.held("app")) == ({"a": "1"}, {"a": "1"})
+
+
+def test_status_names_shares_that_no_replica_leads(repo: Repo) -> None:
+    """The leader of each share is known, and where there is none, the targets that nobody manages; so is what does not fit."""
+    targets = [Target("local", f"n{number}") for number in range(6)]
+    for target in targets:
+        repo.write(f"state/{target.namespace}.yaml", f"store: local\nnamespace: {target.namespace}\nkeys: {{a: 1}}\n")
+    (repo.root / "state/web.yaml").unlink()
+    left = [target.namespace for target in targets if Shard(2, 2).owns(target)]
+    record = LeaseRecord("main-1-of-2", "a", "a", True, {"1/2": "a", "2/2": None}, ["lease other: its leader differs"])
+    with StateDir.open(repo.root / ".kvsync", writable=True) as state, state.lock("run"):
+        state.passes.set_daemon(DaemonRecord(os.getpid(), 1.0, 1.0, "apply", "1", ready=True, lease=record))
+        document, lines = repo.json("status"), repo.run("status").stdout.splitlines()
+    assert document["unassigned"] == [{"store": "local", "namespace": name, "share": "2/2"} for name in left]
+    assert document["daemon"]["lease"]["shares"] == {"1/2": "a", "2/2": None}
+    assert lines[1:4] == [
+        "  share 1/2: led by a",
+        f"  share 2/2: no replica leads it; targets that are not managed: {len(left)}",
+        "  problem: lease other: its leader differs",
+    ]

@@ -59,7 +59,7 @@ def status(
     from kvsync.app.status import current_status, narrowed
 
     known = current_status(settings.config, settings.environment)
-    known["orphans"] = [] if check else _orphans(settings)
+    known |= {"orphans": [], "unassigned": []} if check else _file_facts(settings, known["daemon"])
     document = narrowed(known, states, targets)
     if output == "json":
         answer_document(document)
@@ -68,14 +68,15 @@ def status(
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
 
 
-def _orphans(settings: GlobalOptions) -> list[dict[str, Any]]:
-    """What kvsync owns and no file names, by target; nothing where the files cannot be read, as other commands say."""
-    from kvsync.app.status import orphans_of
+def _file_facts(settings: GlobalOptions, daemon: dict[str, Any] | None) -> dict[str, Any]:
+    """What the files decide; nothing where they cannot be read, as other commands say."""
+    from kvsync.app.status import file_facts
 
+    lease = daemon["lease"] if daemon is not None and daemon["running"] else None
     try:
-        return opening.run(orphans_of(settings.config, settings.environment))
+        return opening.run(file_facts(settings.config, settings.environment, lease["shares"] if lease else {}))
     except KvsyncError:
-        return []
+        return {"orphans": [], "unassigned": []}
 
 
 def _is_healthy(daemon: dict[str, Any] | None) -> bool:
@@ -84,7 +85,7 @@ def _is_healthy(daemon: dict[str, Any] | None) -> bool:
 
 def _lines(document: dict[str, Any], *, lists_all: bool) -> Iterator[str]:
     """Sections with an empty line between them."""
-    sections = [[_daemon_line(document)], _source_lines(document["source"])]
+    sections = [[_daemon_line(document), *_lease_lines(document)], _source_lines(document["source"])]
     sections.append(list(_target_lines(document["targets"], lists_all=lists_all)))
     moved = (one for one in document["targets"] if one["place"] and one["place"]["previous"])
     sections += _first(([_moved_line(one)] for one in moved), "moved targets")
@@ -137,6 +138,18 @@ def _does(daemon: dict[str, Any]) -> str:
         return f"leader (lease {name}), applying changes"
     leader = escape_name(lease["leader"]) if lease["leader"] else "no known leader"
     return f"standby (lease {name}); leader: {leader}"
+
+
+def _lease_lines(document: dict[str, Any]) -> Iterator[str]:
+    """Who leads each share, and what does not fit together."""
+    daemon = document["daemon"]
+    if daemon is None or not daemon["running"] or daemon["lease"] is None:
+        return
+    left: Counter[str] = Counter(one["share"] for one in document["unassigned"])
+    for share, leader in daemon["lease"]["shares"].items():
+        free = f"no replica leads it; targets that are not managed: {left[share]:,}"
+        yield f"  share {share}: {free if leader is None else f'led by {escape_name(leader)}'}"
+    yield from (f"  problem: {escape_text(one)}" for one in daemon["lease"]["problems"])
 
 
 def _source_lines(source: dict[str, Any] | None) -> list[str]:

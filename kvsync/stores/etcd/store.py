@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.config.model import StoreConfig
+from kvsync.config.tls import TLS_FIELDS
 from kvsync.config.values import url
 from kvsync.errors import PermanentError
 from kvsync.model.capabilities import Capabilities
@@ -20,7 +21,7 @@ from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import Connection, PrefixNamespaces, RemoteStore
 from kvsync.yaml.credential import credential
-from kvsync.yaml.fields import Field, duration, list_of, one_of, path, record, text
+from kvsync.yaml.fields import Field, duration, list_of, one_of, record, text
 
 if TYPE_CHECKING:
     from kvsync.stores.etcd.entries import KeyedWrite, Pair
@@ -32,12 +33,6 @@ KEY_FORMAT: Final = "{namespace}/{key}"
 
 RESERVED: Final = ".kvsync/"
 """What keys of kvsync's own begin with."""
-
-TLS_FIELDS: Final = (
-    Field("ca", path(), help="PEM file of the authorities that sign the servers' certificates."),
-    Field("cert", credential(), help="Certificate that kvsync shows, as PEM."),
-    Field("key", credential(), help="Key of that certificate, as PEM without a password."),
-)
 
 
 class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
