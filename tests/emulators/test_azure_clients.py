@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +40,47 @@ def test_the_js_sdk(azure: Running, packages: Path, tmp_path: Path) -> None:
     assert printed.count("ok ") == 8
 
 
-def test_the_azure_cli(tmp_path: Path) -> None:
-    """`az appconfig kv import` writes a file into the emulator, and `export` gives it back."""
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[tuple[Running, Callable[..., str]]]:
+    """An emulator, and `az appconfig` with these words, which answers with access keys."""
     if not shutil.which("az"):
         pytest.skip("az is not tried: install the Azure CLI (the package azure-cli) to have it tried")
+    with azure_emulator(tls=True, anonymous=True) as server:
+        env = server.env | {"AZURE_CONFIG_DIR": str(tmp_path / "az"), "AZURE_CORE_COLLECT_TELEMETRY": "no"}
+        yield server, lambda *words: run("az", "appconfig", *words, env=env)
+
+
+def test_the_azure_cli(cli: tuple[Running, Callable[..., str]], tmp_path: Path) -> None:
+    """`az appconfig kv import` writes a file into the emulator, and `export` gives it back."""
+    server, az = cli
     settings: dict[str, Any] = {"app/name": "shop", "app/timeout": "30"}
     (tmp_path / "in.json").write_text(json.dumps(settings), encoding="utf-8")
-    common = ["--format", "json", "--yes", "--auth-mode", "key"]
-    with azure_emulator(tls=True, anonymous=True) as server:
-        connection_string = server.env["AZURE_APPCONFIG_CONNECTION_STRING"]
-        env = server.env | {"AZURE_CONFIG_DIR": str(tmp_path / "az"), "AZURE_CORE_COLLECT_TELEMETRY": "no"}
-        az = ["az", "appconfig", "kv"]
-        run(*az, "import", "--connection-string", connection_string, "-s", "file", "--path", str(tmp_path / "in.json"),
-            *common, env=env)  # fmt: skip
-        run(*az, "export", "--connection-string", connection_string, "-d", "file", "--path", str(tmp_path / "out.json"),
-            *common, env=env)  # fmt: skip
-        with Http(server) as http:
-            assert {item["key"]: item["value"] for item in http.get("/kv").json()["items"]} == settings
+    common = ["--connection-string", server.env["AZURE_APPCONFIG_CONNECTION_STRING"], "--format", "json", "--yes"]
+    az("kv", "import", "-s", "file", "--path", str(tmp_path / "in.json"), *common)
+    az("kv", "export", "-d", "file", "--path", str(tmp_path / "out.json"), *common)
+    with Http(server) as http:
+        assert {item["key"]: item["value"] for item in http.get("/kv").json()["items"]} == settings
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == settings
+
+
+@pytest.mark.system
+def test_the_azure_cli_restores_a_snapshot_as_documented(cli: tuple[Running, Callable[..., str]]) -> None:
+    """The commands in the docs give the entries of a snapshot back, with their labels."""
+    server, az = cli
+    secret = server.env["AZURE_APPCONFIG_CONNECTION_STRING"]
+    signed_in = {"--name NAME": f"--connection-string {secret}", "--src-name NAME": f"--src-connection-string {secret}"}
+    page = (SCRIPTS.parents[2] / "docs/azure-appconfig.md").read_text(encoding="utf-8")
+    with Http(server) as http:
+        before = [http.set("a", "1", label="prod"), http.set("b", "2")]
+        filters = {"filters": [{"key": "*", "label": "*"}], "composition_type": "key_label"}
+        assert http.put("/snapshots/before", json=filters).status_code == 201
+        assert http.patch("/snapshots/before", json={"status": "archived"}).status_code == 200
+        http.set("a", "9", label="prod")
+        http.delete("/kv/b")
+        for command in re.findall(r"^\$ az appconfig (.*SNAPSHOT.*)$", page, re.MULTILINE):
+            for written, meant in signed_in.items():
+                command = command.replace(written, meant)
+            az(*command.replace("SNAPSHOT", "before").split(), *(["--yes"] if "import" in command else []))
+        found = http.get("/kv").json()["items"]
+    shown = ("key", "label", "value")
+    assert [[item[name] for name in shown] for item in found] == [[item[name] for name in shown] for item in before]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import Service
 from tests.stores.emulated import SharedClock, outcomes
 
+ROOT = Path(__file__).parents[2]
 OPTIONS = "    snapshot_before_apply: true\n    snapshot_retention: 2h\n"
 SNAPSHOT = "kvsync-team-a-web-"
 
@@ -82,6 +87,27 @@ async def test_a_snapshot_is_taken_before_the_first_write_of_a_run(repo: Repo, s
     assert listed["restore_points"] == [{"store": "settings", "namespace": "web", "name": name}]
     await repo.apply()
     assert len(snapshots(service)) == len(taken)
+
+
+async def test_a_snapshot_is_restored_as_documented(repo: Repo, service: Service) -> None:
+    """The script in the docs gives all entries of the snapshot back, with their labels and marks."""
+    await repo.settle({"a": "{value: '1', labels: {prod: '2'}}"})
+    service.set("web:theirs", "3", label="dev", tags={"env": "dev"})
+    before = service.values()
+    repo.want({})
+    await repo.converge(approved=True)
+    service.set("web:theirs", "4", label="dev")
+    (name,) = (one for one, held in snapshots(service).items() if ("web:theirs", "dev") in held)
+    page = (ROOT / "docs/azure-appconfig.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    script = script.replace('"SNAPSHOT"', repr(name))
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], env=repo.environ(), check=True, timeout=60)
+    assert service.values() == before
+    restored = service.get("web:theirs", "dev")
+    assert restored is not None
+    assert restored.tags == {"env": "dev"}
+    repo.want({"a": "{value: '1', labels: {prod: '2'}}"})
+    assert (await repo.plan()).changes == ()
 
 
 async def test_an_undo_takes_a_snapshot_too(repo: Repo, service: Service) -> None:

@@ -94,13 +94,15 @@ async def test_an_apply_survives(
 
 
 async def test_without_a_majority_nothing_is_claimed(members: list[Member]) -> None:
-    """With two of three members gone, reads and writes fail and say why; once one is back, they work again."""
+    """With two of three members gone, reads and writes fail and say why, `doctor` names them and the lack of a leader; once one
+    is back, they work again."""
     store = etcd_store(*(member.url for member in members), timeout=4)
     assert await store.read("web", [Identity("greeting")]) == {}
     for member in members[:2]:
         member.stop()
     with pytest.raises(TransientError, match=r"majority of the members|no connection|no response"):
         await store.read("web", [Identity("greeting")])
+    assert {check.check for check in await store.check() if not check.ok} == {"endpoint", "quorum"}
     members[0].start(members)
     await asyncio.to_thread(wait_until, lambda: is_healthy(members[2].url))
     assert await store.read("web", [Identity("greeting")]) == {}

@@ -11,18 +11,26 @@ from kvsync.http.etcd import call, encoded, object_of
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.doctor_checks import failed
 from kvsync.stores.etcd.remote import OWN_KEY, Endpoint, Remote
+from kvsync.util.concurrency import gather_or_cancel
 
 _MOST_SKEW: Final = 30.0
 """Seconds; the ends of leases are reckoned by this machine's clock."""
 
 _MIB: Final = 2**20
+_DOWN: Final = ("endpoint", "quorum")
+"""The checks that fail if a member does not answer, or cannot answer reads."""
+
 _CHECK: Final = "check that the member is running, and correct endpoints"
 _GRANT: Final = f"grant the user readwrite on the prefix {OWN_KEY}/ and on the keys of the namespaces"
 
 
 async def examine(remote: Remote) -> Sequence[DoctorCheck]:
-    """Ask each member for its status; then read and pretend to write: nothing is written."""
-    found = [check for endpoint in remote.endpoints for check in await _member(remote, endpoint)]
+    """Ask all members for their status; then read and pretend to write: nothing is written. If no member is up and knows a
+    leader, that is the reason why a read would fail, after all of its retries."""
+    members = await gather_or_cancel(_member(remote, endpoint) for endpoint in remote.endpoints)
+    found = [check for checks in members for check in checks]
+    if all(any(not one.ok and one.check in _DOWN for one in checks) for checks in members):
+        return found
     try:
         cluster = await remote.cluster()
         found.append(DoctorCheck("reading", True, f"cluster {cluster.cluster}, id {cluster.id or 'not given yet'}"))
