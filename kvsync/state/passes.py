@@ -158,7 +158,7 @@ class PassHistory:
         if row is None:
             return None
         pid, started_at, updated_at, mode, version, ready, window, lease = row
-        held = LeaseRecord(**json.loads(lease)) if lease else None
+        held = _lease(json.loads(lease)) if lease else None
         return DaemonRecord(pid, started_at, updated_at, mode, version, bool(ready), window, held)
 
     def set_daemon(self, daemon: DaemonRecord) -> None:
@@ -189,6 +189,11 @@ class PassHistory:
         again, None if all is well. Raises StateDirLost if the state was removed, replaced or truncated."""
         self._database.check()
         return "key" if self._context.restore_key() else None
+
+
+def _lease(fields: dict[str, Any]) -> LeaseRecord:
+    problems = tuple(fields.pop("problems", ()))
+    return LeaseRecord(**fields, problems=problems)
 
 
 def _pass(row: tuple[Any, ...]) -> PassRecord:

@@ -1,8 +1,10 @@
-"""Replicas that share a state: `python -m tests.benchmarks.fleet`, with `--small` for a try of a few minutes.
+"""Replicas that share a state: `python -m tests.benchmarks.fleet`, with `--small` to try it in two minutes, or `--full` for
+10,000 targets, which takes hours on a small machine.
 
-One, two and four daemons work on an etcd that is 20 ms away. For each number: a round in which nothing changed, one in which
-every target changes an entry, and what the rounds are in relation to those of one daemon; then how long the targets of a killed
-replica are without a holder, and how many statements a pass costs the database.
+One, two and four daemons work on an etcd that is 20 ms away. For each number: what the daemons cost the database while they
+only wait, a round in which nothing changed, one in which every target changes an entry, and what the rounds are in relation to
+those of one daemon; then how long the targets of a killed replica are without a holder. These are the inputs of the model in
+docs/fleet.md.
 """
 
 from __future__ import annotations
@@ -53,8 +55,39 @@ class Size:
     entries: int
 
 
-LARGE, SMALL = Size(10_000, 100), Size(80, 5)
-"""The size that the goals are for, and one to try the script with."""
+SIZES: Final = {"": Size(1_000, 100), "--small": Size(80, 5), "--full": Size(10_000, 100)}
+"""By option: one that ends within half an hour, one to try the script with, and the one that the goals are for."""
+
+IDLE: Final = 10.0
+"""Seconds for which the daemons are watched while they only wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The moment, statements of the daemons, and CPU seconds of the daemons and of their connections in the database."""
+
+    at: float
+    statements: float
+    cpu: float
+    database_cpu: float
+
+    def since(self, before: Usage) -> Usage:
+        """What came in between."""
+        return Usage(
+            self.at - before.at,
+            self.statements - before.statements,
+            self.cpu - before.cpu,
+            self.database_cpu - before.database_cpu,
+        )
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The CPU time of a process; 0 once it ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class BenchFleet:
@@ -63,6 +96,9 @@ class BenchFleet:
     def __init__(self, folder: Path, size: Size, cluster: Cluster, url: str) -> None:
         self.folder, self.size = folder, size
         self.dsn = cluster.new_database("bench")
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute("CREATE ROLE watcher SUPERUSER LOGIN")  # whose statements are not counted
+        self.watching = self.dsn.replace("//kvsync@", "//watcher@")
         self.running: list[subprocess.Popen[bytes]] = []
         upgrade(PostgresAddress.of(self.dsn), create=True)
         (folder / "state").mkdir()
@@ -136,13 +172,30 @@ class BenchFleet:
         lost = self.ask("SELECT namespace FROM claims JOIN replicas ON id = replica WHERE pid = %s", victim.pid)
         victim.kill()
         victim.wait()
-        self.until(lambda: bool(self.shares()))
-        sql = "SELECT extract(epoch FROM claimed_at)::double precision FROM claims WHERE namespace = ANY(%s)"
-        return [moment - began for (moment,) in self.ask(sql, [name for (name,) in lost])]
+        sql = (
+            "SELECT extract(epoch FROM claimed_at)::double precision FROM claims"
+            " WHERE namespace = ANY(%s) AND extract(epoch FROM claimed_at) > %s"
+        )
+        names = [name for (name,) in lost]
+        self.until(lambda: len(self.ask(sql, names, began)) == len(names))
+        return [moment - began for (moment,) in self.ask(sql, names, began)]
+
+    def used(self) -> Usage:
+        """What the daemons have cost since `reset`."""
+        ((statements,),) = self.ask(
+            "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements JOIN pg_roles ON oid = userid WHERE rolname = 'kvsync'"
+        )
+        servers = [pid for (pid,) in self.ask("SELECT pid FROM pg_stat_activity WHERE usename = 'kvsync'")]
+        return Usage(
+            time.monotonic(),
+            float(statements),
+            sum(_cpu_seconds(process.pid) for process in self.running),
+            sum(map(_cpu_seconds, servers)),
+        )
 
     def ask(self, sql: str, *parameters: Any) -> list[Any]:
         """What the database says; nothing where there is nothing to say."""
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
+        with psycopg.connect(self.watching, autocommit=True) as connection:
             cursor = connection.execute(sql, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -176,17 +229,37 @@ def measure(folder: Path, size: Size) -> Iterator[Figure]:
         rounds: list[tuple[float, float]] = []
         for number, count in enumerate((1, 2, 4)):
             fleet.start(count)
-            fleet.ask("SELECT pg_stat_statements_reset()")
+            before = fleet.used()
+            time.sleep(IDLE)
+            idle = fleet.used().since(before)
+            yield from _idle(count, idle)
+            fleet.unchanged_round()  # the pass after a change remembers that the target is in sync
+            before = fleet.used()
             unchanged = fleet.unchanged_round()
-            ((statements,),) = fleet.ask("SELECT sum(calls) FROM pg_stat_statements")
+            passes = fleet.used().since(before)
+            yield from _passes(size, count, idle, passes)
             rounds.append((unchanged, fleet.changed_round(number + 1)))
             yield from _rounds(size, count, rounds)
-            yield Figure(
-                f"{count} replicas, statements a target", statements / size.targets, NO_GOAL, "", "with leases"
-            )
         seconds = fleet.takeover()
         yield Figure("takeover, median", statistics.median(seconds), 15, " s")
         yield Figure("takeover, worst", max(seconds), 15, " s", f"{len(seconds)} targets")
+
+
+def _idle(count: int, idle: Usage) -> Iterator[Figure]:
+    each = idle.at * count
+    yield Figure(f"{count} replicas, waiting: statements a second and replica", idle.statements / each, NO_GOAL, "")
+    yield Figure(f"{count} replicas, waiting: CPU a second and replica", 1000 * idle.cpu / each, NO_GOAL, " ms")
+
+
+def _passes(size: Size, count: int, idle: Usage, passes: Usage) -> Iterator[Figure]:
+    """What a pass with nothing to do costs beyond waiting."""
+    part = passes.at / idle.at
+    statements = (passes.statements - idle.statements * part) / size.targets
+    cpu = (passes.cpu - idle.cpu * part) / size.targets
+    database = (passes.database_cpu - idle.database_cpu * part) / size.targets
+    yield Figure(f"{count} replicas, unchanged target: statements", statements, 6.5, "")
+    yield Figure(f"{count} replicas, unchanged target: CPU", 1000 * cpu, NO_GOAL, " ms")
+    yield Figure(f"{count} replicas, unchanged target: CPU of the database", 1000 * database, NO_GOAL, " ms")
 
 
 def _rounds(size: Size, count: int, rounds: Sequence[tuple[float, float]]) -> Iterator[Figure]:
@@ -223,5 +296,5 @@ def _far_away(url: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     with TemporaryDirectory(prefix="kvsync-bench-") as name:
-        for figure in measure(Path(name), SMALL if sys.argv[1:] == ["--small"] else LARGE):
+        for figure in measure(Path(name), SIZES["".join(sys.argv[1:])]):
             print(figure, flush=True)
