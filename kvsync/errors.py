@@ -209,8 +209,8 @@ class LeaseHeld(KvsyncError):
         super().__init__(f"lease {lease}: {holder}; nothing was written")
 
 
-class StandsBy(KvsyncError):
-    """What a person asks of a replica that does not lead: the one that leads would not see it."""
+class StandbyError(KvsyncError):
+    """Operator action on a replica that does not lead: the leader would not see it."""
 
     code = ErrorCode.STANDBY
 

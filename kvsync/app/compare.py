@@ -79,8 +79,8 @@ class _ComparedContent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Half:
-    """One side: an open workspace with what its files ask."""
+class _LoadedSide:
+    """One side of a comparison: an open workspace with its desired state."""
 
     workspace: Workspace
     loaded: DesiredState
@@ -126,16 +126,16 @@ async def compare(file: Path, environment: str | None, a: str, b: str, *, in_fil
 
 
 @asynccontextmanager
-async def _opened(file: Path, environments: Sequence[str | None]) -> AsyncIterator[tuple[_Half, ...]]:
+async def _opened(file: Path, environments: Sequence[str | None]) -> AsyncIterator[tuple[_LoadedSide, ...]]:
     async with AsyncExitStack() as stack:
-        halves = []
+        sides = []
         for environment in environments:
             workspace = await stack.enter_async_context(open_workspace(file, environment=environment))
             loaded = workspace.load()
             if loaded.problems:
                 raise InvalidInput(loaded.problems)
-            halves.append(_Half(workspace, loaded))
-        yield tuple(halves)
+            sides.append(_LoadedSide(workspace, loaded))
+        yield tuple(sides)
 
 
 def _pairs(managed: Collection[Target], a: str, b: str, declared: Collection[str]) -> list[tuple[Target, Target]]:
@@ -154,7 +154,7 @@ def _pairs(managed: Collection[Target], a: str, b: str, declared: Collection[str
 
 
 async def _compare(
-    one: _Half, other: _Half, pairs: Sequence[tuple[Target, Target]], *, in_files: bool
+    one: _LoadedSide, other: _LoadedSide, pairs: Sequence[tuple[Target, Target]], *, in_files: bool
 ) -> tuple[ComparedTarget, ...]:
     found = []
     for a, b in pairs:

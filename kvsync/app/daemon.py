@@ -150,13 +150,13 @@ class WiredDaemon:
             self._elector.division.changed = loop.report
         if fleet is not None:
             fleet.changed, fleet.woken = partial(loop.trigger, Trigger.FILES), partial(loop.trigger, Trigger.WAKE)
-        told = notifier.telling(settings)
+        notifications = notifier.sending(settings)
         events = asyncio.get_running_loop()
 
-        def heard() -> None:
+        def woken() -> None:
             events.call_soon_threadsafe(loop.trigger, Trigger.WAKE)
 
-        with in_background(), workspace.state.listening(heard):
-            async with aclosing(self._reconciler), serving.serving(loop, settings), told:
+        with in_background(), workspace.state.listening(woken):
+            async with aclosing(self._reconciler), serving.serving(loop, settings), notifications:
                 result = await loop.run()
         return not result.unfinished

@@ -162,12 +162,12 @@ async def _lease(workspace: Workspace) -> list[Finding]:
         for name in unshared_ledgers(workspace)
     ]
     try:
-        keeper = keeper_of(workspace, config, "kvsync doctor", os.environ)
+        backend = keeper_of(workspace, config, "kvsync doctor", os.environ)
     except StoreError as error:
         return [Finding("lease", "reached", False, str(error)), *unshared]
-    async with aclosing(keeper):
-        found = await keeper.check()
-    return [Finding(f"lease {keeper.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
+    async with aclosing(backend):
+        found = await backend.check()
+    return [Finding(f"lease {backend.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
 
 
 def _server(workspace: Workspace) -> list[Finding]:

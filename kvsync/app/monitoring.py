@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from kvsync import __version__
 from kvsync.app import Workspace
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.app.undo.desk import UndoDesk
+from kvsync.app.undo.service import WorkspaceUndoService
 from kvsync.config.credentials import resolve
 from kvsync.config.model import RunConfig
 from kvsync.errors import KvsyncError
@@ -88,7 +88,7 @@ class Serving:
             redactor = workspace.redactor
             stores = self._reconciler.store_names
             budget = self._reconciler.deletion_budget
-            desk = UndoDesk(self._reconciler, wake)
+            undo = WorkspaceUndoService(self._reconciler, wake)
             parts = AppParts(
                 self.collector,
                 workspace.state,
@@ -100,7 +100,7 @@ class Serving:
                 wake,
                 budget,
                 triggers.look_at,
-                desk,
+                undo,
             )
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
             self._server = await self._open.enter_async_context(closing(Server(parts, secrets)))

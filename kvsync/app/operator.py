@@ -75,7 +75,7 @@ class Operator:
             state.wake()
 
 
-def insist_on_target(loaded: DesiredState, target: str) -> None:
+def require_target(loaded: DesiredState, target: str) -> None:
     """Raise UsageError for a target that no file names: it is misspelt. Files that cannot be read prove nothing."""
     names = {str(one) for one in loaded.managed}
     if target in names or loaded.hold_all:

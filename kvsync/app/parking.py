@@ -10,7 +10,7 @@ from kvsync.model.change import OutcomeKind
 from kvsync.model.digest import target_digest
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
-from kvsync.planning.permit import Circumstances, hold_of
+from kvsync.planning.permit import PermitInputs, hold_of
 from kvsync.state import ParkedRecord, StateDir
 from kvsync.util.clock import Clock
 
@@ -58,7 +58,7 @@ class Parking:
 
     def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
         is_parked = bool(target.parked) and not self._is_approved(target, plan, approvals)
-        return hold_of(Circumstances(is_parked=is_parked)) is None
+        return hold_of(PermitInputs(is_parked=is_parked)) is None
 
     def _is_approved(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
         digests = (target.digest, plan.digest)

@@ -1,11 +1,11 @@
-"""Reasons that block applying a plan from the command line: a maintenance window, a pause, or an unapproved guard."""
+"""Permit for commands: asks `planning/permit.py` about windows, pauses and approvals, and splits a plan by the answers."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvsync.planning.permit import Circumstances, Hold, hold_of
+from kvsync.planning.permit import Hold, PermitInputs, hold_of
 from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def _hold(workspace: Workspace, plan: TargetPlan, window: str | None) -> Hold | 
     """Why a target of the plan may not be applied by hand now. Without changes, only an approval can be missing."""
     is_parked = bool(plan.parked) and not plan.approved
     if not (plan.changes or plan.deletes_namespace):
-        return hold_of(Circumstances(is_parked=is_parked))
+        return hold_of(PermitInputs(is_parked=is_parked))
     is_paused = workspace.state.pauses.is_paused(plan.target)
-    return hold_of(Circumstances(is_paused=is_paused, is_parked=is_parked, is_denied=window is not None))
+    return hold_of(PermitInputs(is_paused=is_paused, is_parked=is_parked, is_denied=window is not None))
 
 
 def _denied(workspace: Workspace) -> str | None:

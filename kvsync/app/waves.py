@@ -12,7 +12,7 @@ from kvsync.desired import DesiredState
 from kvsync.model.entry import Target
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.wave import WavePosition
-from kvsync.planning.permit import Circumstances, hold_of
+from kvsync.planning.permit import PermitInputs, hold_of
 from kvsync.planning.waves import (
     WaveFacts,
     WaveHold,
@@ -177,7 +177,7 @@ class Waves:
         )
 
     def _part(self, plan: TargetPlan, hold: WaveHold | None) -> HeldPart:
-        if hold_of(Circumstances(is_early=self._may_wait(plan) and hold is not None)) is None:
+        if hold_of(PermitInputs(is_early=self._may_wait(plan) and hold is not None)) is None:
             return HeldPart(plan, None)
         late = self.records.holdable(plan)
         # An approval covers the whole of a parked plan, so that nothing of it is applied before all may be.

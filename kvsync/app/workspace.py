@@ -82,7 +82,7 @@ class Workspace:
         if environment is None:
             self.waves.use(loaded)
         if loaded.secrets:
-            self.redactor.say_openly(*self._names(loaded))
+            self.redactor.add_open_words(*self._names(loaded))
             self.redactor.register_values(*loaded.secrets)
         return loaded if self.pass_context.shard is None else loaded.only(self.pass_context.shard.owns)
 

@@ -102,7 +102,7 @@ class BatchSender:
                 work.lost = True
             raise
         except TransientError as error:
-            await self._access.patience.wait(error)
+            await self._access.retries.wait(error)
             return [*again, ready]
         return again + await self._judge(ready, results)
 
@@ -227,7 +227,7 @@ class BatchSender:
         self._recorder.close(endings)
         if not again:
             return []
-        await self._access.patience.wait(error)
+        await self._access.retries.wait(error)
         return halves(again)
 
     def _split(self, works: list[PendingStep], error: BatchRefused) -> SplitSteps:

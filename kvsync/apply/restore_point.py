@@ -46,7 +46,7 @@ async def _made(store: RestorePointMaking, namespace: str, run: str, access: Sto
     while not await _with_retries(lambda: store.complete_restore_point(namespace, name), access):
         if access.clock.monotonic() >= until:
             raise TransientError(f"the restore point {name} was not complete after {MOST_WAIT:g} s")
-        await access.patience.pause(_PAUSE, _WAITING)
+        await access.retries.pause(_PAUSE, _WAITING)
     return name
 
 
@@ -59,7 +59,7 @@ async def _with_retries(call: Callable[[], Awaitable[_Result]], access: StoreAcc
         except NotLeader:
             raise
         except TransientError as error:
-            await access.patience.wait(error)
+            await access.retries.wait(error)
 
 
 def _explained(error: StoreError) -> StoreError:

@@ -89,13 +89,13 @@ class StoreAccess:
         self.halt = halt
         self.capabilities, self._arrived = store.capabilities, options.arrived
         self.clock = clock
-        self.patience = RetryState(options.retry, pace, clock, options.rng, halt)
+        self.retries = RetryState(options.retry, pace, clock, options.rng, halt)
 
     async def ready(self) -> None:
         """Wait if the store asked another call to wait. Raises Stopped if nothing more may be sent."""
         if self.halt():
             raise Stopped
-        await self.patience.hold()
+        await self.retries.hold()
 
     async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """Send once. Raises StoreError, and Stopped if nothing was sent because nothing more may be."""
@@ -107,7 +107,7 @@ class StoreAccess:
             raise Stopped from None
         # Answers that say nothing are not a success, or a store that never knows would be asked forever.
         if any(result.status is not WriteStatus.UNKNOWN for result in results):
-            self.patience.succeeded()
+            self.retries.succeeded()
         return results
 
     async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
@@ -132,7 +132,7 @@ class StoreAccess:
             except PartialRead:
                 raise
             except TransientError as error:
-                await self.patience.wait(error)
+                await self.retries.wait(error)
             else:
                 return found  # no success of the call: reads that pass make no failing write worth more attempts
 
@@ -153,7 +153,7 @@ class StoreAccess:
             except PartialRead:
                 raise
             except TransientError as error:
-                await self.patience.wait(error)
+                await self.retries.wait(error)
 
     async def missing(self, target: Target, identities: Sequence[Identity]) -> Mapping[Identity, str]:
         """Why entries of another target cannot be relied on; entries that can are left out. Never raises StoreError: then its
@@ -168,8 +168,8 @@ class StoreAccess:
     def report(self, error: StoreError) -> None:
         """Stop all other calls to this store if the error is about the store as a whole."""
         if isinstance(error, TransientError):
-            hopeless = self._pace.is_down or self.patience.is_rest(error)
+            is_final = self._pace.is_down or self.retries.is_rest(error)
         else:
-            hopeless = not isinstance(error, BatchRefused)
-        if hopeless and self.halt.store_error is None:
+            is_final = not isinstance(error, BatchRefused)
+        if is_final and self.halt.store_error is None:
             self.halt.store_error = error

@@ -10,7 +10,7 @@ from kvsync.errors import NotApproved
 from kvsync.util.escaping import escape_text
 
 
-def insist_on_terminal(command: str, *, yes: bool) -> None:
+def require_terminal(command: str, *, yes: bool) -> None:
     """Raise NotApproved when nobody can be asked and `--yes` is not given."""
     if not yes and not sys.stdin.isatty():
         raise NotApproved(

@@ -15,7 +15,7 @@ from kvsync.errors import (
     LeaseHeld,
     LockHeld,
     NotApproved,
-    StandsBy,
+    StandbyError,
     StateDirUntrusted,
     UsageError,
 )
@@ -74,7 +74,7 @@ def of_error(error: BaseException) -> Exit:
         (LockHeld, Exit.LOCKED),
         (LeaseHeld, Exit.LOCKED),
         (ClaimHeld, Exit.LOCKED),
-        (StandsBy, Exit.LOCKED),
+        (StandbyError, Exit.LOCKED),
         (NotApproved, Exit.REFUSED),
         (KeyboardInterrupt, Exit.INTERRUPTED),
     )

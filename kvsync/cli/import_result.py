@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kvsync.cli.output import answer_document, answer_lines, say
 
 if TYPE_CHECKING:
-    from kvsync.app.dump import Dumped, LeftOut
+    from kvsync.app.dump import Dumped, OmittedEntry
 
 SCHEMA = "kvsync.import/1"
 
@@ -33,7 +33,7 @@ class ImportResult:
     refused: list[dict[str, Any]] = field(default_factory=list)
     dry_run: bool = False
 
-    def take_in(self, folder: str, dumped: Sequence[Dumped], outside: Sequence[LeftOut]) -> None:
+    def take_in(self, folder: str, dumped: Sequence[Dumped], outside: Sequence[OmittedEntry]) -> None:
         """Add what was read of the store, and the files that it goes to in `folder`."""
         self.files = [str(Path(folder) / file) for one in dumped for file in one.files]
         self.entries = sum(one.entries for one in dumped)
@@ -47,7 +47,7 @@ class ImportResult:
         ]
 
 
-def report_dump(dumped: Sequence[Dumped], outside: Sequence[LeftOut], written: str | None) -> None:
+def report_dump(dumped: Sequence[Dumped], outside: Sequence[OmittedEntry], written: str | None) -> None:
     """What would be written, on stderr: the answer comes at the end."""
     from kvsync.rendering.words import count, name
 
@@ -61,7 +61,7 @@ def report_dump(dumped: Sequence[Dumped], outside: Sequence[LeftOut], written: s
     say(*(f"in no namespace, not written: {name(one.identity)}: {one.reason}" for one in outside))
 
 
-def _identity(one: LeftOut) -> dict[str, Any]:
+def _identity(one: OmittedEntry) -> dict[str, Any]:
     return {"key": one.identity.key, "label": one.identity.label, "reason": one.reason}
 
 

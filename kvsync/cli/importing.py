@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions
 from kvsync.cli.commands.init import ignore_state_dir
-from kvsync.cli.confirm import insist_on_terminal
+from kvsync.cli.confirm import require_terminal
 from kvsync.cli.exit_codes import Exit, worst
 from kvsync.cli.import_questions import ImportRequest, choose, confirm
 from kvsync.cli.import_result import ImportResult, answer, report_dump
@@ -20,7 +20,7 @@ from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
-    from kvsync.app.dump import Dumped, LeftOut
+    from kvsync.app.dump import Dumped, OmittedEntry
     from kvsync.app.survey import Survey
 
 _STAGED = ".kvsync-import.yaml"
@@ -30,7 +30,7 @@ _MOST_SHOWN = 20
 async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
     """Do it. Raises UsageError, NotApproved, InvalidInput, StoreError, StateDirError."""
     if not request.dry_run:
-        insist_on_terminal("import", yes=request.yes)
+        require_terminal("import", yes=request.yes)
     result = ImportResult(request.store, dry_run=request.dry_run)
     text = settings.config.read_text(encoding="utf-8") if settings.config.exists() else None
     with _staged(settings, request, text, None) as (staged, _):
@@ -97,7 +97,7 @@ async def _look(workspace: Workspace, request: ImportRequest, result: ImportResu
 
 async def _dump(
     workspace: Workspace, request: ImportRequest, namespaces: Sequence[str]
-) -> tuple[list[Dumped], Sequence[LeftOut]]:
+) -> tuple[list[Dumped], Sequence[OmittedEntry]]:
     from kvsync.app.dump import dump, strays
     from kvsync.cli.progress import progress
     from kvsync.model.entry import Target

@@ -34,10 +34,10 @@ class OneTimeChange:
 
     def workspace(self) -> AbstractAsyncContextManager[Workspace]:
         """The workspace to make the change in. Raises NotApproved if nobody can be asked."""
-        from kvsync.cli.confirm import insist_on_terminal
+        from kvsync.cli.confirm import require_terminal
 
         if not self.dry_run:
-            insist_on_terminal(self.command, yes=self.yes)
+            require_terminal(self.command, yes=self.yes)
         return opening.workspace(self.settings, writing=None if self.dry_run else self.command)
 
     async def carry_out(self, workspace: Workspace, loaded: DesiredState, plan: Plan) -> Exit:

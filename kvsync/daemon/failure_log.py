@@ -30,7 +30,7 @@ class _News(Enum):
 
 
 @dataclass(slots=True)
-class _Lasting:
+class _LastingFailure:
     """A failure that lasts, `since` a moment (monotonic). It is logged again at `due_at`. `failures` counts how often it was
     met since it was logged last, and `errors` are those that were logged since then."""
 
@@ -63,7 +63,7 @@ class _Lasting:
 class _Outage:
     """A store that is down, and the targets that it fails."""
 
-    lasting: _Lasting
+    lasting: _LastingFailure
     targets: set[Target] = field(default_factory=set)
 
 
@@ -73,7 +73,7 @@ class FailureLog:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._outages: dict[str, _Outage] = {}
-        self._failing: dict[Target, _Lasting] = {}
+        self._failing: dict[Target, _LastingFailure] = {}
 
     def note(self, result: PassResult, retry_in: float | None, *, held: bool) -> None:
         """Log what a pass adds to what was logged of its store and its target. The problems of a `held` target were logged when
@@ -96,7 +96,7 @@ class FailureLog:
         """Log that a store is down. Returns False for an error of the target alone: waiting does not help, and the store has
         not failed another target with it."""
         store, now = result.target.store, self._clock.monotonic()
-        outage = self._outages.setdefault(store, _Outage(_Lasting(now)))
+        outage = self._outages.setdefault(store, _Outage(_LastingFailure(now)))
         outage.targets.add(result.target)
         lasting = outage.lasting
         if lasting.logged and not result.retryable and result.error not in lasting.errors:
@@ -117,7 +117,7 @@ class FailureLog:
 
     def _log_target(self, result: PassResult, retry_in: float | None) -> None:
         now = self._clock.monotonic()
-        lasting = self._failing.setdefault(result.target, _Lasting(now))
+        lasting = self._failing.setdefault(result.target, _LastingFailure(now))
         news = lasting.meet(result.error, now)
         if news is not None:
             count = lasting.take_count() if news is not _News.DIFFERS else 0

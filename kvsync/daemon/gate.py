@@ -11,7 +11,7 @@ from kvsync.daemon.waiting import wait_until
 from kvsync.daemon.windows import is_denied, next_change
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
-from kvsync.planning.permit import Circumstances, hold_of
+from kvsync.planning.permit import PermitInputs, hold_of
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
 
@@ -74,7 +74,7 @@ class Gate:
 
     def may_apply(self, target: Target) -> bool:
         """True if a pass of this target may write at this moment."""
-        now = Circumstances(
+        now = PermitInputs(
             observes=self.observe,
             is_paused=target in self._paused,
             is_denied=self.denied_by is not None,

@@ -39,9 +39,9 @@ _NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a state file may refer to, and what it may cost. The files in `decrypted` were encrypted: all their values are
-    secrets."""
+class CompileInputs:
+    """Inputs of compiling a state file besides its text: what it may refer to, and what it may cost. The files in `decrypted`
+    were encrypted: all their values are secrets."""
 
     tree: Tree
     environ: Lookup[str, str]
@@ -63,7 +63,7 @@ class Head:
 class _SourceFile:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
-    def __init__(self, path: str, data: bytes, given: Given, authority: Authority) -> None:
+    def __init__(self, path: str, data: bytes, given: CompileInputs, authority: Authority) -> None:
         limits = given.limits
         self.problems = Problems(path, limits.problems)
         self.around = ValueContext(given.tree, path, given.environ, given.allowance, authority, given.decryptor)
@@ -101,7 +101,7 @@ class _SourceFile:
         return Layer(node, self.problems, self.around, self.is_secret)
 
 
-def compiled(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> CompiledFile:
+def compiled(files: Several[tuple[str, bytes]], given: CompileInputs, stores: Stores) -> CompiledFile:
     """Read a state file and, when there is one, the overlay after it. Never raises: what nobody expected is a problem of this
     file, and holds its targets; all others go on."""
     try:
@@ -123,7 +123,7 @@ def _unexpected(path: str, error: Exception) -> Problem:
     return Problem(message, Origin(path, 1, 1), "report it; until then, take back the last change of this file")
 
 
-def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> CompiledFile:
+def build_unit(files: Several[tuple[str, bytes]], given: CompileInputs, stores: Stores) -> CompiledFile:
     """Read a state file and, when there is one, the overlay after it."""
     sources = [_SourceFile(path, data, given, stores.authority) for path, data in files]
     base, *overlays = [[source.layer(node) for node in source.documents] for source in sources]

@@ -18,7 +18,7 @@ _MOST_PARTS: Final = 100
 _MOST_NAME: Final = 255  # bytes that the name of a file may have
 
 
-class Found(NamedTuple):
+class MatchedFiles(NamedTuple):
     """The files that a pattern names, sorted, and the files and folders that it passes over for the dot in their name."""
 
     names: list[str]
@@ -27,14 +27,16 @@ class Found(NamedTuple):
 
 def find_files(
     tree: Tree, folder: str, pattern: str, exclude: Sequence[str], take_steps: Callable[[int], None]
-) -> Found:
+) -> MatchedFiles:
     """The files under `folder` that `pattern` names and `exclude` does not, as `matches` finds them. Raises UnreadableError."""
     literal, parts = split(pattern)
     walk = _Walk(tree, parts, lambda _group, steps: take_steps(steps), lambda _path: None, None)
     paths = _distinct(tree, list(walk.files(_join(folder, literal) if literal else folder)), lambda _path: None)
     take_steps(len(exclude) * (len(paths) + len(walk.hidden)))
     is_left_out, skip = exclusion(exclude, pattern), len(folder) + 1 if folder else 0
-    return Found(*([path for path in found if not is_left_out(path[skip:])] for found in (paths, sorted(walk.hidden))))
+    return MatchedFiles(
+        *([path for path in found if not is_left_out(path[skip:])] for found in (paths, sorted(walk.hidden)))
+    )
 
 
 def matches(

@@ -205,7 +205,7 @@ class Jail:
             raise
         return handle
 
-    def insist_on_unprotected(self, path: str) -> None:
+    def require_unprotected(self, path: str) -> None:
         """Raise ProtectedError for a path that is never read, or lies in a folder that is not, by its name alone."""
         names = path.split("/")
         for end in range(1, len(names) + 1):

@@ -183,10 +183,15 @@ class Reader:
 
     def _compiled(self, tree: Tree, contents: Contents, allowance: ReadingBudget) -> CompiledFile:
         """The unit of these files; those that are encrypted as a whole are decrypted first."""
-        from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit  # unchanged files do not pay for it
+        from kvsync.desired.compiled_file import (
+            CompileInputs,
+            Head,
+            compiled,
+            unread_unit,
+        )  # unchanged files do not pay for it
 
         encrypted = frozenset(name for name, _ in contents if is_encrypted_name(name))
-        given = Given(tree, self._environ, self._config.limits, allowance, self._decryptor, encrypted)
+        given = CompileInputs(tree, self._environ, self._config.limits, allowance, self._decryptor, encrypted)
         try:
             texts = [(name, self._decrypted(name, data) if name in encrypted else data) for name, data in contents]
         except DecryptionError as error:

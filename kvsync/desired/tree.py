@@ -89,9 +89,9 @@ class Tree:
 
         return self._jail.pieces(self._use(path, found), size)
 
-    def insist_on_unprotected(self, path: str) -> None:
+    def require_unprotected(self, path: str) -> None:
         """Raise ProtectedError for a path that is never read because of how it is called. Nothing is looked up."""
-        self._jail.insist_on_unprotected(path)
+        self._jail.require_unprotected(path)
 
     def check_allowed(self, path: str) -> None:
         """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError.

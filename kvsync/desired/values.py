@@ -11,7 +11,7 @@ from posixpath import normpath
 from typing import Any, Final, NamedTuple, TypeVar
 
 from kvsync.config.authority import Authority, Denial
-from kvsync.desired.discovery import Found, find_files, split
+from kvsync.desired.discovery import MatchedFiles, find_files, split
 from kvsync.desired.fields import FORM_FIELDS
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import Reference
@@ -78,7 +78,7 @@ class ValueContext:
     def file(self, path: str) -> bytes:
         """The content of a file. Raises UnreadableError, DeniedError."""
         place = self._place(path)
-        self._insist_on_right(place)
+        self._require_right(place)
         self._tree.check_allowed(place)
         self._allowance.take_values(self._tree.size(place))
         return self._read(place)
@@ -96,7 +96,7 @@ class ValueContext:
         """The files under a folder that match and are not excluded, by their path under it, with their content; and what is
         passed over for the dot in its name. Raises UnreadableError, DeniedError."""
         place = self._place(path)
-        self._insist_on_right("/".join(part for part in (place, split(pattern)[0]) if part))
+        self._require_right("/".join(part for part in (place, split(pattern)[0]) if part))
         self._tree.check_allowed(place)
         found = find_files(self._tree, place, pattern, exclude, self._allowance.take_steps)
         self._note(Reference("glob", place, names_digest(found), pattern, exclude))
@@ -123,9 +123,9 @@ class ValueContext:
         value = self.variables[name] = self._environ.get(name)
         return value
 
-    def _insist_on_right(self, place: str) -> None:
+    def _require_right(self, place: str) -> None:
         """Raise DeniedError for a place in the tree that state files may not read, ProtectedError where no right would help."""
-        self._tree.insist_on_unprotected(normpath(place))
+        self._tree.require_unprotected(normpath(place))
         denial = self._authority.deny_file(place)
         if denial is not None:
             raise DeniedError(denial)
@@ -157,7 +157,7 @@ def _naming(place: str, use: Callable[[str], _Result]) -> _Result:
         raise UnreadableError(f"{quoted(normpath(place))}: {error}") from None
 
 
-def names_digest(found: Found) -> bytes:
+def names_digest(found: MatchedFiles) -> bytes:
     """Represents the names of files, and of those that are passed over."""
     return blake2b(
         "\0".join((*found.names, "", *found.hidden)).encode(errors="surrogateescape"), digest_size=16

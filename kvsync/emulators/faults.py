@@ -40,8 +40,8 @@ NAMES: Final = ("NNN", "NNN-after-write", "latency", "partial-bulk", "stale-read
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What becomes of one request. `names` are the faults that hit it."""
+class InjectedFaults:
+    """Faults that are injected into one request; `names` are theirs."""
 
     latency: float = 0.0
     stale: float = 0.0
@@ -116,16 +116,16 @@ class Faults:
         if seed is not None:
             self._random = Random(seed)  # noqa: S311  (repeatable on purpose)
 
-    def deal(self, method: str, *, writes: bool, pages: bool = False) -> Fate:
+    def deal(self, method: str, *, writes: bool, pages: bool = False) -> InjectedFaults:
         """The fate of the next request; `pages` when it asks for a page of a listing that slides."""
         if self.times == 0 or (self.methods and method not in self.methods):
-            return Fate()
+            return InjectedFaults()
         names = {name for name, share in self._shares(writes, pages) if self._random.random() < share}
         if names and self.times is not None:
             self.times -= 1
         self.dealt.update(names)
         fate = self.in_force
-        return Fate(
+        return InjectedFaults(
             fate.get("latency", 0.0),
             0.0 if writes else fate.get("stale-read", 0.0),
             fate.get("partial-bulk", 0.0),

@@ -22,7 +22,7 @@ from aiohttp.http_parser import RawRequestMessage
 from kvsync.emulators import build
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.control import PREFIX, Control
-from kvsync.emulators.faults import Fate, Faults
+from kvsync.emulators.faults import Faults, InjectedFaults
 from kvsync.emulators.model import Address, Answer, Emulator, Options, Parts, Request
 from kvsync.emulators.origins import is_loopback, refusal
 from kvsync.emulators.quantities import http_date
@@ -184,7 +184,7 @@ class _Handler:
         self._stats.weigh(len(request.body), len(sent))
         return self._response(answer)
 
-    def _decide(self, request: Request, fate: Fate) -> Answer | None:
+    def _decide(self, request: Request, fate: InjectedFaults) -> Answer | None:
         """The answer; None when there must be none."""
         if status := self._injected(fate):
             return self._emulator.failure(request, status)
@@ -205,7 +205,7 @@ class _Handler:
             return Answer(answer.status, answer.headers, answer.body[: len(answer.body) // 2])
         return answer
 
-    def _injected(self, fate: Fate, suffix: str = "") -> int | None:
+    def _injected(self, fate: InjectedFaults, suffix: str = "") -> int | None:
         status = fate.status(suffix)
         return status if status != 200 or self._emulator.fails_under_200 else None
 

@@ -83,7 +83,7 @@ class _Repository:
         """The full id of the commit that `revision` names. Raises UsageError."""
         if not _REF.fullmatch(revision):
             raise UsageError(f"{revision!r} is not a valid revision name")
-        await self._insist_on_one_meaning(revision)
+        await self._require_unambiguous(revision)
         done = await self.output("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         found = done.decode().strip()
         if not found:
@@ -92,7 +92,7 @@ class _Repository:
             raise UsageError(f"{revision} is the hash of a tag; use the hash of its commit, {found}")
         return found
 
-    async def _insist_on_one_meaning(self, revision: str) -> None:
+    async def _require_unambiguous(self, revision: str) -> None:
         """Refuse a name with two meanings: anyone who can push could make it mean a tag or a branch of theirs."""
         name = re.split(r"[\^~:]|@\{", revision)[0]
         if _OBJECT.fullmatch(name):

@@ -67,9 +67,9 @@ class Checkout:
                 self.refused = await self._renewed(clone)
                 self._home.forget_others(clone)
         except SourceError as error:
-            self._tell(str(error))
+            self._write_status(str(error))
             raise
-        self._tell(None)
+        self._write_status(None)
         return Fetched(self._commit, before, self.refused, round(time.monotonic() - began, 3))
 
     async def reopen(self) -> None:
@@ -216,7 +216,7 @@ class Checkout:
     def _status(self) -> Status | None:
         return read_status(self._home.place.state_dir, self.source.url, self.source.ref)
 
-    def _tell(self, error: str | None) -> None:
+    def _write_status(self, error: str | None) -> None:
         if not self._home.place.writable:
             return
         now, known = time.time(), self._status() or Status(self.source.url, self.source.ref)

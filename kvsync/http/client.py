@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
-from kvsync.http.clock_skew import tell_clock
-from kvsync.http.failures import NOT_JSON, cleaned, failure, glimpse, unanswered
+from kvsync.http.clock_skew import set_store_clock
+from kvsync.http.failures import NOT_JSON, cleaned, excerpt, failure, unanswered
 from kvsync.http.model import (
     AnswerTooLongError,
     Credentials,
@@ -191,7 +191,7 @@ class Client:
             except PermanentError as error:
                 self._count(call, type(error).__name__, 0)
                 raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
-        tell_clock(self._clock, answer, sent_at)
+        set_store_clock(self._clock, answer, sent_at)
         self._count(call, str(answer.status), len(answer.body))
         self._turns.observe(call, answer.headers)
         return answer
@@ -234,7 +234,7 @@ class Client:
             with gc_paused():
                 return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
-            broken = NotAnsweredError(f"{glimpse(call, answer)}: {NOT_JSON}")
+            broken = NotAnsweredError(f"{excerpt(call, answer)}: {NOT_JSON}")
             raise unanswered(self.label, call, broken) from None
 
     def _count(self, call: Request, status: str, received: int) -> None:

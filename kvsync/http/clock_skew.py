@@ -12,7 +12,7 @@ from kvsync.util.clock import Clock, StoreClock
 _SET_CLOCK: Final = "synchronize this machine's clock with NTP"
 
 
-def tell_clock(clock: Clock, answer: Response, sent_at: float) -> None:
+def set_store_clock(clock: Clock, answer: Response, sent_at: float) -> None:
     """Set the clock of a store from a response that just arrived to a request sent at `sent_at` (monotonic). Responses from a
     cache are ignored."""
     if not isinstance(clock, StoreClock):
@@ -23,7 +23,7 @@ def tell_clock(clock: Clock, answer: Response, sent_at: float) -> None:
     except (ValueError, TypeError, OverflowError):
         return
     if age == 0:
-        clock.heard(moment, sent_at, clock.monotonic())
+        clock.learn(moment, sent_at, clock.monotonic())
 
 
 def ahead_of_server(answer: Response, now: float) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client
-from kvsync.http.failures import cleaned, glimpse, unconfirmed
+from kvsync.http.failures import cleaned, excerpt, unconfirmed
 from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.shared_token import SharedToken
 
@@ -101,7 +101,7 @@ def object_of(where: str, request: Request, answer: Response, text: bytes | None
     if not isinstance(data, dict):
         if request.writes:
             raise unconfirmed(where, request, answer)
-        wrong = f"the response is not a JSON object ({glimpse(request, answer)}); check the endpoint"
+        wrong = f"the response is not a JSON object ({excerpt(request, answer)}); check the endpoint"
         raise TransientError(f"{where}: {request.what} failed: {wrong}")
     return data
 
@@ -166,7 +166,7 @@ class Password:
             raise AuthError(f"{self._where}: {what} failed: {_known_reason(answer)}")
         token = decoded(self._where, request, answer).get("token")
         if not isinstance(token, str):
-            wrong = f"the response contains no token ({glimpse(request, answer)}); check the endpoint"
+            wrong = f"the response contains no token ({excerpt(request, answer)}); check the endpoint"
             raise PermanentError(f"{self._where}: {what} failed: {wrong}")
         self._register(self, token)
         return token

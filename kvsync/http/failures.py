@@ -91,16 +91,16 @@ def unanswered(label: str, call: Request, error: TransientError) -> TransientErr
 def unconfirmed(label: str, call: Request, answer: Response) -> LostAnswer:
     """The error for a write that the API itself did not answer: a proxy or another service may have sent the response, before
     or after the write took place."""
-    what = f"{call.what} failed: the response is not from this API ({glimpse(call, answer)})"
+    what = f"{call.what} failed: the response is not from this API ({excerpt(call, answer)})"
     return LostAnswer(f"{label}: {what}; the request may or may not have been carried out; check the endpoint")
 
 
-def glimpse(call: Request, answer: Response) -> str:
+def excerpt(call: Request, answer: Response) -> str:
     """An unexpected response in short: sender, status, content type, and the beginning of a page or of an error as text. Other
     bodies may hold values, and are not shown."""
     if call.is_secret:
         return f"{_sender(answer)}; {_NOT_SHOWN}"
-    return _glimpse(answer)
+    return _excerpt_of(answer)
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def understood(label: str, what: str, expected: str = "", answer: Response | Non
         yield
     except _UNREADABLE as error:
         wrong = f"is not {expected}" if expected else "does not have the format of this API"
-        shown = "" if answer is None else f" ({_glimpse(answer)})"
+        shown = "" if answer is None else f" ({_excerpt_of(answer)})"
         raise TransientError(f"{label}: {what} failed: the response {wrong}{shown}; check the endpoint") from error
 
 
@@ -129,12 +129,12 @@ def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -
     """The server's error message in one short line; may be empty. If a sensitive value was sent, the status and the API's
     `codes` instead, because the server may repeat the value in any form."""
     if not call.is_secret:
-        return cleaned(said(answer))
+        return cleaned(raw_message(answer))
     numbers = "".join(f", code {code}" for code in sorted(codes) if abs(code) < _CODES)
     return f"status {answer.status}{numbers}{_request(answer)}; {_NOT_SHOWN}"
 
 
-def said(answer: Response) -> str:
+def raw_message(answer: Response) -> str:
     """The server's error message as it is, to search in; it must not be shown."""
     problem = answer.problem()
     text = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name)) or _listed(problem)
@@ -159,13 +159,13 @@ def _one(error: Mapping[str, Any]) -> str:
 
 
 def _described(call: Request, answer: Response) -> str:
-    told = server_message(call, answer)
+    message = server_message(call, answer)
     if call.is_secret:
-        return told
-    return (f"{_sender(answer)}, {told}" if told else _glimpse(answer)) + _request(answer)
+        return message
+    return (f"{_sender(answer)}, {message}" if message else _excerpt_of(answer)) + _request(answer)
 
 
-def _glimpse(answer: Response) -> str:
+def _excerpt_of(answer: Response) -> str:
     kind = cleaned(answer.headers.get("content-type", "").partition(";")[0])
     start = clip(cleaned(answer.body[:_LONGEST_READ].decode("utf-8", "replace")), _FIRST)
     is_harmless = start.startswith("<") or (answer.status >= 400 and kind == "text/plain")

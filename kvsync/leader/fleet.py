@@ -14,7 +14,7 @@ from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.model.revision import same_files
 from kvsync.state import LeaseRecord
-from kvsync.state.claims import Holding, Replica, TargetClaims
+from kvsync.state.claims import Replica, TargetClaim, TargetClaims
 from kvsync.util.background import in_background
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
@@ -218,7 +218,7 @@ class Fleet:
             self._up_to_date_at = now
         return now - self._up_to_date_at >= self._timing.patience
 
-    def _look(self) -> tuple[tuple[Replica, ...], dict[Target, Holding]]:
+    def _look(self) -> tuple[tuple[Replica, ...], dict[Target, TargetClaim]]:
         changed = {target: cost for target, cost in self._costs.items() if self._is_notable(target, cost)}
         self._claims.set_costs(changed)
         self._announced |= changed
@@ -236,7 +236,7 @@ class Fleet:
             await in_background(lambda: self._claims.give_up(over))
         self._leaving = {target for target in self._leaving if target in self._claims.held}
 
-    def _division(self, holders: dict[Target, Holding]) -> Division:
+    def _division(self, holders: dict[Target, TargetClaim]) -> Division:
         known = {target: holding.cost for target, holding in holders.items()}
         costs = {target: self._costs.get(target, known.get(target, _LEAST_COST)) for target in self._wanted}
         mine = {target for target in self._claims.held if target not in self._leaving and target in costs}

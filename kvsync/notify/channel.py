@@ -12,7 +12,7 @@ from kvsync.config.model import ChannelConfig
 from kvsync.errors import KvsyncError, StateDirError, TransientError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
-from kvsync.notify.delivery_state import DeliveryState, DueNotice, Told
+from kvsync.notify.delivery_state import DeliveryState, DueNotice, SentNotice
 from kvsync.notify.message import MessageFormatter
 from kvsync.notify.model import Facts
 from kvsync.notify.webhook import WebhookSender
@@ -43,22 +43,22 @@ class Channel:
     ) -> None:
         self.where, self.id_ = where, channel_id(config)
         self._config, self._formatter, self._webhook, self._kept, self._clock = config, formatter, webhook, kept, clock
-        told: dict[Target, dict[str, str]] = {}
+        sent: dict[Target, dict[str, str]] = {}
         with suppress(StateDirError):  # then lasting states are sent again
-            told = kept.told(self.id_)
-        self._delivery = DeliveryState(config, told)
+            sent = kept.sent(self.id_)
+        self._delivery = DeliveryState(config, sent)
         self._news = asyncio.Event()
         self._backoff = Backoff(Random())  # noqa: S311 - spreads retries
-        self._failures, self._speaks = 0, True
+        self._failures, self._sends = 0, True
 
     def note(self, target: Target, facts: Facts) -> None:
         """Note the facts of a pass, and send what is new soon."""
         if self._delivery.note(target, facts):
             self._news.set()
 
-    def speak(self, wanted: bool) -> None:
+    def set_sending(self, wanted: bool) -> None:
         """Send nothing while notifications are off; the facts are recorded and sent later."""
-        self._speaks = wanted
+        self._sends = wanted
         self._news.set()
 
     def keep(self, targets: Collection[Target]) -> None:
@@ -72,18 +72,18 @@ class Channel:
                 await self._news.wait()
                 self._news.clear()
                 await self._clock.sleep(GATHER)
-                await self._tell_all()
+                await self._send_all()
         finally:
             await self._webhook.aclose()
 
-    async def _tell_all(self) -> None:
-        while self._speaks and (due := self._delivery.due(MOST)).told:
+    async def _send_all(self) -> None:
+        while self._sends and (due := self._delivery.due(MOST)).sent:
             if due.notices:
-                await self._clock.sleep(await self._tell(due))
+                await self._clock.sleep(await self._send(due))
             else:
                 self._settle(due)
 
-    async def _tell(self, due: DueNotice) -> float:
+    async def _send(self, due: DueNotice) -> float:
         """Send one message. Returns the seconds to wait before the next."""
         try:
             self._webhook.check()  # from here on the address is known for a secret, and in no letter
@@ -108,13 +108,13 @@ class Channel:
         return pause
 
     def _settle(self, due: DueNotice) -> None:
-        self._delivery.settle(due.told)
-        self._remember(due.told)
+        self._delivery.settle(due.sent)
+        self._remember(due.sent)
 
-    def _remember(self, told: Collection[Told]) -> None:
-        if told:
+    def _remember(self, sent: Collection[SentNotice]) -> None:
+        if sent:
             with suppress(StateDirError):  # then it may be sent again after a restart
-                self._kept.tell(self.id_, ((target, str(kind), which) for target, kind, which in told))
+                self._kept.record(self.id_, ((target, str(kind), which) for target, kind, which in sent))
 
 
 def channel_id(config: ChannelConfig) -> str:

@@ -49,7 +49,7 @@ class Notifier(DaemonObserver):
         self._channels: dict[ChannelConfig, tuple[Channel, asyncio.Task[None]]] = {}
 
     @asynccontextmanager
-    async def telling(self, run: RunConfig) -> AsyncIterator[None]:
+    async def sending(self, run: RunConfig) -> AsyncIterator[None]:
         """Send to the channels of the settings, until the end of the block."""
         try:
             await self.reload(run)
@@ -79,7 +79,7 @@ class Notifier(DaemonObserver):
         """Send only while this replica leads."""
         self._leads = daemon.lease is None or daemon.lease.leads
         for channel, _ in self._channels.values():
-            channel.speak(self._leads)
+            channel.set_sending(self._leads)
 
     def pass_done(self, result: PassResult) -> None:
         """Take in what it found out."""
@@ -97,7 +97,7 @@ class Notifier(DaemonObserver):
         formatter = MessageFormatter(config.format, context.sender, context.redactor.redact)
         channel = Channel(where, config, formatter, webhook, context.state.notices, context.clock)
         self._channels[config] = channel, asyncio.create_task(channel.run())
-        channel.speak(self._leads)
+        channel.set_sending(self._leads)
         if self._targets is not None:
             channel.keep(self._targets)
         for target, facts in self._known.items():

@@ -23,8 +23,8 @@ class Hold(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What decides whether a target may be applied.
+class PermitInputs:
+    """Inputs of the decision whether a target may be applied.
 
     `observes`: the process only plans. `is_paused`: the target or its store is paused. `is_parked`: the plan waits for an
     approval. `is_denied`: a maintenance window denies applying. `leads`: no other replica leads.
@@ -39,7 +39,7 @@ class Circumstances:
     is_early: bool = False
 
 
-def hold_of(now: Circumstances) -> Hold | None:
+def hold_of(now: PermitInputs) -> Hold | None:
     """Return why a target may not be applied now, None if it may. Of several reasons, it is the one that an operator must act
     on."""
     holds = (

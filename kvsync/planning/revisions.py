@@ -15,7 +15,7 @@ def newer_revision(
     `history` is what all replicas applied, oldest first; `base` is what it was when `mine` was found to be in order, empty
     before; `seen` are the revisions that the files of this machine had. Files that go back to an earlier revision where the
     newest one was known were put back on purpose. A later commit that left the files as they are holds nobody back. A history
-    that ends earlier than `base` has lost its end, in a failover of its keeper, say: nothing was applied since.
+    that ends earlier than `base` has lost its end, in a failover of the lease backend, for example: nothing was applied since.
     """
     if not history or same_files(history[-1].revision, mine) or history[-1] in base:
         return None

@@ -19,7 +19,7 @@ INSERT INTO replicas (id, host, pid, version, owner, started_at, seen_at, expire
 VALUES (?, ?, ?, ?, ?, clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => ?), 0, 0, NULL)
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, expires_at = excluded.expires_at
 """
-BURY: Final = "DELETE FROM replicas WHERE expires_at <= clock_timestamp()"
+DELETE_EXPIRED: Final = "DELETE FROM replicas WHERE expires_at <= clock_timestamp()"
 """Only who has no row is dead. A renewal that is under way holds the row, so that this waits for it; after it, a renewal finds
 no row and fails."""
 

@@ -54,7 +54,7 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class TargetClaim:
     """The claim of a target: its holder, the fencing number, the cost of the target, and whether the holder's lease runs."""
 
     replica: str
@@ -86,7 +86,7 @@ class TargetClaims:
         StateNewer."""
         me = self.me
         with self._transaction() as statements:
-            self._bury(statements)
+            self._end_expired(statements)
             statements.execute("DELETE FROM claims WHERE replica = ?", (me.id,))  # of an earlier lease
             over = "UPDATE runs SET status = ? WHERE status = ? AND replica = ?"
             statements.execute(over, (RunStatus.INTERRUPTED, RunStatus.RUNNING, me.id))
@@ -127,10 +127,10 @@ class TargetClaims:
         """The replicas whose leases run. Raises StateDirError."""
         return replicas_of(self._database)
 
-    def holders(self) -> dict[Target, Holding]:
+    def holders(self) -> dict[Target, TargetClaim]:
         """All claims. Raises StateDirError."""
         rows = self._database.query(claim_statements.HOLDERS)
-        return {Target(store, namespace): Holding(*rest) for store, namespace, *rest in rows}
+        return {Target(store, namespace): TargetClaim(*rest) for store, namespace, *rest in rows}
 
     def take(self, targets: Iterable[Target], costs: Mapping[Target, float]) -> list[Target]:
         """Claim those of the targets that no living replica holds. Returns them. Raises StateDirError."""
@@ -138,7 +138,7 @@ class TargetClaims:
         for wanted in pieces(sorted(targets), _AT_ONCE):
             row = (self.me.id, *_columns(wanted), [costs.get(target, 1.0) for target in wanted])
             with self._transaction() as statements:
-                self._bury(statements)
+                self._end_expired(statements)
                 rows = [] if self._is_quiet(statements) else statements.execute(claim_statements.TAKE, row).fetchall()
             found = {Target(store, namespace): int(fence) for store, namespace, fence in rows}
             self._held |= found
@@ -219,9 +219,9 @@ class TargetClaims:
         with unbound(), self._database.transaction() as statements:
             yield statements
 
-    def _bury(self, statements: Statements) -> None:
+    def _end_expired(self, statements: Statements) -> None:
         """Forget replicas whose leases are over, and close their runs."""
-        statements.execute(claim_statements.BURY)
+        statements.execute(claim_statements.DELETE_EXPIRED)
         statements.execute(claim_statements.CLOSE, (RunStatus.INTERRUPTED, RunStatus.RUNNING))
 
     @staticmethod

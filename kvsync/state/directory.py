@@ -41,7 +41,7 @@ from kvsync.state.removals import Removals
 from kvsync.state.revisions import Revisions
 from kvsync.state.rows import name_key
 from kvsync.state.run_history import RunHistory
-from kvsync.state.sqlite_database import LOST, database_size, open_for_reading, open_for_writing, speaking_of
+from kvsync.state.sqlite_database import LOST, database_size, open_for_reading, open_for_writing, sqlite_errors
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
 from kvsync.state.trust import find
 from kvsync.state.undo_requests import UndoRequests
@@ -286,7 +286,7 @@ def real_directory(path: Path, config_root: Path | None, *, writable: bool) -> P
     """The directory to use for the one that is configured, made where it does not exist if it may be written. Raises
     StateDirUntrusted, StateDirError."""
     asked = path.absolute()
-    with speaking_of(asked):
+    with sqlite_errors(asked):
         return find(asked, config_root, _make if writable else None)
 
 
@@ -295,7 +295,7 @@ def _has_lost_database(path: Path, *, replaces: bool) -> bool:
     other processes may see while it is still empty, so the sign of use is removed first. Raises StateDirError if it was
     emptied."""
     sign = path / FILE_NAME
-    with speaking_of(path):
+    with sqlite_errors(path):
         size = database_size(path)
         if size or not sign.exists():
             return False
@@ -311,7 +311,7 @@ def _has_lost_database(path: Path, *, replaces: bool) -> bool:
 
 def _make(path: Path) -> None:
     """Make the directory, for its owner's eyes only and kept out of Git. Raises StateDirError."""
-    with speaking_of(path):
+    with sqlite_errors(path):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)

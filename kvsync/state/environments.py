@@ -19,7 +19,7 @@ from kvsync.config.protected import ENVIRONMENTS
 from kvsync.errors import LockHeld
 from kvsync.state.copying import copy
 from kvsync.state.directory import StateDir
-from kvsync.state.sqlite_database import speaking_of
+from kvsync.state.sqlite_database import sqlite_errors
 from kvsync.state.tables import PARKED
 
 _DATABASE: Final = "state.db"
@@ -49,7 +49,7 @@ def _give_to_owner(root: Path, own: Path) -> None:
     """Let what root made belong to the user whose state directory it is in."""
     owner = root.stat()
     if os.geteuid() == 0 != owner.st_uid:
-        with speaking_of(own):
+        with sqlite_errors(own):
             for path in (own.parent, own, *own.rglob("*")):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
@@ -72,7 +72,7 @@ def _is_copied(root: Path, own: Path, opened: Callable[[Path, bool], StateDir], 
 def _copy(former: StateDir, own: Path, opened: Callable[[Path, bool], StateDir]) -> None:
     """Copy all but approvals, which hold for one environment, into a directory that has its name only when it is complete."""
     making = own.with_name(f"{own.name}{_ADOPTING}")
-    with speaking_of(making):
+    with sqlite_errors(making):
         if making.exists():
             shutil.rmtree(making)
         if _has_state(own):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from kvsync.state import lock
 from kvsync.state.keys import FILE_NAME, load_key, restore_key
-from kvsync.state.sqlite_database import speaking_of
+from kvsync.state.sqlite_database import sqlite_errors
 from kvsync.util.private_files import write_private
 
 
@@ -79,7 +79,7 @@ class DirectoryHome:
 
     def take_key(self, key: bytes) -> None:
         """Write the key of another state here. Raises StateDirError."""
-        with speaking_of(self._key_folder):
+        with sqlite_errors(self._key_folder):
             write_private(self._key_folder / FILE_NAME, key)
 
     def restore_key(self, key: bytes) -> bool:
@@ -97,7 +97,7 @@ class DirectoryHome:
     def wake(self) -> None:
         """Write to the folder that the daemon watches. Raises StateDirError."""
         control = self._path / "control"
-        with speaking_of(self._path):
+        with sqlite_errors(self._path):
             control.mkdir(mode=0o700, exist_ok=True)
             write_private(control / "wake", f"{os.getpid()} {time.time_ns()}\n".encode())
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvsync.errors import StateDirError, StateDirLost
-from kvsync.state.sqlite_database import speaking_of
+from kvsync.state.sqlite_database import sqlite_errors
 
 FILE_NAME = "key"
 KEY_BYTES = 32
@@ -20,13 +20,13 @@ def load_key(state_dir: Path) -> bytes:
     Raises StateDirError when there is a key that cannot be used.
     """
     file = state_dir / FILE_NAME
-    with speaking_of(state_dir), suppress(FileNotFoundError, NotADirectoryError):
+    with sqlite_errors(state_dir), suppress(FileNotFoundError, NotADirectoryError):
         return _checked(file.read_bytes(), state_dir)
     key = secrets.token_bytes(KEY_BYTES)
     try:
         _keep(key, file)
     except FileExistsError:  # another process was quicker
-        with speaking_of(state_dir):
+        with sqlite_errors(state_dir):
             return _checked(file.read_bytes(), state_dir)
     except OSError:
         return key

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kvsync.errors import LockHeld
-from kvsync.state.sqlite_database import speaking_of
+from kvsync.state.sqlite_database import sqlite_errors
 
 FILE_NAME = "lock"
 
@@ -28,7 +28,7 @@ _PROBE_SECONDS = 0.02
 @contextmanager
 def hold(state_dir: Path, command: str) -> Iterator[None]:
     """Hold the lock while inside. Raises LockHeld when another process does, StateDirError."""
-    with speaking_of(state_dir):
+    with sqlite_errors(state_dir):
         folder = os.open(state_dir, _FOLDER)
     try:
         with _hold_file(state_dir, folder, command):
@@ -39,12 +39,12 @@ def hold(state_dir: Path, command: str) -> Iterator[None]:
 
 @contextmanager
 def _hold_file(state_dir: Path, folder: int, command: str) -> Iterator[None]:
-    with speaking_of(state_dir):
+    with sqlite_errors(state_dir):
         descriptor = os.open(state_dir / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not (_take(descriptor) and _take_folder(folder)):
             raise LockHeld(str(state_dir), _pid(descriptor))
-        with speaking_of(state_dir):
+        with sqlite_errors(state_dir):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n{command}\n".encode(), 0)
         yield
@@ -56,7 +56,7 @@ def _hold_file(state_dir: Path, folder: int, command: str) -> Iterator[None]:
 
 def writer_of(state_dir: Path) -> int | None:
     """The id of the process that holds the lock now, 0 if it is unknown; None when none does. Raises StateDirError."""
-    with speaking_of(state_dir):
+    with sqlite_errors(state_dir):
         try:
             descriptor = os.open(state_dir / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 from kvsync.state.tables import NOTICES
-
-Told = Mapping[Target, Mapping[str, str]]
-"""Notice that was sent, by target and kind."""
 
 _PUT = NOTICES.upsert()
 _DROP = "DELETE FROM notices WHERE channel = ? AND store = ? AND namespace = ? AND kind = ?"
@@ -22,7 +19,7 @@ class Notices:
     def __init__(self, context: Context) -> None:
         self._database = context.database
 
-    def told(self, channel: str) -> dict[Target, dict[str, str]]:
+    def sent(self, channel: str) -> dict[Target, dict[str, str]]:
         """Notices sent to a channel. Raises StateDirError."""
         found: dict[Target, dict[str, str]] = {}
         sql = "SELECT store, namespace, kind, which FROM notices WHERE channel = ?"
@@ -30,7 +27,7 @@ class Notices:
             found.setdefault(Target(store, namespace), {})[kind] = which
         return found
 
-    def tell(self, channel: str, news: Iterable[tuple[Target, str, str | None]]) -> None:
+    def record(self, channel: str, news: Iterable[tuple[Target, str, str | None]]) -> None:
         """Record the notice sent to a channel for a target and kind; None ends it. Raises StateDirError."""
         with self._database.transaction() as connection:
             for target, kind, which in news:

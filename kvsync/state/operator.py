@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from kvsync.errors import StandsBy
+from kvsync.errors import StandbyError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Identity, Target, identity_order
 from kvsync.model.target_name import parse_target
@@ -26,7 +26,7 @@ class Resumed:
 
 
 def approve(state: StateDir, digest: str, now: float, by: str) -> list[ParkedRecord]:
-    """Release what is parked under a hash. Raises UsageError, NotApproved, StandsBy, StateDirError."""
+    """Release what is parked under a hash. Raises UsageError, NotApproved, StandbyError, StateDirError."""
     _check_leads(state)
     released = state.parked.approve(digest, now)
     for record in released:
@@ -72,11 +72,11 @@ def retry(
 
 
 def _check_leads(state: StateDir) -> None:
-    """Raise StandsBy when the daemon of this state directory does not hold the lease that it shares with others."""
+    """Raise StandbyError if the daemon of this state directory does not hold the lease that it shares with others."""
     daemon = state.passes.daemon()
     if daemon is None or daemon.lease is None or daemon.lease.leads or daemon.pid != state.writer():
         return
-    raise StandsBy(daemon.lease.name, daemon.lease.leader)
+    raise StandbyError(daemon.lease.name, daemon.lease.leader)
 
 
 def _released(state: StateDir, target: Target, is_meant: Callable[[str], bool], now: float) -> list[Identity]:

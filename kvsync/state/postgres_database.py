@@ -24,7 +24,7 @@ from kvsync.state.claim_statements import END_ALL, QUIET_SECONDS, SET_TIMELINE
 from kvsync.state.database import Query, Statements
 from kvsync.state.keys import KEY_BYTES
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
-from kvsync.state.postgres_statements import OutOfReach, PostgresStatements, driver_errors, version_of
+from kvsync.state.postgres_statements import DatabaseUnreachable, PostgresStatements, driver_errors, version_of
 from kvsync.state.read_ahead import ReadAhead, chained, combined
 from kvsync.state.tables import StateTable
 from kvsync.state.watchdog import Watchdog
@@ -140,7 +140,7 @@ class PostgresDatabase:
     def transaction(self, *, durable: bool = False) -> Iterator[Statements]:
         """All or nothing of what is done inside. Raises StateDirError."""
         self._ahead.drop()
-        with self._lock, self._speaking():
+        with self._lock, self._driver_errors():
             if self._read_only:
                 raise StateDirError(self.address.name, "this command only reads the state")
             if self._depth:  # as the part of a larger one
@@ -161,7 +161,7 @@ class PostgresDatabase:
 
     def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:
         """All of a table, so many rows at a time. Raises StateDirError."""
-        with self._lock, self._speaking():
+        with self._lock, self._driver_errors():
             connection = self._open()
             with self._begun(), connection.cursor(name="kvsync_pages") as cursor:
                 cursor.execute(table.select())
@@ -197,7 +197,7 @@ class PostgresDatabase:
     @contextmanager
     def _reading(self) -> Iterator[PostgresStatements]:
         """Each statement on its own, or as part of the transaction that is open."""
-        with self._lock, self._speaking():
+        with self._lock, self._driver_errors():
             connection = self._open()
             if self._depth:
                 yield PostgresStatements(connection, self._watchdog)
@@ -254,12 +254,12 @@ class PostgresDatabase:
             raise StateNewer(self.address.name, found, VERSION)
 
     @contextmanager
-    def _speaking(self) -> Iterator[None]:
+    def _driver_errors(self) -> Iterator[None]:
         """Turn errors of the driver into StateDirError; one that says the database is out of reach is remembered."""
         try:
             with driver_errors(self.address):
                 yield
-        except OutOfReach as failure:
+        except DatabaseUnreachable as failure:
             self._failed_at, self._failure = self._monotonic(), failure
             raise
 

@@ -22,7 +22,7 @@ _TOO_LONG: Final = 300
 _PASSWORD: Final = re.compile(r"password=\S+")
 
 
-class OutOfReach(StateDirError):
+class DatabaseUnreachable(StateDirError):
     """The database cannot be reached, or does not answer."""
 
 
@@ -36,7 +36,7 @@ def driver_errors(address: PostgresAddress) -> Iterator[None]:
     except psycopg.ProgrammingError:
         raise  # a mistake in kvsync, not in the database
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise OutOfReach(address.name, _words(error)) from None
+        raise DatabaseUnreachable(address.name, _words(error)) from None
     except psycopg.Error as error:
         raise StateDirError(address.name, _words(error)) from None
 

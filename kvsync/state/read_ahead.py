@@ -11,7 +11,7 @@ from kvsync.util.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _RowsAhead:
     """The rows that a task has read ahead from one database, and whether they still hold."""
 
     database: ReadAhead
@@ -19,7 +19,7 @@ class _Kept:
     is_valid: Callable[[], bool]
 
 
-_KEPT: Final[ContextVar[_Kept | None]] = ContextVar("rows read ahead", default=None)
+_KEPT: Final[ContextVar[_RowsAhead | None]] = ContextVar("rows read ahead", default=None)
 
 
 class ReadAhead:
@@ -28,7 +28,7 @@ class ReadAhead:
 
     def keep(self, rows: Iterable[tuple[Query, list[Any]]], is_valid: Callable[[], bool]) -> None:
         """Answer these queries from here on, and no earlier ones, while `is_valid` says so."""
-        _KEPT.set(_Kept(self, dict(rows), is_valid))
+        _KEPT.set(_RowsAhead(self, dict(rows), is_valid))
 
     def take(self, sql: str, parameters: Sequence[object]) -> list[Any] | None:
         """The rows of a query; None if it was not read ahead."""
@@ -44,7 +44,7 @@ class ReadAhead:
         if (kept := self._kept()) is not None:
             kept.rows.clear()
 
-    def _kept(self) -> _Kept | None:
+    def _kept(self) -> _RowsAhead | None:
         found = _KEPT.get()
         return found if found is not None and found.database is self else None
 

@@ -68,7 +68,7 @@ _CURES = {
 
 
 @contextmanager
-def speaking_of(state_dir: Path) -> Iterator[None]:
+def sqlite_errors(state_dir: Path) -> Iterator[None]:
     """Context that turns errors of SQLite and of the file system into StateDirError."""
     try:
         yield
@@ -95,17 +95,17 @@ class SqliteDatabase:
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows. Raises StateDirError."""
-        with self._lock, speaking_of(self._state_dir):
+        with self._lock, sqlite_errors(self._state_dir):
             return self._connection.execute(sql, parameters).fetchall()
 
     def one(self, sql: str, parameters: Sequence[object] = ()) -> Any:
         """The first row, or None. Raises StateDirError."""
-        with self._lock, speaking_of(self._state_dir):
+        with self._lock, sqlite_errors(self._state_dir):
             return self._connection.execute(sql, parameters).fetchone()
 
     def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
         """The first row, or None, for each set of parameters. Raises StateDirError."""
-        with self._lock, speaking_of(self._state_dir):
+        with self._lock, sqlite_errors(self._state_dir):
             execute = self._connection.cursor().execute
             return [execute(sql, one).fetchone() for one in parameters]
 
@@ -120,7 +120,7 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Statements]:
         """All or nothing of what is done inside. `durable` also waits for the disk. Raises StateDirError."""
-        with self._lock, speaking_of(self._state_dir):
+        with self._lock, sqlite_errors(self._state_dir):
             self.check()
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with transaction(self._connection):
@@ -137,7 +137,7 @@ class SqliteDatabase:
 
     def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:
         """All of a table, so many rows at a time. Raises StateDirError."""
-        with self._lock, speaking_of(self._state_dir):
+        with self._lock, sqlite_errors(self._state_dir):
             cursor = self._connection.execute(table.select())
             while page := cursor.fetchmany(rows):
                 yield page
@@ -179,7 +179,7 @@ def database_size(state_dir: Path) -> int | None:
 def open_for_writing(state_dir: Path) -> SqliteDatabase:
     """Open `state.db`, made first where it does not exist. Raises StateDirError."""
     file = state_dir / FILE_NAME
-    with speaking_of(state_dir):
+    with sqlite_errors(state_dir):
         connection = connect(file, timeout=BUSY_SECONDS, create=True)
         with closed_on_error(connection):
             if _version(connection, state_dir) < SCHEMA_VERSION:
@@ -194,7 +194,7 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     """Open `state.db` without ever writing to it: an older one as a copy that is brought up to date, and where there is none
     yet, an empty one. Raises StateDirError."""
     file = state_dir / FILE_NAME
-    with speaking_of(state_dir):
+    with sqlite_errors(state_dir):
         connection = _connect_read_only(file, state_dir) if file.exists() else None
         if connection is None or _version(connection, state_dir) < SCHEMA_VERSION:
             connection = _upgraded_copy(connection)

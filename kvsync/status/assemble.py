@@ -89,8 +89,8 @@ class SnapshotInput:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """What the state directory says of all targets at this moment."""
+class _RecordedFacts:
+    """What the state directory records of all targets: parked plans, pauses, deferred and undone entries."""
 
     parked: Mapping[Target, ParkedRecord] = field(default_factory=dict)
     pauses: Mapping[tuple[str, str | None], Pause] = field(default_factory=dict)
@@ -108,9 +108,9 @@ class _Held:
 
 def assemble(material: SnapshotInput) -> StatusSnapshot:
     """Build the snapshot."""
-    held, errors = _held(material), _store_errors(material)
+    recorded, errors = _recorded(material), _store_errors(material)
     fleet = material.fleet.view(material.at, material.monotonic)
-    own = (_target(target, material, held) for target in material.records)
+    own = (_target(target, material, recorded) for target in material.records)
     types = {store.name: store.type for store in material.stores}
     others = (replace(one, type=types.get(one.target.store, "")) for one in elsewhere(fleet, material.records))
     targets = sorted((*own, *others), key=lambda view: view.target)
@@ -136,9 +136,9 @@ def assemble(material: SnapshotInput) -> StatusSnapshot:
 
 def state_of(view: TargetView, *, denied: bool) -> State:
     """The one state that represents a target; `denied` says whether a window denies applying now."""
-    in_vain = any(view.changes.get(kind) for kind in FAILURES)
+    has_failures = any(view.changes.get(kind) for kind in FAILURES)
     holds = {
-        State.FAILING: view.unavailable or in_vain or (view.error is not None and not view.problems),
+        State.FAILING: view.unavailable or has_failures or (view.error is not None and not view.problems),
         State.HELD: bool(view.problems),
         State.PARKED: view.parked is not None and view.parked.approved_at is None,
         State.PAUSED: view.pause is not None,
@@ -152,19 +152,19 @@ def state_of(view: TargetView, *, denied: bool) -> State:
     return next(state for state in State if holds[state])
 
 
-def _held(material: SnapshotInput) -> _Held:
+def _recorded(material: SnapshotInput) -> _RecordedFacts:
     """What is parked, paused and so on. A state directory that cannot be read is left out here, because every pass reports
     it."""
     state, now = material.state, material.at
     with suppress(StateDirError):
-        return _Held(
+        return _RecordedFacts(
             {record.target: record for record in state.parked.all()},
             {(pause.store, pause.namespace): pause for pause in state.pauses.all()},
             state.quarantine.counts(now),
             state.contended.counts(now),
             state.undone.counts(),
         )
-    return _Held()
+    return _RecordedFacts()
 
 
 def _unmanaged(material: SnapshotInput) -> tuple[tuple[Target, int], ...]:
@@ -177,7 +177,7 @@ def _unmanaged(material: SnapshotInput) -> tuple[tuple[Target, int], ...]:
     return ()
 
 
-def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
+def _target(target: Target, material: SnapshotInput, recorded: _RecordedFacts) -> TargetView:
     target_record = material.records[target]
     seen = target_record.seen or LastSeen()
     view = TargetView(
@@ -193,25 +193,25 @@ def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
         orphans=seen.orphans,
         unhealed=seen.unhealed,
         problems=material.loaded.hold_all + material.loaded.held.get(target, ()),
-        pause=held.pause_of(target),
+        pause=recorded.pause_of(target),
         nearest_end=seen.end,
-        quarantined=held.quarantined.get(target, 0),
-        contended=held.contended.get(target, 0),
-        undone=held.undone.get(target, 0),
+        quarantined=recorded.quarantined.get(target, 0),
+        contended=recorded.contended.get(target, 0),
+        undone=recorded.undone.get(target, 0),
         totals=target_record.totals,
         passes=target_record.passes,
         drift=target_record.drift,
     )
-    view = _with_pass(view, target_record, held)
+    view = _with_pass(view, target_record, recorded)
     return replace(view, state=state_of(view, denied=material.process.window is not None))
 
 
-def _with_pass(view: TargetView, target_record: TargetRecord, held: _Held) -> TargetView:
+def _with_pass(view: TargetView, target_record: TargetRecord, recorded: _RecordedFacts) -> TargetView:
     """The view with what the last pass said: the one of this process, else the one that is remembered."""
     result, before = target_record.passed, target_record.before
     if result is None:
         return view if before is None else replace(view, attempted_at=before.attempted_at)
-    parked = _parked(result.digest, result.parked, held.parked.get(view.target)) if result.parked else None
+    parked = _parked(result.digest, result.parked, recorded.parked.get(view.target)) if result.parked else None
     return replace(
         view,
         attempted_at=result.at,

@@ -41,14 +41,14 @@ class MissingChunks(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class ChunkedDocument:
     """A document in chunks, by name."""
 
     root: str
     chunks: Mapping[str, str]
 
 
-def cut(document: bytes, most: int) -> Cut:
+def cut(document: bytes, most: int) -> ChunkedDocument:
     """Cut a document into chunks of at most `most` characters. The same document is always cut in the same way."""
     form, text = _text_of(document)
     parts, depth = _parts(text, most), 0
@@ -58,7 +58,7 @@ def cut(document: bytes, most: int) -> Cut:
         parts, depth = _equal_parts(names, most), depth + 1
         chunks |= {_name(part): part for part in parts}
         names = "".join(map(_name, parts))
-    return Cut(f"kvsync.pieces/1 {form}{depth} {_digest(document, 16)} {names}", chunks)
+    return ChunkedDocument(f"kvsync.pieces/1 {form}{depth} {_digest(document, 16)} {names}", chunks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,9 @@ class StoreClock(Clock):
         self._clock = clock
         self._least, self._most = -inf, inf  # of what the server's clock is ahead of the monotonic clock
 
-    def heard(self, moment: float, sent_at: float, received_at: float) -> None:
-        """Take in the time that a server gave (epoch seconds, cut to whole ones) in its answer to a request that was sent and
-        answered then (monotonic)."""
+    def learn(self, moment: float, sent_at: float, received_at: float) -> None:
+        """Use the time in a server's answer (epoch seconds, cut to whole ones). `sent_at` and `received_at` are those of the
+        request and the answer (monotonic)."""
         least, most = moment - received_at, moment + 1 - sent_at
         if least > self._most or most < self._least:  # the server's clock was set
             self._least, self._most = least, most

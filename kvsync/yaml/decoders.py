@@ -156,8 +156,8 @@ class MapDecoder(Decoder):
 
 
 @dataclass(frozen=True, slots=True)
-class Either(Decoder):
-    """Reads with the first of `decoders` that reads this shape; they differ in shape."""
+class UnionDecoder(Decoder):
+    """Decodes with the first of `decoders` that accepts the shape of the value."""
 
     decoders: tuple[Decoder, ...]
 
@@ -194,7 +194,7 @@ def map_of(member: Decoder, name: str | None = None) -> Decoder:
 
 def one_of(*decoders: Decoder) -> Decoder:
     """Any of several shapes: a scalar or a list, a word or a mapping."""
-    return Either(decoders)
+    return UnionDecoder(decoders)
 
 
 def text(pattern: str | None = None, meaning: str = "text", *, empty: bool = False, private: bool = False) -> Decoder:

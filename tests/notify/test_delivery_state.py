@@ -57,12 +57,12 @@ class RestartingReceiver:
     def _after(self, result: PassResult) -> Sequence[str]:
         self._note(result)
         words: list[str] = []
-        while (due := self.delivery.due(1)).told:
+        while (due := self.delivery.due(1)).sent:
             for notice in due.notices:
                 ended = f" {'+'.join(notice.ended)}" if notice.ended else ""
                 words.append(f"{notice.kind}{ended}" + (f" {notice.fact.which}" if notice.fact else ""))
-            self.delivery.settle(due.told)
-            for target, kind, which in due.told:
+            self.delivery.settle(due.sent)
+            for target, kind, which in due.sent:
                 self.kept.setdefault(target, {}).pop(str(kind), None)
                 if which is not None:
                     self.kept[target][str(kind)] = which
@@ -70,7 +70,7 @@ class RestartingReceiver:
 
 
 @pytest.mark.parametrize(
-    ("results", "told"),
+    ("results", "sent"),
     [
         ([GOOD, GOOD], []),
         ([STILL, STILL, STILL, GOOD, GOOD], ["drift found", "healed drift"]),
@@ -88,24 +88,26 @@ class RestartingReceiver:
         ([STILL, DOWN, GOOD], ["drift found", "failed", "healed drift+failed"]),
     ],
 )
-def test_a_state_is_reported_once(results: list[PassResult], told: list[str]) -> None:
-    """A state that lasts is reported once, its end too; a failure that passes on its own is not told; an error says nothing
+def test_a_state_is_reported_once(results: list[PassResult], sent: list[str]) -> None:
+    """A state that lasts is reported once, its end too; a failure that passes on its own is not reported; an error says nothing
     about drift or what is parked."""
-    assert RestartingReceiver().passes(*results) == told
+    assert RestartingReceiver().passes(*results) == sent
 
 
 @pytest.mark.parametrize("before", [STILL, HEALED, PARKED, DOWN, WRONG])
 def test_a_restart_tells_nothing_again(before: PassResult) -> None:
-    """What was reported before a restart is not told after it; its end is, and a first failure that may pass ends nothing."""
-    told = RestartingReceiver()
-    told.passes(before)
-    told.restarts()
-    assert told.passes(before) == []
-    told.restarts()
-    assert told.passes(HICCUP) == []
-    assert told.passes(GOOD) == ([] if before is HEALED else [f"healed {'failed' if before.error else _kind(before)}"])
-    told.restarts()
-    assert told.passes(GOOD) == []
+    """Nothing is reported again after a restart. The end of a state is, and a first failure that may pass ends nothing."""
+    receiver = RestartingReceiver()
+    receiver.passes(before)
+    receiver.restarts()
+    assert receiver.passes(before) == []
+    receiver.restarts()
+    assert receiver.passes(HICCUP) == []
+    assert receiver.passes(GOOD) == (
+        [] if before is HEALED else [f"healed {'failed' if before.error else _kind(before)}"]
+    )
+    receiver.restarts()
+    assert receiver.passes(GOOD) == []
 
 
 def _kind(result: PassResult) -> str:
@@ -113,14 +115,14 @@ def _kind(result: PassResult) -> str:
 
 
 def test_who_was_away_hears_how_things_stand() -> None:
-    """What came and went while the receiver was away is not told, but drift that was healed is, once."""
-    told = RestartingReceiver()
-    told.misses(PARKED, GOOD, DOWN, GOOD)
-    assert told.passes(GOOD) == []
-    told.misses(HEALED, GOOD, GOOD)
-    assert told.passes(GOOD) == ["drift healed"]
-    told.misses(PARKED, OTHER)
-    assert told.passes(OTHER) == ["parked sha256:2"]
+    """What came and went while the receiver was away is not reported, but drift that was healed is, once."""
+    receiver = RestartingReceiver()
+    receiver.misses(PARKED, GOOD, DOWN, GOOD)
+    assert receiver.passes(GOOD) == []
+    receiver.misses(HEALED, GOOD, GOOD)
+    assert receiver.passes(GOOD) == ["drift healed"]
+    receiver.misses(PARKED, OTHER)
+    assert receiver.passes(OTHER) == ["parked sha256:2"]
 
 
 def test_only_what_is_wanted_is_reported() -> None:
@@ -131,11 +133,11 @@ def test_only_what_is_wanted_is_reported() -> None:
 
 def test_a_target_that_is_gone_is_not_mentioned() -> None:
     """Nothing is reported of a target that no file names any more, and what was reported of it is forgotten."""
-    told = RestartingReceiver()
-    told.passes(PARKED)
-    assert told.delivery.keep({B, C}) == ((A, NoticeKind.PARKED, None),)
-    assert told.delivery.due(10).told == ()
-    assert told.passes(PARKED) == ["parked sha256:1"]
+    receiver = RestartingReceiver()
+    receiver.passes(PARKED)
+    assert receiver.delivery.keep({B, C}) == ((A, NoticeKind.PARKED, None),)
+    assert receiver.delivery.due(10).sent == ()
+    assert receiver.passes(PARKED) == ["parked sha256:1"]
 
 
 RESULTS = (GOOD, STILL, HEALED, PARKED, OTHER, DOWN, HICCUP, WRONG, REFUSED)
@@ -145,12 +147,12 @@ RESULTS = (GOOD, STILL, HEALED, PARKED, OTHER, DOWN, HICCUP, WRONG, REFUSED)
 def test_in_the_end_the_receiver_knows(passes: list[tuple[PassResult, bool]]) -> None:
     """Whatever happens, and whenever the receiver is away: after a good pass that reaches it nothing is held to be wrong, and
     another one tells nothing."""
-    told = RestartingReceiver()
+    receiver = RestartingReceiver()
     for result, reached in passes:
         if reached:
-            told.passes(result)
+            receiver.passes(result)
         else:
-            told.misses(result)
-    told.passes(GOOD)
-    assert not any(told.kept.values())
-    assert told.passes(GOOD) == []
+            receiver.misses(result)
+    receiver.passes(GOOD)
+    assert not any(receiver.kept.values())
+    assert receiver.passes(GOOD) == []

@@ -72,12 +72,12 @@ class NotifierSetup:
         return self.secrets[credential.name]
 
     @asynccontextmanager
-    async def telling(self, *channels: ChannelConfig) -> AsyncIterator[None]:
+    async def sending(self, *channels: ChannelConfig) -> AsyncIterator[None]:
         """One life of a daemon."""
         with StateDir.open(self.folder, writable=True, clock=self.clock) as state:
             means = NotifierContext(Sender("team-a", "prod"), state, self.resolve, self.redactor, self.clock)
             self.notifier = Notifier(means)
-            async with self.notifier.telling(RunConfig(notify=channels)):
+            async with self.notifier.sending(RunConfig(notify=channels)):
                 yield
 
     def passes(self, *results: PassResult) -> None:
@@ -96,7 +96,7 @@ def of(result: PassResult, target: Target) -> PassResult:
 
 async def test_a_message_is_as_its_schema_says(setup: NotifierSetup, receiver: Receiver) -> None:
     """What is posted is JSON that the published schema describes, whole: kinds, targets, reasons, and what to do."""
-    async with setup.telling(ChannelConfig(URL)):
+    async with setup.sending(ChannelConfig(URL)):
         digest = "sha256:" + "0123456789abcdef" * 4
         setup.passes(replace(PARKED, digest=digest), of(DOWN, B), of(HEALED, Target("core", "c")))
         first = (await receiver.has(1)).json
@@ -117,7 +117,7 @@ async def test_hundreds_of_targets_are_one_message(setup: NotifierSetup, receive
     """What happens to many targets at once is one message, and in a text for people one line when they fail alike."""
     targets = [Target("edge", f"n{number}") for number in range(300)]
     slack = ChannelConfig(URL, NoticeFormat.SLACK)
-    async with setup.telling(ChannelConfig(URL), slack):
+    async with setup.sending(ChannelConfig(URL), slack):
         setup.passes(*(of(DOWN, target) for target in targets), *(of(STILL, Target("late", f"{n}")) for n in range(50)))
         await receiver.has(2)
     webhook, text = sorted(receiver.got, key=lambda got: "text" in got.json)
@@ -131,7 +131,7 @@ async def test_hundreds_of_targets_are_one_message(setup: NotifierSetup, receive
 
 async def test_more_than_a_message_takes_goes_into_the_next(setup: NotifierSetup, receiver: Receiver) -> None:
     """No message is about more than a thousand targets, and none of the rest is lost."""
-    async with setup.telling(ChannelConfig(URL)):
+    async with setup.sending(ChannelConfig(URL)):
         setup.passes(*(of(DOWN, Target("edge", f"{number}")) for number in range(MOST + 5)))
         await receiver.has(2)
     assert [len(got.json["notices"]) for got in receiver.got] == [MOST, 5]
@@ -139,11 +139,11 @@ async def test_more_than_a_message_takes_goes_into_the_next(setup: NotifierSetup
 
 async def test_a_restart_tells_nothing_again(setup: NotifierSetup, receiver: Receiver) -> None:
     """What was reported is kept in the state directory: another process tells only what is new."""
-    async with setup.telling(ChannelConfig(URL)):
+    async with setup.sending(ChannelConfig(URL)):
         setup.passes(PARKED, of(DOWN, B))
         await receiver.has(1)
-        await until(lambda: setup.notifier._context.state.notices.told(_id(ChannelConfig(URL))))
-    async with setup.telling(ChannelConfig(URL)):
+        await until(lambda: setup.notifier._context.state.notices.sent(_id(ChannelConfig(URL))))
+    async with setup.sending(ChannelConfig(URL)):
         setup.passes(PARKED, of(GOOD, B), of(WRONG, A))
         await receiver.has(2)
     assert receiver.kinds() == [["parked edge/a", "failed edge/b"], ["failed edge/a", "healed edge/b"]]
@@ -162,7 +162,7 @@ async def test_what_could_not_be_reported_is_reported_as_it_is_by_then(
     receiver.answers.extend([(503, {"Retry-After": "40"}), (500, {}), (404, {})])
     began = setup.clock.now()
     receiver.gate.clear()
-    async with setup.telling(ChannelConfig(URL)):
+    async with setup.sending(ChannelConfig(URL)):
         setup.passes(PARKED)
         await receiver.has(1)
         setup.passes(of(DOWN, B))
@@ -179,7 +179,7 @@ async def test_what_could_not_be_reported_is_reported_as_it_is_by_then(
 async def test_no_pass_waits_for_a_receiver(setup: NotifierSetup, receiver: Receiver) -> None:
     """While a receiver does not answer, whatever passes find out is taken in at once, and the end is not held up."""
     receiver.gate.clear()
-    async with setup.telling(ChannelConfig(URL)):
+    async with setup.sending(ChannelConfig(URL)):
         setup.passes(PARKED)
         await receiver.has(1)
         setup.passes(*(of(STILL, Target("edge", f"{number}")) for number in range(500)))
@@ -191,7 +191,7 @@ async def test_no_pass_waits_for_a_receiver(setup: NotifierSetup, receiver: Rece
 async def test_messages_are_signed(setup: NotifierSetup, receiver: Receiver) -> None:
     """A message with a secret carries the signature of Standard Webhooks, which kvsync's own hook takes for genuine; a changed
     body is not."""
-    async with setup.telling(ChannelConfig(URL, secret=SIGNING)):
+    async with setup.sending(ChannelConfig(URL, secret=SIGNING)):
         setup.passes(PARKED)
         got = await receiver.has(1)
     headers = {name.lower(): value for name, value in got.headers.items()}
@@ -205,7 +205,7 @@ async def test_the_address_stays_secret(setup: NotifierSetup, receiver: Receiver
     """Where messages go is a credential: neither the log nor an error shows it, and texts of others are redacted."""
     configure("json", "debug", setup.redactor, log)
     receiver.answers.append((403, {}))
-    async with setup.telling(ChannelConfig(URL)):
+    async with setup.sending(ChannelConfig(URL)):
         setup.passes(replace(WRONG, error=f"cannot reach {receiver.url}"))
         await receiver.has(2)
         await until(lambda: "notice.sent" in log.getvalue())
@@ -216,7 +216,7 @@ async def test_the_address_stays_secret(setup: NotifierSetup, receiver: Receiver
 
 async def test_a_text_for_people_calls_nobody(setup: NotifierSetup, receiver: Receiver) -> None:
     """What others worded neither formats a text nor calls a channel: <!channel>, @here, line ends."""
-    async with setup.telling(ChannelConfig(URL, NoticeFormat.SLACK)):
+    async with setup.sending(ChannelConfig(URL, NoticeFormat.SLACK)):
         setup.passes(replace(WRONG, error="<!channel> @here\n*x* `y` & more"))
         text = (await receiver.has(1)).json["text"]
     assert len(text.splitlines()) == 2
@@ -227,7 +227,7 @@ async def test_a_text_for_people_calls_nobody(setup: NotifierSetup, receiver: Re
 async def test_changed_settings(setup: NotifierSetup, receiver: Receiver) -> None:
     """A reload keeps what was reported to a channel, tells a new one how things stand, and ends one that is gone."""
     one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
-    async with setup.telling(one):
+    async with setup.sending(one):
         setup.notifier.files_loaded(frozenset({A, B}), LoadedTargets({}))
         setup.passes(PARKED)
         await receiver.has(1)
@@ -242,7 +242,7 @@ async def test_changed_settings(setup: NotifierSetup, receiver: Receiver) -> Non
 async def test_only_the_leader_tells(setup: NotifierSetup, receiver: Receiver) -> None:
     """Of several replicas one tells: the others are silent, and tell what lasts when they take over."""
     standby = DaemonRecord(1, 0, 0, "apply", "1", lease=LeaseRecord("kvsync", "b", "a", leads=False))
-    async with setup.telling(ChannelConfig(URL)):
+    async with setup.sending(ChannelConfig(URL)):
         setup.notifier.daemon_changed(standby, None)
         setup.passes(PARKED)
         await turns(500)

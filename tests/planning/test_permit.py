@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.planning.permit import Circumstances, Hold, hold_of
+from kvsync.planning.permit import Hold, PermitInputs, hold_of
 
-FREE = Circumstances()
+FREE = PermitInputs()
 HELD = {
     Hold.OBSERVE: {"observes": True},
     Hold.PAUSED: {"is_paused": True},
@@ -19,7 +19,7 @@ HELD = {
     Hold.STANDBY: {"leads": False},
     Hold.WAVE: {"is_early": True},
 }
-ANY = st.builds(Circumstances, *(st.booleans() for _ in dataclasses.fields(Circumstances)))
+ANY = st.builds(PermitInputs, *(st.booleans() for _ in dataclasses.fields(PermitInputs)))
 
 
 def test_nothing_holds_back_a_free_target() -> None:
@@ -34,7 +34,7 @@ def test_each_reason_alone_holds_a_target_back(hold: Hold) -> None:
 
 
 @given(now=ANY)
-def test_one_reason_is_enough(now: Circumstances) -> None:
+def test_one_reason_is_enough(now: PermitInputs) -> None:
     """A target may be applied exactly when nothing is against it, and the reason that is given is one that holds."""
     hold = hold_of(now)
     assert (hold is None) == (now == FREE)

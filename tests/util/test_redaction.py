@@ -401,7 +401,7 @@ WEAK = (
 
 def author_of(*values: str) -> Redactor:
     redactor = Redactor()
-    redactor.say_openly("local", "backend", "payment_x", "state/payments.yaml")
+    redactor.add_open_words("local", "backend", "payment_x", "state/payments.yaml")
     redactor.register_values(*values)
     return redactor
 

@@ -2,7 +2,7 @@
 
 from kvsync.app.dump.collect import Secrets, convert, dump
 from kvsync.app.dump.encryption import Encryption
-from kvsync.app.dump.model import Dumped, LeftOut
+from kvsync.app.dump.model import Dumped, OmittedEntry
 from kvsync.app.dump.strays import strays
 
-__all__ = ["Dumped", "Encryption", "LeftOut", "Secrets", "convert", "dump", "strays"]
+__all__ = ["Dumped", "Encryption", "OmittedEntry", "Secrets", "convert", "dump", "strays"]

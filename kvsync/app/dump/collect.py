@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kvsync.app.dump.check import faults
 from kvsync.app.dump.encryption import Encryption
-from kvsync.app.dump.model import Dumped, LeftOut
+from kvsync.app.dump.model import Dumped, OmittedEntry
 from kvsync.app.dump.names import UniqueNames, safe_name, variable_names
 from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry, write
@@ -150,9 +150,9 @@ class _Dumper:
         return "it matches policy.ignore" if is_ignored(actual.identity.key) else None
 
 
-def _listed(reasons: Iterable[tuple[Identity, str]]) -> tuple[LeftOut, ...]:
+def _listed(reasons: Iterable[tuple[Identity, str]]) -> tuple[OmittedEntry, ...]:
     ordered = sorted(reasons, key=lambda item: identity_order(item[0]))
-    return tuple(LeftOut(identity, reason) for identity, reason in ordered)
+    return tuple(OmittedEntry(identity, reason) for identity, reason in ordered)
 
 
 class _ReadEntries(NamedTuple):

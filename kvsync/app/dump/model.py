@@ -9,7 +9,7 @@ from kvsync.model.entry import Identity, Target
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class OmittedEntry:
     """An entry that is in the store and not in the files, and why."""
 
     identity: Identity
@@ -27,7 +27,7 @@ class Dumped:
     files: Mapping[str, bytes]
     entries: int
     variables: Mapping[str, Identity] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
-    passed_over: tuple[LeftOut, ...] = ()
+    left_out: tuple[OmittedEntry, ...] = ()
+    passed_over: tuple[OmittedEntry, ...] = ()
     suspects: tuple[Identity, ...] = ()
     encrypted: tuple[Identity, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from kvsync.app.dump.model import LeftOut
+from kvsync.app.dump.model import OmittedEntry
 from kvsync.errors import StoreError
 from kvsync.model.entry import Identity, identity_order
 from kvsync.model.key_format import KeyFormat, is_encodable
@@ -26,7 +26,7 @@ _NOT_UTF8: Final = "its key is not valid UTF-8"
 _NO_NAMESPACE: Final = 'key_format "{}" does not tell its namespace; run kvsync dump {}/NAMESPACE'
 
 
-async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, is_all: bool) -> list[LeftOut]:
+async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, is_all: bool) -> list[OmittedEntry]:
     """The keys that no namespace of the store holds (`is_all`), or that look like keys of one of `namespaces` and are none.
     Raises StoreError."""
     store = workspace.stores[name]
@@ -43,7 +43,7 @@ async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, 
             found = await _listed(raw, _ANY)
             return list(_homeless(found, keys, namespaces, is_all=is_all))
         if not namespaces:
-            return [LeftOut(identity, _NO_NAMESPACE.format(template, name)) for identity in await _tried(raw)]
+            return [OmittedEntry(identity, _NO_NAMESPACE.format(template, name)) for identity in await _tried(raw)]
         lists = [(namespace, await _listed(raw, namespace)) for namespace in namespaces]
     finally:
         await raw.aclose()
@@ -67,7 +67,7 @@ async def _tried(raw: Store) -> list[Identity]:
 
 def _homeless(
     found: Iterable[Identity], keys: KeyFormat, namespaces: Sequence[str], *, is_all: bool = False
-) -> Iterator[LeftOut]:
+) -> Iterator[OmittedEntry]:
     """What is an entry of none of the namespaces; without `is_all`, only what looks like an entry of one of them."""
     reason, known = f'its key does not fit key_format "{keys.template}"', frozenset(namespaces)
     is_divided = is_all and not keys.is_plain
@@ -75,7 +75,7 @@ def _homeless(
         homes = [home for home in (keys.namespace_of(identity.key),) if home in known] if is_divided else namespaces
         is_of_others = keys.holds_namespace and not any(identity.key.startswith(keys.prefix(home)) for home in homes)
         if (is_all or not is_of_others) and not any(_fits(identity, keys, home) for home in homes):
-            yield LeftOut(identity, reason if is_encodable(identity.key) else _NOT_UTF8)
+            yield OmittedEntry(identity, reason if is_encodable(identity.key) else _NOT_UTF8)
 
 
 def _fits(identity: Identity, keys: KeyFormat, namespace: str) -> bool:

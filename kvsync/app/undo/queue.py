@@ -9,7 +9,7 @@ from typing import Any, Final
 from kvsync.app import Report, Workspace
 from kvsync.app.state_access import StateAccess
 from kvsync.app.undo.operation import UndoOperation
-from kvsync.errors import ClaimHeld, KvsyncError, LockHeld, StandsBy
+from kvsync.errors import ClaimHeld, KvsyncError, LockHeld, StandbyError
 from kvsync.model.change import Action, Outcome, OutcomeKind
 from kvsync.model.entry import Identity
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
@@ -34,7 +34,7 @@ class QueuedUndo:
         if daemon is None or daemon.pid != writer:
             raise held
         if daemon.lease is not None and not daemon.lease.leads:
-            raise StandsBy(daemon.lease.name, daemon.lease.leader)
+            raise StandbyError(daemon.lease.name, daemon.lease.leader)
         return daemon.pid
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], done: Callable[[int], None]) -> Report:

@@ -97,7 +97,7 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
     from kvsync.app.undo import finish_open
     from kvsync.app.wave_wait import WaveWait, parse_wait
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
-    from kvsync.cli.confirm import insist_on_terminal
+    from kvsync.cli.confirm import require_terminal
     from kvsync.cli.rendered import OutputOptions
 
     if chosen.planfile and (chosen.targets or chosen.keys):
@@ -110,7 +110,7 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
         raise UsageError("--exact needs a plan file: kvsync apply FILE --exact")
     wait = WaveWait(0 if chosen.wait is None else parse_wait(chosen.wait))
     asks = not chosen.yes and chosen.planfile is None
-    insist_on_terminal("apply", yes=not asks)
+    require_terminal("apply", yes=not asks)
     forms = OutputOptions(chosen.output, chosen.json_into, chosen.markdown_into)
     async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)

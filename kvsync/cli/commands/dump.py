@@ -20,7 +20,7 @@ from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
-    from kvsync.app.dump import Dumped, LeftOut, Secrets
+    from kvsync.app.dump import Dumped, OmittedEntry, Secrets
     from kvsync.model.entry import Identity
 
 SCHEMA = "kvsync.dump/1"
@@ -85,7 +85,7 @@ class _Found(NamedTuple):
     """What was dumped, and the keys that belong to no namespace."""
 
     dumped: list[Dumped]
-    outside_namespace: Sequence[LeftOut]
+    outside_namespace: Sequence[OmittedEntry]
 
 
 async def _dump(settings: GlobalOptions, request: _DumpRequest) -> Exit:
@@ -96,7 +96,7 @@ async def _dump(settings: GlobalOptions, request: _DumpRequest) -> Exit:
             found = await _read(workspace, request, store, namespace)
         else:
             found = _convert(workspace, request, store, namespace)
-    _insist_on_room(request.folder, found.dumped, force=request.force)
+    _require_new_files(request.folder, found.dumped, force=request.force)
     for one in found.dumped:
         _write(request.folder, one)
     if request.output == "json":
@@ -124,7 +124,7 @@ def _secrets(workspace: Workspace, request: _DumpRequest) -> Secrets:
 
 
 def _convert(workspace: Workspace, request: _DumpRequest, store: str, namespace: str | None) -> _Found:
-    from kvsync.app.dump import LeftOut, convert
+    from kvsync.app.dump import OmittedEntry, convert
     from kvsync.app.dump.kvset import Kvset, read_kvset
     from kvsync.app.dump.wrangler import Bulk, read_bulk
     from kvsync.model.entry import Identity
@@ -135,11 +135,11 @@ def _convert(workspace: Workspace, request: _DumpRequest, store: str, namespace:
     if request.kvset and namespace and found.outside_namespace:
         say(f"{len(found.outside_namespace):,} keys of {file} belong to other namespaces")
     left_out = () if request.kvset and namespace else found.outside_namespace
-    outside_namespace = [LeftOut(Identity(key), "its key does not fit key_format") for key in left_out]
+    outside_namespace = [OmittedEntry(Identity(key), "its key does not fit key_format") for key in left_out]
     return _Found(convert(workspace, found.entries, _secrets(workspace, request)), outside_namespace)
 
 
-def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:
+def _require_new_files(folder: Path, dumped: list[Dumped], *, force: bool) -> None:
     there = [str(folder / file) for one in dumped for file in one.files if (folder / file).exists()]
     if there and not force:
         raise KvsyncError(f"{', '.join(there)}: already exists; use --force to overwrite, or choose another folder")
@@ -188,7 +188,7 @@ def _report(dumped: Dumped) -> Iterator[str]:
         yield f"{dumped.target}: {number}: {some}; check them before you commit the files"
 
 
-def _left_out_line(one: LeftOut) -> str:
+def _left_out_line(one: OmittedEntry) -> str:
     from kvsync.rendering.words import name
 
     return f"  - {name(one.identity)}: {one.reason}"
@@ -222,7 +222,7 @@ def _target_document(folder: Path, dumped: Dumped) -> dict[str, Any]:
     }
 
 
-def _left_out_document(one: LeftOut) -> dict[str, Any]:
+def _left_out_document(one: OmittedEntry) -> dict[str, Any]:
     return {**_identity_document(one.identity), "reason": one.reason}
 
 

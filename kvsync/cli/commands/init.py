@@ -78,7 +78,7 @@ def init(_settings: GlobalOptions, directory: str) -> Exit:
     """
     folder = Path(directory)
     files = _files(folder)
-    _insist_on_room(files)
+    _require_new_files(files)
     for file, text in files.items():
         _write(file, text)
     ignore_state_dir(folder / ".gitignore")
@@ -99,7 +99,7 @@ def _files(folder: Path) -> dict[Path, str]:
     }
 
 
-def _insist_on_room(files: dict[Path, str]) -> None:
+def _require_new_files(files: dict[Path, str]) -> None:
     there = [str(file) for file in files if file.exists() and file.name != "README.md"]
     if there:
         raise UsageError(f"{', '.join(there)}: already exists, and init never overwrites files; choose another folder")

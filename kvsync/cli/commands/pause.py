@@ -25,15 +25,15 @@ def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     """
     chosen = operator(settings)
     if not chosen.knows(target):
-        run(_insist_on_target(settings, target))
+        run(_require_target(settings, target))
     is_new = chosen.pause(target, reason)
     answer_lines(f"{target} {'is paused' if is_new else 'was already paused; the reason was updated'}")
     return Exit.DONE
 
 
-async def _insist_on_target(settings: GlobalOptions, target: str) -> None:
+async def _require_target(settings: GlobalOptions, target: str) -> None:
     """Raise UsageError for a target that no file names: it is misspelt. Files that cannot be read prove nothing."""
-    from kvsync.app.operator import insist_on_target
+    from kvsync.app.operator import require_target
 
     async with workspace(settings, fetches=False) as opened:
-        insist_on_target(opened.load(), target)
+        require_target(opened.load(), target)

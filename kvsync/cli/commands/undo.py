@@ -89,7 +89,7 @@ async def _carry_out(
     if queued is not None and held is not None:
         queued.check(held)
     if not how.dry_run:
-        confirm.insist_on_terminal("undo", yes=how.yes)
+        confirm.require_terminal("undo", yes=how.yes)
         if queued is None and (finished := await finish_open(workspace, loaded)):
             say(f"kvsync: completed an interrupted undo ({finished} targets)")
     plan = await operation.plan()

@@ -15,7 +15,7 @@ from kvsync.emulators.cloudflare.checks import (
     encode,
     expiry,
     read_json,
-    said,
+    refusal,
 )
 from kvsync.emulators.cloudflare.contents import Contents, View
 from kvsync.emulators.cloudflare.envelope import done
@@ -30,15 +30,15 @@ def read_pairs(body: bytes, now: float) -> dict[str, Pair]:
     """The pairs of a bulk put by key. Raises Refused."""
     document = read_json(PUT, body)
     if not isinstance(document, list):
-        raise said(PUT, 400, MALFORMED, "the request body is not an array of key/value pairs")
+        raise refusal(PUT, 400, MALFORMED, "the request body is not an array of key/value pairs")
     if len(document) > LARGEST_BULK:
         text = f"received {len(document)} key/value pairs, but max allowed per request is: {LARGEST_BULK}"
-        raise said(PUT, 400, MALFORMED, text)
+        raise refusal(PUT, 400, MALFORMED, text)
     pairs: dict[str, Pair] = {}
     for item in document:
         name, pair = _pair(item, now)
         if pairs.setdefault(name, pair) != pair:
-            raise said(PUT, 400, MALFORMED, f"received duplicate key with different values: {name}")
+            raise refusal(PUT, 400, MALFORMED, f"received duplicate key with different values: {name}")
     return pairs
 
 
@@ -46,10 +46,10 @@ def read_names(body: bytes) -> list[str]:
     """The keys of a bulk delete, each once. Raises Refused."""
     names = read_json(REMOVE, body)
     if not _are_texts(names):
-        raise said(REMOVE, 400, MALFORMED, "the request body is not an array of key names")
+        raise refusal(REMOVE, 400, MALFORMED, "the request body is not an array of key names")
     if len(names) > LARGEST_BULK:
         text = f"received {len(names)} keys, but max allowed per request is: {LARGEST_BULK}"
-        raise said(REMOVE, 400, MALFORMED, text)
+        raise refusal(REMOVE, 400, MALFORMED, text)
     return list(dict.fromkeys(check_name(REMOVE, name) for name in names))
 
 
@@ -63,13 +63,13 @@ def read_wish(body: bytes) -> dict[str, Any]:
     """The body of a bulk get. Raises Refused."""
     wish = read_json(GET, body)
     if not isinstance(wish, dict) or not _are_texts(wish.get("keys")):
-        raise said(GET, 400, _ARGUMENT, "the request body has no array of keys")
+        raise refusal(GET, 400, _ARGUMENT, "the request body has no array of keys")
     if not wish["keys"]:
-        raise said(GET, 400, _ARGUMENT, "You must request a minimum of 1 key")
+        raise refusal(GET, 400, _ARGUMENT, "You must request a minimum of 1 key")
     if len(wish["keys"]) > LARGEST_BULK_GET:
-        raise said(GET, 400, _ARGUMENT, f"You can request a maximum of {LARGEST_BULK_GET} keys")
+        raise refusal(GET, 400, _ARGUMENT, f"You can request a maximum of {LARGEST_BULK_GET} keys")
     if wish.get("type") not in (None, "text", "json"):
-        raise said(GET, 400, _ARGUMENT, f'"{wish["type"]}" is not a valid type. Use "json" or "text"')
+        raise refusal(GET, 400, _ARGUMENT, f'"{wish["type"]}" is not a valid type. Use "json" or "text"')
     for name in wish["keys"]:
         check_name(GET, name)
     return wish
@@ -80,7 +80,7 @@ def get(contents: Contents, wish: Mapping[str, Any], view: View) -> Answer:
     found = {name: contents.get(name, view) for name in wish["keys"]}
     if sum(len(pair.value) for pair in found.values() if pair) > LARGEST_VALUE:
         text = f"Total size of request exceeds the limit of {LARGEST_VALUE // 1024**2}MB"
-        raise said(GET, 413, _ARGUMENT, text)
+        raise refusal(GET, 413, _ARGUMENT, text)
     read = {name: pair and _value(pair, wish.get("type") or "text") for name, pair in found.items()}
     if not wish.get("withMetadata"):
         return done({"values": read})
@@ -89,7 +89,7 @@ def get(contents: Contents, wish: Mapping[str, Any], view: View) -> Answer:
 
 def _pair(item: Any, now: float) -> tuple[str, Pair]:
     if not isinstance(item, dict) or not _are_texts([item.get("key"), item.get("value")]):
-        raise said(PUT, 400, MALFORMED, "each pair needs a key and a value, and both are strings")
+        raise refusal(PUT, 400, MALFORMED, "each pair needs a key and a value, and both are strings")
     name = check_name(PUT, item["key"])
     value = _bytes(item["value"], item.get("base64"))
     metadata = check_metadata(PUT, item.get("metadata"))
@@ -99,13 +99,13 @@ def _pair(item: Any, now: float) -> tuple[str, Pair]:
 
 def _bytes(text: str, encoded: Any) -> bytes:
     if encoded not in (None, True, False):
-        raise said(PUT, 400, MALFORMED, "base64 is true or false")
+        raise refusal(PUT, 400, MALFORMED, "base64 is true or false")
     if not encoded:
         return encode(PUT, text)
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        raise said(PUT, 400, MALFORMED, "could not decode value as base64") from None
+        raise refusal(PUT, 400, MALFORMED, "could not decode value as base64") from None
 
 
 def _value(pair: Pair, kind: str) -> Any:
@@ -114,7 +114,7 @@ def _value(pair: Pair, kind: str) -> Any:
         return json.loads(text) if kind == "json" else text
     except ValueError:
         text = f"At least one of the requested keys corresponds to a non-{kind} value"
-        raise said(GET, 400, _ARGUMENT, text) from None
+        raise refusal(GET, 400, _ARGUMENT, text) from None
 
 
 def _with_metadata(value: Any, pair: Pair) -> dict[str, Any]:

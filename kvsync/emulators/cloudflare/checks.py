@@ -15,7 +15,7 @@ MALFORMED: Final = 10012
 _DIGITS: Final = re.compile(r"-?[0-9]{1,15}(\.0*)?")  # clients in languages without integers send 60.0
 
 
-def said(operation: str, status: int, code: int, text: str) -> Refused:
+def refusal(operation: str, status: int, code: int, text: str) -> Refused:
     """A refusal in the service's tone."""
     return refused(status, code, f"{operation}: '{text}'")
 
@@ -25,7 +25,7 @@ def read_json(operation: str, body: bytes) -> Any:
     try:
         return parse(body)
     except ValueError:
-        raise said(operation, 400, MALFORMED, "could not parse the request body as JSON") from None
+        raise refusal(operation, 400, MALFORMED, "could not parse the request body as JSON") from None
 
 
 def parse(text: bytes) -> Any:
@@ -39,12 +39,12 @@ def parse(text: bytes) -> Any:
 def check_name(operation: str, name: str, status: int = 400) -> str:
     """The name of a key, if it may be one; too long a name has a status of its own."""
     if not name:
-        raise said(operation, 400, MALFORMED, "Key names must not be empty")
+        raise refusal(operation, 400, MALFORMED, "Key names must not be empty")
     if name in (".", ".."):
-        raise said(operation, 400, MALFORMED, f'Illegal key name "{name}". Please use a different name.')
+        raise refusal(operation, 400, MALFORMED, f'Illegal key name "{name}". Please use a different name.')
     if (size := _size(operation, name)) > LARGEST_KEY:
         text = f"UTF-8 encoded length of {size} exceeds key length limit of {LARGEST_KEY}."
-        raise said(operation, status, _LONG_KEY, text)
+        raise refusal(operation, status, _LONG_KEY, text)
     return name
 
 
@@ -52,7 +52,7 @@ def check_value(operation: str, value: bytes) -> bytes:
     """The value, if it is not too large."""
     if len(value) > LARGEST_VALUE:
         text = f"Value length of {len(value)} exceeds limit of {LARGEST_VALUE}."
-        raise said(operation, 413, _LARGE_VALUE, text)
+        raise refusal(operation, 413, _LARGE_VALUE, text)
     return value
 
 
@@ -63,9 +63,11 @@ def check_metadata(operation: str, metadata: Any) -> Any:
     try:
         size = len(dump(metadata))
     except UnicodeEncodeError:
-        raise said(operation, 400, MALFORMED, "metadata is not valid UTF-8") from None
+        raise refusal(operation, 400, MALFORMED, "metadata is not valid UTF-8") from None
     if size > LARGEST_METADATA:
-        raise said(operation, 413, _LARGE_METADATA, f"Metadata length of {size} exceeds limit of {LARGEST_METADATA}.")
+        raise refusal(
+            operation, 413, _LARGE_METADATA, f"Metadata length of {size} exceeds limit of {LARGEST_METADATA}."
+        )
     return metadata
 
 
@@ -74,7 +76,7 @@ def encode(operation: str, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise said(operation, 400, MALFORMED, "the request body holds text that is not valid UTF-8") from None
+        raise refusal(operation, 400, MALFORMED, "the request body holds text that is not valid UTF-8") from None
 
 
 def expiry(operation: str, ttl: Any, expiration: Any, now: float) -> int | None:
@@ -83,10 +85,10 @@ def expiry(operation: str, ttl: Any, expiration: Any, now: float) -> int | None:
         seconds = _whole(ttl)
         if seconds is None or seconds <= 0:
             text = f"Invalid expiration_ttl of {ttl}. Please specify integer greater than 0."
-            raise said(operation, 400, 10034, text)
+            raise refusal(operation, 400, 10034, text)
         if seconds < SHORTEST_TTL:
             text = f"Invalid expiration_ttl of {ttl}. Expiration TTL must be at least {SHORTEST_TTL}."
-            raise said(operation, 400, 10034, text)
+            raise refusal(operation, 400, 10034, text)
         return int(now) + seconds
     return None if expiration is None else _moment(operation, expiration, int(now))
 
@@ -99,7 +101,7 @@ def _moment(operation: str, expiration: Any, now: int) -> int:
     elif moment < now + SHORTEST_TTL:
         advice = f"Expiration times must be at least {SHORTEST_TTL} seconds in the future."
     if moment is None or advice:
-        raise said(operation, 400, 10033, f"Invalid expiration of {expiration}. {advice}")
+        raise refusal(operation, 400, 10033, f"Invalid expiration of {expiration}. {advice}")
     return moment
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from kvsync.emulators.cloudflare.checks import check_name, parse, said
+from kvsync.emulators.cloudflare.checks import check_name, parse, refusal
 from kvsync.emulators.cloudflare.contents import Contents, View
 from kvsync.emulators.cloudflare.envelope import done
 from kvsync.emulators.cloudflare.model import Pair
@@ -54,7 +54,7 @@ def _key(name: str, pair: Pair) -> dict[str, Any]:
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and _FEWEST <= int(text) <= _MOST):
-        raise said(OPERATION, 400, _INVALID, f"Invalid limit of {text}. It is a number from {_FEWEST} to {_MOST}.")
+        raise refusal(OPERATION, 400, _INVALID, f"Invalid limit of {text}. It is a number from {_FEWEST} to {_MOST}.")
     return int(text)
 
 
@@ -73,4 +73,4 @@ def _last_seen(cursor: str, namespace: str) -> str:
     match read:
         case [of, str(last)] if of == namespace:
             return last
-    raise said(OPERATION, 400, _INVALID, "Invalid cursor")
+    raise refusal(OPERATION, 400, _INVALID, "Invalid cursor")

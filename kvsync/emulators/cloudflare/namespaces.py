@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from kvsync.emulators.cloudflare.checks import encode, said
+from kvsync.emulators.cloudflare.checks import encode, refusal
 from kvsync.emulators.cloudflare.contents import Contents
 from kvsync.emulators.cloudflare.envelope import done, refused
 from kvsync.emulators.cloudflare.model import LARGEST_TITLE, MOST_NAMESPACES, Namespace
@@ -40,7 +40,7 @@ class Namespaces:
     def find(self, id_: str, operation: str) -> tuple[Namespace, Contents]:
         """A namespace and what it holds. Raises Refused (404)."""
         if id_ not in self._known:
-            raise said(operation, 404, 10013, "namespace not found")
+            raise refusal(operation, 404, 10013, "namespace not found")
         return self._known[id_], self._contents[id_]
 
     def list(self, request: Request) -> Answer:
@@ -66,10 +66,10 @@ class Namespaces:
         document = _body(request)
         title = self._free(_title(operation, document), operation)
         if len(self._known) >= MOST_NAMESPACES:
-            raise said(operation, 400, 10018, f"an account may have at most {MOST_NAMESPACES} namespaces")
+            raise refusal(operation, 400, 10018, f"an account may have at most {MOST_NAMESPACES} namespaces")
         jurisdiction = document.get("jurisdiction")
         if jurisdiction not in (None, *_JURISDICTIONS):
-            raise said(operation, 400, _INVALID, f"jurisdiction is one of {', '.join(_JURISDICTIONS)}")
+            raise refusal(operation, 400, _INVALID, f"jurisdiction is one of {', '.join(_JURISDICTIONS)}")
         made = Namespace(secrets.token_hex(16), title, jurisdiction, self._url_encoding)
         self._contents[made.id] = Contents(self._storage, made.id)
         return self._keep(made)
@@ -95,7 +95,7 @@ class Namespaces:
 
     def _free(self, title: str, operation: str, besides: str = "") -> str:
         if any(found.title == title and found.id != besides for found in self._known.values()):
-            raise said(operation, 400, 10014, "a namespace with this account ID and title already exists")
+            raise refusal(operation, 400, 10014, "a namespace with this account ID and title already exists")
         return title
 
 
@@ -112,7 +112,7 @@ def _title(operation: str, document: dict[str, Any]) -> str:
     if not title or not isinstance(title, str):
         raise refused(400, 10019, "request is missing a title definition")
     if len(encode(operation, title)) > LARGEST_TITLE:
-        raise said(operation, 400, _INVALID, f"the title is longer than {LARGEST_TITLE} bytes")
+        raise refusal(operation, 400, _INVALID, f"the title is longer than {LARGEST_TITLE} bytes")
     return title
 
 

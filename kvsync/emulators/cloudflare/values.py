@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kvsync.emulators.cloudflare.checks import MALFORMED, check_metadata, check_name, check_value, expiry, parse, said
+from kvsync.emulators.cloudflare.checks import (
+    MALFORMED,
+    check_metadata,
+    check_name,
+    check_value,
+    expiry,
+    parse,
+    refusal,
+)
 from kvsync.emulators.cloudflare.contents import Contents, View
 from kvsync.emulators.cloudflare.envelope import done, refused
 from kvsync.emulators.cloudflare.model import Pair
@@ -45,11 +53,11 @@ def _content(request: Request) -> tuple[bytes, Any]:
         return request.body, None
     form = _form(content_type, request.body)
     if "value" not in form:
-        raise said(PUT, 400, MALFORMED, "Missing value field")
+        raise refusal(PUT, 400, MALFORMED, "Missing value field")
     try:
         return form["value"], parse(form["metadata"]) if "metadata" in form else None
     except ValueError:
-        raise said(PUT, 400, 10147, "metadata must be valid json") from None
+        raise refusal(PUT, 400, 10147, "metadata must be valid json") from None
 
 
 def _form(content_type: str, body: bytes) -> dict[str, bytes]:
@@ -62,5 +70,5 @@ def _form(content_type: str, body: bytes) -> dict[str, bytes]:
 def _existing(contents: Contents, name: str, view: View) -> Pair:
     found = contents.get(check_name(GET, name, LONG), view)
     if found is None:
-        raise said(GET, 404, 10009, "key not found")
+        raise refusal(GET, 404, 10009, "key not found")
     return found

@@ -10,7 +10,7 @@ from typing import Final
 
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.cloudflare import bulk, values
-from kvsync.emulators.cloudflare.checks import check_name, said
+from kvsync.emulators.cloudflare.checks import check_name, refusal
 from kvsync.emulators.cloudflare.contents import Contents
 from kvsync.emulators.cloudflare.envelope import Refused, done, page
 from kvsync.emulators.cloudflare.limits import Pace, Plan, throttled
@@ -72,7 +72,7 @@ class Writer:
         limit = self.settings.bulk_bytes or LARGEST_BULK_BODY
         if len(request.body) > limit:
             text = f"the request has {len(request.body)} bytes, but max allowed per request is: {limit}"
-            raise said(operation, 413, _TOO_LARGE, text)
+            raise refusal(operation, 413, _TOO_LARGE, text)
         if operation == bulk.PUT:
             return bulk.read_pairs(request.body, now)
         return dict.fromkeys(bulk.read_names(request.body))

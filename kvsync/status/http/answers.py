@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from kvsync.errors import AuthError, InvalidInput, KvsyncError, NotApproved, StandsBy, StateDirError, UsageError
+from kvsync.errors import AuthError, InvalidInput, KvsyncError, NotApproved, StandbyError, StateDirError, UsageError
 from kvsync.util.escaping import encode_json
 
 HEADERS: Final = {
@@ -24,7 +24,7 @@ _STATUSES: Final = (
     (UsageError, 400),
     (InvalidInput, 400),
     (NotApproved, 404),
-    (StandsBy, 409),
+    (StandbyError, 409),
     (StateDirError, 503),
     (AuthError, 503),
 )

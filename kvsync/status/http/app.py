@@ -28,7 +28,7 @@ def application(parts: AppParts) -> web.Application:
     """The paths, behind the guard."""
     app = web.Application(middlewares=[guarded(parts.access)], client_max_size=LARGEST_BODY)
     app.on_response_prepare.append(with_headers)
-    seen, acts, sessions = _Seen(parts), _Acts(parts), Sessions(parts.clock)
+    seen, acts, sessions = _Seen(parts), _ActionHandlers(parts), Sessions(parts.clock)
     parts.access.sessions = sessions
     app.add_routes(
         [
@@ -86,8 +86,8 @@ class _Seen:
         return self._parts.redactor.clean_text(snapshot_document(known, snapshot))
 
 
-class _Acts:
-    """What a person tells, as the commands of the same names do."""
+class _ActionHandlers:
+    """Operator actions over HTTP: the same as the commands of the same names."""
 
     def __init__(self, parts: AppParts) -> None:
         self._parts, self._state = parts, parts.state

@@ -66,21 +66,21 @@ class Events:
         # Time is up, or it went away; the browser asks again if it is still there.
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(self._pace.life):
-                await self._tell(response, request.transport)
+                await self._stream(response, request.transport)
         return response
 
-    async def _tell(self, response: web.StreamResponse, transport: asyncio.Transport) -> None:
+    async def _stream(self, response: web.StreamResponse, transport: asyncio.Transport) -> None:
         """Tell every version, or the newest of several, and beat in between, until the daemon leaves or nobody reads."""
-        leaving, told = self._collector.leaving, None
+        leaving, sent = self._collector.leaving, None
         while not leaving.is_set() and transport.get_write_buffer_size() <= self._pace.unread:
             version = self._collector.version
-            if version == told:
+            if version == sent:
                 await response.write(b"event: beat\ndata:\n\n")
             else:
                 await response.write(f"event: version\ndata: {self._stamp(version)}\n\n".encode())
-                told = version
+                sent = version
                 await _at_most(self._pace.gap, leaving.wait())
-            if self._collector.version == told:
+            if self._collector.version == sent:
                 await _at_most(self._pace.beat, self._collector.news())
         if not leaving.is_set():
             transport.abort()

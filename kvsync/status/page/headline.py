@@ -110,11 +110,11 @@ def headline(snapshot: StatusSnapshot) -> Headline:
         return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} attention", _others(snapshot))
     if snapshot.problems:
         return Headline(Urgency.BAD, f"{plural(len(snapshot.problems), 'problem')} in the files", _others(snapshot))
-    return _calm(snapshot) if levels else _empty(snapshot)
+    return _nothing_urgent(snapshot) if levels else _empty(snapshot)
 
 
-def _calm(snapshot: StatusSnapshot) -> Headline:
-    """Nothing needs a person."""
+def _nothing_urgent(snapshot: StatusSnapshot) -> Headline:
+    """Headline if no target needs attention."""
     total, states = len(snapshot.targets), snapshot.states()
     waiting, in_sync = states[State.WAITING], states[State.IN_SYNC]
     if waiting:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.bearer import BearerToken
-from kvsync.http.failures import explained, glimpse, refused, said, server_message
+from kvsync.http.failures import excerpt, explained, raw_message, refused, server_message
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.planning.audit import UNUSABLE_KEYS
@@ -143,12 +143,12 @@ class ApiToken(BearerToken):
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish an invalid token from one without the permission."""
-        said = server_message(call, answer) or f"status {answer.status}"
+        message = server_message(call, answer) or f"status {answer.status}"
         if answer.status == 401 or error_type(answer) in _INVALID_TOKEN:
-            return ErrorText("credential", f"the API token is not valid ({said})", f"copy it again ({_PAGE})")
+            return ErrorText("credential", f"the API token is not valid ({message})", f"copy it again ({_PAGE})")
         verb = "write" if call.writes else "do this"
         hint = f"give the token read and write permission for this key-value store ({_PAGE})"
-        return ErrorText("permission", f"the API token may not {verb} here ({said})", hint)
+        return ErrorText("permission", f"the API token may not {verb} here ({message})", hint)
 
 
 def error_type(answer: Response) -> str:
@@ -175,9 +175,9 @@ class ErrorMapper:
         if status == 402:
             return PermanentError(f"{message}; raise the usage limit or add credit in the Console, under Billing")
         if status == 404 and not error_type(answer) and not (call.writes and status in call.expects):
-            what = f"the response is not from this API ({glimpse(call, answer)}); check the endpoint"
+            what = f"the response is not from this API ({excerpt(call, answer)}); check the endpoint"
             return TransientError(f"{self._label}: {call.what} failed: {what}")
-        if status == 404 and (status not in call.expects or _names_store(said(answer))):
+        if status == 404 and (status not in call.expects or _names_store(raw_message(answer))):
             return NamespaceGone(message)
         return None
 

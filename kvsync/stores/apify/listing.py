@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.archive import Download, UnreliableArchiveError, open_archive
-from kvsync.http.failures import glimpse
+from kvsync.http.failures import excerpt
 from kvsync.http.model import Request
 from kvsync.http.paging import ListingPage, walk
 from kvsync.stores.apify.api import KEY, LEDGER_KEY, PAGE
@@ -165,7 +165,7 @@ class SnapshotReader:
             keys = page_of(answer.data)
         except ValueError as problem:
             raise PermanentError(
-                f"{self._remote.label}: {what} failed: the response is {problem} ({glimpse(call, answer)}); check the endpoint"
+                f"{self._remote.label}: {what} failed: the response is {problem} ({excerpt(call, answer)}); check the endpoint"
             ) from None
         return ListingPage(keys, keys.brought, len(answer.body), keys.next)
 

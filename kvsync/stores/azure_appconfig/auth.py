@@ -20,7 +20,7 @@ from kvsync.config.values import checked_url, is_plain_http
 from kvsync.errors import AuthError, PermanentError
 from kvsync.http.clock_skew import ahead_of_server, skew_in_words
 from kvsync.http.entra import EntraToken, Roles, TokenRequest, ambient, client_secret
-from kvsync.http.failures import cleaned, glimpse, server_message
+from kvsync.http.failures import cleaned, excerpt, server_message
 from kvsync.http.model import Credentials, ErrorText, Request, Response
 from kvsync.stores.base import StoreContext
 from kvsync.stores.route import route_of
@@ -117,7 +117,7 @@ class HmacKey:
         if "disabled" in said:
             return ErrorText("permission", "access keys are disabled for this store", _ENABLE)
         if answer.status == 403:
-            told = server_message(call, answer) or glimpse(call, answer)
+            told = server_message(call, answer) or excerpt(call, answer)
             if call.writes:
                 return ErrorText(
                     "permission", f"this access key is read-only, or may not write here ({told})", _USE_WRITER

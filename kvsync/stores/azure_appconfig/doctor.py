@@ -8,7 +8,7 @@ from typing import Final
 
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
-from kvsync.http.failures import cleaned, said
+from kvsync.http.failures import cleaned, raw_message
 from kvsync.http.model import Credentials, Request, Response
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.api import ApiVersion, entry_target, keys_target, quoted
@@ -92,8 +92,14 @@ def _is_from_app_configuration(answer: Response) -> bool:
 def _trouble(answer: Response) -> DoctorCheck:
     if answer.status == 429:
         return DoctorCheck(
-            "quota", False, cleaned(said(answer)) or "the store is throttling requests", "wait, or upgrade the tier"
+            "quota",
+            False,
+            cleaned(raw_message(answer)) or "the store is throttling requests",
+            "wait, or upgrade the tier",
         )
     return DoctorCheck(
-        "service", False, f"status {answer.status} {cleaned(said(answer))}".strip(), "check the health of the service"
+        "service",
+        False,
+        f"status {answer.status} {cleaned(raw_message(answer))}".strip(),
+        "check the health of the service",
     )

@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import explained, glimpse, refused
+from kvsync.http.failures import excerpt, explained, refused
 from kvsync.http.model import Credentials, Request, Response
 from kvsync.http.retry_after import retry_after
 from kvsync.planning.audit import UNUSABLE_KEYS
@@ -137,11 +137,11 @@ class ErrorMapper:
         """A response that is not from the API: the edge in front of it answers in HTML."""
         status, failed = answer.status, f"{self._label}: {call.what} failed"
         if status == 403:
-            message = f"{failed}: something in front of the API refused it ({glimpse(call, answer)})"
+            message = f"{failed}: something in front of the API refused it ({excerpt(call, answer)})"
             is_alone = not call.writes and _IS_VALUE.search(call.target) is not None
             return (EntryUnreadable if is_alone else TransientError)(message, self._wait(answer))
         if status == 404 and not call.writes:
-            shown = glimpse(call, answer)
+            shown = excerpt(call, answer)
             return TransientError(f"{failed}: the response is not from this API ({shown}); check the endpoint")
         if status in (413, 414) and call.writes:
             return BatchRefused(f"{failed}: status {status}, too large")

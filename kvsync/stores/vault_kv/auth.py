@@ -19,7 +19,7 @@ from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.bearer import checked_secret
 from kvsync.http.client import Client
-from kvsync.http.failures import cleaned, glimpse, understood
+from kvsync.http.failures import cleaned, excerpt, understood
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.shared_token import SharedToken
 from kvsync.stores.base import StoreContext
@@ -128,7 +128,7 @@ class VaultToken:
         answer = await self._client.send(request)
         auth: Any = answer.problem().get("auth")
         if not isinstance(auth, dict) or not isinstance(auth.get("client_token"), str):
-            wrong = f"the response contains no token ({glimpse(request, answer)}); check address and auth_mount"
+            wrong = f"the response contains no token ({excerpt(request, answer)}); check address and auth_mount"
             raise AuthError(f"{self._client.label}: {request.what} failed: {wrong}")
         REDACTOR.register_token(self, auth["client_token"])
         with understood(self._client.label, request.what):

@@ -19,7 +19,7 @@ import re
 from typing import Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import NOT_JSON, glimpse, said, server_message
+from kvsync.http.failures import NOT_JSON, excerpt, raw_message, server_message
 from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.account import Account
@@ -87,7 +87,7 @@ class ErrorMapper:
 
     def _page(self, call: Request, answer: Response) -> StoreError:
         """The error for a response that another server sent in place of the API."""
-        what = f"{self._label}: {call.what} failed: {glimpse(call, answer)}"
+        what = f"{self._label}: {call.what} failed: {excerpt(call, answer)}"
         if answer.status in _WRONG_PLACE:
             return PermanentError(f"{what}; the API was not found there; correct the endpoint")
         wait = retry_after(answer.headers, self._clock.now())
@@ -98,8 +98,8 @@ class ErrorMapper:
 
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
-        said = server_message(call, answer, (code,)) or "the service rejected it"
-        message = f"{self._label}: {call.what} failed: {said}{hint}"
+        reason = server_message(call, answer, (code,)) or "the service rejected it"
+        message = f"{self._label}: {call.what} failed: {reason}{hint}"
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)
@@ -116,7 +116,7 @@ class ErrorMapper:
         wait = retry_after(answer.headers, self._clock.now())
         if wait is not None:
             return wait
-        found = _SECONDS.search(said(answer))
+        found = _SECONDS.search(raw_message(answer))
         return float(found[1]) if found else _PAUSE[why]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.http.client import ClientOptions
-from kvsync.http.failures import glimpse
+from kvsync.http.failures import excerpt
 from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.rate_limits import SharedLimiters, TokenBucket
 from kvsync.stores.remote_store import Connection
@@ -175,7 +175,7 @@ class ApplicationFinder:
                 raise AuthError(f"{error}; if the service account may not list applications, {_BY_ID}") from None
             page, total = _page(answer)
             if page is None:
-                wrong = f"the response is not a list of applications ({glimpse(Request('POST', '', what), answer)})"
+                wrong = f"the response is not a list of applications ({excerpt(Request('POST', '', what), answer)})"
                 raise TransientError(f"{self._where}: {what} failed: {wrong}; check the endpoint")
             listed += page
             if not page or total is None or len(listed) >= total:

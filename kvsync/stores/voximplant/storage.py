@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from kvsync.errors import LostAnswer, PermanentError, TransientError
-from kvsync.http.failures import glimpse, unconfirmed
+from kvsync.http.failures import excerpt, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.http.moments import moment_from
 from kvsync.stores.base import Write
@@ -154,7 +154,7 @@ class Storage:
         return unconfirmed(self.remote.label, Request("POST", "", what, is_secret=is_secret), answer)
 
     def _not_understood(self, what: str, expected: str, answer: Response) -> TransientError:
-        shown = glimpse(Request("POST", "", what), answer)
+        shown = excerpt(Request("POST", "", what), answer)
         return TransientError(
             f"{self.remote.label}: {what} failed: the response is not {expected} ({shown}); check the endpoint"
         )

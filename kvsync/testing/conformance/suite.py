@@ -116,7 +116,7 @@ def promise(
         def test(self: _Self) -> None:
             _skip_after_failure(type(self), test.step)  # type: ignore[attr-defined]
             try:
-                asyncio.run(_conduct(self, body))
+                asyncio.run(_run_body(self, body))
             except Exception:
                 type(self).failed.setdefault(test.step, body.__name__)  # type: ignore[attr-defined]
                 raise
@@ -194,7 +194,7 @@ def _skip_after_failure(cls: type[Suite], step: SuiteStep) -> None:
             raise SkipTest(f'first make {cls.failed[earlier]} pass (step "{earlier}")')
 
 
-async def _conduct(suite: _Self, body: Callable[[_Self, Bench], Awaitable[None]]) -> None:
+async def _run_body(suite: _Self, body: Callable[[_Self, Bench], Awaitable[None]]) -> None:
     clock = suite.make_clock()
     bench = Bench(
         lambda: suite.open_store(clock), clock, lambda seconds: suite.pass_time(clock, seconds), suite.namespaces

@@ -95,7 +95,7 @@ class Redactor:
                 tokens.fragments.add(form)
             self._tokens = tokens
 
-    def say_openly(self, *names: str) -> None:
+    def add_open_words(self, *names: str) -> None:
         """Never take these names out of kvsync's own text because of a sensitive value: those of stores, namespaces, files."""
         self._open.add(names)
 

@@ -1,4 +1,4 @@
-"""Undo for people on the page: a preview, and the request of exactly what was shown."""
+"""Undo on the status page: a preview, and the request of exactly what was shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kvsync.status.plan_views import UndoneTarget, UndoView
 _MOST_ROWS = 500
 
 
-class UndoDesk:
+class WorkspaceUndoService:
     """Implements the `UndoService` of the HTTP server. Requests are carried out by the daemon's passes."""
 
     def __init__(self, reconciler: WorkspaceReconciler, wake: Callable[[], None]) -> None:
