@@ -22,8 +22,9 @@ from kvsync.app import TargetSelection, open_workspace
 from kvsync.http.client import Client, ClientOptions
 from kvsync.http.model import Request
 from kvsync.model.health import Traffic
-from kvsync.stores.azure_appconfig.api import ApiVersion, ListingFilter, next_target
+from kvsync.stores.azure_appconfig.api import next_target
 from kvsync.stores.azure_appconfig.auth import ConnectionString, HmacKey
+from kvsync.stores.azure_appconfig.resources import ApiVersion, ListingFilter, key_values
 from kvsync.util.clock import Clock
 from tests.benchmarks.measure import Figure, kvsync, python, run
 
@@ -171,7 +172,7 @@ async def _bodies() -> list[bytes]:
     key = HmacKey(lambda: connection, Clock())
     client = Client("bench", connection.endpoint, Clock(), Traffic(), ClientOptions(credentials=key))
     bodies: list[bytes] = []
-    target: str | None = ListingFilter("web:").target(ApiVersion.DESCRIPTIONS)
+    target: str | None = key_values(ApiVersion.DESCRIPTIONS).listing(ListingFilter("web:"))
     while target:
         answer = await client.send(Request("GET", target, "listing", is_json=True))
         bodies.append(answer.body)

@@ -20,9 +20,9 @@ from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.stores.azure_appconfig import AzureAppConfigStore
-from kvsync.stores.azure_appconfig.api import ApiVersion, ListingFilter, entry_target
 from kvsync.stores.azure_appconfig.items import row_of, tags_for, to_actual
 from kvsync.stores.azure_appconfig.remote import SyncTokens
+from kvsync.stores.azure_appconfig.resources import ApiVersion, ListingFilter, key_values
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from kvsync.util.clock import Clock
 from tests.stores.azure_service import Service, azure_store
@@ -467,9 +467,12 @@ async def test_awkward_keys_and_labels_are_themselves(service: Service, connect:
 
 def test_targets_are_encoded_once() -> None:
     """A key is one segment of the path, and a filter escapes what the filter language reserves."""
-    assert entry_target(ApiVersion.EARLIER, "a/b%?#", None) == "/kv/a%2Fb%25%3F%23?api-version=2024-09-01"
-    assert entry_target(ApiVersion.EARLIER, "k", "a&b") == "/kv/k?api-version=2024-09-01&label=a%26b"
-    assert ListingFilter("a*,\\").target(ApiVersion.EARLIER) == "/kv?api-version=2024-09-01&key=a%5C%2A%5C%2C%5C%5C%2A"
+    assert key_values(ApiVersion.EARLIER).target("a/b%?#", None) == "/kv/a%2Fb%25%3F%23?api-version=2024-09-01"
+    assert key_values(ApiVersion.EARLIER).target("k", "a&b") == "/kv/k?api-version=2024-09-01&label=a%26b"
+    assert (
+        key_values(ApiVersion.EARLIER).listing(ListingFilter("a*,\\"))
+        == "/kv?api-version=2024-09-01&key=a%5C%2A%5C%2C%5C%5C%2A"
+    )
 
 
 # Content

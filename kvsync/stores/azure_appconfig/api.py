@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 from kvsync.errors import PermanentError
 from kvsync.http.failures import server_message, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.model.entry import Content
+from kvsync.model.exact_json import write_json
 from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, is_reserved, tags_for
+from kvsync.stores.azure_appconfig.resources import Resource
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
-
-
-class ApiVersion(StrEnum):
-    """The versions of the API that kvsync can use. The first has descriptions, the second is for endpoints without it."""
-
-    DESCRIPTIONS = "2026-04-01"
-    EARLIER = "2024-09-01"
-
 
 _LINK: Final = re.compile(r"<([^<>]*+)>\s*+;([^<,]*+)")
 _IS_NEXT: Final = re.compile(r'\brel="?next"?', re.IGNORECASE)
 _TARGET: Final = re.compile(r"/[!-~]*")
 """Characters of a request target: a path and a query in visible ASCII characters."""
-
-_RESERVED: Final = re.compile(r"([*,\\])")
 
 MOST_CHARACTERS: Final = 256
 """Limit of a label, the name or the value of a tag."""
@@ -124,39 +114,6 @@ def _text_problems(what: str, text: str, limit: int | None = MOST_CHARACTERS) ->
         yield f"{what} contains a control character, which azure-appconfig does not allow"
 
 
-def entry_target(version: ApiVersion, key: str, label: str | None) -> str:
-    """Path and query of one entry. Without a label, the parameter is left out, which has the same meaning."""
-    target = f"/kv/{quote(key, safe='')}?{_query(version)}"
-    return target if label is None else f"{target}&label={quote(label, safe='')}"
-
-
-class ListingFilter(NamedTuple):
-    """What a listing selects: entries with any label whose key begins with `prefix`, and which have all of `tags`."""
-
-    prefix: str
-    tags: tuple[tuple[str, str], ...] = ()
-
-    def target(self, version: ApiVersion) -> str:
-        """Path and query of the first page."""
-        tags = (quote(f"{_escaped_tag(name)}={_escaped_tag(text)}", safe="") for name, text in self.tags)
-        chosen = "".join(f"&tags={one}" for one in tags)
-        return f"/kv?{_query(version)}&key={quote(key_filter(self.prefix), safe='')}{chosen}"
-
-
-def key_filter(prefix: str) -> str:
-    """The filter of keys that begin with `prefix`."""
-    return f"{_escaped(prefix)}*"
-
-
-def keys_target(version: ApiVersion, name: str | None = None) -> str:
-    """Path and query of the first page of all key names, or of one name."""
-    return f"/keys?{_query(version)}" if name is None else f"/keys?{_query(version)}&name={quote(name, safe='')}"
-
-
-def _query(version: ApiVersion) -> str:
-    return f"api-version={version}"
-
-
 def next_target(answer: Response, data: object) -> str | None:
     """Path and query of the next page, exactly as the server returns them; None after the last. Raises ValueError for a link
     that is not a path and query: appended to the endpoint, it could name another host or add lines to the request."""
@@ -190,50 +147,41 @@ def quoted(etag: str | None) -> str:
     return f'"{etag or "none"}"'
 
 
-def _escaped(text: str) -> str:
-    return _RESERVED.sub(r"\\\1", text)
-
-
-def _escaped_tag(text: str) -> str:
-    return _escaped(text).replace("=", "\\=")
-
-
-def call_for(version: ApiVersion, write: Write, slot: Slot, home: str | None, nulls: Nulls = NO_NULLS) -> Request:
+def call_for(resource: Resource, write: Write, slot: Slot, home: str | None, nulls: Nulls = NO_NULLS) -> Request:
     """The request for one write. `home` is the namespace to record in the mark, None if the key tells it. What the entry has
-    of `nulls` is read as empty, and stays null where the write leaves it empty."""
+    of `nulls` is read as empty, and stays null where the write leaves it empty. Raises ValueError for a value that the resource
+    cannot have."""
     key, label = slot
     is_new = write.precondition is Precondition.ABSENT
     headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
-    target = entry_target(version, key, label)
+    target = resource.target(key, label)
     if write.content is None:
         return Request("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
     tags = tags_for(write.content, write.mark, write.expires_at, home)
     body = {
-        "value": write.content.value.decode() or (None if nulls.value else ""),
-        "content_type": write.content.content_type,
+        **resource.body(write.content, nulls),
         "tags": {name: text or (None if name in nulls.tags else "") for name, text in tags.items()},
-        **({"description": write.content.description} if write.content.description else {}),
     }
-    headers["Content-Type"] = "application/vnd.microsoft.appconfig.kv+json"
-    data = json.dumps(body, ensure_ascii=False).encode()
-    return Request("PUT", target, f"writing {key}", headers, data, _ANSWERS, is_secret=write.is_sensitive)
+    headers["Content-Type"] = resource.media_type
+    return Request(
+        *("PUT", target, f"writing {key}", headers, write_json(body).encode(), _ANSWERS), is_secret=write.is_sensitive
+    )
 
 
-def result_of(where: str, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
+def result_of(where: str, resource: Resource, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
     """The result of the write at `slot`. Raises PermanentError if the response is about the endpoint, LostAnswer if the API
     cannot have sent it."""
     problem = answer.problem()
     if answer.status in (200, 204):
-        return _done(where, write, call, answer, slot)
+        return _done(where, resource, write, call, answer, slot)
     if answer.status == 412:
         return _EXISTS if write.precondition is Precondition.ABSENT else _MOVED
     if answer.status == 409:
         if not problem:
             raise unconfirmed(where, call, answer)
         return _LOCKED
-    if problem.get("name") == "api-version":
-        what = f"the endpoint does not support this version of the API: {server_message(call, answer)}"
-        raise PermanentError(f"{what}; set api_version: {ApiVersion.EARLIER} for this store")
+    if (refused := unsupported(resource, call, answer)) is not None:
+        raise refused
     if answer.status == 400 and not problem:
         raise unconfirmed(where, call, answer)
     return WriteResult(
@@ -241,17 +189,28 @@ def result_of(where: str, write: Write, call: Request, answer: Response, slot: S
     )
 
 
-def _done(where: str, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
+def unsupported(resource: Resource, call: Request, answer: Response) -> PermanentError | None:
+    """The error for a response that refuses the version of the API; None for any other."""
+    if answer.status != 400 or answer.problem().get("name") != "api-version":
+        return None
+    what = f"the endpoint does not support this version of the API: {server_message(call, answer)}"
+    return PermanentError(f"{what}; {resource.cure}")
+
+
+def _done(where: str, resource: Resource, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
     """The result of a write that the API confirms by returning the entry. A 204 says that there was no entry, which the
     condition of every write excludes."""
-    item = answer.problem()
-    etag = etag_of(answer) or item.get("etag")
-    is_entry = (item.get("key"), item.get("label") or None) == slot and isinstance(etag, str)
+    found = answer.problem()
+    etag = etag_of(answer) or found.get("etag")
+    is_entry = (found.get(resource.key), found.get("label") or None) == slot and isinstance(etag, str)
     if answer.status != 200 or not is_entry:
         raise unconfirmed(where, call, answer)
     if write.content is None:
         return WriteResult(WriteStatus.DONE)
-    is_described = (item.get("description") or "") == (write.content.description or "")
-    if (item.get("value") or "") != write.content.value.decode() or not is_described:
+    try:
+        is_written = resource.is_written(resource.read(found), write.content)
+    except (KeyError, TypeError, AttributeError):
+        is_written = False
+    if not is_written:
         raise unconfirmed(where, call, answer)
     return WriteResult(WriteStatus.DONE, etag=etag)

@@ -11,8 +11,9 @@ from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, raw_message
 from kvsync.http.model import Credentials, Request, Response
 from kvsync.model.health import DoctorCheck
-from kvsync.stores.azure_appconfig.api import ApiVersion, entry_target, keys_target, quoted
+from kvsync.stores.azure_appconfig.api import quoted
 from kvsync.stores.azure_appconfig.auth import SET_CLOCK
+from kvsync.stores.azure_appconfig.resources import Resource
 from kvsync.util.clock import Clock
 
 _EVERYTHING: Final = range(100, 600)
@@ -30,14 +31,14 @@ class Doctor:
         send: Callable[[Request], Awaitable[Response]],
         credentials: Credentials,
         clock: Clock,
-        version: ApiVersion,
+        resource: Resource,
     ) -> None:
-        self._send, self._credentials, self._clock, self._version = send, credentials, clock, version
+        self._send, self._credentials, self._clock, self._resource = send, credentials, clock, resource
 
     async def examine(self) -> list[DoctorCheck]:
         """Read a key that does not exist, then delete it on a condition that never holds."""
         name = f"kvsync-doctor-{secrets.token_hex(8)}"
-        reading = Request("GET", keys_target(self._version, name), "looking for a key", expects=_EVERYTHING)
+        reading = Request("GET", self._resource.names(name), "looking for a key", expects=_EVERYTHING)
         try:
             answer = await self._send(reading)
         except AuthError as error:
@@ -58,7 +59,7 @@ class Doctor:
     async def _writing(self, name: str) -> DoctorCheck:
         """Nothing is written: the key does not exist, and the condition requires a version of it."""
         headers = {"If-Match": quoted(None)}
-        target = entry_target(self._version, name, None)
+        target = self._resource.target(name, None)
         call = Request("DELETE", target, "checking write permission", headers, expects=_EVERYTHING, reads=True)
         try:
             answer = await self._send(call)

@@ -27,6 +27,7 @@ from kvsync.http.model import Request, Response
 from kvsync.http.paging import ListingPage, walk
 from kvsync.stores.azure_appconfig.api import etag_of, items_of, next_target, quoted
 from kvsync.stores.azure_appconfig.items import Row, may_be_kept, row_of
+from kvsync.stores.azure_appconfig.resources import Resource
 from kvsync.stores.remote_store import Connection
 from kvsync.util.cache_file import CacheFile
 
@@ -60,10 +61,10 @@ class Page:
 
 
 class Listing:
-    """The pages of one store. `send` sends a read."""
+    """The pages of one store. `send` sends a read, `resource` is what it lists."""
 
-    def __init__(self, connection: Connection, send: Send, cache: PageCache) -> None:
-        self._connection, self._send, self._cache = connection, send, cache
+    def __init__(self, connection: Connection, send: Send, cache: PageCache, resource: Resource) -> None:
+        self._connection, self._send, self._cache, self._resource = connection, send, cache, resource
 
     async def walk(self, scope: str, first: str, what: str, *, fresh: bool = False) -> list[Page]:
         """All pages, beginning with the one at `first`; unchanged ones without rows. `scope` names the listing in the cache;
@@ -100,8 +101,8 @@ class Listing:
         answer = await self._send(Request("GET", target, what, headers, expects=(200, 304), is_json=True))
         if answer.status == 304 and known is not None:
             return known
-        with understood(self._connection.label, what, "a list of key-values", answer):
-            rows = tuple(row_of(item) for item in items_of(answer.data))
+        with understood(self._connection.label, what, f"a list of {self._resource.kind[2:]}s", answer):
+            rows = tuple(row_of(self._resource.read(item)) for item in items_of(answer.data))
             etag = etag_of(answer) or answer.data["etag"]
             return Page(target, etag, next_target(answer, answer.data), rows, len(answer.body))
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from kvsync.config.model import StoreConfig
 from kvsync.config.values import url
 from kvsync.model.entry import Content
-from kvsync.stores.azure_appconfig.api import ApiVersion, Tier, text_problems
+from kvsync.stores.azure_appconfig.api import Tier, text_problems
+from kvsync.stores.azure_appconfig.resources import ApiVersion, FeatureFlags
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, choice, duration, list_of, map_of, text
 
@@ -41,6 +42,12 @@ OPTIONS: Final = (
         choice(ApiVersion),
         help="Version of the API. The earlier one is for endpoints without the later one; it has no descriptions.",
     ),
+    Field(
+        "feature_flags",
+        choice(FeatureFlags),
+        default=FeatureFlags.KEY_VALUES,
+        help="Where feature flags are: in key-values, or as resources (preview API); the store then has flags only.",
+    ),
 )
 
 
@@ -57,6 +64,10 @@ def check_options(config: StoreConfig) -> None:
         raise ValueError("client_secret needs client_id and tenant_id")
     if options.get("snapshot_retention") and not options.get("snapshot_before_apply"):
         raise ValueError("set snapshot_before_apply: true, or remove snapshot_retention")
+    if options.get("feature_flags") is FeatureFlags.RESOURCES:
+        for name in ("api_version", "snapshot_before_apply"):
+            if options.get(name):
+                raise ValueError(f"{name} and feature_flags: resources cannot be combined; remove one of them")
     _check_tags(options.get("tags") or {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from kvsync.errors import BatchRefused, StoreError
@@ -14,21 +15,13 @@ from kvsync.http.model import Request, Response
 from kvsync.http.paging import ListingPage, walk
 from kvsync.model.entry import Identity
 from kvsync.model.health import DoctorCheck
-from kvsync.stores.azure_appconfig.api import (
-    ApiVersion,
-    ListingFilter,
-    Rates,
-    Slot,
-    entry_target,
-    items_of,
-    keys_target,
-    next_target,
-)
+from kvsync.stores.azure_appconfig.api import Rates, Slot, items_of, next_target, unsupported
 from kvsync.stores.azure_appconfig.auth import connect
 from kvsync.stores.azure_appconfig.descriptions import Descriptions
 from kvsync.stores.azure_appconfig.doctor import Doctor
 from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, Row, nulls_of, row_of
 from kvsync.stores.azure_appconfig.listing import Listing, Page, PageCache, token_of
+from kvsync.stores.azure_appconfig.resources import ListingFilter, Resource
 from kvsync.stores.azure_appconfig.snapshots import DEFAULT_RETENTION, RestorePoints
 from kvsync.stores.base import Write
 from kvsync.stores.partial import ReadFailures
@@ -50,24 +43,25 @@ class Remote:
     """Connects on first use to `endpoint`: the configured address of the API, unless another one is given. Raises AuthError and
     PermanentError for what the configuration leads to."""
 
-    def __init__(self, connection: Connection, rates: Rates, version: ApiVersion, endpoint: str | None = None) -> None:
+    def __init__(self, connection: Connection, rates: Rates, resource: Resource, endpoint: str | None = None) -> None:
         context, options = connection.context, connection.config.options
         self._connection, self._label = connection, connection.label
         configured, self._credentials = connect(connection.config, context)
         self.endpoint = endpoint or configured
         limits = ClientLimits(reads_per_second=rates.reads, writes_per_second=rates.writes)
         self._client = connection.client(
-            self.endpoint, ClientOptions(limits=limits, credentials=self._credentials, error_mapper=_error_mapper)
+            self.endpoint,
+            ClientOptions(limits=limits, credentials=self._credentials, error_mapper=partial(_error_mapper, resource)),
         )
         self._cache = PageCache(context.cache_dir, context.owner)
         self._tokens = SyncTokens()
         for token in self._cache.tokens(self._client.origin):
             self._tokens.put(*token)
-        self._listing = Listing(connection, self.send, self._cache)
-        self._version = version
+        self._listing = Listing(connection, self.send, self._cache, resource)
+        self._resource = resource
         self.descriptions = Descriptions()
         retention = options.get("snapshot_retention") or DEFAULT_RETENTION
-        self.restore_points = RestorePoints(self.send, self._label, context.owner, version, retention)
+        self.restore_points = RestorePoints(self.send, self._label, context.owner, resource.version, retention)
 
     async def send(self, call: Request) -> Response:
         """Send a request; a read sees everything that was written before. Raises StoreError."""
@@ -79,7 +73,7 @@ class Remote:
 
     async def pages(self, wanted: ListingFilter, *, fresh: bool = False) -> tuple[list[Page], str]:
         """The pages of a listing, and a token for their state. Raises StoreError."""
-        first = wanted.target(self._version)
+        first = self._resource.listing(wanted)
         what = f"listing {wanted.prefix}*"
         pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)
         self._cache.keep_tokens(self._client.origin, self._tokens.rows())
@@ -87,7 +81,7 @@ class Remote:
 
     async def rows(self, wanted: ListingFilter, pages: Sequence[Page]) -> list[Row]:
         """The entries on pages from `pages`. Raises StoreError."""
-        scope = self._scope(wanted.target(self._version))
+        scope = self._scope(self._resource.listing(wanted))
         rows = self._listing.rows(scope, pages)
         if rows is None:  # the cache was lost between two looks
             rows = self._listing.rows(scope, (await self.pages(wanted, fresh=True))[0])
@@ -98,7 +92,7 @@ class Remote:
         """Entries with their values, whatever tags they have, in as few requests as possible; missing ones are left out, and
         `failures` collects what cannot be read. Raises StoreError."""
         wanted = ListingFilter(prefix)
-        scope = self._scope(wanted.target(self._version))
+        scope = self._scope(self._resource.listing(wanted))
         if len(slots) > 1 and len(slots) > (len(self._cache.chain(scope)) or 100):
             pages, _ = await self.pages(wanted, fresh=True)
             return [row for row in await self.rows(wanted, pages) if (row.key, row.label) in slots]
@@ -117,11 +111,11 @@ class Remote:
                 return ListingPage(found, len(found), len(answer.body), following, begins_with=next(iter(found), None))
 
         limit = self._connection.listing_limit(what)
-        return [name async for page in walk(keys_target(self._version), fetch, limit) for name in page.content]
+        return [name async for page in walk(self._resource.names(), fetch, limit) for name in page.content]
 
     async def examine(self) -> list[DoctorCheck]:
         """The checks of `doctor` on this connection."""
-        return await Doctor(self._client.send, self._credentials, self._connection.clock, self._version).examine()
+        return await Doctor(self._client.send, self._credentials, self._connection.clock, self._resource).examine()
 
     async def aclose(self) -> None:
         """Release everything. Idempotent."""
@@ -135,7 +129,7 @@ class Remote:
         """What a write must leave as it is: read only if that is not known. Raises StoreError."""
         if write.content is None or write.etag is None:
             return Kept()
-        known = self.descriptions.of(prefix, slot, write.etag) if self._version is ApiVersion.DESCRIPTIONS else ""
+        known = self.descriptions.of(prefix, slot, write.etag) if self._resource.has_descriptions else ""
         is_filled = write.content.value and all(text for _, text in write.content.tags)
         if is_filled and (known is not None or write.content.description is not None):
             return Kept(description=known)
@@ -151,24 +145,24 @@ class Remote:
 
     async def _item(self, key: str, label: str | None) -> tuple[Row, Nulls] | None:
         """An entry, and what is null in it; None if there is none."""
-        call = Request(
-            "GET", entry_target(self._version, key, label), f"reading {key}", expects=(200, 404), is_json=True
-        )
+        target = self._resource.target(key, label)
+        call = Request("GET", target, f"reading {key}", expects=(200, 404), is_json=True)
         answer = await self.send(call)
         if answer.status == 404 and (answer.problem() or not answer.body):
             return None
-        with understood(self._label, call.what, "a key-value", answer):
-            return row_of(answer.data), nulls_of(answer.data)
+        with understood(self._label, call.what, self._resource.kind, answer):
+            found = self._resource.read(answer.data)
+            return row_of(found), nulls_of(found)
 
     def _scope(self, first: str) -> str:
         return f"{self._client.origin}{first}"
 
 
-def _error_mapper(call: Request, answer: Response) -> StoreError | None:
-    """A full store throttles as well, but waiting does not help."""
+def _error_mapper(resource: Resource, call: Request, answer: Response) -> StoreError | None:
+    """Errors that the configuration can mend, and a full store: it throttles as well, but waiting does not help."""
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
         return BatchRefused(f"the store is full ({server_message(call, answer)}); delete entries, or upgrade the tier")
-    return None
+    return unsupported(resource, call, answer)
 
 
 class SyncTokens:

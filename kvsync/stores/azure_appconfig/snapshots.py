@@ -16,8 +16,9 @@ from urllib.parse import quote
 from kvsync.errors import BatchRefused, PermanentError
 from kvsync.http.failures import cleaned, explained, understood
 from kvsync.http.model import Request, Response
-from kvsync.stores.azure_appconfig.api import MOST_CHARACTERS, ApiVersion, items_of, key_filter
+from kvsync.stores.azure_appconfig.api import MOST_CHARACTERS, items_of
 from kvsync.stores.azure_appconfig.items import NAMESPACE_TAG, OWNER_TAG
+from kvsync.stores.azure_appconfig.resources import key_filter
 
 DEFAULT_RETENTION: Final = 7 * 86400
 """Seconds; the longest that the free tier permits."""
@@ -41,7 +42,7 @@ class RestorePoints:
         send: Callable[[Request], Awaitable[Response]],
         label: str,
         owner: str,
-        version: ApiVersion,
+        version: str,
         retention: int,
     ) -> None:
         self._send, self._label, self._owner = send, label, owner

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
+from kvsync.model.canonical import is_flag_type
 from kvsync.model.capabilities import Capabilities, Lifetimes
 from kvsync.model.entry import Actual, Content, Entry, Identity, Target
+from kvsync.model.feature_flags import FLAG_TYPE
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
 from kvsync.model.snapshot import Snapshot
@@ -19,18 +22,18 @@ from kvsync.stores.azure_appconfig.api import (
     MOST_BYTES,
     RATES,
     SNAPSHOT_REQUESTS,
-    ApiVersion,
-    ListingFilter,
     call_for,
     result_of,
     size_of,
     tag_problems,
     text_problems,
 )
+from kvsync.stores.azure_appconfig.flag_resources import normal_flag
 from kvsync.stores.azure_appconfig.items import Entries, Row, tags_for, to_actual
 from kvsync.stores.azure_appconfig.options import OPTIONS, check_options
 from kvsync.stores.azure_appconfig.replicas import Replicas
-from kvsync.stores.azure_appconfig.well_known import FLAG_PREFIX, well_known_problems
+from kvsync.stores.azure_appconfig.resources import FLAGS, ApiVersion, FeatureFlags, ListingFilter, key_values
+from kvsync.stores.azure_appconfig.well_known import FLAG_PREFIX, flag_resource_problems, well_known_problems
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.partial import ReadFailures
@@ -63,14 +66,18 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
     key_format = "{namespace}:{key}"
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
-        super().__init__(config, context)
+        options = config.options
+        self._has_flags_only = options.get("feature_flags") is FeatureFlags.RESOURCES
+        super().__init__(_with_format(config) if self._has_flags_only else config, context)
         check_options(config)
-        self._rates = RATES[config.options.get("tier")]
-        self._version = config.options.get("api_version") or ApiVersion.DESCRIPTIONS
+        self._rates = RATES[options.get("tier")]
+        version = options.get("api_version") or ApiVersion.DESCRIPTIONS
+        self._resource = FLAGS if self._has_flags_only else key_values(version)
         self.capabilities = replace(
             type(self).capabilities,
             writes_per_second=self._rates.writes,
-            descriptions=self._version is ApiVersion.DESCRIPTIONS,
+            descriptions=self._resource.has_descriptions,
+            flag_prefix="" if self._has_flags_only else FLAG_PREFIX,
         )
         self._remotes: dict[str, Remote] = {}
         self._located: dict[str, Remote] = {}
@@ -80,7 +87,11 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         self._replicas = Replicas(config.options.get("endpoints") or (), self._replica, context.clock)
 
     def normalise(self, content: Content) -> Content:
-        """The content without metadata and without an empty content type, and with the tags that every entry has."""
+        """The content without metadata and without an empty content type, and with the tags that every entry has. A flag is as
+        its resource returns it."""
+        if self._has_flags_only and is_flag_type(content.content_type):
+            with suppress(ValueError, RecursionError):
+                content = content._replace(value=normal_flag(content.value), content_type=FLAG_TYPE)
         description = content.description if self.capabilities.descriptions else None
         if self._common_tags:
             content = content._replace(tags=tuple(sorted({**self._common_tags, **dict(content.tags)}.items())))
@@ -96,7 +107,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         key, label = self._slot(namespace, entry.identity)
         found = list(text_problems(label, entry.content))
         found += tag_problems(dict(entry.content.tags), self._common_tags)
-        found += well_known_problems(key, entry.content.content_type, entry.content.value)
+        check = flag_resource_problems if self._has_flags_only else well_known_problems
+        found += check(key, entry.content.content_type, entry.content.value)
         size = size_of(key, label, entry.content, entry.content.tags)
         marked = size_of(key, label, entry.content, self._tags(namespace, key, entry).items())
         if size <= MOST_BYTES < marked:
@@ -112,8 +124,9 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         credential = self.config.options.get("connection_string")
         if credential is None:
             return self._place(namespace, self.config.endpoint or "")
-        source = (("connection string", describe(credential)),)
-        return replace(self._place(namespace, ""), parts=source, is_resolved=False)
+        found = self._place(namespace, "")
+        source = ("connection string", describe(credential))
+        return replace(found, parts=(source, *found.parts[1:]), is_resolved=False)
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """The host that connection string or configuration name now. Calls for `namespace` go there until it is located again,
@@ -208,9 +221,9 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         kept = await remote.kept(self._keys.prefix(namespace), slot, write)
         if write.content is not None and write.content.description is None:
             write = replace(write, content=write.content._replace(description=kept.description))
-        call = call_for(self._version, write, slot, home, kept.nulls)
+        call = call_for(self._resource, write, slot, home, kept.nulls)
         answer = await remote.send(call)
-        result = result_of(f"store {self.config.name}", write, call, answer, slot)
+        result = result_of(f"store {self.config.name}", self._resource, write, call, answer, slot)
         if result.status is WriteStatus.DONE:
             remote.descriptions.note(slot, result.etag, write.content and write.content.description)
         return result
@@ -221,6 +234,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         if write.content is None:
             return
         found = list(text_problems(label, write.content))
+        if self._has_flags_only:
+            found += flag_resource_problems(key, write.content.content_type, write.content.value)
         tags = tags_for(write.content, write.mark, write.expires_at, home)
         if (size := size_of(key, label, write.content, tags.items())) > MOST_BYTES:
             found.append(_too_large(size))
@@ -241,7 +256,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         if not self._keys.holds_namespace:
             scope = scope._replace(namespace=namespace)
         host = origin_of(endpoint).partition("://")[2]
-        return Place(self.config.type, (("host", host),), scope)
+        parts = (("host", host), *((("resources", "feature flags"),) if self._has_flags_only else ()))
+        return Place(self.config.type, parts, scope)
 
     def _current(self) -> Remote:
         """The connection to the present host. Earlier ones stay open for the passes that began with them."""
@@ -261,12 +277,17 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
     def _connect(self, connection: Connection) -> Remote:
         from kvsync.stores.azure_appconfig.remote import Remote
 
-        return Remote(connection, self._rates, self._version)
+        return Remote(connection, self._rates, self._resource)
 
     def _replica(self, endpoint: str) -> Remote:
         from kvsync.stores.azure_appconfig.remote import Remote
 
-        return Remote(self._connection(), self._rates, self._version, endpoint)
+        return Remote(self._connection(), self._rates, self._resource, endpoint)
+
+
+def _with_format(config: StoreConfig) -> StoreConfig:
+    """The configuration with the key format of flags, whose names cannot hold a colon."""
+    return config if config.key_format else replace(config, key_format="{key}")
 
 
 def _from_replica(endpoint: str) -> str:

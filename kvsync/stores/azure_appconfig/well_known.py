@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
-from kvsync.model.canonical import FLAG_ESSENCE
+from kvsync.model.canonical import FLAG_ESSENCE, is_flag_type
+from kvsync.stores.azure_appconfig.flag_resources import resource_problems
 from kvsync.util.json_schema import mismatches, validator_of
 
 FLAG_PREFIX: Final = ".appconfig.featureflag/"
@@ -92,6 +93,15 @@ def well_known_problems(key: str, content_type: str | None, value: bytes) -> Ite
         yield from (
             f"not a Key Vault reference: {_located(one.path)}{one.message}" for one in _found("reference", value)
         )
+
+
+def flag_resource_problems(key: str, content_type: str | None, value: bytes) -> Iterator[str]:
+    """Why an entry cannot be a feature flag that is a resource with the name `key`. The messages repeat no value."""
+    if not is_flag_type(content_type):
+        yield "the store has feature flags only; write the entry as feature:"
+        return
+    found = list(_flag_problems(f"{FLAG_PREFIX}{key}", value))
+    yield from found or resource_problems(value)
 
 
 def _flag_problems(key: str, value: bytes) -> Iterator[str]:
