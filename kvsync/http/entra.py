@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from kvsync.config.values import is_plain_http
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
-from kvsync.http.failures import cleaned
+from kvsync.http.failures import cleaned, sender
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.route import USUAL, Route
 from kvsync.http.shared_token import SharedToken
@@ -26,6 +27,7 @@ _MARGIN: Final = 300.0
 """Seconds before its end at which a token is renewed, or half its life if that is shorter."""
 _ATTEMPT: Final = 10.0
 """Seconds that the identity service has to respond."""
+_CHECK_IDENTITY: Final = "check tenant_id, client_id and the secret, or the managed identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class EntraToken:
             request.base,
             clock,
             Traffic(),
-            ClientOptions(limits=ClientLimits(timeout=_ATTEMPT), error_mapper=_error_mapper, route=route),
+            ClientOptions(limits=ClientLimits(timeout=_ATTEMPT), error_mapper=partial(_refusal, where), route=route),
         )
         self._token = SharedToken[Token]()
 
@@ -170,13 +172,15 @@ def _application(
     return TokenRequest(base, f"the application {client}", build)
 
 
-def _error_mapper(call: Request, answer: Response) -> StoreError | None:
+def _refusal(where: str, call: Request, answer: Response) -> StoreError | None:
     """A 4xx of the identity service is about the credential, or says that the machine has no such identity."""
     if answer.status not in (400, 401, 403, 404):
         return None
     problem = answer.problem()
-    said = str(problem.get("error_description") or problem.get("error") or f"status {answer.status}")
-    return AuthError(f"{call.what} was refused: {cleaned(said.splitlines()[0])}")
+    said = cleaned(str(problem.get("error_description") or problem.get("error") or "").partition("\n")[0])
+    return AuthError(
+        f"{where}: {call.what} was refused ({sender(answer)}): {said or 'no reason given'}; {_CHECK_IDENTITY}"
+    )
 
 
 def _token_of(data: Any, holder: object, now: float, where: str) -> Token:

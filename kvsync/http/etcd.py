@@ -150,8 +150,9 @@ class Password:
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Tell a user who may not from one who is not known."""
-        said = cleaned(message_of(answer) or f"status {answer.status}")
-        return ErrorText("permission" if answer.status == 403 else "credential", f"etcd says {said}", self._hint)
+        said = cleaned(message_of(answer))
+        why = f"etcd says {said}" if said else "no reason given"
+        return ErrorText("permission" if answer.status == 403 else "credential", why, self._hint)
 
     async def aclose(self) -> None:
         """Stop signing in. Idempotent."""

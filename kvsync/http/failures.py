@@ -20,12 +20,14 @@ from typing import Any, Final
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.model import AnswerTooLongError, Credentials, NotAnsweredError, Request, Response
+from kvsync.http.remedies import CHECK_PATH, remedy
 from kvsync.http.retry_after import retry_after
 from kvsync.util.escaping import clip, escape_text
 from kvsync.util.redaction import REDACTOR
 
 _TURNED_AWAY: Final = frozenset({429, 503})
 _UNDECIDED: Final = frozenset({408, 425})
+_WAITED_FOR: Final = _TURNED_AWAY | _UNDECIDED
 _LONGEST: Final = 300
 """Characters of a server's message that are repeated."""
 
@@ -53,36 +55,40 @@ def failure(label: str, call: Request, answer: Response, credentials: Credential
     status = answer.status
     if status in (401, 403):
         if credentials is None:
-            return AuthError(f"{label}: {call.what} was refused ({status}); the server requires a credential")
+            asks = "the server requires a credential; set it in the configuration"
+            return AuthError(f"{label}: {call.what} was refused ({sender(answer)}): {asks}")
         return refused(label, call, answer, credentials)
-    message = f"{label}: {call.what} failed: {_described(call, answer)}"
+    wait = retry_after(answer.headers, now) if status in _WAITED_FOR or status >= 500 else None
+    message = f"{label}: {call.what} failed: {_described(call, answer)}; {remedy(status, wait)}"
     if status in _TURNED_AWAY:
-        return TransientError(message, retry_after(answer.headers, now))
+        return TransientError(message, wait)
     if status in _UNDECIDED or status >= 500:
-        wait = retry_after(answer.headers, now)
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
-    if call.writes and not answer.problem():
-        return unconfirmed(label, call, answer)
-    if 300 <= status < 400:
-        return PermanentError(f"{message}; the endpoint redirects; correct the endpoint")
-    return PermanentError(message)
+    return unconfirmed(label, call, answer) if call.writes and not answer.problem() else PermanentError(message)
 
 
 def refused(label: str, call: Request, answer: Response, credentials: Credentials) -> AuthError:
     """The error of a call whose credential the server does not accept."""
     why = credentials.explain(call, answer)
-    return AuthError(f"{label}: {call.what} was refused: {why.detail}; {why.hint}")
+    by = "" if answer.host and answer.host in why.detail else f" ({sender(answer)})"
+    return AuthError(f"{label}: {call.what} was refused{by}: {why.detail}; {why.hint}")
 
 
 def explained(label: str, call: Request, answer: Response, codes: Iterable[int] = ()) -> str:
     """The message of a failure that the API explains in its own words, or with the status alone. `codes` as in
     `server_message`."""
-    return f"{label}: {call.what} failed: {server_message(call, answer, codes) or f'status {answer.status}'}"
+    return f"{label}: {call.what} failed: {_described(call, answer, codes)}"
+
+
+def rejected(call: Request, answer: Response) -> str:
+    """Why the API does not accept one entry, and what to do."""
+    return f"the API rejected it: {_described(call, answer)}; correct the entry"
 
 
 def unanswered(label: str, call: Request, error: TransientError) -> TransientError:
     """The error for a request without a response."""
-    message = f"{label}: {call.what} failed: {cleaned(str(error))}"
+    said = cleaned(str(error))
+    message = f"{label}: {call.what} failed: {said}" + ("" if ";" in said else f"; {CHECK_PATH}")
     if call.writes and isinstance(error, NotAnsweredError):
         return LostAnswer(f"{message}; the request may or may not have been carried out")
     return AnswerTooLongError(message) if isinstance(error, AnswerTooLongError) else TransientError(message)
@@ -99,7 +105,7 @@ def excerpt(call: Request, answer: Response) -> str:
     """An unexpected response in short: sender, status, content type, and the beginning of a page or of an error as text. Other
     bodies may hold values, and are not shown."""
     if call.is_secret:
-        return f"{_sender(answer)}; {_NOT_SHOWN}"
+        return f"{sender(answer)}; {_NOT_SHOWN}"
     return _excerpt_of(answer)
 
 
@@ -131,7 +137,7 @@ def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -
     if not call.is_secret:
         return cleaned(raw_message(answer))
     numbers = "".join(f", code {code}" for code in sorted(codes) if abs(code) < _CODES)
-    return f"status {answer.status}{numbers}{_request(answer)}; {_NOT_SHOWN}"
+    return f"{sender(answer)}{numbers}{_request(answer)}; {_NOT_SHOWN}"
 
 
 def raw_message(answer: Response) -> str:
@@ -155,14 +161,15 @@ def _listed(problem: Mapping[str, Any]) -> str:
 
 def _one(error: Mapping[str, Any]) -> str:
     """Message and name of an error: `type` at Apify, `code` elsewhere; the message is `msg` at Voximplant."""
-    return f"{error.get('message') or error.get('msg')} ({error.get('code', error.get('type'))})"
+    said, name = error.get("message") or error.get("msg"), error.get("code", error.get("type"))
+    return " ".join([*([str(said)] if said else []), *([f"({name})"] if name is not None else [])])
 
 
-def _described(call: Request, answer: Response) -> str:
-    message = server_message(call, answer)
+def _described(call: Request, answer: Response, codes: Iterable[int] = ()) -> str:
+    message = server_message(call, answer, codes)
     if call.is_secret:
         return message
-    return (f"{_sender(answer)}, {message}" if message else _excerpt_of(answer)) + _request(answer)
+    return (f"{sender(answer)}, {message}" if message else _excerpt_of(answer)) + _request(answer)
 
 
 def _excerpt_of(answer: Response) -> str:
@@ -170,10 +177,11 @@ def _excerpt_of(answer: Response) -> str:
     start = clip(cleaned(answer.body[:_LONGEST_READ].decode("utf-8", "replace")), _FIRST)
     is_harmless = start.startswith("<") or (answer.status >= 400 and kind == "text/plain")
     shown = f', begins with "{start}"' if is_harmless else "" if answer.body else ", no body"
-    return f"{_sender(answer)}, {kind or 'no content type'}{shown}"
+    return f"{sender(answer)}, {kind or 'no content type'}{shown}"
 
 
-def _sender(answer: Response) -> str:
+def sender(answer: Response) -> str:
+    """The status of a response, and the host that sent it."""
     return f"status {answer.status}" + (f" from {answer.host}" if answer.host else "")
 
 

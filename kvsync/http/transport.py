@@ -151,7 +151,7 @@ class Transport:
         if isinstance(cause, aiohttp.ClientConnectorError):
             return NotSentError(f"no connection {to}: {_reason(cause)}; {_UNREACHABLE}")
         if cause is not None and isinstance(cause.__cause__, NotLeader):
-            return NotAnsweredError("the lease ended before all of it was sent")
+            return NotAnsweredError("the lease ended before all of it was sent; the next leader tries again")
         broken = f"the connection {to} was lost before the response arrived"
         return NotAnsweredError(f"{broken} ({type(cause or error).__name__})")
 
@@ -168,7 +168,8 @@ class _Body:
         """Receive a chunk of a result. Raises AnswerTooLongError."""
         self._add(piece)
         if self._size > self._limits.answer:
-            raise AnswerTooLongError(f"the response is longer than {_size(self._limits.answer)} (limits.answer)")
+            limit = f"{_size(self._limits.answer)} (limits.answer)"
+            raise AnswerTooLongError(f"the response is longer than {limit}; check the endpoint, or raise the limit")
         return True
 
     def take_start(self, piece: bytes) -> bool:

@@ -42,7 +42,7 @@ class ServiceAccount:
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Distinguish an invalid token from a service account without the permission."""
-        said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
+        said = cleaned(str(answer.problem().get("message") or "no reason given"))
         if answer.status == 401:
             return ErrorText("credential", f"the token of the service account is not valid ({said})", "restart the pod")
         hint = "bind a Role with get, list, create and update on leases.coordination.k8s.io to the service account"

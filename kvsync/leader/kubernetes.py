@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client
-from kvsync.http.failures import understood
+from kvsync.http.failures import sender, understood
 from kvsync.http.model import Request, Response
 from kvsync.leader.division import DivisionRecord, decoded_division, encoded_division
 from kvsync.leader.election import Sign, Watch
@@ -222,7 +222,8 @@ class KubernetesKeeper:
         found = answer.problem()
         if found.get("kind") not in ("Lease", "LeaseList", "SelfSubjectAccessReview"):
             raise PermanentError(
-                f"lease {self.name}: the response is not from the Kubernetes API; check KUBERNETES_SERVICE_HOST"
+                f"lease {self.name}: the response is not from the Kubernetes API ({sender(answer)});"
+                " check KUBERNETES_SERVICE_HOST"
             )
         return found
 

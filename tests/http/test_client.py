@@ -214,9 +214,10 @@ async def test_every_attempt_is_signed(stack: AsyncExitStack) -> None:
 async def test_a_refusal_is_explained(stack: AsyncExitStack, status: int) -> None:
     """401 and 403 stop the store, with what is wrong and what to do."""
     web = await start(stack, says(status), credentials=RenewableCredentials("k"))
-    error = await web.error(READ)
+    error, host = await web.error(READ), web.server.origin.removeprefix("http://")
     assert isinstance(error, AuthError)
-    assert str(error) == "store web: listing things was refused: the key is wrong; make a new one"
+    refused = f"store web: listing things was refused (status {status} from {host})"
+    assert str(error) == f"{refused}: the key is wrong; make a new one"
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 405, 410])
@@ -232,7 +233,7 @@ async def test_messages_hold_no_query_and_no_body(stack: AsyncExitStack) -> None
     problem = b'{"title": "It is broken", "detail": "badly"}'
     web = await start(stack, says(500, problem, x_ms_request_id="r-17"), credentials=RenewableCredentials("k"))
     message, host = str(await web.error(WRITE)), web.server.origin.removeprefix("http://")
-    assert message == f"store web: writing a failed: status 500 from {host}, It is broken: badly (request r-17)"
+    assert message.startswith(f"store web: writing a failed: status 500 from {host}, It is broken: badly (request r-17); ")
     assert "secret-looking" not in str(await web.error(READ))
 
 

@@ -143,7 +143,7 @@ class ApiToken(BearerToken):
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish an invalid token from one without the permission."""
-        message = server_message(call, answer) or f"status {answer.status}"
+        message = server_message(call, answer) or "no reason given"
         if answer.status == 401 or error_type(answer) in _INVALID_TOKEN:
             return ErrorText("credential", f"the API token is not valid ({message})", f"copy it again ({_PAGE})")
         verb = "write" if call.writes else "do this"

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from kvsync.http.failures import cleaned, server_message, unconfirmed
+from kvsync.http.failures import cleaned, rejected, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.http.redirects import MOVED
 from kvsync.model.entry import Content
@@ -87,9 +87,7 @@ def _is_told(answer: Response) -> bool:
 
 def _refused(call: Request, answer: Response) -> WriteResult:
     """The result for a record that the API rejects: because of its size, its content type, or a schema of the store."""
-    return WriteResult(
-        WriteStatus.REJECTED, error=f"the API rejected it: {server_message(call, answer) or f'status {answer.status}'}"
-    )
+    return WriteResult(WriteStatus.REJECTED, error=rejected(call, answer))
 
 
 def _decoded(failed: str, answer: Response, most: int) -> bytes:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import PermanentError
-from kvsync.http.failures import server_message, unconfirmed
+from kvsync.http.failures import rejected, server_message, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.model.entry import Content
 from kvsync.model.exact_json import write_json
@@ -184,9 +184,7 @@ def result_of(where: str, resource: Resource, write: Write, call: Request, answe
         raise refused
     if answer.status == 400 and not problem:
         raise unconfirmed(where, call, answer)
-    return WriteResult(
-        WriteStatus.REJECTED, error=server_message(call, answer) or f"the store rejected it (status {answer.status})"
-    )
+    return WriteResult(WriteStatus.REJECTED, error=rejected(call, answer))
 
 
 def unsupported(resource: Resource, call: Request, answer: Response) -> PermanentError | None:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.failures import excerpt, explained, refused
 from kvsync.http.model import Credentials, Request, Response
+from kvsync.http.remedies import CHECK_PATH, remedy
 from kvsync.http.retry_after import retry_after
 from kvsync.planning.audit import UNUSABLE_KEYS
 from kvsync.stores.namespaces import NamespaceGone
@@ -137,14 +138,14 @@ class ErrorMapper:
         """A response that is not from the API: the edge in front of it answers in HTML."""
         status, failed = answer.status, f"{self._label}: {call.what} failed"
         if status == 403:
-            message = f"{failed}: something in front of the API refused it ({excerpt(call, answer)})"
+            message = f"{failed}: something in front of the API refused it ({excerpt(call, answer)}); {CHECK_PATH}"
             is_alone = not call.writes and _IS_VALUE.search(call.target) is not None
             return (EntryUnreadable if is_alone else TransientError)(message, self._wait(answer))
         if status == 404 and not call.writes:
             shown = excerpt(call, answer)
             return TransientError(f"{failed}: the response is not from this API ({shown}); check the endpoint")
         if status in (413, 414) and call.writes:
-            return BatchRefused(f"{failed}: status {status}, too large")
+            return BatchRefused(f"{failed}: {excerpt(call, answer)}; {remedy(413)}")
         return None
 
     def _success(self, call: Request, answer: Response) -> StoreError | None:

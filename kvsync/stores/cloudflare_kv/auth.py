@@ -35,7 +35,7 @@ class ApiToken(BearerToken):
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish an invalid token from one without the permission."""
-        said = server_message(call, answer) or f"status {answer.status}"
+        said = server_message(call, answer) or "no reason given"
         if _is_invalid(answer):
             return ErrorText("credential", f"the API token is not valid ({said})", f"create a new one ({_TOKENS})")
         if answer.status == 405 or call.writes:
@@ -66,7 +66,7 @@ class GlobalApiKey:
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish an invalid key from a user without the permission."""
-        said = server_message(call, answer) or f"status {answer.status}"
+        said = server_message(call, answer) or "no reason given"
         if _is_invalid(answer):
             what = f"email and api_key are not valid together ({said})"
             return ErrorText("credential", what, f"copy the global API key of this user again ({_TOKENS})")

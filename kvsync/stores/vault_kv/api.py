@@ -10,12 +10,14 @@ from urllib.parse import quote
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.failures import cleaned
 from kvsync.http.model import Request, Response, StaleCredentialError
+from kvsync.http.remedies import remedy
 
 _JSON: Final = {"Content-Type": "application/json"}
 _MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 _CONFLICT: Final = "check-and-set parameter did not match"
 _TOO_LARGE: Final = ("too large", "request body too large")
 _FORBIDDEN: Final = 403
+_NOT_MODIFIED: Final = 304
 
 
 class Paths:
@@ -104,15 +106,16 @@ class ErrorMapper:
             return None
         said = cleaned("; ".join(" ".join(one.split()) for one in errors_of(answer)))
         failed = f"{self._where}: {call.what} failed"
+        refused = f"{self._where}: {call.what} was refused (status {answer.status} from {answer.host})"
         if "/v1/auth/" in call.target and answer.status in (400, 401, _FORBIDDEN):
-            return AuthError(f"{self._where}: {call.what} was refused: {said or 'no reason is given'}")
+            return AuthError(f"{refused}: {said or 'no reason is given'}; check the credentials of the store")
         if answer.status == _FORBIDDEN:
-            return StaleCredentialError(f"{self._where}: {call.what} was refused: {said or 'status 403'}; {self._hint}")
+            return StaleCredentialError(f"{refused}: {said or 'no reason is given'}; {self._hint}")
         if "sealed" in said:
             return TransientError(f"{failed}: the server at {answer.host} is sealed; unseal it")
         if "standby" in said or "active node not found" in said or "active cluster node not found" in said:
             return TransientError(f"{failed}: {answer.host} is a standby without an active node; check the cluster")
-        if 300 <= answer.status < 400:
+        if 300 <= answer.status < 400 and answer.status != _NOT_MODIFIED:
             hint = "set address to the active node or to a load balancer in front of the cluster"
             return PermanentError(f"{failed}: {answer.host} is a standby, and redirects; {hint}")
         if any(sign in said for sign in _TOO_LARGE) or answer.status == 413:
@@ -120,5 +123,6 @@ class ErrorMapper:
         if is_conflict(answer):
             return None
         if answer.status >= 500 and said and not call.is_secret:
-            return (LostAnswer if call.writes else TransientError)(f"{failed}: status {answer.status}, {said}")
+            shown = f"status {answer.status} from {answer.host}, {said}; {remedy(answer.status)}"
+            return (LostAnswer if call.writes else TransientError)(f"{failed}: {shown}")
         return None

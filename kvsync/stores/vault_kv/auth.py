@@ -80,7 +80,7 @@ class VaultToken:
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Why a 401 came back, which Vault itself does not send."""
-        said = cleaned("; ".join(errors_of(answer))) or f"status {answer.status}"
+        said = cleaned("; ".join(errors_of(answer))) or "no reason given"
         return ErrorText("credential", said, "check the token, and what is between kvsync and the server")
 
     async def aclose(self) -> None:

@@ -100,7 +100,7 @@ class ApiKey:
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Explain why the service rejects the key."""
-        return ErrorText("credential", f"status {answer.status}", _NEW_KEY)
+        return ErrorText("credential", "no reason given", _NEW_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class ServiceAccount:
     def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Explain why the service rejects the token."""
         hint = f"check that the key is not revoked, and that this machine's clock is right, or {_NEW_FILE}"
-        return ErrorText("credential", f"status {answer.status}", hint)
+        return ErrorText("credential", "no reason given", hint)
 
     async def _new(self, file: KeyFile, now: int) -> _Token:
         import jwt  # a fifth of a second, which working offline need not pay

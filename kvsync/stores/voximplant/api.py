@@ -19,8 +19,9 @@ import re
 from typing import Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import NOT_JSON, excerpt, raw_message, server_message
+from kvsync.http.failures import NOT_JSON, excerpt, explained, raw_message
 from kvsync.http.model import Request, Response, StaleCredentialError
+from kvsync.http.remedies import TRY_LATER, remedy
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.account import Account
 from kvsync.util.clock import Clock
@@ -92,14 +93,14 @@ class ErrorMapper:
             return PermanentError(f"{what}; the API was not found there; correct the endpoint")
         wait = retry_after(answer.headers, self._clock.now())
         if answer.status in (429, 503):
-            return TransientError(what, wait)
+            return TransientError(f"{what}; {remedy(answer.status, wait)}", wait)
         message = f"{what}: {NOT_JSON}"
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
 
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:
-        hint = f"; {_HINTS[code]}" if code in _HINTS else ""
-        reason = server_message(call, answer, (code,)) or "the service rejected it"
-        message = f"{self._label}: {call.what} failed: {reason}{hint}"
+        later = code in _TURNED_AWAY | _REPEATED | _UNDECIDED
+        hint = _HINTS.get(code, TRY_LATER if later else "check the entry and the options of the store")
+        message = f"{explained(self._label, call, answer, (code,))}; {hint}"
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)
