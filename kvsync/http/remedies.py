@@ -36,7 +36,7 @@ _BY_STATUS: Final = {
 def remedy(status: int, wait: float | None = None) -> str:
     """Return what to do about a response. `wait` is what the server asks to wait, in seconds."""
     if wait is not None and wait > _LONG:
-        return f"the service asks to wait for {_hours(wait)}; wait, or try again to see whether it answers earlier"
+        return f"the service asks to wait for {_hours(wait)}; wait, or try again to see if it answers earlier"
     if status in _BY_STATUS:
         return _BY_STATUS[HTTPStatus(status)]
     if 300 <= status < 400:

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from kvsync.util.background import start_thread
+
 MOST_BYTES: Final = 4 * 2**20
 """Log text that waits at most; what comes then is dropped and counted."""
 
@@ -26,8 +28,7 @@ class BackgroundStream:
         self._size = self._dropped = 0
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name="kvsync-log", daemon=True)
-        self._thread.start()
+        start_thread(self._work)
 
     def write(self, text: str) -> int:
         """Have a text written, or drop it when too much waits."""
@@ -50,7 +51,7 @@ class BackgroundStream:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            while self._size and self._thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+            while self._size and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
             return not self._size
 

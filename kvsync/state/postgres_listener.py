@@ -12,6 +12,7 @@ from psycopg import sql
 
 from kvsync.state.postgres_database import PostgresAddress
 from kvsync.state.postgres_schema import CHANNEL
+from kvsync.util.background import start_thread
 
 _LOOK_SECONDS: Final = 1.0
 """How long one wait lasts: closing takes no longer."""
@@ -27,8 +28,7 @@ class PostgresListener:
     def __init__(self, address: PostgresAddress, woken: Callable[[], None]) -> None:
         self._address, self._woken = address, woken
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kvsync-listener", daemon=True)
-        self._thread.start()
+        start_thread(self._run)
 
     def close(self) -> None:
         """Stop listening. Idempotent."""

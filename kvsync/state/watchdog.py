@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+from kvsync.util.background import start_thread
+
 
 class _HasDescriptor(Protocol):
     def fileno(self) -> int: ...
@@ -20,7 +22,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._is_running = False
         self._descriptor: int | None = None
         self._deadline, self._seconds = 0.0, 0.0
         self._closed = False
@@ -29,12 +31,11 @@ class Watchdog:
     def watching(self, connection: _HasDescriptor, seconds: float) -> Iterator[None]:
         """Inside, cut the connection off after so many seconds without `feed`."""
         with self._changed:
+            if not self._is_running:
+                start_thread(self._run)
+                self._is_running = True
             self._descriptor, self._seconds = os.dup(connection.fileno()), seconds
             self._deadline = time.monotonic() + seconds
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="kvsync-watchdog", daemon=True)
-                self._thread.start()
-                self._changed.notify()
         try:
             yield
         finally:

@@ -8,13 +8,17 @@ Never `yaml.load`: it keeps the last of two equal keys, rewrites `no` and `1.10`
 
 from __future__ import annotations
 
+from typing import Final
+
 from kvsync.errors import InvalidInput
-from kvsync.yaml.encoding import check_encoding, without_marks
+from kvsync.yaml.encoding import check_encoding, place, without_marks
 from kvsync.yaml.nodes import Node
 from kvsync.yaml.parsed import DEFAULT_LIMITS, Parsed, ParseLimits
 from kvsync.yaml.problems import Problems
 from kvsync.yaml.simple import DEEPEST
 from kvsync.yaml.simple import read as read_simple
+
+_NO_LIBYAML: Final = "this file cannot be read, because PyYAML was built without libyaml"
 
 
 def parse(data: bytes, file: str, limits: ParseLimits = DEFAULT_LIMITS) -> list[Node]:
@@ -32,6 +36,9 @@ def parse_all(data: bytes, file: str, limits: ParseLimits = DEFAULT_LIMITS) -> P
         return Parsed((), problems.all(), complete=False)
     if limits.depth >= DEEPEST and (simple := read_simple(data)) is not None:
         return Parsed((simple,), (), complete=True)
-    from kvsync.yaml.events import read_events  # most files are simple, and do not pay for libyaml
-
+    try:
+        from kvsync.yaml.events import read_events  # most files are simple, and do not pay for libyaml
+    except ModuleNotFoundError:
+        problems.add(_NO_LIBYAML, place(0, 0), "install PyYAML from a wheel, or build it where libyaml is installed")
+        return Parsed((), problems.all(), complete=False)
     return read_events(data, problems, limits)

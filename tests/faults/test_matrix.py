@@ -266,7 +266,9 @@ async def test_a_failure_names_place_cause_and_remedy(repos: MatrixRepositories,
             continue  # OpenBao's way to list was refused, and Vault's way was taken
         assert here.proxy.url.split("/")[2] in error
         assert cause in error
-        assert re.search("; (check|correct|give|set|too many requests|try|unlock|use|wait)|the token is not valid", error), error
+        assert re.search(
+            "; (check|correct|give|set|too many requests|try|unlock|use|wait)|the token is not valid", error
+        ), error
         assert "None" not in error
 
 

@@ -233,7 +233,9 @@ async def test_messages_hold_no_query_and_no_body(stack: AsyncExitStack) -> None
     problem = b'{"title": "It is broken", "detail": "badly"}'
     web = await start(stack, says(500, problem, x_ms_request_id="r-17"), credentials=RenewableCredentials("k"))
     message, host = str(await web.error(WRITE)), web.server.origin.removeprefix("http://")
-    assert message.startswith(f"store web: writing a failed: status 500 from {host}, It is broken: badly (request r-17); ")
+    assert message.startswith(
+        f"store web: writing a failed: status 500 from {host}, It is broken: badly (request r-17); "
+    )
     assert "secret-looking" not in str(await web.error(READ))
 
 

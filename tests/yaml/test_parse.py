@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from typing import Any
 
@@ -203,6 +204,17 @@ def test_syntax_errors_say_where_and_what_to_do(text: str, place: str, said: str
     [found] = problems(text)
     assert found.startswith(f"f.yaml:{place}: ")
     assert said in found
+
+
+def test_a_build_without_libyaml_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a fault of the installation, not of kvsync, and simple files are read all the same."""
+    monkeypatch.setitem(sys.modules, "yaml.cyaml", None)
+    monkeypatch.delitem(sys.modules, "kvsync.yaml.events", raising=False)
+    assert problems("a: &x 1\nb: *x\n") == [
+        "f.yaml:1:1: this file cannot be read, because PyYAML was built without libyaml "
+        "(install PyYAML from a wheel, or build it where libyaml is installed)"
+    ]
+    assert read("a: 1\n") == {"a": "1"}
 
 
 def test_what_was_read_before_an_error_is_known() -> None:

@@ -84,7 +84,9 @@ class ErrorMapper:
         if error is None:
             return None if answer.status == 200 else self._page(call, answer)
         code = error.get("code") if isinstance(error, dict) else None
-        return None if code == _NOT_FOUND else self._refusal(call, answer, code if isinstance(code, int) else 0)
+        if not isinstance(code, int):  # every error of the API has one; with another status, HTTP says what it means
+            return None if answer.status != 200 else self._refusal(call, answer, 0)
+        return None if code == _NOT_FOUND else self._refusal(call, answer, code)
 
     def _page(self, call: Request, answer: Response) -> StoreError:
         """The error for a response that another server sent in place of the API."""
@@ -98,9 +100,7 @@ class ErrorMapper:
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
 
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:
-        later = code in _TURNED_AWAY | _REPEATED | _UNDECIDED
-        hint = _HINTS.get(code, TRY_LATER if later else "check the entry and the options of the store")
-        message = f"{explained(self._label, call, answer, (code,))}; {hint}"
+        message = f"{explained(self._label, call, answer, (code,))}; {_hint(code)}"
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)
@@ -119,6 +119,13 @@ class ErrorMapper:
             return wait
         found = _SECONDS.search(raw_message(answer))
         return float(found[1]) if found else _PAUSE[why]
+
+
+def _hint(code: int) -> str:
+    """What to do about an error of the API."""
+    if code in _TURNED_AWAY | _REPEATED | _UNDECIDED:
+        return TRY_LATER
+    return _HINTS.get(code, "correct the entry" if code in _THIS_ENTRY else "check the options of the store")
 
 
 def _is_object(answer: Response) -> bool:
