@@ -33,7 +33,7 @@ class BearerToken(ABC):
         """The header for every request."""
         return {"Authorization": f"Bearer {self.text()}"}
 
-    async def renew(self) -> bool:
+    async def renew(self, _refused: Mapping[str, str] | None = None) -> bool:
         """Whether there is a newer token: there is none, because each request reads it again."""
         return False
 

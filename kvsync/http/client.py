@@ -143,11 +143,11 @@ class Client:
     async def _authenticated(self, call: Request) -> Response:
         """Send once; once more if the credential was refused and there is a newer one: the refused request did nothing."""
         with self._failure_noted():
-            answer = await self._exchange(call)
+            answer, signed = await self._exchange(call)
             error = self._mapped(call, answer)
             is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
-            if is_refused and self._credentials is not None and await self._credentials.renew():
-                answer = await self._exchange(call)
+            if is_refused and self._credentials is not None and await self._credentials.renew(signed):
+                answer, _ = await self._exchange(call)
                 error = self._mapped(call, answer)
             if error is None and answer.status not in call.expects:
                 error = failure(self.label, call, answer, self._credentials, self._clock.now())
@@ -168,21 +168,22 @@ class Client:
     def _mapped(self, call: Request, answer: Response) -> StoreError | None:
         return self._error_mapper(call, answer) if self._error_mapper is not None else None
 
-    async def _exchange(self, call: Request) -> Response:
+    async def _exchange(self, call: Request) -> tuple[Response, Mapping[str, str]]:
+        """The response, and the headers that authenticated the request."""
         with waiting_place(self.label):
             await self._turns.take(call)
         async with self._flights:
             transport = self._open_transport()
-            headers: Mapping[str, str] = call.headers
+            signed: Mapping[str, str] = {}
             if self._credentials is not None:
-                headers = {**call.headers, **await self._credentials.sign(call, self._host)}
+                signed = await self._credentials.sign(call, self._host)
             seconds = self._seconds_for(call)  # asked last: whatever was waited for, the leader may be another by now
             sent_at = self._clock.monotonic()
             if call.not_after is not None and sent_at > call.not_after:
                 late = "it waited too long for the rate limit"
                 raise TransientError(f"{self.label}: {call.what} was not sent: {late}; the next pass tries again")
             try:
-                answer = await transport.exchange(call, headers, seconds)
+                answer = await transport.exchange(call, {**call.headers, **signed}, seconds)
             except NotLeader as error:
                 raise self._not_sent(call, error) from None
             except TransientError as error:
@@ -194,7 +195,7 @@ class Client:
         set_store_clock(self._clock, answer, sent_at)
         self._count(call, str(answer.status), len(answer.body))
         self._turns.observe(call, answer.headers)
-        return answer
+        return answer, signed
 
     def _seconds_for(self, call: Request) -> float:
         if not call.writes:

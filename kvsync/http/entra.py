@@ -74,12 +74,14 @@ class EntraToken:
         token = self._token.current
         if token is None or self._clock.now() >= token.renew_at:
             token = await self._token.newer_than(token, self._fetch)
-        return {"Authorization": f"Bearer {token.text}"}
+        return _header(token)
 
-    async def renew(self) -> bool:
+    async def renew(self, refused: Mapping[str, str] | None = None) -> bool:
         """Fetch another token. Raises StoreError."""
         before = self._token.current
-        return before is None or (await self._token.newer_than(before, self._fetch)).text != before.text
+        if before is None or (refused is not None and refused != _header(before)):
+            return True
+        return (await self._token.newer_than(before, self._fetch)).text != before.text
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish a refused token from a missing role."""
@@ -98,6 +100,10 @@ class EntraToken:
     async def _fetch(self) -> Token:
         answer = await self._client.send(self._request.build())
         return _token_of(answer.data, self, self._clock.now(), self._client.label)
+
+
+def _header(token: Token) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {token.text}"}
 
 
 def client_secret(

@@ -143,9 +143,10 @@ class Password:
         """The token, without the name of a scheme before it. Raises StoreError."""
         return {"Authorization": await self._token.newer_than(None, self._fetch)}
 
-    async def renew(self) -> bool:
+    async def renew(self, refused: Mapping[str, str] | None = None) -> bool:
         """Tokens end after some minutes, and when etcd starts again; another one is fetched."""
-        self._token.current = None
+        if refused is None or refused == {"Authorization": self._token.current}:
+            self._token.current = None
         return True
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:

@@ -121,8 +121,9 @@ class Credentials(Protocol):
     async def sign(self, call: Request, host: str) -> Mapping[str, str]:
         """The headers for this request, made when it is sent. Raises StoreError."""
 
-    async def renew(self) -> bool:
-        """Fetch the credential again after it was refused; False if it has not changed. Raises StoreError."""
+    async def renew(self, refused: Mapping[str, str] | None = None) -> bool:
+        """Fetch the credential again after the headers that were `refused` (None: those of the last `sign`), unless another
+        call has done so since they were made; False if it has not changed. Raises StoreError."""
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Explain a 401 or 403."""

@@ -36,9 +36,10 @@ class ServiceAccount:
         self._sent = self._read(self._file)
         return {"Authorization": f"Bearer {self._sent}"}
 
-    async def renew(self) -> bool:
+    async def renew(self, refused: Mapping[str, str] | None = None) -> bool:
         """True when the token was replaced since it was sent. Raises AuthError."""
-        return self._read(self._file) != self._sent
+        sent = {"Authorization": f"Bearer {self._sent}"} if refused is None else refused
+        return {"Authorization": f"Bearer {self._read(self._file)}"} != sent
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Distinguish an invalid token from a service account without the permission."""

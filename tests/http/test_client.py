@@ -44,7 +44,7 @@ class RenewableCredentials:
         self.signed += 1
         return {"Authorization": f"Key {self._keys[0]} {self.signed}"}
 
-    async def renew(self) -> bool:
+    async def renew(self, _refused: Mapping[str, str] | None = None) -> bool:
         if len(self._keys) > 1:
             del self._keys[0]
             return True

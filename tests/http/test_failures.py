@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ class ExplainingCredentials:
     async def sign(self, call: Request, host: str) -> dict[str, str]:
         return {}
 
-    async def renew(self) -> bool:
+    async def renew(self, _refused: Mapping[str, str] | None = None) -> bool:
         return False
 
     def explain(self, call: Request, answer: Response) -> ErrorText:

@@ -101,14 +101,15 @@ class HmacKey:
             "Authorization": f"HMAC-SHA256 Credential={self._key.id}&SignedHeaders={_SIGNED}&Signature={signature}",
         }
 
-    async def renew(self) -> bool:
+    async def renew(self, _refused: Mapping[str, str] | None = None) -> bool:
         """Read the connection string again, because it may have been rotated. True as well if the response showed that this
-        machine's clock is wrong: then the next signature has the server's time. Raises AuthError."""
+        machine's clock is wrong: then the next signature has the server's time; and for calls that were in flight when
+        another one learned this. Raises AuthError."""
         before, self._key = self._key, self._resolve()
         now = self._clock.monotonic()
-        if abs(self._clock.now() - self._signed_at) > _CORRECTION:
+        if before != self._key or abs(self._clock.now() - self._signed_at) > _CORRECTION:
             self._corrected_at = now
-        return before != self._key or now - self._corrected_at < _CORRECTION
+        return now - self._corrected_at < _CORRECTION
 
     def explain(self, call: Request, answer: Response) -> ErrorText:
         """Distinguish a wrong id, a wrong secret, a wrong clock and a missing permission."""

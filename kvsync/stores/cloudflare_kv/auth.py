@@ -60,7 +60,7 @@ class GlobalApiKey:
         """The headers for every request."""
         return {"X-Auth-Email": self._email, "X-Auth-Key": self._key()}
 
-    async def renew(self) -> bool:
+    async def renew(self, _refused: Mapping[str, str] | None = None) -> bool:
         """Whether there is a newer key: there is none, because each request reads it again."""
         return False
 

@@ -69,9 +69,11 @@ class VaultToken:
             token = await self._token.newer_than(token, partial(self._fetch, token))
         return self._headers(token.text)
 
-    async def renew(self) -> bool:
+    async def renew(self, refused: Mapping[str, str] | None = None) -> bool:
         """Sign in again after a token was refused; False where that cannot help."""
         token = self._token.current
+        if token is not None and refused is not None and refused != self._headers(token.text):
+            return True
         is_given = self._sign_in.given is not None
         if is_given or token is None or self._clock.monotonic() - token.given_at < _AGAIN:
             return False

@@ -94,7 +94,7 @@ class ApiKey:
         """No header."""
         return {}
 
-    async def renew(self) -> bool:
+    async def renew(self, _refused: Mapping[str, str] | None = None) -> bool:
         """Whether there is a newer key: there is none, because each call reads it again."""
         return False
 
@@ -184,7 +184,7 @@ class ServiceAccount:
         """Learn from a rejected token how far this machine's clock is from the server's."""
         self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
 
-    async def renew(self) -> bool:
+    async def renew(self, _refused: Mapping[str, str] | None = None) -> bool:
         """Sign a new token for the next request."""
         self._token = None
         return True
