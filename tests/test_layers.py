@@ -317,6 +317,21 @@ def test_the_interface_of_a_store_is_small() -> None:
     assert "NotImplementedError" not in (ROOT / "stores/base.py").read_text()
 
 
+USUAL_LINES = 900
+
+
+def test_stores_stay_small() -> None:
+    """A store fits in 900 lines, or in as many as the page on the architecture says, with the reason."""
+    page = (ROOT.parent / "docs/architecture.md").read_text().partition("## How large a store is")[2]
+    limits = {
+        name: int(most.replace(",", "")) for name, most in re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", page, re.MULTILINE)
+    }
+    packages = {file.parent for _, file in parts() if file.parent.parent == ROOT / "stores"}
+    sizes = {one.name: sum(len(file.read_text().splitlines()) for file in one.glob("*.py")) for one in packages}
+    assert {name for name, size in sizes.items() if size > USUAL_LINES} == limits.keys()
+    assert {name: size for name, size in sizes.items() if size > limits.get(name, USUAL_LINES)} == {}
+
+
 MOST_PARAMETERS = 6
 
 NAMED_ONLY = {"open_workspace", "memory_store"}
