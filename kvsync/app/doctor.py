@@ -19,7 +19,7 @@ from kvsync.config.credentials import describe, resolve
 from kvsync.config.model import ChannelConfig, Credential
 from kvsync.config.values import host_and_port, is_loopback
 from kvsync.desired import DesiredState
-from kvsync.errors import AuthError, Problem, SourceError, StateDirError, StoreError
+from kvsync.errors import AuthError, ErrorCode, KvsyncError, Problem, SourceError, StateDirError, StoreError
 from kvsync.ledger.examination import examine as examine_ledgers
 from kvsync.model.health import DoctorCheck
 from kvsync.planning.pass_target import PassTarget
@@ -46,6 +46,7 @@ class Finding:
     ok: bool
     detail: str
     hint: str | None = None
+    code: ErrorCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,10 @@ async def examine(file: Path, environment: str | None, *, offline: bool, working
     return Examination(findings, () if is_absent else tuple(loaded.problems), is_absent)
 
 
+def _failed(subject: str, check: str, error: KvsyncError) -> Finding:
+    return Finding(subject, check, False, str(error), code=error.code)
+
+
 def _is_absent(workspace: Workspace) -> bool:
     return workspace.checkout is not None and workspace.checkout.root is None
 
@@ -113,7 +118,7 @@ def _owner_key(workspace: Workspace) -> Finding:
     try:
         keys = workspace.pass_context.owner_keys()
     except AuthError as error:
-        return Finding("configuration", "owner_key", False, str(error))
+        return _failed("configuration", "owner_key", error)
     older = f", {count(len(keys) - 1, 'older key')} still accepted" if len(keys) > 1 else ""
     return Finding("configuration", "owner_key", True, f"marks and ledgers are signed{older}")
 
@@ -124,7 +129,7 @@ def _broken_state_dir(file: Path, environment: str | None) -> Finding | None:
         with open_state(file, environment, writable=False) as (_, state):
             state.parked.all()
     except StateDirError as error:
-        return Finding("state directory", "readable", False, str(error))
+        return _failed("state directory", "readable", error)
     return None
 
 
@@ -133,7 +138,7 @@ def _state_dir(workspace: Workspace) -> Finding:
     try:
         writer = workspace.state.writer()
     except StateDirError as error:
-        return Finding("state directory", "lock", False, str(error))
+        return _failed("state directory", "lock", error)
     if not workspace.pass_context.writable:
         hint = "check its owner and mode, or set another state_dir"
         return Finding("state directory", "writable", False, f"{path} is not writable", hint)
@@ -149,7 +154,7 @@ async def _source(workspace: Workspace, working: Working, *, offline: bool) -> l
 
     with working("fetching"):
         findings = await examine_source(workspace.checkout, offline=offline)
-    return [Finding("source", one.check, one.ok, one.detail, one.hint) for one in findings]
+    return [Finding("source", one.check, one.ok, one.detail, one.hint, one.code) for one in findings]
 
 
 async def _lease(workspace: Workspace) -> list[Finding]:
@@ -164,10 +169,12 @@ async def _lease(workspace: Workspace) -> list[Finding]:
     try:
         backend = keeper_of(workspace, config, "kvsync doctor", os.environ)
     except StoreError as error:
-        return [Finding("lease", "reached", False, str(error)), *unshared]
+        return [_failed("lease", "reached", error), *unshared]
     async with aclosing(backend):
         found = await backend.check()
-    return [Finding(f"lease {backend.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
+    return [
+        Finding(f"lease {backend.name}", one.check, one.ok, one.detail, one.hint, one.code) for one in found
+    ] + unshared
 
 
 def _server(workspace: Workspace) -> list[Finding]:
@@ -198,7 +205,7 @@ def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> Findin
     try:
         WebhookSender(where, channel, read, workspace.redactor, workspace.clock).check()
     except StoreError as error:
-        return Finding("notify", where, False, str(error))
+        return _failed("notify", where, error)
     kinds = ", ".join(channel.on)
     return Finding(
         "notify", where, True, f"{channel.format} at {describe(channel.url)} for {kinds}; no test message was sent"
@@ -214,7 +221,7 @@ def _secret(workspace: Workspace, name: str, credential: Credential) -> Finding:
     try:
         Secret(credential, read, name).text()
     except AuthError as error:
-        return Finding("http", name, False, str(error))
+        return _failed("http", name, error)
     return Finding("http", name, True, describe(credential))
 
 
@@ -230,9 +237,9 @@ async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[
         await asyncio.gather(checks, return_exceptions=True)
         return [late]
     try:
-        return [Finding(subject, one.check, one.ok, one.detail, one.hint) for one in checks.result()]
+        return [Finding(subject, one.check, one.ok, one.detail, one.hint, one.code) for one in checks.result()]
     except StoreError as error:
-        return [Finding(subject, "reached", False, str(error))]
+        return [_failed(subject, "reached", error)]
 
 
 async def _checks(workspace: Workspace, name: str, loaded: DesiredState) -> Sequence[DoctorCheck]:

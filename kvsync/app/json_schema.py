@@ -103,12 +103,14 @@ def _notices() -> dict[NoticeKind, dict[str, Schema]]:
         NoticeKind.PARKED: {
             **since,
             "digest": _DIGEST,
+            "code": _CODE,
             "reasons": _list(_TEXT),
             "command": _described(_TEXT, "Command that approves the plan."),
         },
         NoticeKind.FAILED: {
             **since,
             "error": _TEXT,
+            "code": _described({"anyOf": [_CODE, {"type": "null"}]}, "Code of the error, if it has one."),
             "attempts": _described(_COUNT, "Passes in a row that failed."),
             "unavailable": _described({"type": "boolean"}, "True when the store caused the failure."),
         },

@@ -81,7 +81,7 @@ class RevisionCheck:
             async with self._lock:
                 return await self._judge(files)
         except AuthError as error:
-            self._warn(str(error))
+            self._warn(error)
             return None
         except StoreError as error:
             return f"cannot find out which files were applied last: {error}"
@@ -105,10 +105,10 @@ class RevisionCheck:
         self._base = self._history
         return None
 
-    def _warn(self, error: str) -> None:
+    def _warn(self, error: AuthError) -> None:
         """Say once that older files are not noticed: an earlier version needed no right to this record."""
         if not self._is_denied:
-            _log.warning("revisions.denied", error=error)
+            _log.warning("revisions.denied", error=str(error), code=error.code)
         self._is_denied = True
 
     def _switch(self, revision: str) -> None:

@@ -112,7 +112,7 @@ class Reporter:
             self._recorder.record(
                 result.target,
                 now,
-                error=result.error,
+                error=result.message,
                 drift=result.drift,
                 changes=result.changes,
                 next_at=result.next_at,

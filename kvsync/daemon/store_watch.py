@@ -17,6 +17,7 @@ from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
+from kvsync.util.shortage import code_of
 
 MIN_GAP: Final = 1.0
 """Seconds between two passes of a target that changes in its store cause; changes in between cause one pass."""
@@ -77,7 +78,8 @@ class StoreWatcher:
                     backoff, said = Backoff(self._rng), ""
                 text = str(error) if is_expected else "unexpected"
                 if text != said:
-                    _log.warning("store.unwatched", store=store, error=text, exc_info=not is_expected)
+                    fields = {"store": store, "error": text, "code": code_of(error)}
+                    _log.warning("store.unwatched", **fields, exc_info=not is_expected)
                 said = text
                 await self._clock.sleep(backoff.fail())
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Final, Protocol
 
-from kvsync.errors import StoreError
+from kvsync.errors import StoreError, TransientError
 from kvsync.logs import get_logger
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
@@ -136,7 +136,8 @@ class DivisionWatch:
                     await self._keeper.record_division(self._mine)
                     others = await self._keeper.divisions()
         except (StoreError, TimeoutError) as error:
-            self._failed(str(error) or f"no response within {_PATIENCE:g} s")
+            late = TransientError(f"no response within {_PATIENCE:g} s")
+            self._failed(error if isinstance(error, StoreError) else late)
         else:
             self._compare(others)
 
@@ -147,9 +148,9 @@ class DivisionWatch:
             if problem not in before:
                 _log.warning("lease.conflict", lease=self._mine.lease, problem=problem)
 
-    def _failed(self, error: str) -> None:
+    def _failed(self, error: StoreError) -> None:
         """Say it once until the next answer. Missing permissions stop nothing: an earlier version needed none for this."""
         self.leaders, self.conflicts = {}, ()
         if not self._is_failing:
-            _log.warning("division.unknown", lease=self._mine.lease, error=error)
+            _log.warning("division.unknown", lease=self._mine.lease, error=str(error), code=error.code)
         self._is_failing = True

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
 
-from kvsync.errors import KvsyncError, TransientError
+from kvsync.errors import KvsyncError, StoreError, TransientError
 from kvsync.leader.division import DivisionWatch
 from kvsync.leader.election import Election
 from kvsync.leader.model import Keeper, LeaseClaim, Timing
 from kvsync.logs import get_logger
 from kvsync.state import LeaseRecord
 from kvsync.util.clock import Clock
+from kvsync.util.shortage import code_of
 
 RELEASE_WITHIN: Final = 1.0
 """Seconds that releasing may take: whoever leaves does not wait for a keeper that does not answer."""
@@ -101,9 +102,9 @@ class Elector:
             try:
                 await self._turn_if_able(on_change)
             except KvsyncError as error:
-                self._failed(str(error))
-            except Exception:  # noqa: BLE001 - whatever it is, the lease ends automatically, and then nothing is written
-                self._failed("unexpected", exc_info=True)
+                self._failed(str(error), error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lease ends automatically, and then nothing is written
+                self._failed("unexpected", error)
             self._expire(on_change)
             await self._clock.sleep(self._pause())
 
@@ -153,7 +154,8 @@ class Elector:
         if claim.problem is None:
             self._is_failing = False
         else:
-            self._failed(f"lease {self._keeper.name}: {claim.problem}")
+            endless = StoreError(f"lease {self._keeper.name}: {claim.problem}")
+            self._failed(str(endless), endless)
         if led and not self._election.leads:
             self._lost(_why_lost(claim), on_change)
         self._tell(on_change)
@@ -167,7 +169,8 @@ class Elector:
                 await self._keeper.release()
         except (KvsyncError, TimeoutError) as error:
             if led:
-                self._failed(f"it could not be released, and expires automatically: {error or 'no response'}")
+                cause = error if isinstance(error, KvsyncError) else TransientError("no response")
+                self._failed(f"it could not be released, and expires automatically: {cause}", cause)
         else:
             if led:
                 _log.info("lease.released", lease=self._keeper.name, identity=self.identity)
@@ -185,11 +188,12 @@ class Elector:
             return max(_TICK, min(spread, self._election.seconds_to_renew(self._clock.monotonic())))
         return spread if self._again_in is None else max(_TICK, min(spread, self._again_in))
 
-    def _failed(self, error: str, *, exc_info: bool = False) -> None:
-        """Say it once until the next answer."""
+    def _failed(self, text: str, error: Exception) -> None:
+        """Say it once until the next answer. The traceback comes with what was not expected."""
         self._again_in = None
         if not self._is_failing:
-            _log.error("lease.error", lease=self._keeper.name, error=error, leads=self.may_write(), exc_info=exc_info)
+            fields = {"lease": self._keeper.name, "error": text, "code": code_of(error), "leads": self.may_write()}
+            _log.error("lease.error", **fields, exc_info=not isinstance(error, KvsyncError))
         self._is_failing = True
 
     def _expire(self, on_change: Callable[[], None]) -> None:

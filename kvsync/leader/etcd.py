@@ -117,9 +117,9 @@ class EtcdKeeper:
             leader, problem = (None, None) if held is None else (self._leader_in(held), self._why_endless(held))
             await self.revisions()
         except AuthError as error:
-            return [DoctorCheck("credential", False, str(error))]
+            return [DoctorCheck.of_error("credential", error)]
         except StoreError as error:
-            return [DoctorCheck("reached", False, str(error), "check run.lease.etcd.endpoint")]
+            return [DoctorCheck.of_error("reached", error, "check run.lease.etcd.endpoint")]
         if problem is not None:
             return [DoctorCheck("leader", False, *problem.split("; ", 1))]
         return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader")]

@@ -17,6 +17,7 @@ from kvsync.state import LeaseRecord
 from kvsync.state.claims import Replica, TargetClaim, TargetClaims
 from kvsync.util.background import in_background
 from kvsync.util.clock import Clock
+from kvsync.util.shortage import code_of
 from kvsync.util.values import dataclass
 
 _SPREAD: Final = 0.2
@@ -133,9 +134,9 @@ class Fleet:
             try:
                 await self.turn()
             except KvsyncError as error:
-                self._failed(str(error))
-            except Exception:  # noqa: BLE001 - whatever it is, the lease ends, and then nothing is written
-                self._failed("unexpected", exc_info=True)
+                self._failed(str(error), error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lease ends, and then nothing is written
+                self._failed("unexpected", error)
             if could_write != self.may_write() or self._has_lapsed:
                 could_write, self._has_lapsed = self.may_write(), False
                 on_change()
@@ -256,10 +257,11 @@ class Fleet:
     def _own(self) -> frozenset[Target]:
         return frozenset(target for target in self._claims.held if target not in self._leaving)
 
-    def _failed(self, error: str, *, exc_info: bool = False) -> None:
-        """Say it once until the next answer."""
+    def _failed(self, text: str, error: Exception) -> None:
+        """Say it once until the next answer. The traceback comes with what was not expected."""
         if not self._is_failing:
-            _log.error("fleet.error", replica=self.identity, error=error, writes=self.may_write(), exc_info=exc_info)
+            fields = {"replica": self.identity, "error": text, "code": code_of(error), "writes": self.may_write()}
+            _log.error("fleet.error", **fields, exc_info=not isinstance(error, KvsyncError))
         self._is_failing = True
 
     def _recovered(self) -> None:

@@ -101,9 +101,9 @@ class KubernetesKeeper:
                 wanted = _VERBS if found is not None else (*_VERBS, "create")
                 denied = [verb for verb in wanted if not await self._may(verb)]
         except AuthError as error:
-            return [DoctorCheck("permission", False, str(error))]
+            return [DoctorCheck.of_error("permission", error)]
         except StoreError as error:
-            return [DoctorCheck("reached", False, str(error))]
+            return [DoctorCheck.of_error("reached", error)]
         return [
             DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader"),
             DoctorCheck(

@@ -68,7 +68,7 @@ _ALL: Final = (
     Event(
         "store.unwatched",
         "warning",
-        ("store", "error", "exception"),
+        ("store", "error", "code", "exception"),
         "Changes of a store are not reported; kvsync tries again, and finds them by its schedule meanwhile.",
     ),
     Event(
@@ -190,18 +190,23 @@ _ALL: Final = (
     Event(
         "division.unknown",
         "warning",
-        ("lease", "error"),
+        ("lease", "error", "code"),
         "The leases of other leaders cannot be read; a different division goes unnoticed.",
     ),
-    Event("revisions.denied", "warning", ("error",), "The applied revisions cannot be read; older files go unnoticed."),
+    Event("revisions.denied", "warning", ("error", "code"), "The applied revisions cannot be read; older files go unnoticed."),
     Event("fleet.joined", "info", ("replica",), "This replica joined the fleet that shares the state."),
     Event("fleet.taken", "info", ("replica", "targets", "held"), "This replica took targets that no living replica held."),
     Event("fleet.shed", "info", ("replica", "targets", "held"), "This replica gives up targets; others have less to do."),
     Event("fleet.lost", "warning", ("replica", "reason"), "The lease of this replica ended; others take its targets."),
     Event("fleet.left", "info", ("replica",), "This replica left the fleet; others take its targets at once."),
-    Event("fleet.error", "error", ("replica", "error", "writes", "exception"), "The shared state does not answer."),
+    Event("fleet.error", "error", ("replica", "error", "code", "writes", "exception"), "The shared state does not answer."),
     Event("fleet.available", "info", ("replica",), "The shared state answers again."),
-    Event("lease.error", "error", ("lease", "error", "leads", "exception"), "The lease could not be read; kvsync retries."),
+    Event(
+        "lease.error",
+        "error",
+        ("lease", "error", "code", "leads", "exception"),
+        "The lease could not be read; kvsync retries.",
+    ),
     Event(
         "store.unavailable",
         "error",
@@ -223,7 +228,12 @@ _ALL: Final = (
     ),
     Event("store.recovered", "info", ("store", "seconds"), "A store responds again."),
     Event("http.listening", "info", ("url", "loopback", "token"), "Status page, metrics and webhooks are served here."),
-    Event("http.unavailable", "error", ("listen", "error"), "A changed address cannot be used; the old one stays in use."),
+    Event(
+        "http.unavailable",
+        "error",
+        ("listen", "error", "code"),
+        "A changed address cannot be used; the old one stays in use.",
+    ),
     Event("http.denied", "warning", ("remote", "method", "path", "reason"), "A request was refused: host, token or signature."),
     Event("http.failed", "error", ("method", "path", "exception"), "A request failed because of an error in kvsync."),
     Event("hook.received", "debug", ("sender", "delivery", "result"), "A webhook request, and its result."),
@@ -231,7 +241,7 @@ _ALL: Final = (
     Event(
         "notice.failed",
         "warning",
-        ("channel", "notices", "error", "retry_in", "exception"),
+        ("channel", "notices", "error", "code", "retry_in", "exception"),
         "A notification could not be sent; kvsync retries with the then current facts. Logged once until one is delivered.",
     ),
     Event(

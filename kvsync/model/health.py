@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field
 
+from kvsync.errors import ErrorCode, KvsyncError
 from kvsync.util.values import dataclass
 
 
@@ -34,9 +35,16 @@ def total(all_traffic: Iterable[Traffic | None]) -> Traffic:
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One line of `kvsync doctor`: a check by name, whether it passed, and what to do when it did not."""
+    """One line of `kvsync doctor`: a check by name, whether it passed, and what to do when it did not. `code` is that of the
+    error that it failed with."""
 
     check: str
     ok: bool
     detail: str
     hint: str | None = None
+    code: ErrorCode | None = None
+
+    @classmethod
+    def of_error(cls, check: str, error: KvsyncError, hint: str | None = None) -> DoctorCheck:
+        """The check that failed with an error."""
+        return cls(check, False, str(error), hint, error.code)

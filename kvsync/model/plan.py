@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
 from typing import Final, NamedTuple
 
-from kvsync.errors import ErrorCode, Problem
+from kvsync.errors import ErrorCode, Problem, with_code
 from kvsync.model.change import DRIFT_CLASSES, Action, Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.digest import plan_digest
 from kvsync.model.entry import Target
@@ -211,8 +211,8 @@ def notices(plan: TargetPlan) -> Iterator[PlanNotice]:
 
 
 def problem_texts(plan: TargetPlan) -> Iterator[str]:
-    """The first problems of a target as text, and how many more there are."""
-    return (text for text, _ in _problems(plan))
+    """The first problems of a target as text with their codes, and how many more there are."""
+    return (with_code(*problem) for problem in _problems(plan))
 
 
 def _problems(plan: TargetPlan) -> Iterator[tuple[str, ErrorCode | None]]:

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final
 
-from kvsync.errors import ErrorCode, KvsyncError, PassOverdue, PlaceChanged, StoreError, TransientError
+from kvsync.errors import ErrorCode, KvsyncError, PassOverdue, PlaceChanged, StoreError, TransientError, with_code
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted, outcome_counts, problem_texts
@@ -52,10 +52,10 @@ class PassResult:
     applied, for whatever reason (reported drift included), and `deferred` those of it that are quarantined or contended;
     `drift` counts drifted entries by class. `parked` holds the reasons why a person must approve `digest` first. `error` means
     that the pass as a whole did not happen, or nothing but renewals for problems in the files, `unavailable` that the store is
-    the reason; `code` is that of the error. `retryable` means that trying again soon, and not only at the next trigger, may
-    help, be it with the error or with failed entries, but not before `retry_after` seconds. `asked_rest` is the wait that the
-    store asks for, where it is a long one. `next_moment` (epoch seconds) is when the target needs a pass although nothing
-    changes.
+    the reason; `code` is that of the error, or of its first part, and `is_coded` says that the text holds the codes of its
+    parts. `retryable` means that trying again soon, and not only at the next trigger, may help, be it with the error or with
+    failed entries, but not before `retry_after` seconds. `asked_rest` is the wait that the store asks for, where it is a long
+    one. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes.
     `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until` (epoch seconds) where that is
     known. `early` says which earlier wave the rest waits for.
 
@@ -72,6 +72,7 @@ class PassResult:
     parked: tuple[str, ...] = ()
     error: str | None = None
     code: ErrorCode | None = None
+    is_coded: bool = False
     unavailable: bool = False
     retryable: bool = False
     retry_after: float | None = None
@@ -103,6 +104,11 @@ class PassResult:
     def failed(self) -> int:
         """How many changes failed."""
         return sum(self.changes.get(kind, 0) for kind in FAILURES)
+
+    @property
+    def message(self) -> str | None:
+        """The error as people see it, with its code, or those of its parts."""
+        return self.error if self.error is None or self.is_coded else with_code(self.error, self.code)
 
     @property
     def ok(self) -> bool:
@@ -140,6 +146,7 @@ def pass_result(
         parked=plan.parked if held and not overlaps else (),
         error="; ".join(errors) or None,
         code=_code(report, failure) if errors else None,
+        is_coded=bool(plan.problems),
         unavailable=failure is not None and not isinstance(failure, PlaceChanged | PassOverdue),
         retryable=bool(unknown and failure is None) or is_transient or any(one.kind in FAILURES for one in outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,

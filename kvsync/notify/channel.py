@@ -19,6 +19,7 @@ from kvsync.notify.webhook import WebhookSender
 from kvsync.state.notices import Notices
 from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
+from kvsync.util.shortage import code_of
 
 GATHER = 2.0
 """Seconds to wait for more before a message is sent: what happens to many targets happens to them about the same time."""
@@ -101,7 +102,8 @@ class Channel:
         pause = backoff.fail(error.retry_after) if isinstance(error, TransientError) else backoff.give_up()
         if not self._failures:
             is_expected = isinstance(error, KvsyncError)
-            said = {"error": str(error) if is_expected else "unexpected", "retry_in": round(pause, 1)}
+            text = str(error) if is_expected else "unexpected"
+            said = {"error": text, "code": code_of(error), "retry_in": round(pause, 1)}
             count = len(due.notices)
             _log.warning("notice.failed", channel=self.where, notices=count, **said, exc_info=not is_expected)
         self._failures += 1

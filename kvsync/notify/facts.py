@@ -37,11 +37,12 @@ class FactExtractor:
             self._failures.pop(result.target, None)
             return None
         count = self._failures[result.target] = self._failures.get(result.target, 0) + 1
-        error = result.error or f"{result.failed:,} changes failed; see the log or kvsync history"
+        error = result.message or f"{result.failed:,} changes failed; see the log or kvsync history"
         return Fact(
             NoticeKind.FAILED,
             result.at,
             error=error,
+            code=result.code,
             attempts=count,
             unavailable=result.unavailable,
             retryable=result.retryable and not result.unavailable,

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from kvsync.config.model import NoticeFormat, NoticeKind
+from kvsync.errors import ErrorCode, with_code
 from kvsync.notify.model import HEALED, Fact, Notice
 from kvsync.rendering.words import moment, short_hash
 from kvsync.util.escaping import clip, encode_json, escape_text, slack_code
@@ -84,9 +85,9 @@ def _details(fact: Fact) -> dict[str, Any]:
         return {"drift": dict(sorted(fact.drift.items())), "healed": fact.which == HEALED}
     if fact.kind is NoticeKind.PARKED:
         reasons = [clip(escape_text(reason), _LONGEST) for reason in fact.reasons]
-        return {"digest": fact.which, "reasons": reasons, "command": _command(fact)}
+        return {"digest": fact.which, "code": ErrorCode.PARKED, "reasons": reasons, "command": _command(fact)}
     error = clip(escape_text(fact.error or ""), _LONGEST)
-    return {"error": error, "attempts": fact.attempts, "unavailable": fact.unavailable}
+    return {"error": error, "code": fact.code, "attempts": fact.attempts, "unavailable": fact.unavailable}
 
 
 def _command(fact: Fact) -> str:
@@ -134,9 +135,8 @@ def _words(notice: Notice) -> str:
         counts = ", ".join(f"{count:,} {cause}" for cause, count in sorted(fact.drift.items()))
         return f"has drifted: {counts}" + ("; healed" if fact.which == HEALED else "; not healed")
     if fact.kind is NoticeKind.PARKED:
-        return (
-            f"is parked: {_shown('; '.join(fact.reasons))}. To approve, after you reviewed the plan: `{_command(fact)}`"
-        )
+        reasons = with_code(_shown("; ".join(fact.reasons)), ErrorCode.PARKED)
+        return f"is parked: {reasons}. To approve, after you reviewed the plan: `{_command(fact)}`"
     tries = f" ({fact.attempts:,} times)" if fact.attempts > 1 else ""
     return f"fails{tries}: {_shown(fact.error or '')}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kvsync.config.model import NoticeKind
+from kvsync.errors import ErrorCode
 from kvsync.model.entry import Target
 
 STILL: Final = "found"
@@ -21,9 +22,9 @@ class Fact:
     """Something that is so of a target since `since` (epoch seconds).
 
     `which` tells two facts of one kind apart, so that the second is news: the digest of a parked plan, or whether drift is
-    still there. `drift` counts entries by class, `reasons` are why it is parked; `error` says what fails, for the last
-    `attempts` passes, `unavailable` that the store is the reason and `retryable` that trying again may help. `is_over` says
-    that it ended before it was sent.
+    still there. `drift` counts entries by class, `reasons` are why it is parked; `error` and
+    `code` say what fails, for the last `attempts` passes, `unavailable` that the store is the reason and `retryable` that
+    trying again may help. `is_over` says that it ended before it was sent.
     """
 
     kind: NoticeKind
@@ -32,6 +33,7 @@ class Fact:
     drift: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     error: str | None = None
+    code: ErrorCode | None = None
     attempts: int = 0
     unavailable: bool = False
     retryable: bool = False

@@ -222,7 +222,7 @@ def _with_pass(view: TargetView, target_record: TargetRecord, recorded: _Recorde
         next_trigger=result.next_trigger.value if result.next_trigger else None,
         changes=result.changes,
         pending=result.pending,
-        error=result.error,
+        error=result.message,
         unavailable=result.unavailable,
         parked=parked,
         early=result.early,
@@ -241,5 +241,5 @@ def _store_errors(material: SnapshotInput) -> Mapping[str, str | None]:
     errors: dict[str, str | None] = {}
     for target, target_record in material.records.items():
         if target_record.passed is not None and target_record.passed.unavailable:
-            errors.setdefault(target.store, target_record.passed.error)
+            errors.setdefault(target.store, target_record.passed.message)
     return errors

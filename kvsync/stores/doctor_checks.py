@@ -11,8 +11,8 @@ from kvsync.model.health import DoctorCheck
 def failed(error: StoreError, name: str, hint: str | None = None) -> DoctorCheck:
     """The failed check `name`, with its hint; for an error of the credential, that one."""
     if isinstance(error, AuthError):
-        return DoctorCheck("credential", False, str(error))
-    return DoctorCheck(name, False, str(error), hint)
+        return DoctorCheck.of_error("credential", error)
+    return DoctorCheck.of_error(name, error, hint)
 
 
 async def write_permission(attempt: Awaitable[object], hint: str) -> DoctorCheck:
@@ -20,7 +20,7 @@ async def write_permission(attempt: Awaitable[object], hint: str) -> DoctorCheck
     try:
         await attempt
     except AuthError as error:
-        return DoctorCheck("writing", False, str(error), hint)
+        return DoctorCheck.of_error("writing", error, hint)
     except StoreError as error:
-        return DoctorCheck("writing", False, str(error))
+        return DoctorCheck.of_error("writing", error)
     return DoctorCheck("writing", True, "permitted")

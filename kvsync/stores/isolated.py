@@ -84,7 +84,7 @@ class IsolatedStore(StoreWrapper):
             with self._isolated("checking the store", ""):
                 return await self._inner.check()
         except StoreError as error:
-            return [DoctorCheck("reached", False, str(error))]
+            return [DoctorCheck.of_error("reached", error)]
 
     @property
     def _keeper(self) -> LedgerKeeping:

@@ -128,7 +128,7 @@ class RemoteStore(Store, Generic[_Remote]):
         try:
             return await self._examine(self._client())
         except StoreError as error:
-            return [DoctorCheck("credential", False, str(error))]
+            return [DoctorCheck.of_error("credential", error)]
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

@@ -197,7 +197,7 @@ def test_doctor_goes_on_where_the_state_directory_cannot_be_read(applied: Repo) 
     database = applied.root / ".kvsync/state.db"
     database.write_bytes(b"no database" * 500)
     shown = applied.run("doctor", code=1).stdout
-    assert "FAIL  state directory: readable: " in shown
+    assert re.search(r"FAIL  state directory: readable: .* \[KV6101\]$", shown, re.MULTILINE)
     assert "ok    store local" in shown
     assert [one["ok"] for one in applied.json("doctor", code=1)["findings"]] == [True, True, True, False, True]
     assert database.read_bytes() == b"no database" * 500

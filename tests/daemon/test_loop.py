@@ -581,7 +581,7 @@ async def test_sigusr1_reconciles_all_now() -> None:
         await work.passes(1)
         os.kill(os.getpid(), signal.SIGUSR1)
         await until(lambda: len(reconciler.requests) == 4)
-        assert work.recorder.rows[A]["error"] == "404"
+        assert work.recorder.rows[A]["error"] == "404 [KV3301]"
 
 
 async def test_sighup_takes_a_new_configuration_into_force(log: Log) -> None:

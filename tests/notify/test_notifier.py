@@ -19,7 +19,7 @@ import pytest
 from kvsync.app.json_schema import notice_schema
 from kvsync.config.model import ChannelConfig, Credential, CredentialKind, NoticeFormat, RunConfig
 from kvsync.daemon.ports import LoadedTargets
-from kvsync.errors import AuthError, StoreError
+from kvsync.errors import AuthError, ErrorCode, StoreError
 from kvsync.logs import configure, get_logger
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult
@@ -98,7 +98,11 @@ async def test_a_message_is_as_its_schema_says(setup: NotifierSetup, receiver: R
     """What is posted is JSON that the published schema describes, whole: kinds, targets, reasons, and what to do."""
     async with setup.sending(ChannelConfig(URL)):
         digest = "sha256:" + "0123456789abcdef" * 4
-        setup.passes(replace(PARKED, digest=digest), of(DOWN, B), of(HEALED, Target("core", "c")))
+        setup.passes(
+            replace(PARKED, digest=digest),
+            of(replace(DOWN, code=ErrorCode.STORE_UNAVAILABLE), B),
+            of(HEALED, Target("core", "c")),
+        )
         first = (await receiver.has(1)).json
         setup.passes(GOOD)
         second = (await receiver.has(2)).json
@@ -109,6 +113,9 @@ async def test_a_message_is_as_its_schema_says(setup: NotifierSetup, receiver: R
     assert first["summary"] == {"drift": 1, "parked": 1, "failed": 1, "healed": 0}
     parked = next(one for one in first["notices"] if one["kind"] == "parked")
     assert parked["command"] == "kvsync approve 0123456789ab"
+    assert parked["code"] == "KV5101"
+    failed = next(one for one in first["notices"] if one["kind"] == "failed")
+    assert (failed["error"], failed["code"]) == ("edge: no connection [KV3101]", "KV3101")
     assert parked["reasons"] == ["40 of 50 entries would be deleted"]
     assert second["notices"] == [{"kind": "healed", "store": "edge", "namespace": "a", "ended": ["parked"]}]
 

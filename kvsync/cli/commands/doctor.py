@@ -13,6 +13,7 @@ from kvsync.cli.exit_codes import Exit
 from kvsync.cli.failure import say_problems
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.progress import progress
+from kvsync.errors import with_code
 
 if TYPE_CHECKING:
     from kvsync.app.doctor import Examination, Finding
@@ -68,4 +69,5 @@ def _without_repetition(one: Finding) -> Finding:
 
 def _line(one: Finding) -> str:
     hint = f" ({one.hint})" if one.hint and not one.ok else ""
-    return f"{'ok  ' if one.ok else 'FAIL'}  {one.subject}: {one.check}: {one.detail}{hint}"
+    said = with_code(f"{one.subject}: {one.check}: {one.detail}{hint}", one.code)
+    return f"{'ok  ' if one.ok else 'FAIL'}  {said}"

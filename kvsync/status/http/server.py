@@ -88,7 +88,7 @@ class Server:
         try:
             await self.use(run)
         except KvsyncError as error:
-            _log.error("http.unavailable", listen=run.listen, error=str(error))
+            _log.error("http.unavailable", listen=run.listen, error=str(error), code=error.code)
 
     async def leave_with_the_daemon(self) -> None:
         """Close as soon as the daemon begins to leave."""

@@ -38,7 +38,7 @@ class Doctor:
         try:
             names = await self._remote.namespaces.names()
         except StoreError as error:
-            return [DoctorCheck("reading", False, str(error))]
+            return [DoctorCheck.of_error("reading", error)]
         reading = DoctorCheck("reading", True, f"permitted; {len(names):,} named key-value stores")
         if names:
             return [reading, await self._writing(names[0])]
@@ -65,7 +65,7 @@ class Doctor:
         try:
             is_permitted = await self._remote.namespaces.is_writable(name)
         except StoreError as error:
-            return DoctorCheck("writing", False, str(error))
+            return DoctorCheck.of_error("writing", error)
         if is_permitted:
             return DoctorCheck("writing", True, f"permitted, in {name}")
         hint = "give the token permission to write (Console > Settings > API & Integrations); plan and drift need none"

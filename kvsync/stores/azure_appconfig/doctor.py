@@ -42,9 +42,9 @@ class Doctor:
         try:
             answer = await self._send(reading)
         except AuthError as error:
-            return [DoctorCheck("credential", False, str(error))]
+            return [DoctorCheck.of_error("credential", error)]
         except StoreError as error:
-            return [DoctorCheck("endpoint", False, str(error), _CHECK_ENDPOINT)]
+            return [DoctorCheck.of_error("endpoint", error, _CHECK_ENDPOINT)]
         if not _is_from_app_configuration(answer):
             detail = f"the server responded with status {answer.status}, but it is not App Configuration"
             return [DoctorCheck("endpoint", False, detail, _CHECK_ENDPOINT)]
@@ -64,7 +64,7 @@ class Doctor:
         try:
             answer = await self._send(call)
         except StoreError as error:
-            return DoctorCheck("writing", False, str(error))
+            return DoctorCheck.of_error("writing", error)
         if answer.status == 412:
             return DoctorCheck("writing", True, "permitted")
         if answer.status in (401, 403):

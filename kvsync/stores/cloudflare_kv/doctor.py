@@ -40,11 +40,9 @@ class Doctor:
         except AuthError as error:
             return [await self._credential(error)]
         except PermanentError as error:
-            return [
-                DoctorCheck("account", False, str(error), "correct account_id, or account; the dashboard shows both")
-            ]
+            return [DoctorCheck.of_error("account", error, "correct account_id, or account; the dashboard shows both")]
         except StoreError as error:
-            return [DoctorCheck("endpoint", False, str(error))]
+            return [DoctorCheck.of_error("endpoint", error)]
         reading = DoctorCheck("reading", True, f"permitted; {len(listed):,} namespaces")
         found = [DoctorCheck("credential", True, "accepted"), reading, await self._writing()]
         clock = clock_findings(answer, self._remote.clock.local(), _MOST_SKEW)
@@ -57,10 +55,10 @@ class Doctor:
         try:
             answer = await self._remote.client.send(call)
         except StoreError:
-            return DoctorCheck("credential", False, str(refusal))
+            return DoctorCheck.of_error("credential", refusal)
         result = answer.problem().get("result")
         is_active = isinstance(result, dict) and result.get("status", "active") == "active"
-        return DoctorCheck("permission" if is_active else "credential", False, str(refusal))
+        return DoctorCheck.of_error("permission" if is_active else "credential", refusal)
 
     async def _writing(self) -> DoctorCheck:
         target = self._remote.targets.bulk(_NOBODYS, "delete")

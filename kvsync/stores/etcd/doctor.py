@@ -36,9 +36,9 @@ async def examine(remote: Remote) -> Sequence[DoctorCheck]:
         found.append(DoctorCheck("reading", True, f"cluster {cluster.cluster}, id {cluster.id or 'not given yet'}"))
         found.append(await _writing(remote))
     except AuthError as error:
-        found.append(DoctorCheck("credential", False, str(error), _GRANT))
+        found.append(DoctorCheck.of_error("credential", error, _GRANT))
     except StoreError as error:
-        found.append(DoctorCheck("reading", False, str(error)))
+        found.append(DoctorCheck.of_error("reading", error))
     return found
 
 
@@ -75,5 +75,5 @@ async def _writing(remote: Remote) -> DoctorCheck:
     try:
         await remote.read("kv/txn", "checking write permission", {"compare": [never], "success": [put]})
     except StoreError as error:
-        return DoctorCheck("writing", False, str(error), _GRANT)
+        return DoctorCheck.of_error("writing", error, _GRANT)
     return DoctorCheck("writing", True, "permitted")

@@ -109,7 +109,7 @@ class SqliteStore(Store):
         try:
             answer = await self._call(self._examine)
         except StoreError as error:
-            return (DoctorCheck("database", False, str(error)),)
+            return (DoctorCheck.of_error("database", error),)
         if answer in ("ok", "does not exist yet"):
             return (DoctorCheck("database", True, f"{path}: {answer}"),)
         problem = answer.splitlines()[-1]

@@ -22,11 +22,11 @@ async def examine(remote: Remote) -> list[DoctorCheck]:
         storage = Storage(remote, await remote.applications.find())
         answer = await storage.ask("GetKeyValueKeys", "listing the keys", {"count": 1})
     except AuthError as error:
-        return [*found, DoctorCheck("credential", False, str(error))]
+        return [*found, DoctorCheck.of_error("credential", error)]
     except PermanentError as error:
-        return [*found, DoctorCheck("application", False, str(error), "correct application_id, or application")]
+        return [*found, DoctorCheck.of_error("application", error, "correct application_id, or application")]
     except StoreError as error:
-        return [*found, DoctorCheck("endpoint", False, str(error))]
+        return [*found, DoctorCheck.of_error("endpoint", error)]
     reading = DoctorCheck("reading", True, "the token was accepted, and the application is readable")
     clock = clock_findings(answer, remote.clock.local(), _MOST_SKEW)
     return [*found, reading, await _writing(storage), *clock]
