@@ -121,7 +121,8 @@ class EtcdKeeper:
         except StoreError as error:
             return [DoctorCheck.of_error("reached", error, "check run.lease.etcd.endpoint")]
         if problem is not None:
-            return [DoctorCheck("leader", False, *problem.split("; ", 1))]
+            detail, _, hint = problem.partition("; ")
+            return [DoctorCheck("leader", False, detail, hint)]
         return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader")]
 
     async def aclose(self) -> None:
