@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.apply.model import PendingStep, Step
-from kvsync.apply.writes import calls_of, halves, write_for
+from kvsync.apply.writes import MOST_CHECKED, batches_of, calls_of, halves, write_for
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import Action, Change, Class
 from kvsync.model.entry import Actual, Content, Identity, Mark
@@ -103,6 +103,13 @@ def test_base64_and_metadata_count_against_the_size_of_a_call() -> None:
         object.__setattr__(change_.after, "content", content)
         works.append(PendingStep(0, Step(change_)))
     assert len(calls_of(works, Capabilities(type="x", namespace="n", batch=10, max_batch_bytes=2000))) == 2
+
+
+def test_a_batch_is_as_large_as_a_scan_may_check() -> None:
+    """One scan checks a batch of up to 1,000 writes; no batch is smaller than it has to be."""
+    works = [PendingStep(index, Step(change(Action.CREATE))) for index in range(2 * MOST_CHECKED + 1)]
+    batches = batches_of(works, Capabilities(type="x", namespace="n", batch=MOST_CHECKED // 10))
+    assert [sum(map(len, calls)) for calls in batches] == [MOST_CHECKED, MOST_CHECKED, 1]
 
 
 def test_halves_of_one_are_one() -> None:
