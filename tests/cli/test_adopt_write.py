@@ -110,7 +110,8 @@ def test_what_must_not_be_written_is_listed(files: Repo) -> None:
     done = files.run("adopt", "--write", code=3, env=ENV)
     assert text(files) == before
     assert [line.partition("local/web/")[2] for line in done.stderr.splitlines() if "left unchanged" in line] == [
-        "gone: it was deleted in the store; remove it from the file to agree, or run kvsync apply to restore it",
+        "gone: it was deleted in the store, but the file serves all environments; remove it from the file to agree, or run "
+        "kvsync apply to restore it",
         "greeting: its value in the store looks like a secret; reference it with env or sops instead",
         "token: it is sensitive; change the value at the source that its reference names",
         "page: page takes its value from template; change it there",
@@ -126,6 +127,55 @@ def test_the_overlay_that_defines_an_entry_is_changed(files: Repo) -> None:
     change(files, "timeout", "90")
     files.run("--env", "prod", "adopt", "--write", env=ENV)
     assert (text(files, "state/web.prod.yaml"), text(files)) == ("keys:\n  timeout: 90   # longer\n", STATE)
+
+
+LOST = """\
+store: local
+namespace: web
+keys:
+  first: x   # about the first
+
+  # above the second
+  second:
+    value: |
+      two
+      # lines
+    tags: {a: b}
+    # deeper
+  # above the third
+  third: {value: x, labels: {prod: y}}
+  fourth: {value: x, labels: {prod: y}}
+  waits: {value: x, after: [fifth]}
+  fifth: x
+---
+store: local
+namespace: more
+keys: {a: 1, b: 2}
+---
+store: local
+namespace: all
+keys: {a: 1, b: 2}
+"""
+
+
+def test_entries_that_were_deleted_in_the_store_are_removed(repo: Repo) -> None:
+    """With their lines, and comments that are not theirs stay. What other lines need, and an emptied target, is listed."""
+    repo.write("state/web.yaml", LOST)
+    repo.run("apply", "--yes")
+    repo.sql("DELETE FROM entries WHERE key IN ('second', 'fourth', 'fifth') OR (namespace = 'more' AND key = 'b')")
+    repo.sql("DELETE FROM entries WHERE namespace = 'all' OR (key = 'third' AND label IS NULL)")
+    done = repo.run("adopt", "--write", code=3)
+    second = LOST[LOST.index("  second:") : LOST.index("  # above the third")]
+    fourth = "  fourth: {value: x, labels: {prod: y}}\n"
+    expected = LOST.replace(second, "").replace(fourth, "").replace("more\nkeys: {a: 1, b: 2}", "more\nkeys: {a: 1}")
+    assert text(repo) == expected
+    assert [line.partition("local/")[2].partition(";")[0] for line in done.stderr.splitlines() if "left" in line] == [
+        "all/a: it was deleted in the store, as everything in the target was",
+        "all/b: it was deleted in the store, as everything in the target was",
+        "web/fifth: it was deleted in the store, but waits is written after it",
+        "web/third: it was deleted in the store, but not under its other labels",
+    ]
+    assert repo.json("plan", "--target", "local/more")["summary"]["create"] == 0
 
 
 SHARED = """\

@@ -25,6 +25,7 @@ keys:
   theme: {value: light, labels: {prod: dark, "dev": {value: neon}}}
   token: {env: TOKEN}
   about: {value: y, sensitive: true}
+  about2: {value: x, tags: {a: one, b: two}}
 """
 
 
@@ -47,6 +48,12 @@ CHANGES = [
     ),
     (("timeout", "30", "--ttl", "none"), "timeout: 30\n", 'timeout: {value: "30", ttl: none}\n'),
     (("timeout", "45", "--description", "in s"), "timeout: 30\n", 'timeout: {value: "45", description: "in s"}\n'),
+    (
+        ("timeout", "30", "--tag", "a=b=c", "--content-type", "text/css", "--metadata", '{"n": 1.50}'),
+        "timeout: 30\n",
+        'timeout: {value: "30", content_type: "text/css", metadata: {"n": 1.5}, tags: {"a": "b=c"}}\n',
+    ),
+    (("about2", "x", "--tag", "a=2", "--remove-tag", "b"), "{a: one, b: two}", "{a: 2}"),
     (("limits", '{"rps": 20, "b": [1]}'), "{json: {rps: 10}}", '{json: {"rps": 20, "b": [1]}}'),
     (("theme", "blue", "--label", "prod"), "{prod: dark,", "{prod: blue,"),
     (("theme", "blue", "--label", "dev"), "{value: neon}", "{value: blue}"),

@@ -4,6 +4,7 @@ from kvsync.app.editing.adoption import AdoptedFiles, LeftEntry, adopt_into_file
 from kvsync.app.editing.entries import Edit, EntryEdit, edit_entry, write_edit
 from kvsync.app.editing.layout import formatted_files
 from kvsync.app.editing.lifetimes import given_lifetime
+from kvsync.app.editing.options import given_metadata, given_tags
 
 __all__ = [
     "AdoptedFiles",
@@ -14,5 +15,7 @@ __all__ = [
     "edit_entry",
     "formatted_files",
     "given_lifetime",
+    "given_metadata",
+    "given_tags",
     "write_edit",
 ]

@@ -11,6 +11,7 @@ from kvsync.app.dump.writer import DumpEntry
 from kvsync.app.dump.yaml_text import flow
 from kvsync.app.editing.entries import Edit, EntryEdit, PlacedEdit, edit_file
 from kvsync.app.editing.lifetimes import lifetime_fields
+from kvsync.app.editing.lost_entries import LostEntries
 from kvsync.app.model import resolve_targets
 from kvsync.errors import KvsyncError, Origin, PermanentError, UsageError
 from kvsync.model.change import Change, Class, Refusal
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 _SENSITIVE: Final = "it is sensitive; change the value at the source that its reference names"
 _SUSPECT: Final = "its value in the store looks like a secret; reference it with env or sops instead"
 _DISAGREEING: Final = "the stores that take it from this line hold different contents; choose one with --target"
-_GONE: Final = "it was deleted in the store; remove it from the file to agree, or run kvsync apply to restore it"
+_CONFLICT: Final = (
+    "it was deleted in the store and changed in the file; remove it there, or run kvsync apply to restore it"
+)
 _UNAPPLIED: Final = "it is not in the store yet; run kvsync apply to create it"
 
 
@@ -60,13 +63,17 @@ async def adopt_into_files(
     left: list[LeftEntry] = []
     targets = resolve_targets(loaded, names) or sorted(loaded.managed)
     for target in targets:
-        async for difference in _differing(workspace, loaded, target, keys):
+        differing = [one async for one in _differing(workspace, loaded, target, keys)]
+        lost = LostEntries.of(loaded, target, [one.entry.identity for one in differing if one.is_lost])
+        for difference in differing:
             entry, actual = difference.entry, difference.actual
-            reason = _why_left(workspace, difference)
-            if reason is not None or actual is None or entry.origin is None:
+            reason = _why_left(workspace, difference, lost)
+            if reason is not None or entry.origin is None:
                 left.append(LeftEntry(target, entry.identity, reason or _UNAPPLIED))
-                continue
-            found.append(PlacedEdit(_edit(target, entry, actual, difference.lifetime), entry.origin))
+            elif actual is None:
+                found.append(PlacedEdit(EntryEdit(target, entry.identity, "", removes=True), entry.origin))
+            else:
+                found.append(PlacedEdit(_edit(target, entry, actual, difference.lifetime), entry.origin))
     placed: dict[str, list[PlacedEdit]] = {}
     for one in _agreeing(found, loaded, targets, left):
         placed.setdefault(one.place.file, []).append(one)
@@ -108,12 +115,19 @@ def _edited(
 
 @dataclass(frozen=True, slots=True)
 class _Difference:
-    """An entry of the files, what the store holds, and the fields that its lifetime needs. `is_lost`: the store had it."""
+    """An entry of the files, what the store holds, and the fields that its lifetime needs; `cause` is its class in the plan.
+    `is_certain`: the whole target was read."""
 
     entry: Entry
     actual: Actual | None
     lifetime: Mapping[str, str | None]
-    is_lost: bool = False
+    cause: Class | None = None
+    is_certain: bool = True
+
+    @property
+    def is_lost(self) -> bool:
+        """True if kvsync wrote the entry, and the store does not have it any more."""
+        return self.actual is None and self.cause in (Class.MISSING, Class.CONFLICT)
 
 
 async def _differing(
@@ -132,18 +146,22 @@ async def _differing(
     for identity in sorted(causes.keys() & desired.keys(), key=identity_order):
         entry, actual = desired[identity], looking.observer.read_entries.get(identity)
         if actual is None:
-            yield _Difference(entry, None, {}, is_lost=causes[identity] in (Class.MISSING, Class.CONFLICT))
+            yield _Difference(entry, None, {}, causes[identity], plan.complete)
             continue
         fields = lifetime_fields(entry, actual, workspace.config.owner, capabilities, workspace.clock.now())
         if fields or differences(entry, actual):
             yield _Difference(entry, actual, fields)
 
 
-def _why_left(workspace: Workspace, difference: _Difference) -> str | None:
-    """Why an entry must not be written to its file; None if it may."""
+def _why_left(workspace: Workspace, difference: _Difference, lost: LostEntries) -> str | None:
+    """Why an entry must not be written to its file, or removed from it; None if it may."""
     entry, actual = difference.entry, difference.actual
+    if actual is None and not difference.is_lost:
+        return _UNAPPLIED
+    if difference.cause is Class.CONFLICT and actual is None:
+        return _CONFLICT
     if actual is None:
-        return _GONE if difference.is_lost else _UNAPPLIED
+        return lost.why_kept(entry, workspace.config.environments, is_certain=difference.is_certain)
     if entry.sensitive or (actual.mark is not None and actual.mark.sensitive):
         return _SENSITIVE
     if actual.content is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.app.dump.yaml_text import flow, scalar
 from kvsync.app.editing.masking import has_sensitive_defaults, masked_diff
+from kvsync.app.editing.removals import without_keys
 from kvsync.app.editing.round_trip import changed_text, meaning, snippet
 from kvsync.desired.overlays import overlay_of, spellings
 from kvsync.errors import InvalidInput, KvsyncError, Origin, UsageError
@@ -36,7 +37,7 @@ _REFERENCE: Final = "reference its value with env or sops instead"
 class EntryEdit:
     """The value to set: of which entry, as text or as JSON. `options` are other texts to set, `tags` single tags, `feature`
     fields of a feature flag, `fields` others as YAML; None removes one. With `keeps_value`, `value` is the one that the entry
-    has."""
+    has; with `removes`, the entry is removed from its file."""
 
     target: Target
     identity: Identity
@@ -47,6 +48,7 @@ class EntryEdit:
     feature: Mapping[str, Any] | None = None
     fields: Mapping[str, str | None] = field(default_factory=dict)
     keeps_value: bool = False
+    removes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +114,23 @@ def edit_file(
     path = (root / file).resolve()
     before = path.read_bytes().decode()
     starts = [node.line for node in parse(before.encode(), file)]
+    numbered = [(max(index for index, line in enumerate(starts) if line <= one.place.line), one) for one in edits]
     refused: dict[tuple[Target, Identity], str] = {}
 
     def change(documents: list[Any]) -> None:
-        for one in edits:
-            index = max(index for index, line in enumerate(starts) if line <= one.place.line)
+        for index, one in numbered:
             try:
-                _set(documents[index], one)
+                if not one.edit.removes:
+                    _set(documents[index], one)
             except UsageError as error:
                 refused[one.edit.target, one.edit.identity] = str(error)
 
-    after = changed_text(before, file, change)
+    removed: dict[int, set[str]] = {}
+    for index, one in numbered:
+        if one.edit.removes:
+            removed.setdefault(index, set()).add(one.edit.identity.key)
+    after = changed_text(before, file, change) if len(numbered) > sum(map(len, removed.values())) else before
+    after = without_keys(after, file, removed) if removed else after
     _check(before, after, file, {one.edit.identity.key for one in edits})
     return Edit(file, path, before, after, sensitive_keys(loaded, file)), refused
 

@@ -26,6 +26,7 @@ _MOST_BYTES = 10 * 1024 * 1024
         "set local/web timeout 45",
         "set local/web limits '{\"rps\": 20}' --json --dry-run",
         "set local/web theme dark --label prod",
+        "set local/web theme dark --tag team=web --content-type text/plain",
     ),
     exits=(Exit.DONE, Exit.ERROR),
 )
@@ -38,6 +39,10 @@ _MOST_BYTES = 10 * 1024 * 1024
 @click.option(
     "--expires-at", metavar="MOMENT", help="Change the moment when the entry expires too (2026-12-24T00:00:00Z)."
 )
+@click.option("--content-type", metavar="TYPE", help="Change the content type of the entry too.")
+@click.option("--tag", "tags", metavar="NAME=TEXT", multiple=True, help="Change a tag of the entry too; repeatable.")
+@click.option("--remove-tag", "gone_tags", metavar="NAME", multiple=True, help="Remove a tag of the entry; repeatable.")
+@click.option("--metadata", metavar="JSON", help="Change the metadata of the entry too.")
 @click.option("--json", "is_json", is_flag=True, help="Write the value as JSON.")
 @click.option("--dry-run", is_flag=True, help="Show the change and write nothing.")
 @options.output("text", "json")
@@ -61,13 +66,17 @@ class _SetRequest(NamedTuple):
     description: str | None
     ttl: str | None
     expires_at: str | None
+    content_type: str | None
+    tags: tuple[str, ...]
+    gone_tags: tuple[str, ...]
+    metadata: str | None
     is_json: bool
     dry_run: bool
     output: str
 
 
 async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
-    from kvsync.app.editing import EntryEdit, edit_entry, given_lifetime
+    from kvsync.app.editing import EntryEdit, edit_entry, given_lifetime, given_metadata, given_tags
     from kvsync.model.entry import Target
 
     async with opening.workspace(settings, fetches=False) as workspace:
@@ -75,10 +84,13 @@ async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
         if namespace is None:
             raise UsageError(f"{request.target}: name a namespace too, as STORE/NS")
         identity = Identity(request.key, request.label)
-        options = {} if request.description is None else {"description": request.description}
-        fields = given_lifetime(request.ttl, request.expires_at)
-        target = Target(store, namespace)
-        wanted = EntryEdit(target, identity, _value(request), request.is_json, options, fields=fields)
+        given = {"description": request.description, "content_type": request.content_type}
+        options = {name: text for name, text in given.items() if text is not None}
+        fields = {**given_lifetime(request.ttl, request.expires_at), **given_metadata(request.metadata)}
+        tags = given_tags(request.tags, request.gone_tags)
+        wanted = EntryEdit(
+            *(Target(store, namespace), identity, _value(request), request.is_json, options, tags), fields=fields
+        )
         edit = edit_entry(workspace, wanted)
     unchanged = [f"{edit.file}: the value is as it should be; nothing to change"]
     edits = [edit] if edit.diff else []
