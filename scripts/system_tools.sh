@@ -19,6 +19,7 @@ promtool prometheus
 gh gh
 pg_lsclusters postgresql
 pgbouncer pgbouncer
+jq jq
 sshd openssh-server
 cc gcc libc6-dev
 END

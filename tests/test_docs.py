@@ -169,6 +169,29 @@ def test_commands_work_as_shown(document: Path, tmp_path: Path) -> None:
         workplace = step.run(workplace, programs)
 
 
+@pytest.mark.system
+@pytest.mark.skipif(shutil.which("jq") is None, reason="NO JQ: install jq (make tools)")
+def test_the_runbook_approves_every_plan_that_waits(tmp_path: Path) -> None:
+    """The line of the runbook for going back to older files releases all parked plans, and nothing else is needed."""
+    (line,) = re.findall(
+        r"`(kvsync status [^`]+ kvsync approve)`", (ROOT / "docs/fleet.md").read_text(encoding="utf-8")
+    )
+    programs, workplace = tmp_path / "bin", tmp_path / "repository"
+    programs.mkdir()
+    shared_program().write(programs)
+    shutil.copytree(ROOT / "examples/quickstart", workplace, ignore=shutil.ignore_patterns(".kvsync"))
+    for namespace in ("one", "two"):
+        file = workplace / f"state/{namespace}.yaml"
+        file.write_text(f"store: local\nnamespace: {namespace}\nkeys: {{a: 1}}\n")
+    Step("kvsync apply --yes", []).run(workplace, programs)
+    for namespace in ("one", "two"):
+        file = workplace / f"state/{namespace}.yaml"
+        file.write_text(f"store: local\nnamespace: {namespace}\nkeys: {{}}\n")
+    Step("kvsync apply --yes  # exits with 4", []).run(workplace, programs)
+    Step(line.replace("\\|", "|"), ["approved local/one…", "approved local/two…"]).run(workplace, programs)
+    Step("kvsync apply --yes", []).run(workplace, programs)
+
+
 class Step:
     """One command of a console block, with what is shown of its output."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kvsync.app.state_access import open_state
+from kvsync.app.state_access import has_file, open_state
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState
 from kvsync.errors import UsageError
@@ -43,12 +43,16 @@ class Operator:
             return actions.approve(state, digest, time.time(), _BY)
 
     def knows(self, target: str) -> bool:
-        """True for a store, and for a target that had a pass or was written to."""
+        """True for a store, and for a target that had a pass or was written to. Raises UsageError for another one on a machine
+        without a configuration."""
         with open_state(self._file, self._environment, writable=False) as (config, state):
             if parse_target(target, config.stores)[1] is None:
                 return True
-            names = {str(record.target) for record in state.passes.all()}
-            return target in names or target in {str(one) for one in state.places.all()}
+            names = {str(record.target) for record in state.passes.all()} | {str(one) for one in state.places.all()}
+        if target not in names and not has_file(self._file):
+            near = nearest(target, names)
+            raise UsageError(f"the database knows no target {target}" + (f"; did you mean {near}?" if near else ""))
+        return target in names
 
     def pause(self, target: str, reason: str | None) -> bool:
         """Leave a target, or all of a store, alone; False when it was paused before."""

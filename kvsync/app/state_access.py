@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from kvsync.app.configuration import read_config
 from kvsync.config.credentials import resolve
-from kvsync.config.model import Config
+from kvsync.config.model import Config, Credential, CredentialKind, StoreConfig
 from kvsync.errors import StateDirError, UsageError
 from kvsync.logs import get_logger
 from kvsync.state import StateDir
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
+DEFAULT_FILE: Final = Path("kvsync.yaml")
+DSN: Final = "KVSYNC_DSN"
+"""The variable with the connection string, where there is no configuration."""
+
+_DSN_CREDENTIAL: Final = Credential(CredentialKind.ENV, DSN)
 _LOST: Final = "history, pauses, approvals, local ledgers"
 
 _EXTRA: Final = "the package psycopg is missing; install kvsync[postgresql]"
@@ -106,12 +112,33 @@ class StateAccess:
         return PostgresAddress.of(dsn, self.redactor.register)
 
 
+def has_file(file: Path) -> bool:
+    """False on a machine that has no configuration, only the address of the database in its environment."""
+    return file != DEFAULT_FILE or file.exists() or not os.environ.get(DSN)
+
+
 @contextmanager
 def open_state(file: Path, environment: str | None, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
     """The configuration and its state, without stores and files. Raises InvalidInput, StateDirError, AuthError."""
+    if not has_file(file):
+        with _open_without_file(writable=writable) as found:
+            yield found
+        return
     config = read_config(file, environment=environment, environ=os.environ)
     with StateAccess(config).open(writable=writable) as opened:
         yield replace(config, state_dir=opened.path), opened
+
+
+@contextmanager
+def _open_without_file(*, writable: bool) -> Iterator[tuple[Config, StateDir]]:
+    """The state in the database that the variable names, on a machine that has no configuration. The stores are those that had
+    a pass. Nothing is kept on this machine."""
+    root = Path.cwd()
+    with TemporaryDirectory(prefix="kvsync-") as folder:
+        config = Config(DEFAULT_FILE, root, "", (), Path(folder) / "state", {}, database=_DSN_CREDENTIAL)
+        with StateAccess(config).open(writable=writable) as opened:
+            names = {record.target.store for record in opened.passes.all()} | {one.store for one in opened.places.all()}
+            yield replace(config, stores={name: StoreConfig(name, "", {}) for name in sorted(names)}), opened
 
 
 def init_database(file: Path, environment: str | None) -> tuple[str, int | None]:

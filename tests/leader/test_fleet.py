@@ -22,6 +22,7 @@ from kvsync.app import TargetSelection, Workspace
 from kvsync.errors import ClaimHeld
 from kvsync.model.entry import Target
 from kvsync.state.postgres_database import PostgresAddress, upgrade
+from tests.stores import azure_service
 from tests.support.etcd import free_port
 from tests.support.memory_repository import MemoryRepository
 from tests.support.postgres import Cluster, running_cluster
@@ -43,7 +44,9 @@ def cluster() -> Iterator[Cluster]:
 class Replicas:
     """A repository, its database, and daemons that keep one SQLite store in sync with it."""
 
-    def __init__(self, folder: Path, cluster: Cluster, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, cluster: Cluster, stack: ExitStack, store: str = "{type: sqlite, path: store.db}"
+    ) -> None:
         self.folder, self.cluster, self._stack = folder, cluster, stack
         self.dsn = cluster.new_database("fleet")
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -51,7 +54,8 @@ class Replicas:
         (folder / "state").mkdir()
         (folder / "kvsync.yaml").write_text(
             "version: 1\nowner: fleet\nstate: {postgresql: {dsn: {env: KVSYNC_TEST_DSN}}}\n"
-            "stores: {local: {type: sqlite, path: store.db}}\npolicy: {prune: owned}\nrun: {every: 2s, debounce: 50ms}\n"
+            f"stores: {{local: {store}}}\n"
+            "policy: {prune: owned}\nrun: {every: 2s, debounce: 50ms}\n"
         )
         for number in range(TARGETS):
             self.write(number, "first")
@@ -72,6 +76,16 @@ class Replicas:
         return subprocess.run(
             command, cwd=self.folder, env=self.environ("hand"), capture_output=True, text=True, check=False
         )
+
+    def bare(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command on a machine that has the DSN and nothing else."""
+        folder = self.folder / "bare"
+        folder.mkdir(exist_ok=True)
+        environ = {"KVSYNC_DSN": self.dsn, "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": str(folder)}
+        command = [sys.executable, "-m", "kvsync", *arguments]
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+        assert list(folder.iterdir()) == []
+        return done
 
     def start(self) -> subprocess.Popen[bytes]:
         number = len(self.processes)
@@ -115,6 +129,11 @@ class Replicas:
     def status(self) -> dict[str, Any]:
         """The JSON document of `kvsync status` on a machine that has only the DSN."""
         return dict(json.loads(self.run("status", "-o", "json").stdout))
+
+    def runs(self) -> list[str]:
+        """The finished runs that changed the first target, newest first, as a machine that has only the DSN sees them."""
+        found = json.loads(self.run("history", "--target", "local/n00", "-o", "json").stdout)["runs"]
+        return [run["run"] for run in found if run["status"] == "finished"]
 
     def holders(self) -> Counter[int]:
         """Targets by the process of the replica that holds them, of living replicas alone."""
@@ -233,6 +252,37 @@ def test_what_a_person_says_reaches_whoever_holds_the_target(replicas: Replicas)
     last = json.loads(replicas.run("history", "--target", "local/n00", "--limit", "1", "-o", "json").stdout)["runs"][0]
     done = replicas.run("undo", last["run"], "--yes")
     assert done.stdout.endswith("Done: 1 applied.\n"), done.stderr
+
+
+def test_a_machine_without_credentials_undoes(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that cannot read the store asks a replica, which can; a preview says that it failed. Other commands need only
+    the DSN."""
+    secret = azure_service.SECRET.name
+    with azure_service.Service.serve() as service, ExitStack() as stack:
+        store = f"{{type: azure-appconfig, connection_string: {{env: {secret}}}}}"
+        replicas = Replicas(tmp_path, cluster, stack, store)
+        monkeypatch.setenv(secret, service.env[secret])
+        first = replicas.start()
+        replicas.until(lambda: held_by(first)(replicas.holders()))
+        replicas.until(replicas.is_in_sync)
+        replicas.write(0, "second")
+        replicas.until(lambda: service.values()["n00:a", None] == "second")
+        monkeypatch.delenv(secret)
+        assert replicas.bare("pause", "local/n01", "--reason", "freeze").returncode == 0
+        assert json.loads(replicas.bare("status", "-o", "json").stdout)["paused"][0]["reason"] == "freeze"
+        assert replicas.bare("resume", "local/n01").stdout == "local/n01 is resumed\n"
+        assert "knows no target local/n99; did you mean local/n09?" in replicas.bare("pause", "local/n99").stderr
+        replicas.until(lambda: len(replicas.runs()) > 0)
+        last = replicas.runs()[0]
+        assert replicas.run("undo", last, "--dry-run").returncode == 1
+        done = replicas.run("undo", last, "--yes")
+        assert (
+            "this machine cannot read the store; the replica that holds the target carries out the undo" in done.stderr
+        )
+        assert done.stdout.endswith("Done: 1 applied.\n"), done.stderr
+        assert service.values()["n00:a", None] == "first"
 
 
 def test_a_command_leaves_an_undo_to_whoever_holds_its_target(replicas: Replicas) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kvsync.app import Report, Workspace
@@ -62,11 +62,16 @@ class UndoOperation:
         kept = {report.plan.target: report for report in self.unchanged(plan).targets}
         return Report(plan, tuple(told.get(one.target, kept[one.target]) for one in plan.targets), run)
 
-    def submit(self, plan: Plan, state: StateDir | None = None) -> str:
-        """Record what is to be done, for whoever may write, in `state` where that of the workspace is only read; returns the id
-        of the request. Raises StateDirError."""
+    @property
+    def unreadable(self) -> Sequence[Target]:
+        """The targets that were planned, but whose store this machine cannot read. The replica that holds them can."""
+        return [target for target, undoing in self._undoing.items() if undoing.is_unreadable]
+
+    def submit(self, plan: Plan, state: StateDir | None = None, unseen: Collection[Target] = ()) -> str:
+        """Record what is to be done, for whoever may write, in `state` where that of the workspace is only read, also in the
+        targets of which nothing could be planned here (`unseen`); returns the id of the request. Raises StateDirError."""
         request = f"{self.chosen.ids[0]}/{self._workspace.clock.now():.6f}"
-        targets = [one.target for one in plan.targets if one.changes]
+        targets = [one.target for one in plan.targets if one.changes or one.target in unseen]
         (state or self._state).undo_requests.add(request, self.chosen.text, self.chosen.ids, targets)
         return request
 

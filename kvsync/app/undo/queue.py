@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, Final
 
 from kvsync.app import Report, Workspace
@@ -11,7 +12,7 @@ from kvsync.app.state_access import StateAccess
 from kvsync.app.undo.operation import UndoOperation
 from kvsync.errors import ClaimHeld, KvsyncError, LockHeld, StandbyError
 from kvsync.model.change import Action, Outcome, OutcomeKind
-from kvsync.model.entry import Identity
+from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
 from kvsync.state import StateDir, UndoRequest
 
@@ -40,9 +41,10 @@ class QueuedUndo:
     async def apply(self, plan: Plan, stop: Callable[[], bool], done: Callable[[int], None]) -> Report:
         """Ask the daemon and wait for it. Stopped, it takes back what the daemon has not begun. Raises KvsyncError when the
         daemon does not answer, StateDirError."""
+        unseen = self._operation.unreadable
         # That of the workspace is only read where replicas share it.
         with StateAccess(self._workspace.config, self._workspace.redactor).open(writable=True) as state:
-            request = self._operation.submit(plan, state)
+            request = self._operation.submit(plan, state, unseen)
             state.wake()
             rows = await self._wait(state, request, stop, done)
             if stop():
@@ -50,7 +52,9 @@ class QueuedUndo:
         reports = {one.target: one for one in rows}
         untold = {one.plan.target: one for one in self._operation.unchanged(plan).targets}
         told = [
-            _report(one, reports[one.target].report) if one.target in reports else untold[one.target]
+            _report(_as_planned(one, unseen), reports[one.target].report)
+            if one.target in reports
+            else untold[one.target]
             for one in plan.targets
         ]
         run = next((one.run for one in rows if one.run), None)
@@ -76,6 +80,11 @@ class QueuedUndo:
                 raise KvsyncError(f"{late}; it continues, and kvsync history shows when it is done")
             left -= _LOOK
             await asyncio.sleep(_LOOK)
+
+
+def _as_planned(plan: TargetPlan, unseen: Collection[Target]) -> TargetPlan:
+    """The plan without the error that only this machine has."""
+    return replace(plan, error=None, code=None) if plan.target in unseen else plan
 
 
 def _report(plan: TargetPlan, data: dict[str, Any] | None) -> TargetReport:

@@ -10,7 +10,7 @@ from kvsync.app.undo.records import newer_run
 from kvsync.apply.invert import InvertedRun, undo_changes
 from kvsync.apply.undo import in_written_order
 from kvsync.desired import DesiredState
-from kvsync.errors import PermanentError, StoreError
+from kvsync.errors import AuthError, ClaimHeld, PermanentError, StoreError, TransientError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.digest import target_digest
@@ -45,9 +45,12 @@ class TargetUndo:
         self.target, self.records, self.wanted = target, records, wanted
         self.outcomes: tuple[Outcome, ...] = ()
         self.subject: PassTarget | None = None
+        self.is_unreadable = False
+        """Whether this machine cannot read the store: its credential is missing, or the store is out of reach."""
 
     async def plan(self) -> TargetPlan:
-        """What would be done; why nothing can be is in the plan's `error`. Raises StateDirError."""
+        """What would be done; why nothing can be is in the plan's `error`. Raises ClaimHeld, ClaimLost,
+        StateDirError."""
         store = self._workspace.stores.get(self.target.store)
         if store is None:
             error = f"the configuration no longer has a store {self.target.store!r}"
@@ -58,6 +61,8 @@ class TargetUndo:
             observer = Observer(store, subject, self._state)
             found = await observer.read_some(list(dict.fromkeys(record.identity for record in self.records)))
         except StoreError as error:
+            self.is_unreadable = isinstance(error, AuthError | TransientError)
+            self._leave_to_replicas()
             offline = LocatedTarget(self.target, store.place(self.target.namespace))
             plan = empty_plan(self._state.digest_key, offline, store.capabilities.type)
             return replace(plan, error=str(error), code=error.code)
@@ -67,6 +72,14 @@ class TargetUndo:
         undone = in_written_order(undone, self.wanted)
         self.subject, self.outcomes = subject, tuple(map(self.explained, undone.outcomes))
         return with_restore_point(self._as_plan(subject.located, store.capabilities, undone), store)
+
+    def _leave_to_replicas(self) -> None:
+        """Raise ClaimHeld where this machine cannot read the store, but replicas may."""
+        claims = self._state.claims
+        if self.is_unreadable and claims is not None and not self._reads_only:
+            others = [one.id for one in self._state.replicas() if one.id != claims.me.id and not one.is_draining]
+            if others:
+                raise ClaimHeld(str(self.target), others[0])
 
     async def _locate(self) -> PassTarget:
         """The target where the runs wrote it. Raises PermanentError when its names lead to another place now, StoreError."""

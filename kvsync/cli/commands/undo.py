@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from kvsync.util.values import dataclass
 if TYPE_CHECKING:
     from kvsync.app import Report, Workspace
     from kvsync.app.undo import QueuedUndo, UndoChoice, UndoOperation
+    from kvsync.model.entry import Target
     from kvsync.model.plan import Plan
 
 
@@ -93,16 +95,19 @@ async def _carry_out(
         if queued is None and (finished := await finish_open(workspace, loaded)):
             say(f"kvsync: completed an interrupted undo ({finished} targets)")
     plan = await operation.plan()
-    _preview(settings, operation, plan, how)
+    unseen = operation.unreadable if queued is not None else ()
+    _preview(settings, operation, plan, how, unseen)
     if how.dry_run:
-        return Exit.DONE
+        return Exit.ERROR if any(one.error for one in plan.targets) else Exit.DONE
     report, reason = await _apply(operation, queued, plan)
     style = settings.style(full=how.full)
     shown.show_report(report, (), workspace.state.seal, shown.OutputOptions(how.output), style)
     return of_signal(reason) if reason else of_reports(report.targets, problems=False, held=())
 
 
-def _preview(settings: GlobalOptions, operation: UndoOperation, plan: Plan, how: _Answer) -> None:
+def _preview(
+    settings: GlobalOptions, operation: UndoOperation, plan: Plan, how: _Answer, unseen: Sequence[Target]
+) -> None:
     """Show what would be done, and what cannot be, before anything is; raises NotApproved when a person says no."""
     from kvsync.app.undo.operation import beyond_undo
     from kvsync.cli import confirm
@@ -111,7 +116,7 @@ def _preview(settings: GlobalOptions, operation: UndoOperation, plan: Plan, how:
     from kvsync.rendering.words import count, summed_up
 
     style, chosen, is_asked = settings.style(full=how.full), operation.chosen, not (how.yes or how.dry_run)
-    has_work = any(target.changes for target in plan.targets)
+    has_work = bool(unseen) or any(target.changes for target in plan.targets)
     if how.dry_run:
         shown.show_plan(plan, (), operation.seal, shown.OutputOptions(how.output), style)
     elif how.output == "text" or (has_work and is_asked):
@@ -122,11 +127,16 @@ def _preview(settings: GlobalOptions, operation: UndoOperation, plan: Plan, how:
         say(
             f"kvsync: {count(lost, 'entry', 'entries')} cannot be restored, because the journal keeps no sensitive value"
         )
+    for target in unseen:
+        say(
+            f"kvsync: {target}: this machine cannot read the store; the replica that holds the target carries out the undo"
+        )
     for target in operation.deleted_namespaces():
         say(f"kvsync: {target}: undo cannot restore the deleted namespace; revert the commit that emptied it")
     if has_work and is_asked:
         where = f" in {plan.environment}" if plan.environment else ""
-        confirm.confirm(f"Undo {chosen.text}{where}: {summed_up(summary(plan.targets))}?")
+        hidden = f", and {count(len(unseen), 'target')} without a preview" if unseen else ""
+        confirm.confirm(f"Undo {chosen.text}{where}: {summed_up(summary(plan.targets))}{hidden}?")
 
 
 async def _apply(operation: UndoOperation, queued: QueuedUndo | None, plan: Plan) -> tuple[Report, str | None]:
@@ -135,9 +145,10 @@ async def _apply(operation: UndoOperation, queued: QueuedUndo | None, plan: Plan
     from kvsync.cli.progress import progress
 
     total = sum(len(one.changes) for one in plan.targets)
-    if queued is None or not total:
+    unseen = operation.unreadable
+    if queued is None or not (total or unseen):
         with interruptible() as stop, progress("undoing", total) as bar:
             return await operation.apply(plan, stop.asked.is_set, bar.advance), stop.reason
-    targets = sum(bool(one.changes) for one in plan.targets)
+    targets = sum(bool(one.changes) for one in plan.targets) + len(unseen)
     with interruptible() as stop, progress("waiting for the daemon", targets) as bar:
         return await queued.apply(plan, stop.asked.is_set, bar.advance), stop.reason
