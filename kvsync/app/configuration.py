@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from kvsync.config.load import load_config
+from kvsync.config.load import declared_environments, load_config
 from kvsync.config.model import Config
 from kvsync.config.revision import ConfigRevision
 from kvsync.errors import InvalidInput, Origin, Problem
@@ -25,6 +26,22 @@ def read_config(
     return load_config(
         path, environment=environment, environ=environ, store_types=types, revision=revision, links=links
     )
+
+
+def config_problems(
+    path: Path, environment: str | None, *, environ: Mapping[str, str], revision: ConfigRevision | None = None
+) -> frozenset[Problem]:
+    """What is wrong with the configuration in an environment, and in every environment that it declares if None is given."""
+    found: set[Problem] = set()
+    declared: tuple[str, ...] = ()
+    with suppress(InvalidInput):  # it is reported below
+        declared = declared_environments(path, store_types=InstalledStoreTypes(), revision=revision)
+    for name in (environment, *(declared if environment is None else ())):
+        try:
+            read_config(path, environment=name, environ=environ, revision=revision)
+        except InvalidInput as error:
+            found.update(error.problems)
+    return frozenset(found)
 
 
 def check_reloadable(old: Config, new: Config, state_dir: Path) -> None:

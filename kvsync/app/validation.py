@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from kvsync.app.configuration import read_config
+from kvsync.app.configuration import config_problems, read_config
 from kvsync.app.leadership import unshared_ledgers
 from kvsync.app.wave_checks import wave_warnings
 from kvsync.app.workspace import Workspace
@@ -84,6 +84,10 @@ class _Scope:
         """The configuration in an environment. Raises InvalidInput."""
         return read_config(self.file, environment=environment, environ=os.environ, revision=revision, links=links)
 
+    def config_problems(self, revision: ConfigRevision | None) -> frozenset[Problem]:
+        """What is wrong with the configuration in the environments to check."""
+        return config_problems(self.file, self.asked, environ=os.environ, revision=revision)
+
 
 async def _check(scope: _Scope, revision: ConfigRevision | None, state_dir: Path | None) -> Validation:
     """Load the state files of each environment, under the configuration that holds there."""
@@ -91,7 +95,7 @@ async def _check(scope: _Scope, revision: ConfigRevision | None, state_dir: Path
         config = scope.config(revision, scope.chosen)
         names = scope.environments(config)
     except InvalidInput as error:
-        return Validation(problems=frozenset(error.problems))
+        return Validation(problems=frozenset(error.problems) | scope.config_problems(revision))
     checked = Validation(config=config)
     groups, problems = _by_overlay(scope, revision, names)
     for group in groups:

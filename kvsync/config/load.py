@@ -103,6 +103,17 @@ def load_config(
     )
 
 
+def declared_environments(
+    path: Path, *, store_types: StoreTypes, revision: ConfigRevision | None = None, links: bool = True
+) -> tuple[str, ...]:
+    """The environments that a configuration declares, as far as a broken one shows them. Raises InvalidInput if it cannot be
+    read at all."""
+    texts = ConfigTexts(Path(os.path.abspath(path)), path, revision, links=links)  # noqa: PTH100  # as above
+    problems = LayeredProblems(path.name)
+    fields = [field for field in config_fields(store_types) if field.name in HEAD]
+    return tuple(decode(_only(_document(texts.main(), problems), HEAD), fields, problems)["environments"])
+
+
 def _included(
     file: Path, revision: ConfigRevision | None, values: Mapping[str, Any], problems: Problems
 ) -> IncludedFiles:

@@ -45,6 +45,16 @@ def test_validate_checks_the_overlays_of_all_environments(repo: Repo) -> None:
     assert [one["environment"] for one in repo.json("validate")["environments"]] == ["dev", "prod", "test"]
 
 
+def test_a_broken_configuration_does_not_hide_broken_overlays(repo: Repo) -> None:
+    """All are reported at once; with --env, only what concerns that environment."""
+    repo.write("kvsync.yaml", DECLARED + "run: {every: soon}\n")
+    repo.write("kvsync.prod.yaml", "policy: {prune: all}\n")
+    repo.write("kvsync.test.yaml", "stores: {local: {path: 1, size: 2}}\n")
+    files = [line.partition(":")[0] for line in repo.run("validate", code=78).stderr.splitlines()]
+    assert files == ["kvsync.prod.yaml", "kvsync.test.yaml", "kvsync.yaml", "3 problems"]
+    assert "2 problems" in repo.run("--env", "prod", "validate", code=78).stderr
+
+
 def test_state_files_cannot_read_overlays(repo: Repo) -> None:
     """An overlay belongs to the operator as the configuration does."""
     repo.write("kvsync.yaml", DECLARED)
