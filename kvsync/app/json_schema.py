@@ -1,7 +1,7 @@
 """JSON Schema 2020-12 of the configuration, state files, plan documents, and the messages of `run.notify`.
 
 The first two are made of the tables of fields that the reading itself goes by. They describe a file as an editor sees it, by
-the YAML 1.2 core schema; what depends on more than one file or on the store, `kvsync validate` tells.
+the YAML 1.2 core schema; `kvsync validate` checks what depends on more than one file or on the store.
 """
 
 from __future__ import annotations

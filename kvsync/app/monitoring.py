@@ -116,7 +116,7 @@ def _wake(trigger: Callable[[Trigger], None], state: StateDir) -> None:
 
 
 def notifier_of(workspace: Workspace, environ: Mapping[str, str]) -> Notifier:
-    """Who tells people of what the daemon of a workspace meets."""
+    """The notifier of the daemon of a workspace."""
     config, redactor = workspace.config, workspace.redactor
     read = partial(resolve, config_root=config.root, environ=environ, redactor=redactor)
     return Notifier(

@@ -148,14 +148,14 @@ def _stale(chosen: SelectedPlan, fresh: Plan) -> Iterator[str]:
 
 
 def _unseen(chosen: SelectedPlan, fresh: Plan) -> Iterator[str]:
-    """What is to be done, and was not saved; of what was saved and differs the other function tells."""
+    """Changes of the fresh plan that were not saved; the other function has those that were saved and differ."""
     from kvsync.model.change import Action
 
-    told = {(target, one.identity) for target, outcomes in chosen.stale.items() for one in outcomes}
-    told |= {(one.target, change.identity) for one in chosen.plan.targets for change in one.changes}
+    known = {(target, one.identity) for target, outcomes in chosen.stale.items() for one in outcomes}
+    known |= {(one.target, change.identity) for one in chosen.plan.targets for change in one.changes}
     for plan in fresh.targets:
         for change in plan.changes:
-            if change.action is not Action.RENEW and (plan.target, change.identity) not in told:
+            if change.action is not Action.RENEW and (plan.target, change.identity) not in known:
                 yield f"{plan.target}: {change.identity}: the new plan would {change.action} it, the saved plan would not"
 
 

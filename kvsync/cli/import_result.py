@@ -17,7 +17,7 @@ SCHEMA = "kvsync.import/1"
 
 @dataclass(slots=True)
 class ImportResult:
-    """What an import came to, as its JSON document tells it."""
+    """Result of an import, as in its JSON document."""
 
     store: str
     key_format: str | None = None

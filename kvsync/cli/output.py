@@ -48,13 +48,13 @@ def say_block(text: str) -> None:
     try:
         _write(sys.stderr, REDACTOR.redact(text))
     except KvsyncError:
-        return  # there is nobody left to tell
+        return  # stderr is closed
 
 
-def has_color(stream: TextIO, wish: str) -> bool:
+def has_color(stream: TextIO, when: str) -> bool:
     """True when colours are wanted on this stream: `wish` is auto, always or never."""
-    if wish != "auto":
-        return wish == "always"
+    if when != "auto":
+        return when == "always"
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):

@@ -61,7 +61,7 @@ def show_report(
     *,
     quiet: bool = False,
 ) -> None:
-    """Answer with what became of a plan; `quiet` says that there is nothing to tell a person. Raises KvsyncError when it cannot
+    """Answer with what became of a plan; `quiet` says that nothing needs attention. Raises KvsyncError when it cannot
     be written."""
     from kvsync.rendering import json, markdown, text
 

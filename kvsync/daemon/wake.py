@@ -16,7 +16,7 @@ WAKE_FILE = "wake"
 
 
 class WakeFile:
-    """Tells when the wake file was touched. Without a control directory it never is."""
+    """Reports when the wake file was touched. Without a control directory it never is."""
 
     def __init__(self, control_dir: Path | None) -> None:
         self._control_dir = control_dir

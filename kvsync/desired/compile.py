@@ -25,7 +25,7 @@ from kvsync.planning.audit import UNUSABLE_KEYS, audit
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 _PRIVATE_KEY: Final = urandom(32)
-"""Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
+"""Keys the digests of secrets, so that a digest reveals nothing about them; they hold for this process only."""
 
 
 def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[DocumentRows]:

@@ -43,7 +43,7 @@ class StoreFacts(Protocol):
         """What the store cannot hold of an entry, beyond its capabilities."""
 
     def place(self, namespace: str) -> Place:
-        """What a namespace is, as far as the configuration tells."""
+        """What a namespace is, as far as the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)

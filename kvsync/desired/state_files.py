@@ -94,7 +94,7 @@ class StateFiles:
             yield file
 
     def _skip(self, reading: Reading, folder: str, error: UnreadableError) -> None:
-        """Hold what the files in a folder may name, since nobody can tell what they say."""
+        """Hold all targets that the files in a folder may name, because the files cannot be read."""
         problem = Problem(f"state: cannot read the folder {quoted(folder or '.')}: {error}", kind=Kind.UNREADABLE)
         authority = self._config.authority
         grants = None if authority.authors.targets is None else (authority.grants_at(f"{folder}/"),)

@@ -1,4 +1,4 @@
-"""Where targets lead, as far as the configuration tells: which of them may share keys, and which lead to one place."""
+"""Places of targets, as far as the configuration says: which of them may share keys, and which lead to one place."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TargetPlaces:
         self._known = asked
 
     def _place(self, target: Target) -> Place | None:
-        """Where a target leads; None when its store fails to tell, which holds this target alone."""
+        """The place of a target; None if its store fails to say, which holds this target only."""
         try:
             return self._stores[target.store].place(target.namespace)
         except Exception as error:  # noqa: BLE001 - the code of a store, which others may have written

@@ -2,8 +2,8 @@
 
 git-sync and Kubernetes replace a whole folder by moving one symbolic link. Reading by path while that happens mixes two
 versions. So each link is looked up once and followed by hand (`links`), and what a path comes to is opened through no link
-(`jail`). `changed` tells afterwards whether anything moved on the way. A folder with a `..data` link, as Kubernetes mounts a
-ConfigMap, is read from where that link leads.
+(`jail`). `changed` says afterwards whether anything changed. A folder with a `..data` link, as Kubernetes mounts
+a ConfigMap, is read from where that link leads.
 
 Paths are relative to the root, with `/`; the root is "". A physical path has no links in it.
 """

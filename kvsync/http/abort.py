@@ -42,7 +42,7 @@ _WRITE: ContextVar[_Write | None] = ContextVar("_WRITE", default=None)
 
 
 class AbortableConnector(aiohttp.TCPConnector):
-    """Tells `aborted_on_failure` about the connections of a write."""
+    """Reports the connections of a write to `aborted_on_failure`."""
 
     async def connect(
         self,

@@ -150,7 +150,7 @@ class Password:
         return True
 
     def explain(self, _call: Request, answer: Response) -> ErrorText:
-        """Tell a user who may not from one who is not known."""
+        """Distinguish a user without permission from an unknown user."""
         said = cleaned(message_of(answer))
         why = f"etcd says {said}" if said else "no reason given"
         return ErrorText("permission" if answer.status == 403 else "credential", why, self._hint)

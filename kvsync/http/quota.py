@@ -37,7 +37,7 @@ class Quota:
         self.terms = BudgetTerms.of_window(most, self._seconds)
         self._turns: deque[float] = deque(maxlen=most)
         self._interval, self._slow_until = 0.0, 0.0
-        self.told: RemainingQuota | None = None
+        self.reported: RemainingQuota | None = None
         """What the server reported last."""
 
     async def take(self) -> None:
@@ -51,13 +51,13 @@ class Quota:
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Adapt to a header `Ratelimit: "name";r=50;t=30` (names of headers in lower case)."""
-        told = min(_told(headers.get("ratelimit", "")), default=None)
-        if told is None:
+        reported = min(_parsed(headers.get("ratelimit", "")), default=None)
+        if reported is None:
             return
-        self.told = told
-        is_near = told.calls < self._most * _NEAR
-        seconds = min(told.seconds, self._seconds)  # an allowance cannot take longer to be whole again
-        self._interval = seconds / max(told.calls, 1) if is_near else 0.0
+        self.reported = reported
+        is_near = reported.calls < self._most * _NEAR
+        seconds = min(reported.seconds, self._seconds)  # an allowance cannot take longer to be whole again
+        self._interval = seconds / max(reported.calls, 1) if is_near else 0.0
         self._slow_until = self._clock.monotonic() + seconds
 
     @property
@@ -69,9 +69,9 @@ class Quota:
     @property
     def known_left(self) -> int:
         """How many requests are left: by our own count, and by the server's last report while that is valid."""
-        if self.told is None or self._clock.monotonic() >= self._slow_until:
+        if self.reported is None or self._clock.monotonic() >= self._slow_until:
             return self.left
-        return min(self.left, self.told.calls)
+        return min(self.left, self.reported.calls)
 
     def _next_turn(self, now: float) -> float:
         if not self._turns:
@@ -82,7 +82,7 @@ class Quota:
         return max(last, slow, full)
 
 
-def _told(text: str) -> Iterator[RemainingQuota]:
+def _parsed(text: str) -> Iterator[RemainingQuota]:
     for limit in _LIMIT.finditer(text):
         found = dict(_PARAMETER.findall(limit[1]))
         if len(found) == 2:

@@ -110,7 +110,7 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
 
 def conflicts(places: Mapping[Target, Place], tells_apart: Callable[[str], bool]) -> list[Overlap]:
     """The overlaps that no target may be applied with: two on one place, or one in another unless both are namespaces of one
-    store that tells their entries apart. `tells_apart` is asked with the name of a store."""
+    store that distinguishes their entries. `tells_apart` is asked with the name of a store."""
     return [
         overlap
         for overlap in overlaps(places)

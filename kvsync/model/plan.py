@@ -176,7 +176,7 @@ def drifted(plan: TargetPlan) -> list[Change]:
 
 
 def is_quiet(plan: TargetPlan) -> bool:
-    """True when there is nothing to tell of a target but its counts."""
+    """True if a target has nothing to report but its counts."""
     differs = plan.changes or plan.refused or plan.reported or plan.notes or plan.moved_from is not None
     return plan.complete and not (differs or plan.deletes_namespace or plan.parked or plan.problems or plan.error)
 

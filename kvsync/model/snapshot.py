@@ -41,7 +41,7 @@ class Snapshot:
 
 
 class SettledTest(Protocol):
-    """Tells which entries a snapshot may show as settled; `kvsync.planning.marks.MarkSigner` does."""
+    """Decides which entries a snapshot may show as settled; `kvsync.planning.marks.MarkSigner` does."""
 
     def is_settled(self, entry: Actual) -> bool:
         """True when there is nothing to know of an entry but its fingerprint."""

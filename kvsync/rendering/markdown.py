@@ -52,14 +52,14 @@ _OUTCOMES = "\n| | key | outcome | why |\n|-|-----|---------|-----|\n"
 def render_plan(plan: Plan) -> str:
     """The plan as GitHub-flavoured Markdown, at most `MAX_LENGTH` characters."""
     page = _Page(MAX_LENGTH - _ROOM_FOR_END)
-    told = [target for target in plan.targets if not is_quiet(target)]
+    shown = [target for target in plan.targets if not is_quiet(target)]
     counts = summary(plan.targets)
-    said = summed_up(counts) if told else f"nothing to do, {left_alone(counts)}"
+    said = summed_up(counts) if shown else f"nothing to do, {left_alone(counts)}"
     page.add([f"{marker(plan.environment)}\n### kvsync plan{_of_environment(plan)}: {said}\n"])
     orphans = [f"> {escape_markdown(clip(line, 500))}  \n" for line in orphan_lines(plan)]
     page.add(orphans, "line about orphans", len(orphans), head="\n", keep=page.left // 2)
-    rows_of = [_table(target, plan.owner, page, len(told) - at) for at, target in enumerate(told)]
-    for target, rows in zip(told, rows_of, strict=True):
+    rows_of = [_table(target, plan.owner, page, len(shown) - at) for at, target in enumerate(shown)]
+    for target, rows in zip(shown, rows_of, strict=True):
         _folded(target, rows, plan.owner, page)
     return page.text() + _signature(plan)
 
@@ -69,9 +69,9 @@ def render_report(plan: Plan, reports: Sequence[TargetReport]) -> str:
     page = _Page(MAX_LENGTH - _ROOM_FOR_END)
     done = done_words(reports) or "nothing to do"
     page.add([f"{marker(plan.environment)}\n### kvsync apply{_of_environment(plan)}: {done}\n"])
-    told = [report for report in reports if not _is_fine(report)]
-    for at, report in enumerate(told):
-        _outcomes(report, page, len(told) - at)
+    shown = [report for report in reports if not _is_fine(report)]
+    for at, report in enumerate(shown):
+        _outcomes(report, page, len(shown) - at)
     return page.text() + _signature(plan)
 
 

@@ -44,7 +44,7 @@ def select(
 
 def _elsewhere(old: SavedPlace | None, plan: TargetPlan | None, configured: Callable[[Target], Place]) -> str | None:
     """Why a target's saved changes belong to another place than it has now, None when they do not. A target that cannot be
-    planned has reasons of its own. A place that was not there yet may have been made since: the configuration tells."""
+    planned has reasons of its own. A place that did not exist yet may exist now; then the configuration decides."""
     if plan is None or plan.error or plan.place is None:
         return None
     if old is None:

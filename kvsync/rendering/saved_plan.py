@@ -2,7 +2,7 @@
 
 The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
 applied *from* it; it can only leave out changes of a fresh plan (`plan_selection`), so an edited file cannot add anything. A
-signature over the whole document, under the key of the state directory, tells whether it was edited at all.
+signature over the whole document, under the key of the state directory, shows whether it was edited.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
     """A plan that holds nothing but drift, as text that ends in a line end. Where nothing was compared it claims nothing."""
     classes = Counter(change.cause.value for target in plan.targets for change in target.changes)
     room = _Room(style.changes)
-    told = (target for target in plan.targets if not is_quiet(target))
-    blocks = ["\n".join(_drifted(target, plan.owner, style, room)) for target in told]
+    shown = (target for target in plan.targets if not is_quiet(target))
+    blocks = ["\n".join(_drifted(target, plan.owner, style, room)) for target in shown]
     found = counts((number, name_) for name_, number in sorted(classes.items()))
     unseen = sum(1 for target in plan.targets if _is_kept(target))
     nothing = "not known" if unseen and unseen == len(plan.targets) else "none"
@@ -99,8 +99,8 @@ def _drifted(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterato
 def render_report(reports: Sequence[TargetReport], style: Style = _DEFAULT) -> str:
     """What became of the plans, as text that ends in a line end; every change that was not applied says why."""
     room = _Room(style.changes)
-    told = [one for one in reports if one.outcomes or one.error or one.plan.parked or one.namespace_deleted]
-    blocks = ["\n".join(_report(report, style, room)) for report in told]
+    shown = [one for one in reports if one.outcomes or one.error or one.plan.parked or one.namespace_deleted]
+    blocks = ["\n".join(_report(report, style, room)) for report in shown]
     last = f"Done: {done_words(reports) or 'nothing was applied'}."
     return "\n\n".join([*blocks, style.paint(last, Paint.HEAD)]) + "\n"
 

@@ -80,7 +80,7 @@ class LeaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class DaemonRecord:
-    """The daemon that runs, or ran last: `StateDir.writer()` tells which. `mode` is `apply` or `observe`; `window` says which
+    """The daemon that runs, or ran last: `StateDir.writer()` says which. `mode` is `apply` or `observe`; `window` says which
     window denies applying now, if one does. `lease` None: there are no replicas."""
 
     pid: int

@@ -86,9 +86,9 @@ class Run:
 
     def settle_namespace(self, target: Target, outcome: OutcomeKind, error: str | None = None) -> None:
         """Record what became of a namespace. Raises StateDirError."""
-        told = (outcome.value, self._context.redacted(error), self._context.clock.now())
+        row = (outcome.value, self._context.redacted(error), self._context.clock.now())
         with self._context.database.transaction() as connection:
-            connection.execute(_SETTLE_NAMESPACE, (*told, self._seq, *target_row(target)))
+            connection.execute(_SETTLE_NAMESPACE, (*row, self._seq, *target_row(target)))
         self._open_namespaces.discard(target)
 
     def finish(self, summary: Mapping[str, int] | None = None) -> None:

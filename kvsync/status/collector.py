@@ -111,7 +111,7 @@ class Collector(DaemonObserver):
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    # -- what the daemon tells ----------------------------------------------------------------------------------------
+    # -- events of the daemon -----------------------------------------------------------------------------------------
 
     def triggered(self, trigger: Trigger) -> None:
         """Count it."""

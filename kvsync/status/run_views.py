@@ -38,5 +38,5 @@ def run_of_journal(run: RunRecord, targets: tuple[Target, ...]) -> RunView:
     counts = {kind: number for kind, number in run.summary.items() if number}
     at = run.finished_at if run.finished_at is not None else run.started_at
     target = targets[0] if len(targets) == 1 else None
-    told = (run.source, run.triggers, seconds, len(targets))
-    return RunView(run.id, run.command, at, run.status.value, target, *told, counts)
+    facts = (run.source, run.triggers, seconds, len(targets))
+    return RunView(run.id, run.command, at, run.status.value, target, *facts, counts)

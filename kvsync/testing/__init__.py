@@ -2,7 +2,7 @@
 
 - `StoreConformance`: the tests that every store passes; subclass it (`kvsync.testing.conformance` says how).
 - `MemoryServer`, `memory_store`: a remote in this process that fails on command, and a connection to it.
-- `FakeClock`: a clock that moves only when told to.
+- `FakeClock`: a clock that moves only when a test advances it.
 """
 
 from __future__ import annotations

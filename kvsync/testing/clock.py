@@ -1,4 +1,4 @@
-"""Clock for tests, which moves only when told to."""
+"""Clock for tests, which moves only when a test advances it."""
 
 from __future__ import annotations
 

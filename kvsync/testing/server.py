@@ -128,7 +128,7 @@ class MemoryServer(MemoryBackend):
         return sum(call.method == method for call in self.calls)
 
     def listing(self, namespace: str, now: float) -> Listed:
-        """As the memory does; late or broken off when told to."""
+        """As the memory does; late or broken off if a test asks for it."""
         self._arrive("listing", namespace, ())
         moment = self.clock.monotonic() - self._lateness
         past = next((state for changed_at, state in self._history.get(namespace, ()) if changed_at > moment), None)

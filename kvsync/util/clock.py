@@ -14,7 +14,7 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
-    """The system's clock. Tests use `kvsync.testing.FakeClock`, which moves only when told to."""
+    """The system's clock. Tests use `kvsync.testing.FakeClock`, which moves only when a test advances it."""
 
     def now(self) -> float:
         """Wall-clock time in seconds since the Unix epoch."""

@@ -17,7 +17,7 @@ class Node:
 
 
 class Scalar(Node):
-    """A scalar. `text` is what is written between the quotes, or plainly; `plain` tells the two apart."""
+    """A scalar. `text` is what is written between the quotes, or plainly; `plain` distinguishes the two."""
 
     __slots__ = ("plain", "text")
 

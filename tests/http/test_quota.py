@@ -43,7 +43,7 @@ async def test_calls_that_come_together_go_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ('"default";r=50;t=30', RemainingQuota(50, 30)),
         ('"default"; t=30 ; r=0', RemainingQuota(0, 30)),
@@ -53,11 +53,11 @@ async def test_calls_that_come_together_go_in_turn() -> None:
         ("nonsense", None),
     ],
 )
-def test_what_the_server_says(text: str, told: RemainingQuota | None) -> None:
+def test_what_the_server_says(text: str, reported: RemainingQuota | None) -> None:
     """The tightest of the limits in the header counts, and what makes no sense is as if it were not there."""
     quota = Quota(1200, 300, FakeClock())
     quota.observe({"ratelimit": text})
-    assert quota.told == told
+    assert quota.reported == reported
 
 
 async def test_what_is_left_is_spread() -> None:

@@ -58,9 +58,9 @@ class UndoOperation:
         request = self.submit(plan)
         execution = UndoExecution(self._workspace, self._loaded, stop, progress)
         done, run = await execution.all(self._state.undo_requests.of(request))
-        told = {report.plan.target: report for report in done}
+        by_target = {report.plan.target: report for report in done}
         kept = {report.plan.target: report for report in self.unchanged(plan).targets}
-        return Report(plan, tuple(told.get(one.target, kept[one.target]) for one in plan.targets), run)
+        return Report(plan, tuple(by_target.get(one.target, kept[one.target]) for one in plan.targets), run)
 
     @property
     def unreadable(self) -> Sequence[Target]:

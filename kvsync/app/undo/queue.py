@@ -50,15 +50,15 @@ class QueuedUndo:
             if stop():
                 state.undo_requests.withdraw(request)
         reports = {one.target: one for one in rows}
-        untold = {one.plan.target: one for one in self._operation.unchanged(plan).targets}
-        told = [
+        unchanged = {one.plan.target: one for one in self._operation.unchanged(plan).targets}
+        targets = [
             _report(_as_planned(one, unseen), reports[one.target].report)
             if one.target in reports
-            else untold[one.target]
+            else unchanged[one.target]
             for one in plan.targets
         ]
         run = next((one.run for one in rows if one.run), None)
-        return Report(plan, tuple(told), run)
+        return Report(plan, tuple(targets), run)
 
     async def _wait(
         self, state: StateDir, request: str, stop: Callable[[], bool], done: Callable[[int], None]

@@ -104,8 +104,8 @@ class TargetUndo:
 
     def _as_plan(self, located: LocatedTarget, can: Capabilities, undone: InvertedRun) -> TargetPlan:
         causes = {record.identity: record.cause for record in self.records}
-        told = (replace(step.change, reasons=_reasons(step.change)) for step in undone.steps)
-        changes = tuple(sorted(told, key=lambda one: identity_order(one.identity)))
+        explained = (replace(step.change, reasons=_reasons(step.change)) for step in undone.steps)
+        changes = tuple(sorted(explained, key=lambda one: identity_order(one.identity)))
         refused = tuple(
             Refusal(
                 one.identity,

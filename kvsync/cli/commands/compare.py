@@ -97,10 +97,10 @@ def _line(entry: ComparedEntry) -> str:
     from kvsync.rendering.words import name
 
     sign, parts = _SIGNS[entry.side.value], ", ".join(entry.parts)
-    told = f"  {sign} {name(entry.identity)}" + (f"  {parts}" if parts else "")
+    line = f"  {sign} {name(entry.identity)}" + (f"  {parts}" if parts else "")
     if entry.is_hidden or "value" not in entry.parts:
-        return told + ("  (not shown)" if entry.is_hidden and "value" in entry.parts else "")
-    return f"{told}: {_value(entry.a)} -> {_value(entry.b)}"
+        return line + ("  (not shown)" if entry.is_hidden and "value" in entry.parts else "")
+    return f"{line}: {_value(entry.a)} -> {_value(entry.b)}"
 
 
 def _value(content: Content | None) -> str:

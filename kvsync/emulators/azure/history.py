@@ -44,7 +44,7 @@ class History:
         return next((found.state for found in reversed(self._revisions.get(slot, ())) if view.shows(found)), None)
 
     def revisions(self, slot: Slot, view: View = NOW) -> Iterator[KeyValue]:
-        """What the slot has held, newest first; deletes are not told."""
+        """What the slot has held, newest first; deletes are not shown."""
         for revision in reversed(self._revisions.get(slot, ())):
             if revision.state is not None and view.shows(revision):
                 yield revision.state

@@ -92,7 +92,7 @@ class CloudflareKV(Emulator):
             limit.reset()
 
     def failure(self, request: Request, status: int) -> Answer:
-        """JSON from the API, a page from the edge, and with 200 a refusal that only its body tells."""
+        """JSON from the API, a page from the edge, and with 200 a refusal that only its body shows."""
         if status == 429:
             answer = throttled(self._settings.retry_after).answer
         elif status in EDGE:
@@ -168,9 +168,9 @@ class CloudflareKV(Emulator):
             self._plan.spend("list", 1, now)
             return self._listing.page(id_, contents, view, request)
         if operation == bulk.GET:
-            wish = bulk.read_wish(request.body)
-            self._plan.spend("read", len(wish["keys"]), now)
-            return bulk.get(contents, wish, view)
+            wanted = bulk.read_wanted(request.body)
+            self._plan.spend("read", len(wanted["keys"]), now)
+            return bulk.get(contents, wanted, view)
         self._plan.spend("read", 1, now)
         read: Callable[[Contents, str, View], Answer]
         read = values.get_metadata if place.route == routes.METADATA else values.get

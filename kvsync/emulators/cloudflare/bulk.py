@@ -59,30 +59,30 @@ def written(names: Iterable[str], unsuccessful: Iterable[str]) -> Answer:
     return done({"successful_key_count": len(list(names)) - len(bad), "unsuccessful_keys": bad})
 
 
-def read_wish(body: bytes) -> dict[str, Any]:
+def read_wanted(body: bytes) -> dict[str, Any]:
     """The body of a bulk get. Raises Refused."""
-    wish = read_json(GET, body)
-    if not isinstance(wish, dict) or not _are_texts(wish.get("keys")):
+    wanted = read_json(GET, body)
+    if not isinstance(wanted, dict) or not _are_texts(wanted.get("keys")):
         raise refusal(GET, 400, _ARGUMENT, "the request body has no array of keys")
-    if not wish["keys"]:
+    if not wanted["keys"]:
         raise refusal(GET, 400, _ARGUMENT, "You must request a minimum of 1 key")
-    if len(wish["keys"]) > LARGEST_BULK_GET:
+    if len(wanted["keys"]) > LARGEST_BULK_GET:
         raise refusal(GET, 400, _ARGUMENT, f"You can request a maximum of {LARGEST_BULK_GET} keys")
-    if wish.get("type") not in (None, "text", "json"):
-        raise refusal(GET, 400, _ARGUMENT, f'"{wish["type"]}" is not a valid type. Use "json" or "text"')
-    for name in wish["keys"]:
+    if wanted.get("type") not in (None, "text", "json"):
+        raise refusal(GET, 400, _ARGUMENT, f'"{wanted["type"]}" is not a valid type. Use "json" or "text"')
+    for name in wanted["keys"]:
         check_name(GET, name)
-    return wish
+    return wanted
 
 
-def get(contents: Contents, wish: Mapping[str, Any], view: View) -> Answer:
+def get(contents: Contents, wanted: Mapping[str, Any], view: View) -> Answer:
     """Values by key, null for keys that are not there. One value that is not text spoils them all."""
-    found = {name: contents.get(name, view) for name in wish["keys"]}
+    found = {name: contents.get(name, view) for name in wanted["keys"]}
     if sum(len(pair.value) for pair in found.values() if pair) > LARGEST_VALUE:
         text = f"Total size of request exceeds the limit of {LARGEST_VALUE // 1024**2}MB"
         raise refusal(GET, 413, _ARGUMENT, text)
-    read = {name: pair and _value(pair, wish.get("type") or "text") for name, pair in found.items()}
-    if not wish.get("withMetadata"):
+    read = {name: pair and _value(pair, wanted.get("type") or "text") for name, pair in found.items()}
+    if not wanted.get("withMetadata"):
         return done({"values": read})
     return done({"values": {name: pair and _with_metadata(read[name], pair) for name, pair in found.items()}})
 

@@ -38,7 +38,7 @@ class Budget:
             raise throttled(self._ends - now)
 
     def headers(self, now: float) -> dict[str, str]:
-        """What is left, as every answer tells it."""
+        """What is left, as every answer reports it."""
         if self._requests is None:
             return {}
         self._renew(now)

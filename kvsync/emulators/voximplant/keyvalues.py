@@ -55,13 +55,13 @@ class KeyValues:
         key = checks.key(call)
         value = checks.value(call, may_be_empty=self._choices["empty-value"] == "on")
         item = Item(key, value, checks.end(call, self._choices, int(now)))
-        wish = (application, key, value, call.get("ttl"), call.get("expires_at"))
-        self._resends.check(wish, now)
+        write = (application, key, value, call.get("ttl"), call.get("expires_at"))
+        self._resends.check(write, now)
         before = contents.get(key, now)
         if before is not None and before.value == value and self._choices["renew-equal"] == "off":
             item = before
         contents.put(item, now)
-        self._resends.done(wish, now)
+        self._resends.done(write, now)
         shown = item if before is None or self._choices["set-answer"] == "new" else before
         return done(result=shown.document())
 

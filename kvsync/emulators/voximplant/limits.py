@@ -41,13 +41,13 @@ class Resends:
         """Nothing was asked for."""
         self._last.clear()
 
-    def check(self, wish: Hashable, now: float) -> None:
+    def check(self, write: Hashable, now: float) -> None:
         """Raises Refused when the same was done a short while ago."""
-        self._last = {wish: at for wish, at in self._last.items() if 0 <= now - at < self._time}
-        if wish in self._last:
+        self._last = {write: at for write, at in self._last.items() if 0 <= now - at < self._time}
+        if write in self._last:
             raise Refused(self._code)
 
-    def done(self, wish: Hashable, now: float) -> None:
+    def done(self, write: Hashable, now: float) -> None:
         """It is done now."""
         if self._time:
-            self._last[wish] = now
+            self._last[write] = now

@@ -37,7 +37,7 @@ _log = get_logger()
 
 
 class RefusalLimiter:
-    """How many refusals an address gets before it is told to slow down: ten at once, then one in six seconds."""
+    """How many refusals an address gets before it is answered 429: ten at once, then one in six seconds."""
 
     MOST: Final = 10
     EVERY: Final = 6.0
@@ -115,7 +115,7 @@ class Access:
 
 
 def _is_asset(request: web.BaseRequest) -> bool:
-    """True for style and pictures, which tell nothing, and which the page to sign in needs."""
+    """True for style sheets and icons, which reveal nothing, and which the page to sign in needs."""
     return request.path.startswith("/assets/") and request.path.endswith((".css", ".svg"))
 
 

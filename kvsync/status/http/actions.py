@@ -1,5 +1,5 @@
 """Forms of the page: sign in and out, approve, pause, resume, retry, undo, and ask for a pass. They work without JavaScript:
-each answers with a redirect back to the page, which tells what was done.
+each answers with a redirect back to the page, which shows what was done.
 """
 
 from __future__ import annotations

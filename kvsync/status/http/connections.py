@@ -107,7 +107,7 @@ class Listener:
         self._sockets = []
 
     def tracking(self) -> Middleware:
-        """The outermost middleware: it tells connections with a request from those without."""
+        """The outermost middleware: it distinguishes connections with a request from those without."""
 
         @web.middleware
         async def track(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -33,7 +33,7 @@ _NOTE: Final = 1_000
 
 @dataclass(slots=True)
 class Session:
-    """One session: until when it lasts (monotonic), what its forms carry, and what its next page tells."""
+    """One session: until when it lasts (monotonic), the token of its forms, and the note on its next page."""
 
     until: float
     proof: bytes = field(repr=False)
@@ -47,8 +47,8 @@ class Session:
 
     def take_note(self) -> tuple[str, bool]:
         """The note for the next page, once."""
-        told, self.note = (self.note, self.is_bad), ""
-        return told
+        shown, self.note = (self.note, self.is_bad), ""
+        return shown
 
 
 class Sessions:

@@ -70,7 +70,7 @@ class Events:
         return response
 
     async def _stream(self, response: web.StreamResponse, transport: asyncio.Transport) -> None:
-        """Tell every version, or the newest of several, and beat in between, until the daemon leaves or nobody reads."""
+        """Send every version, or the newest of several, with heartbeats, until the daemon shuts down or nobody reads."""
         leaving, sent = self._collector.leaving, None
         while not leaving.is_set() and transport.get_write_buffer_size() <= self._pace.unread:
             version = self._collector.version

@@ -116,7 +116,7 @@ class Pages:
         return web.Response(body=asset.body, content_type=asset.content_type, charset="utf-8", headers=headers)
 
     def _stamp(self, version: int) -> str:
-        """What tells versions apart, also those of a daemon that was started again."""
+        """Identifies a version, also across restarts of the daemon."""
         return f"{self._life}-{version}"
 
     async def _snapshot(self) -> StatusSnapshot:

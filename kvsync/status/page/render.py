@@ -120,7 +120,7 @@ class Renderer:
         return self._page("undo.html", snapshot, {"undo": found}, visit)
 
     def sign_in(self, visit: Visit, *, is_wrong: bool) -> RenderedPage:
-        """Where a person enters the token. It tells nothing of the daemon."""
+        """Page to enter the token. It reveals nothing about the daemon."""
         html = self._templates.get_template("sign_in.html").render(visit=visit, is_wrong=is_wrong)
         return _encoded(html, visit.encodings)
 

@@ -130,11 +130,11 @@ class Rate:
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Adapt to a header `X-RateLimit-Limit`."""
-        told = headers.get("x-ratelimit-limit", "")
-        is_number = told.isascii() and told.isdecimal() and len(told) <= _DIGITS
-        if not (is_number and 0 < int(told) <= _MOST) or int(told) == self.most:
+        reported = headers.get("x-ratelimit-limit", "")
+        is_number = reported.isascii() and reported.isdecimal() and len(reported) <= _DIGITS
+        if not (is_number and 0 < int(reported) <= _MOST) or int(reported) == self.most:
             return
-        self.most = int(told)
+        self.most = int(reported)
         self._bucket.change(self.most * _SHARE)
 
 

@@ -116,5 +116,5 @@ def may_be(seen: str, known: str) -> bool:
     parts, others = seen.split(_BETWEEN), known.split(_BETWEEN)
     if len(parts) != len(others):
         return seen == known
-    told = [(part, other) for part, other in zip(parts, others, strict=True) if part and other]
-    return bool(told) and all(part == other for part, other in told)
+    compared = [(part, other) for part, other in zip(parts, others, strict=True) if part and other]
+    return bool(compared) and all(part == other for part, other in compared)

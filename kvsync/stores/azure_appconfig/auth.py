@@ -118,12 +118,12 @@ class HmacKey:
         if "disabled" in said:
             return ErrorText("permission", "access keys are disabled for this store", _ENABLE)
         if answer.status == 403:
-            told = server_message(call, answer) or excerpt(call, answer)
+            message = server_message(call, answer) or excerpt(call, answer)
             if call.writes:
                 return ErrorText(
-                    "permission", f"this access key is read-only, or may not write here ({told})", _USE_WRITER
+                    "permission", f"this access key is read-only, or may not write here ({message})", _USE_WRITER
                 )
-            return ErrorText("permission", f"the access key may not read here ({told})", _CHECK_NETWORK)
+            return ErrorText("permission", f"the access key may not read here ({message})", _CHECK_NETWORK)
         if "expired" in said or "date" in said:
             ahead = skew_in_words(ahead_of_server(answer, self._clock.local()))
             return ErrorText("clock", f"the date of the signature was refused ({ahead})", SET_CLOCK)

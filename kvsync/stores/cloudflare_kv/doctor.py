@@ -81,11 +81,11 @@ class Doctor:
         ]
 
     def _quota(self) -> DoctorCheck:
-        told = self._remote.quota.told
-        if told is None:
+        reported = self._remote.quota.reported
+        if reported is None:
             return DoctorCheck(
                 "quota", True, f"{MOST_CALLS:,} calls in {WINDOW // 60} minutes; the API does not report what is left"
             )
-        is_left = told.calls > 0
+        is_left = reported.calls > 0
         hint = None if is_left else "another program is using the quota; wait, or use a separate user for kvsync"
-        return DoctorCheck("quota", is_left, f"{told.calls:,} calls left for {told.seconds:,} s", hint)
+        return DoctorCheck("quota", is_left, f"{reported.calls:,} calls left for {reported.seconds:,} s", hint)

@@ -227,10 +227,10 @@ def _results(where: str, call: Request, answer: Response, writes: Sequence[Named
     result = envelope.get("result") or {}
     if envelope.get("success") is not True or not isinstance(result, dict):
         raise unconfirmed(where, call, answer)
-    told = result.get("unsuccessful_keys") or []
-    if not isinstance(told, list) or not all(isinstance(name, str) for name in told):
+    names = result.get("unsuccessful_keys") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise unconfirmed(where, call, answer)
-    failed, done = set(told), result.get("successful_key_count")
+    failed, done = set(names), result.get("successful_key_count")
     is_consistent = done is None or done == len(writes) - len(failed)
     return [_DONE if is_consistent and name not in failed else _UNKNOWN for name, _ in writes]
 

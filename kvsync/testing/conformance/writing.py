@@ -174,9 +174,9 @@ class Writing(Suite):
         """`namespaces` lists every namespace that holds an entry, sorted."""
         await bench.create("greeting")
         await bench.create("greeting", namespace=bench.elsewhere)
-        told = list(await bench.store.namespaces())
-        assert {bench.namespace, bench.elsewhere} <= set(told)
-        assert told == sorted(told)
+        listed = list(await bench.store.namespaces())
+        assert {bench.namespace, bench.elsewhere} <= set(listed)
+        assert listed == sorted(listed)
 
     @promise(bulk)
     async def test_full_batch_is_one_request(self, bench: Bench) -> None:
