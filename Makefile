@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-system tools lint format coverage bench docs site sbom lock clean
+.PHONY: help install demo test test-system tools lint format coverage bench docs site screenshots sbom lock clean
 
 help:  ## what you can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 site: $(VENV)/.site  ## build the documentation as a site (site/index.html); a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+screenshots: $(VENV)/.dev $(VENV)/.compiled  ## make the pictures in docs/images again (needs Chromium)
+	$(BIN)/python scripts/screenshots.py
+
 sbom: $(VENV)/sbom/.installed  ## list the exact dependencies in CycloneDX (dist/kvsync-VERSION.cdx.json)
 	@mkdir -p dist
 	PYTHONWARNINGS=ignore $(VENV)/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
@@ -101,7 +104,7 @@ lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove everything made here, also what the demo left behind
-	rm -rf $(VENV) examples/*/.kvsync dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) examples/*/.kvsync examples/*/.demo.yaml dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find kvsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so a step that failed is done again.

@@ -25,6 +25,7 @@ TOUR = "tour.md"
 
 _FENCE = re.compile(r"(^[ \t]*```.*?^[ \t]*```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\[\]]+)\]\(([^)#\s:]+)(#[^)\s]*)?\)")
+_IMAGE = re.compile(r'\b(src|srcset)="(?!https:)([^"]+)"')
 _TABLE_ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
 _CODE = re.compile(r"`[^`\n]+`")
 
@@ -50,8 +51,13 @@ def site_text(text: str, path: str, pages: Mapping[str, str]) -> str:
             return match[0]
         return shown if there in shown else f"{shown} (`{there}`)"
 
+    def image(match: re.Match[str]) -> str:
+        there = posixpath.normpath(posixpath.join(posixpath.dirname(path), match[2])).removeprefix("docs/")
+        return f'{match[1]}="{posixpath.relpath(there, posixpath.dirname(pages[path]))}"'
+
     parts = _FENCE.split(text)
-    return "".join(part if number % 2 else _rows(_LINK.sub(link, part)) for number, part in enumerate(parts))
+    shown = (part if number % 2 else _rows(_LINK.sub(link, part)) for number, part in enumerate(parts))
+    return _IMAGE.sub(image, "".join(shown))
 
 
 def _rows(text: str) -> str:

@@ -143,6 +143,8 @@ def test_site_links_stay_in_the_site() -> None:
         "[b](decisions/b.md#x) [tour](tour.md) pins (`requirements.txt`) [gone](gone.md)\n```\n[b](b.md)\n```\n"
     )
     assert site_links.site_text("[a](../a.md)", "docs/decisions/b.md", pages) == "[a](../a.md)"
+    assert site_links.site_text('<img src="docs/images/a.png">', "README.md", pages) == '<img src="images/a.png">'
+    assert site_links.site_text('<img src="images/a.png">', "docs/a.md", pages) == '<img src="images/a.png">'
 
 
 def headings(document: Path) -> set[str]:

@@ -7,10 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import pytest
 import yaml
 
+from tests.support.program import shared_program
+
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import screenshots  # noqa: E402  the scripts are not part of the package
+
 GITHUB = ROOT / ".github"
 WORKFLOW = GITHUB / "workflows/ci.yaml"
 
@@ -76,3 +83,41 @@ def test_issue_templates_are_valid() -> None:
     assert [form.stem for form in forms] == ["bug", "feature", "question"]
     run_tool("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
     run_tool("check-jsonschema", "--builtin-schema", "vendor.github-issue-config", GITHUB / "ISSUE_TEMPLATE/config.yml")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository that the pictures show."""
+    folder = tmp_path_factory.mktemp("shop")
+    shared_program().write(folder)
+    return screenshots.write_shop(folder, [str(folder / "kvsync")])
+
+
+def test_pictures_of_a_plan_are_current(shop: Path) -> None:
+    """The pictures of a terminal show what `kvsync plan` prints (`make screenshots` makes them again)."""
+    printed = screenshots.plain(screenshots.plan(shop, [str(shop / "kvsync")]))
+    assert printed == (screenshots.IMAGES / "plan.txt").read_text(encoding="utf-8")
+    for theme in screenshots.THEMES:
+        drawing = ElementTree.parse(screenshots.IMAGES / f"plan-{theme}.svg")
+        texts = "".join(drawing.getroot().itertext())
+        assert _letters(printed) in _letters(re.sub(r"approve\W[0-9a-f]{12}", "approve HASH", texts)), theme
+
+
+def test_pictures_of_the_page_are_current(shop: Path) -> None:
+    """The page still has the headings and labels that it had when its pictures were made (`make screenshots`)."""
+    with screenshots.page(shop) as url:
+        assert screenshots.labels(url) == (screenshots.IMAGES / "page.txt").read_text(encoding="utf-8")
+
+
+def test_pictures_are_small_and_used() -> None:
+    """Each picture is part of a page, each picture of a page exists, and none has more than 150 kB."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    sources = ((page, src) for page in pages for src in re.findall(r'src(?:set)?="([^"]+)"', page.read_text("utf-8")))
+    used = {(page.parent / source).resolve() for page, source in sources}
+    pictures = {file for file in screenshots.IMAGES.iterdir() if file.suffix != ".txt"}
+    assert used == pictures
+    assert max(file.stat().st_size for file in pictures) < 150_000
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"\s", "", text)

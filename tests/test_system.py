@@ -87,18 +87,20 @@ def demo(clone: Path, tmp_path: Path) -> Iterator[Callable[[], str]]:
 
 
 def test_the_demo_shows_a_change_drift_and_a_mistake(clone: Path, demo: Callable[[], str]) -> None:
-    """While the demo runs, an edit is applied, a change by hand is reported and healed, and a bad edit is refused with its
-    place while the last good state stays; Ctrl-C ends it."""
+    """The demo shows what it wrote. While it runs, an edit is applied and a change by hand is healed, each with the old and the
+    new value, and a bad edit is refused with its place while the last good state stays. No line has more than 80 columns, and
+    Ctrl-C ends it."""
     web = clone / "examples/quickstart/state/web.yaml"
-    until(lambda: "daemon.ready" in demo(), demo)
-    assert "24 to create" in demo()
+    until(lambda: "  ready  " in demo(), demo)
+    assert "written  24 entries: 6 in local/shop, 18 in local/web\n" in demo()
 
     web.write_text(web.read_text().replace("greeting: Hello", "greeting: Good evening"))
-    until(lambda: greeting(clone) == "Good evening", demo)
+    until(lambda: 'updated   local/web/greeting: "Hello" -> "Good evening"' in demo(), demo)
 
     write_by_hand(clone, "Hacked")
-    until(lambda: "drift.detected" in demo(), demo)
-    until(lambda: greeting(clone) == "Good evening", demo)
+    until(lambda: "drift     local/web/greeting was changed in the store" in demo(), demo)
+    until(lambda: 'healed    local/web/greeting: "Hacked" -> "Good evening"' in demo(), demo)
+    assert greeting(clone) == "Good evening"
 
     good = web.read_text()
     web.write_text(good.replace("Good evening", "Bad evening") + "keys: {}\n")
@@ -107,6 +109,7 @@ def test_the_demo_shows_a_change_drift_and_a_mistake(clone: Path, demo: Callable
 
     web.write_text(good.replace("Good evening", "Good night"))
     until(lambda: greeting(clone) == "Good night", demo)
+    assert max(map(len, demo().splitlines())) <= 80
 
 
 def until(happened: Callable[[], bool], screen: Callable[[], str]) -> None:
