@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ FROM sqlite_master
 
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
+
+_LAST_RUN = "SELECT max(seq) FROM runs"
+
+_RESTORE = "stop kvsync, restore the file or move it away"
+_RESTART = "restart kvsync, and restore the state directory if it does not start"
 
 LOST = (
     "move it away and run again (this loses history, pauses, approvals and local ledgers; the stores are not affected)"
@@ -87,9 +93,9 @@ class SqliteDatabase:
 
     def __init__(self, connection: sqlite3.Connection, state_dir: Path, file: Path | None = None) -> None:
         self._connection, self._state_dir = connection, state_dir
-        self._files = (
-            () if file is None else (WatchedFile(file, grows=True), WatchedFile(file.with_name(f"{file.name}-wal")))
-        )
+        self._file = file
+        self._watched = None if file is None else WatchedFile(file, inf, _RESTORE)
+        self._log = None if file is None else WatchedFile(file.with_name(f"{file.name}-wal"), _LOG_BYTES, _RESTART)
         self._lock = threading.RLock()
         self.begun: Callable[[Statements], None] = lambda _statements: None
 
@@ -125,6 +131,7 @@ class SqliteDatabase:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with transaction(self._connection):
                 yield self._connection
+            self._find_loss()
 
     def alone(self, statements: Statements, table: StateTable) -> None:
         """Does nothing: one process writes at a time."""
@@ -162,11 +169,35 @@ class SqliteDatabase:
         return self
 
     def check(self) -> None:
-        """Raise StateDirLost when a file was removed, replaced or truncated: rows written to it would be lost without a
-        sound."""
-        for file in self._files:
-            if (wrong := file.find_loss()) is not None:
+        """Raise StateDirLost when a file was removed, replaced, truncated or overwritten: rows written to it would be lost
+        unnoticed."""
+        if self._watched is None:
+            return
+        with self._lock, sqlite_errors(self._state_dir):
+            known = self._watched.modified
+            self._find_loss()
+            if self._watched.modified != known and not self._is_whole():
+                self._watched.modified = known  # the next check finds it, too
+                raise StateDirLost(str(self._state_dir), self._watched.overwritten())
+
+    def _find_loss(self) -> None:
+        for file in (self._watched, self._log):
+            if file is not None and (wrong := file.find_loss()) is not None:
                 raise StateDirLost(str(self._state_dir), wrong)
+
+    def _is_whole(self) -> bool:
+        """Whether the file is still a database, and has the last run, for a connection without the pages that this one keeps.
+        Asked if something else wrote to the file: another kvsync that shortens the log, or a copy over it."""
+        assert self._file is not None
+        try:
+            with closing(connect(self._file, timeout=BUSY_SECONDS, read_only=True)) as other:
+                runs = [one.execute(_LAST_RUN).fetchone() for one in (self._connection, other)]
+                checked = other.execute("PRAGMA quick_check(1)").fetchone()
+                return bool(runs[0] == runs[1] and checked == ("ok",))
+        except sqlite3.DatabaseError as error:
+            if fault_of(error) in (Fault.DAMAGED, Fault.NOT_A_DATABASE):
+                return False
+            raise
 
 
 def database_size(state_dir: Path) -> int | None:

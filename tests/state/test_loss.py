@@ -30,6 +30,16 @@ WAYS: Final[dict[str, tuple[str, Callable[[Path], None], str]]] = {
     "replaced by its copy": ("state.db", _replace, "state.db was removed or replaced while in use; restart kvsync"),
     "emptied": ("state.db", _empty, "state.db was truncated or overwritten while in use; stop kvsync"),
     "overwritten": ("state.db", lambda file: _overwrite(file), "state.db was truncated or overwritten while in use"),
+    "overwritten with as many bytes": (
+        "state.db",
+        lambda file: _overwrite(file, bytes(file.stat().st_size)),
+        "state.db was truncated or overwritten while in use; stop kvsync",
+    ),
+    "log truncated": (
+        "state.db-wal",
+        lambda file: os.truncate(file, file.stat().st_size - 1),
+        "state.db-wal was truncated or overwritten while in use; restart kvsync",
+    ),
     "log removed": ("state.db-wal", Path.unlink, "state.db-wal was removed or replaced while in use; restart kvsync"),
     "another key": (
         "key",
@@ -39,8 +49,10 @@ WAYS: Final[dict[str, tuple[str, Callable[[Path], None], str]]] = {
 }
 
 
-def _overwrite(file: Path) -> None:
-    file.write_bytes(b"something else")
+def _overwrite(file: Path, content: bytes = b"something else") -> None:
+    with file.open("r+b") as over:
+        over.write(content)
+        over.truncate()
 
 
 @pytest.mark.parametrize("way", WAYS)
