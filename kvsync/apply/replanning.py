@@ -16,7 +16,7 @@ MOST_TRIES = 5
 """How often one entry is planned again because it changed, before it is left to the other writer."""
 
 MOVED = "another writer changed it after the plan was made ({what}); run plan again"
-_RESTLESS = f"another writer changed it {MOST_TRIES + 1} times while it was being applied; stop that writer, then run plan again"
+_RESTLESS = f"another writer changed it {MOST_TRIES + 1} times while it was being applied; stop it, then run plan again"
 
 
 class Replanner:
