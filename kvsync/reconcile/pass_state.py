@@ -22,6 +22,7 @@ from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo
+from kvsync.state.ledger import LedgerRows
 from kvsync.stores.base import Store
 from kvsync.util.pieces import pieces
 
@@ -116,12 +117,12 @@ class PassState:
         self._deferrals.drop_outdated()
         pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
         pending |= {refusal.identity for refusal in plan.refused}
-        known: Mapping[Identity, Applied] = self._state.ledger.all(self._key)
+        known = self._state.ledger.all(self._key)
         by_ledger = self._capabilities.marks is Marks.LEDGER
         learnt = self._read(snapshot, observer, known) if by_ledger else self._marked(snapshot, known)
         news = {identity: applied for identity, applied in learnt if identity not in pending}
-        here = (self._desired.entries, snapshot.entries, pending)
-        unseen = {identity: last for identity, last in known.items() if not any(identity in held for held in here)}
+        undesired = known.keys() - self._desired.entries.keys() - pending
+        unseen = {identity: known[identity] for identity in undesired if identity not in snapshot.entries}
         missed, gone = self._forget(unseen, by_ledger=by_ledger)
         # In pieces: nobody else can use the state directory while one is written, and each piece is right on its own.
         writes = zip_longest(pieces((news | missed).items(), _AT_ONCE), pieces(gone, _AT_ONCE), fillvalue=())
@@ -149,18 +150,15 @@ class PassState:
             return True
         return last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
 
-    def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+    def _marked(self, snapshot: Snapshot, known: LedgerRows) -> Iterable[tuple[Identity, Applied]]:
         """What the marks in the store say that the ledger does not."""
         for identity in self._desired.entries:
             actual = snapshot.entries.get(identity)
-            if (
-                actual is None
-                or actual.mark is None
-                or not self._subject.signer.claims(actual)
-                or not actual.fingerprint
-            ):
+            if actual is None or actual.mark is None or not actual.fingerprint:
                 continue
-            if _is_news(actual, known.get(identity)):
+            if identity not in snapshot.settled and not self._subject.signer.claims(actual):
+                continue
+            if not known.has(identity, actual.etag, actual.fingerprint):
                 mark = replace(actual.mark, fingerprint=actual.fingerprint, seal=None)
                 yield identity, Applied(mark, actual.etag, actual.expires_at)
 
@@ -208,8 +206,3 @@ def _digest(signer: MarkSigner, store: StoreConfig) -> str:
 def _unseen(known: Mapping[Identity, Applied]) -> set[Identity]:
     """The entries that were not visible in an earlier pass."""
     return {identity for identity, last in known.items() if last.unseen_since is not None}
-
-
-def _is_news(actual: Actual, known: Applied | None) -> bool:
-    """True if the ledger does not have the entry as it is: it is another version, or content that another machine applied."""
-    return known is None or known.etag != actual.etag or not known.matches(actual.fingerprint or b"")

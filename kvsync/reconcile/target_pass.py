@@ -178,7 +178,8 @@ class TargetPass:
         return await off_loop(partial(self._concluded, snapshot, comparison), size)
 
     def _compared(self, snapshot: Snapshot, ignored: Callable[[str], bool]) -> Comparison:
-        return compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys, ignored)
+        recorded = self._observer.ledger.all  # asked only for what is neither desired nor marked
+        return compare(self._desired, snapshot, self._subject.signer, recorded, ignored)
 
     def _concluded(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
         """Conclude the plan: record it, and add what the store's ledger costs."""

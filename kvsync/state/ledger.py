@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from typing import Any
 
 from kvsync.model.entry import Applied, Identity, Mark
@@ -13,6 +13,7 @@ from kvsync.state.rows import entry_row, identity_of
 from kvsync.state.tables import LEDGER, LEDGER_SEEN
 from kvsync.util.pieces import pieces
 
+_FINGERPRINT, _SENSITIVE, _ETAG = 1, 3, 5
 _COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since, seal"
 _ONE = f"SELECT {_COLUMNS} FROM ledger WHERE place = ? AND key = ? AND label = ?"  # noqa: S608 - constants
 _ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE place = ?"  # noqa: S608 - constants
@@ -35,6 +36,37 @@ _FORGET_SEEN = "DELETE FROM ledger_seen WHERE place = ?"
 _DROP = "DELETE FROM ledger WHERE place = ? AND key = ? AND label = ?"
 
 
+class LedgerRows(Mapping[Identity, Applied]):
+    """Rows of the ledger, each made into a value when it is asked for."""
+
+    def __init__(self, keys: SealingKeys, rows: Mapping[Identity, Sequence[Any]]) -> None:
+        self._keys, self._rows = keys, rows
+
+    def __getitem__(self, identity: Identity) -> Applied:
+        return _applied(self._keys, self._rows[identity])
+
+    def __iter__(self) -> Iterator[Identity]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._rows
+
+    def keys(self) -> KeysView[Identity]:
+        """The identities, as those of a dict."""
+        return self._rows.keys()
+
+    def has(self, identity: Identity, etag: str | None, fingerprint: bytes) -> bool:
+        """True if an entry was applied with this fingerprint, and had this etag then."""
+        row = self._rows.get(identity)
+        if row is None or row[_ETAG] != etag:
+            return False
+        is_equal: bool = row[_FINGERPRINT] == fingerprint
+        return self[identity].matches(fingerprint) if row[_SENSITIVE] else is_equal
+
+
 class Ledger:
     """The entries kvsync has applied, by the key of their place (see `StateDir.places`). The fingerprints of sensitive ones
     are kept sealed; `Applied.matches` compares them."""
@@ -54,10 +86,10 @@ class Ledger:
             found.update((identity, _applied(keys, row)) for identity, row in known if row is not None)
         return found
 
-    def all(self, place: str) -> dict[Identity, Applied]:
+    def all(self, place: str) -> LedgerRows:
         """All that was applied at a place. Raises StateDirError."""
-        rows, keys = self._database.query(_ALL, (place,)), self._sealing_keys(place)
-        return {identity_of(key, label): _applied(keys, rest) for key, label, *rest in rows}
+        rows = self._database.query(_ALL, (place,))
+        return LedgerRows(self._sealing_keys(place), {identity_of(*row[:2]): row[2:] for row in rows})
 
     def nearest_end(self, place: str, now: float) -> tuple[Identity, float] | None:
         """The entry of a place whose lifetime ends first after `now`, and when (epoch seconds); None when none has an end.
