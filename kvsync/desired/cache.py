@@ -77,10 +77,13 @@ class Cache:
         return hmac.compare_digest(self._seal("checked", target, digest), seal)
 
     def keep(
-        self, units: Mapping[str, tuple[bytes, CompiledFile]], checked: Mapping[Target, bytes], paths: Collection[str]
+        self,
+        units: Mapping[str, tuple[bytes, CompiledFile]],
+        checked: Mapping[Target, bytes],
+        paths: Collection[str] | None = None,
     ) -> None:
-        """Keep these, and forget what came from other files than `paths`. Units that are private or have problems are left
-        out."""
+        """Keep these, and forget what came from other files than `paths`; None forgets nothing. Units that are private or have
+        problems are left out."""
         kept = {slot: (key, *_packed(unit)) for slot, (key, unit) in units.items() if _may_be_kept(unit)}
         if not (kept or checked):
             return
@@ -93,9 +96,8 @@ class Cache:
                 with transaction(self._database) as database:
                     database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?)", rows)
                     database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", marks)
-                    slots = [slot for (slot,) in database.execute("SELECT slot FROM units")]
-                    gone = [(slot,) for slot in slots if slot.partition("\0")[0] not in paths]
-                    database.executemany("DELETE FROM units WHERE slot = ?", gone)
+                    if paths is not None:
+                        _forget_others(database, paths)
             except sqlite3.Error as error:
                 self._fail(error)
 
@@ -159,6 +161,12 @@ def _opened(path: Path) -> sqlite3.Connection:
         elif found != list(_TABLES):
             raise sqlite3.DatabaseError("tables, views or triggers that are not ours")
     return database
+
+
+def _forget_others(database: sqlite3.Connection, paths: Collection[str]) -> None:
+    slots = [slot for (slot,) in database.execute("SELECT slot FROM units")]
+    gone = [(slot,) for slot in slots if slot.partition("\0")[0] not in paths]
+    database.executemany("DELETE FROM units WHERE slot = ?", gone)
 
 
 def _may_be_kept(unit: CompiledFile) -> bool:

@@ -55,7 +55,7 @@ class KnownDigests:
 
     def get(self, path: str, status: os.stat_result) -> SeenFile | None:
         """A file with this status, None if it has to be read."""
-        known = self._known.get(path)
+        known = self._next.get(path) or self._known.get(path)
         if known is None or known[0] != stamp_of(status):
             return None
         self._next[path] = known

@@ -1,7 +1,11 @@
-"""The last reading of the state files, for as long as nothing that it looked at has changed.
+"""The last reading of the state files, and which files may have changed since.
 
-The status of each folder and file that was looked at is compared: nothing is opened, listed, read or compiled. A reading is
-kept only if it found no problem, and if all that it looked at had rested: some file systems keep times to the second.
+The status of each folder and file that was looked at is compared: nothing is opened, listed, read or compiled. A file that
+changed is read again alone. A folder that changed is listed again; if it has other names, everything is read again.
+
+What had not rested when it was read counts as changed: some file systems keep times to the second. So does a file with a
+problem: what it needs may be missing, and nothing shows when that comes. Where a symbolic link was met, any change makes
+everything be read again.
 """
 
 from __future__ import annotations
@@ -12,19 +16,62 @@ from typing import NamedTuple
 
 from kvsync.desired.file_digests import KnownDigests, Stamp, has_rested, stamp_of
 from kvsync.desired.model import Reading
-from kvsync.desired.protection import Identity, Protection
-from kvsync.desired.read_rules import ReadRules
+from kvsync.desired.protection import Protection
+from kvsync.desired.read_rules import ReadRules, UnreadableError
 from kvsync.desired.tree import Tree
 
 
 class _KeptReading(NamedTuple):
+    """A reading with what it depends on. `stamps` are by physical path, of files and of `folders`, which have the digest of
+    their names if they were listed. `unrested` may have changed without another stamp."""
+
     asked: Hashable
     reading: Reading
     real: str
     stamps: Mapping[str, Stamp]
-    identities: frozenset[Identity]
+    unrested: frozenset[str]
+    folders: Mapping[str, bytes | None]
+    has_links: bool
     protection: Protection
     variables: Mapping[str, str | None]
+
+
+class Changes(NamedTuple):
+    """The last reading, the slots that have to be read again, and the folders that have to be listed again."""
+
+    kept: _KeptReading
+    slots: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    @property
+    def reading(self) -> Reading:
+        """The last reading."""
+        return self.kept.reading
+
+    @property
+    def is_nothing(self) -> bool:
+        """True if the last reading is still what the files say."""
+        return not (self.slots or self.folders)
+
+    def have_new_names(self, tree: Tree) -> bool:
+        """True if something came, went or became something else in a folder, or if that cannot be told."""
+        try:
+            return any(self._has_new_names(tree, folder) for folder in self.folders)
+        except UnreadableError:
+            return True
+
+    def _has_new_names(self, tree: Tree, folder: str) -> bool:
+        before = self.kept.folders[folder]
+        if before is None:  # no name in it was looked for, but it may have become a mounted ConfigMap
+            return tree.physical_folder(folder) != folder
+        tree.items(folder)
+        return tree.names_digest(folder) != before
+
+    def is_other_tree(self, tree: Tree) -> bool:
+        """True if `tree` met a link, or a folder that is not the one of the last reading."""
+        stamps = self.kept.stamps
+        before = ((stamps[path], status) for path, status in tree.folders.items() if path in stamps)
+        return tree.has_links or any(stamp[:2] != (status.st_dev, status.st_ino) for stamp, status in before)
 
 
 class LastReading:
@@ -35,55 +82,89 @@ class LastReading:
         self._environ, self._known = environ, known
         self._kept: _KeptReading | None = None
 
-    def get(self, asked: Hashable, root: str, rules: ReadRules) -> Reading | None:
-        """The reading that was kept for what is asked, None if it may have changed."""
+    def changes(self, asked: Hashable, root: str, rules: ReadRules) -> Changes | None:
+        """What may have changed since the reading of what is asked; None if everything has to be read again."""
         kept = self._kept
         if kept is None or kept.asked != asked or self._known.is_due():
             return None
         protection = Protection(rules.protected, kept.real)
-        if protection.concerns(kept.protection, kept.identities):
+        if protection != kept.protection and protection.concerns(kept.protection, _identities(kept)):
             return None
         if any(self._environ.get(name) != value for name, value in kept.variables.items()):
             return None
-        return kept.reading if _is_same(root, kept) else None
+        paths = _changed_paths(root, kept)
+        if paths is None:
+            return None
+        folders = tuple(path for path in paths if path in kept.folders)
+        changes = Changes(kept, _concerned(kept.reading, paths), folders)
+        return None if kept.has_links and not changes.is_nothing else changes
 
-    def keep(self, asked: Hashable, reading: Reading, tree: Tree, began_at: float) -> None:
-        """Keep a reading of a tree that began at a moment (epoch seconds), if a later change of what it looked at will show;
-        forget the one before."""
+    def keep(
+        self, asked: Hashable, reading: Reading, tree: Tree, began_at: float, changes: Changes | None = None
+    ) -> None:
+        """Keep a reading of a tree that began at a moment (epoch seconds), if it depends on nothing but what was found; forget
+        the one before. With `changes`, the tree was read for these alone."""
         self._kept = None
+        if reading.changed_during_read or reading.problems or reading.unsearched or reading.unheld:
+            return
         looked_at = tree.looked_at()
-        if _is_clean(reading) and all(has_rested(status, began_at) for status in looked_at.values()):
-            self._kept = _KeptReading(
-                asked,
-                reading,
-                tree.real,
-                {path: stamp_of(status) for path, status in looked_at.items()},
-                frozenset((status.st_dev, status.st_ino) for status in looked_at.values()),
-                tree.protection,
-                {name: value for _, unit in reading.units.values() for name, value in unit.variables.items()},
-            )
+        stamps = {path: stamp_of(status) for path, status in looked_at.items()}
+        folders = {path: tree.names_digest(path) for path in tree.folders}
+        if changes is not None:
+            # A folder that was opened, but not listed again, may have changed after it was compared.
+            known = changes.kept.folders.keys() - changes.folders
+            stamps = {**changes.kept.stamps, **{path: one for path, one in stamps.items() if path not in known}}
+            folders = {**folders, **changes.kept.folders}
+        self._kept = _KeptReading(
+            asked,
+            reading,
+            tree.real,
+            stamps,
+            frozenset(path for path, status in looked_at.items() if not has_rested(status, began_at)),
+            folders,
+            tree.has_links,
+            tree.protection,
+            {name: value for _, unit in reading.units.values() for name, value in unit.variables.items()},
+        )
 
 
-def _is_clean(reading: Reading) -> bool:
-    """True if the reading depends on nothing but what was found."""
-    if reading.changed_during_read or reading.problems or reading.unsearched or reading.unheld:
-        return False
-    return all(unit.names_known and not unit.problems for _, unit in reading.units.values())
+def _identities(kept: _KeptReading) -> frozenset[tuple[int, int]]:
+    return frozenset((device, inode) for device, inode, *_ in kept.stamps.values())
 
 
-def _is_same(root: str, kept: _KeptReading) -> bool:
-    """True if every folder and file has the status that it had. A link that replaces a folder has another inode, and
-    changes the time of the folder that it is in."""
+def _changed_paths(root: str, kept: _KeptReading) -> frozenset[str] | None:
+    """What has another status than it had, or had not rested; None if another folder is in the place of one. A link that
+    replaces something has another inode, and changes the time of the folder that it is in."""
     try:
         if os.path.realpath(root, strict=True) != kept.real:
-            return False
+            return None
         handle = os.open(kept.real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            return all(
-                stamp_of(os.stat(path or ".", dir_fd=handle, follow_symlinks=False)) == stamp
-                for path, stamp in kept.stamps.items()
-            )
-        finally:
-            os.close(handle)
     except OSError:
-        return False
+        return None
+    try:
+        changed = [path for path, stamp in kept.stamps.items() if _stamp_now(path, handle) != stamp]
+        for folder in kept.folders.keys() & changed:
+            now = _stamp_now(folder, handle)
+            if now is None or now[:2] != kept.stamps[folder][:2]:
+                return None
+        return kept.unrested.union(changed)
+    finally:
+        os.close(handle)
+
+
+def _stamp_now(path: str, root: int) -> Stamp | None:
+    try:
+        return stamp_of(os.stat(path or ".", dir_fd=root, follow_symlinks=False))
+    except OSError:
+        return None
+
+
+def _concerned(reading: Reading, paths: frozenset[str]) -> tuple[str, ...]:
+    """The slots whose files, or what they take values from, are among `paths`, and those with a problem."""
+    return tuple(
+        slot
+        for slot, (_, unit) in reading.units.items()
+        if unit.problems
+        or not unit.names_known
+        or (paths and not paths.isdisjoint([path for path, _ in reading.states[slot].stamps]))
+    )

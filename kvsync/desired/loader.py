@@ -6,28 +6,21 @@ Source.load ──► Reader (one version of all files) ──► units (cached)
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from hashlib import blake2b
-from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from kvsync.config.authority import FileGrants
 from kvsync.config.model import Config
-from kvsync.desired.assemble import assemble, target_digest
+from kvsync.desired.assembler import Assembler
 from kvsync.desired.cache import Cache
-from kvsync.desired.conflict_checks import ConflictChecks
-from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Reading, StoreFacts, Stores, WatchSet
-from kvsync.desired.problem_sets import Problems, ProblemSets
+from kvsync.desired.model import DesiredState, Reading, StoreFacts, Stores, WatchSet
 from kvsync.desired.read_rules import MissingError, UnreadableError
 from kvsync.desired.reading import Reader
 from kvsync.desired.reading_budget import StepBudgets
 from kvsync.desired.rest import FileRest
 from kvsync.desired.resting import RestingFiles
-from kvsync.desired.target_places import TargetPlaces
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
@@ -51,20 +44,12 @@ class Source:
         self._config, self._stores = config, stores
         self._cache = cache or Cache(None, None)
         with_ids = {name: store for name, store in stores.items() if isinstance(store, NamespaceIds)}
-        self._authority = config.authority.knowing_ids(partial(_is_by_id, with_ids))
-        self._reader = Reader(
-            config, Stores(stores, config.stores, self._authority, config.variables), self._cache, environ
-        )
-        self._targets: dict[Target, Desired] = {}
-        self._checks = ConflictChecks(stores, self._cache, config.limits.problems)
-        self._places = TargetPlaces(stores, config.stores)
+        authority = config.authority.knowing_ids(partial(_is_by_id, with_ids))
+        self._reader = Reader(config, Stores(stores, config.stores, authority, config.variables), self._cache, environ)
+        self._assembler = Assembler(config, stores, self._cache, authority)
         self._good: dict[Target, Desired] = {}
         self._resting: RestingFiles | None = None
-        self._problems: Mapping[Problems, Problems] = {}
         self._last: tuple[Reading, DesiredState] | None = None
-        self._policies = {
-            name: repr(store.policy).encode("utf-8", "surrogateescape") for name, store in config.stores.items()
-        }
 
     def load(self, environment: str | None = None, root: Path | None = None) -> DesiredState:
         """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
@@ -74,11 +59,13 @@ class Source:
             if self._last is not None and self._last[0] is reading:
                 return self._last[1]
             self._last = None
-            clean = dict(self._checks.clean)
-            loaded = self._put_together(reading)
-            self._reader.units, self._targets = reading.units, dict(loaded.targets)
-            checked = {target: digest for target, digest in self._checks.clean.items() if clean.get(target) != digest}
-            self._cache.keep(reading.fresh, checked, reading.paths)
+            clean, before = self._assembler.clean, self._reader.units.keys()
+            loaded = self._assembler.state(reading, self._good)
+            self._reader.units = reading.units
+            checked = {
+                target: digest for target, digest in self._assembler.clean.items() if clean.get(target) != digest
+            }
+            self._cache.keep(reading.fresh, checked, None if before == reading.units.keys() else reading.paths)
             if environment not in (None, self._config.environment):
                 return loaded
             state = self._with_kept(loaded if self._resting is None else self._resting.settled(loaded, reading))
@@ -156,105 +143,13 @@ class Source:
         )
         return Reading(problems=[problem], files=reading.files, watch=reading.watch)
 
-    def _put_together(self, reading: Reading) -> DesiredState:
-        chunks: defaultdict[Target, list[DocumentRows]] = defaultdict(list)
-        found: defaultdict[Target, list[Problems]] = defaultdict(list)
-        unheld: list[Problem] = list(reading.unheld)
-        for unit in sorted((unit for _, unit in reading.units.values()), key=attrgetter("is_crowded")):
-            managed = self._managed_by(unit, chunks)
-            if unit.names_known and not managed:
-                unheld += unit.problems  # it names only targets that it may not name: those are not held for it
-            for target in managed:
-                chunks[target] += ()
-                found[target].append(unit.problems)
-            for chunk in unit.chunks:
-                chunks[chunk.target].append(chunk)
-        unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
-        digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
-        for target, parts in chunks.items():
-            found[target].append(tuple(self._checks.of_target(target, parts, digests[target])))
-        for target, problem in self._places.problems(chunks):
-            found[target].append((problem,))
-        for group in self._places.groups(chunks):
-            for meeting in self._checks.between({target: (chunks[target], digests[target]) for target in group}):
-                for target in meeting.targets:
-                    found[target].append((meeting.problem,))
-        problems = ProblemSets(found, reading.problems, self._problems)
-        self._problems = problems.sets
-        targets = {
-            target: self._desired(target, chunks[target], digests[target], *problems.of(target))
-            for target in sorted(chunks)
-        }
-        return DesiredState(
-            targets=targets,
-            held=problems.held,
-            hold_all=problems.hold_all,
-            problems=problems.all(unheld),
-            files=reading.files,
-            entries=sum(len(desired.entries) for desired in targets.values()),
-            watch=reading.watch,
-            digest=_joined(desired.digest.encode() for desired in targets.values()).hex(),
-            secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
-            nested=self._places.nested(chunks),
-            warnings=tuple(warning for _, unit in reading.units.values() for warning in unit.warnings),
-            revision=_joined(_texts(reading, self._config.variables)).hex(),
-        )
-
-    def _managed_by(self, unit: CompiledFile, others: Container[Target]) -> Sequence[Target]:
-        """The targets that a unit makes managed: all it names, or those known without it where it names too many."""
-        if not unit.is_crowded:
-            return unit.targets
-        return [target for target in unit.targets if target in others or target in self._good]
-
-    def _hold_unknown(
-        self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
-    ) -> Iterator[Problem]:
-        """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
-        without. Yields the problems of the first."""
-        unknown: defaultdict[FileGrants, list[Problem]] = defaultdict(list)
-        for slot, (_, unit) in reading.units.items():
-            if not unit.names_known:
-                unknown[self._config.authority.grants_of(slot.split("\0"))] += unit.problems
-        for allowed, problem in reading.unsearched:
-            unknown[allowed].append(problem)
-        reading.problems += unknown.pop(None, ())
-        for grants, problems in unknown.items():
-            group = tuple(problems)  # one object for all targets, however many files are broken
-            for target in known:
-                if self._authority.may_name(grants, target):
-                    found[target].append(group)
-            yield from group
-
     def _with_kept(self, loaded: DesiredState) -> DesiredState:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
         usable = {} if loaded.hold_all else loaded.targets
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
-        return replace(loaded, kept=kept, nested=self._places.nested({*loaded.targets, *kept}))
-
-    def _desired(
-        self, target: Target, chunks: list[DocumentRows], digest: bytes, problems: Problems, problems_digest: bytes
-    ) -> Desired:
-        digest = _joined((digest, problems_digest)) if problems else digest
-        known = self._targets.get(target)
-        if known is not None and known.digest == digest.hex():
-            return known
-        return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
+        return replace(loaded, kept=kept, nested=self._assembler.places.nested({*loaded.targets, *kept}))
 
 
 def _is_by_id(with_ids: Mapping[str, NamespaceIds], target: Target) -> bool:
     store = with_ids.get(target.store)
     return store is not None and store.is_namespace_id(target.namespace)
-
-
-def _texts(reading: Reading, variables: Mapping[str, str]) -> Iterator[bytes]:
-    """What was read, and the variables of the configuration that templates use, without how kvsync understands it: the same for
-    replicas with other versions and credentials."""
-    for name, value in sorted(variables.items()):
-        yield blake2b(f"{name}={value}".encode(errors="surrogateescape"), digest_size=16).digest()
-    for slot, state in sorted(reading.states.items()):
-        yield blake2b(slot.encode(errors="surrogateescape"), digest_size=16).digest()
-        yield from state.contents
-
-
-def _joined(digests: Iterable[bytes]) -> bytes:
-    return blake2b(b"".join(digests), digest_size=16).digest()

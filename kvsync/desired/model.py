@@ -64,6 +64,10 @@ class WatchSet:
 
     directories: tuple[str, ...] = ()
 
+    def joined(self, other: WatchSet) -> WatchSet:
+        """The directories of both."""
+        return WatchSet(tuple(sorted({*self.directories, *other.directories})))
+
 
 @dataclass(frozen=True)
 class DesiredState:
@@ -182,17 +186,28 @@ class Reading:
     """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
     under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
     hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
-    what a file, or the files in a folder, say. `unheld` hold no target."""
+    what a file, or the files in a folder, say. `unheld` hold no target. `sizes` are the bytes that each slot was read from."""
 
     units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     states: dict[str, FileState] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unsearched: list[tuple[FileGrants, Problem]] = field(default_factory=list)
     unheld: list[Problem] = field(default_factory=list)
     files: int = 0
     watch: WatchSet = field(default_factory=WatchSet)
     changed_during_read: bool = False
+
+    @property
+    def size(self) -> int:
+        """The bytes that all slots were read from."""
+        return sum(self.sizes.values())
+
+    @property
+    def named(self) -> int:
+        """How many targets the slots name, a target once for each."""
+        return sum(len(unit.targets) for _, unit in self.units.values())
 
     @property
     def paths(self) -> set[str]:

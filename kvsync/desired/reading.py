@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,17 +14,17 @@ from kvsync.config.model import Config, ReadLimits
 from kvsync.config.path_globs import path_matches
 from kvsync.desired.cache import Cache
 from kvsync.desired.file_digests import KnownDigests, SeenFile, seen
+from kvsync.desired.last_reading import Changes, LastReading
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.links import link_parents
 from kvsync.desired.model import CompiledFile, Reading, Stores, WatchSet
 from kvsync.desired.overlays import StateFile, spellings
-from kvsync.desired.read_rules import TooMuchError, UnreadableError, shown_size
+from kvsync.desired.read_rules import ReadRules, TooMuchError, UnreadableError, shown_size
 from kvsync.desired.reading_budget import ReadingBudget, TotalBudget
 from kvsync.desired.schemas import SchemaFiles
 from kvsync.desired.sops import DecryptionError, Decryptor, is_encrypted_name
 from kvsync.desired.state_files import StateFiles
 from kvsync.desired.tree import Tree
-from kvsync.desired.unchanged import LastReading
 from kvsync.desired.unit_keys import facts_digest, file_state, is_same, unit_key
 from kvsync.errors import Kind, Origin, Problem
 
@@ -77,20 +77,21 @@ class Reader:
         reading, root = Reading(), root or self._config.root
         self._take_schemas(reading)
         asked, rules = (environment, root, self._facts), self.files.rules(root)
-        unchanged = self._last.get(asked, str(root), rules)
-        if unchanged is not None:
-            return unchanged
+        changes = self._last.changes(asked, str(root), rules)
+        if changes is not None and changes.is_nothing:
+            return changes.reading
         self._decryptor.begin()
         try:
+            updated = None if changes is None else self._update(changes, asked, root, rules)
+            if updated is not None:
+                return updated
             self._known_digests.begin()
             began_at = self._known_digests.now()
             with Tree(root, rules, known=self._known_digests) as tree:
                 totals = _Totals(self._config.limits)
                 for file in self.files.find(tree, environment, reading):
                     reading.files += 1 if file.overlay is None else 2
-                    slot, files = self._take(tree, file, reading, totals)
-                    references = reading.units[slot][1].references
-                    reading.states[slot] = file_state(files, references, tree.take_stamps())
+                    self._put(tree, file, reading, totals)
                 reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, chain(tree.watched(), self._schemas.folders))
                 self._last.keep(asked, reading, tree, began_at)
@@ -98,6 +99,30 @@ class Reader:
             reading.problems.append(Problem(f"cannot read the folder {root}: {error}", kind=Kind.UNREADABLE))
             reading.watch = _watch(root, iter(()))
         return reading
+
+    def _update(self, changes: Changes, asked: Hashable, root: Path, rules: ReadRules) -> Reading | None:
+        """The last reading with what changed read again; None if more than the content of files changed. Raises
+        UnreadableError."""
+        before, began_at = changes.reading, self._known_digests.now()
+        reading, limits = Reading(dict(before.units), {}, dict(before.states), dict(before.sizes)), self._config.limits
+        with Tree(root, rules, known=self._known_digests) as tree:
+            if changes.have_new_names(tree):
+                return None
+            reading.files, totals = before.files, _Totals(limits)
+            for slot in changes.slots:
+                path, _, overlay = slot.partition("\0")
+                self._put(tree, StateFile(path, overlay or None), reading, totals)
+            if reading.size > limits.total or reading.named > limits.total_targets or changes.is_other_tree(tree):
+                return None
+            reading.changed_during_read = tree.changed()
+            reading.watch = before.watch.joined(_watch(root, tree.watched()))
+            self._last.keep(asked, reading, tree, began_at, changes)
+        return reading
+
+    def _put(self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals) -> None:
+        slot, files = self._take(tree, file, reading, totals)
+        references = reading.units[slot][1].references
+        reading.states[slot] = file_state(files, references, tree.take_stamps())
 
     def _take_schemas(self, reading: Reading) -> None:
         """Read the schemas as they are now: units that were compiled with others are compiled again."""
@@ -144,6 +169,7 @@ class Reader:
     def _charge(self, slot: str, size: int, reading: Reading, totals: _Totals) -> None:
         """Count a file in the totals, and hold back the files that are too much."""
         group, limits = self._config.authority.grants_of(slot.split("\0")), self._config.limits
+        reading.sizes[slot] = size
         for given_up, bytes_of_it in totals.size.add(slot, size, group):
             message = (
                 f"the state files and what they take values from have more than {shown_size(limits.total)}, and this one is "

@@ -24,6 +24,10 @@ class FileState:
     stamps: tuple[tuple[str, Stamp], ...]
     touched: float
 
+    def is_same(self, before: FileState | None) -> bool:
+        """True if nothing was written, renamed or linked since an earlier look."""
+        return before is not None and (self.contents, self.stamps) == (before.contents, before.stamps)
+
 
 class FileRest:
     """Compares looks at files. A file has rested once it was the same for `seconds`; one that is gone, once it was gone for as
@@ -31,20 +35,24 @@ class FileRest:
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self.seconds, self._clock = seconds, clock
-        self._seen: dict[str, tuple[tuple[object, ...] | None, float]] = {}
+        self._seen: Mapping[str, FileState] = {}
+        self._since: dict[str, float] = {}
+        """When those that have not rested were last changed, or were gone."""
         self._is_first = True
 
     def look(self, files: Mapping[str, FileState]) -> Mapping[str, float]:
         """Look at all files. Returns those that have not rested, with the seconds that each still needs."""
         now, age = self._clock.monotonic(), self._clock.now()
-        for name in {*self._seen, *files}:
-            file = files.get(name)
-            state = None if file is None else (file.contents, file.stamps)
-            if name not in self._seen or self._seen[name][0] != state:
-                rested = self._is_first and file is not None and abs(age - file.touched) >= self.seconds
-                self._seen[name] = state, now - self.seconds if rested else now
-        left = {name: since + self.seconds - now for name, (_, since) in self._seen.items()}
-        moving = {name: seconds for name, seconds in left.items() if seconds > _TICK}
-        self._seen = {name: seen for name, seen in self._seen.items() if seen[0] is not None or name in moving}
+        seen, self._seen = self._seen, files
+        changed = [
+            (name, file)
+            for name, file in files.items()
+            if (before := seen.get(name)) is not file and not file.is_same(before)
+        ]
+        moved = [name for name, file in changed if not (self._is_first and abs(age - file.touched) >= self.seconds)]
+        self._since.update(dict.fromkeys((*moved, *(seen.keys() - files.keys())), now))
         self._is_first = False
+        left = {name: since + self.seconds - now for name, since in self._since.items()}
+        moving = {name: seconds for name, seconds in left.items() if seconds > _TICK}
+        self._since = {name: self._since[name] for name in moving}
         return moving

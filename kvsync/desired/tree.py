@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -70,6 +71,16 @@ class Tree:
     def looked_at(self) -> dict[str, os.stat_result]:
         """The folders that were opened and the files of `take_stamps`, by physical path, as they were then."""
         return self._looked_at | self._jail.folders
+
+    @property
+    def folders(self) -> Mapping[str, os.stat_result]:
+        """The folders that were opened, by physical path, as they were then."""
+        return self._jail.folders
+
+    def names_digest(self, folder: str) -> bytes | None:
+        """A digest of what `items` gave for a folder, None if it was not called."""
+        known = self._listings.get(folder)
+        return None if known is None else _names_digest(known)
 
     @property
     def protection(self) -> Protection:
@@ -196,6 +207,11 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _names_digest(items: Mapping[str, bool]) -> bytes:
+    names = "\0".join([f"{name}/" if is_folder else name for name, is_folder in items.items()])
+    return blake2b(names.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
 def _path_order(item: tuple[str, bool]) -> str:

@@ -235,7 +235,7 @@ def test_a_target_is_not_called_free_of_clashes_by_another(full: Repo, monkeypat
     """What was found to be right is sealed, too: a duplicate is found although the file says that there is none."""
     full.web("keys: {greeting: again}\n", "state/again.yaml")
     digest = b"d" * 16
-    monkeypatch.setattr("kvsync.desired.loader.target_digest", lambda *_: digest)
+    monkeypatch.setattr("kvsync.desired.assembler.target_digest", lambda *_: digest)
     assert full.load().held.keys() == {WEB}
     assert full.cache is not None
     with sqlite3.connect(full.cache) as database:

@@ -119,25 +119,57 @@ def test_a_pointer_of_git_lfs_stays_a_problem(repo: Repo, reading: RepeatedReadi
         assert "Git LFS pointer" in found[0]
 
 
+def calls_of(work: Callable[[], object]) -> Counter[str]:
+    """How often each function, and each built-in one, is called."""
+    calls: Counter[str] = Counter()
+    sys.setprofile(lambda frame, event, what: calls.update(_called(frame, event, what)))
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def add_files(repo: Repo, number: int) -> None:
+    for index in range(number):
+        repo.web(f"keys: {{k{index}: x}}\n", f"state/more/{index:03}.yaml")
+
+
 def test_an_unchanged_folder_costs_one_status_for_each_file(repo: Repo, reading: RepeatedReading) -> None:
     """Nothing is opened, listed, compared with patterns or compiled: only statuses grow with the number of files."""
 
     def calls_of_a_reading(files: int) -> Counter[str]:
-        for number in range(files):
-            repo.web(f"keys: {{k{number}: x}}\n", f"state/more/{number:03}.yaml")
+        add_files(repo, files)
         first = reading.read()
-        calls: Counter[str] = Counter()
-        sys.setprofile(lambda frame, event, what: calls.update(_called(frame, event, what)))
-        try:
-            again = reading.read()
-        finally:
-            sys.setprofile(None)
-        assert again is first
+        calls = calls_of(reading.read)
+        assert reading.read() is first
         return calls
 
     few, many = calls_of_a_reading(20), calls_of_a_reading(60)
     grown = {name: count - few[name] for name, count in many.items() if count != few[name]}
-    assert grown == dict.fromkeys(("stat", "stamp_of", "<genexpr>"), 40)
+    assert grown == dict.fromkeys(("stat", "stamp_of", "_stamp_now"), 40)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_edit_reads_and_compiles_one_file(repo: Repo, reading: RepeatedReading, replaced: bool) -> None:
+    """Of many. A folder is listed again only if it changed, as when an editor moves a new file over the old one."""
+    add_files(repo, 60)
+    reading.read()
+    file, scratch = repo.root / "state" / "more" / "030.yaml", repo.root / "scratch"
+
+    def edit() -> None:
+        scratch.write_text("store: edge\nnamespace: web\nkeys: {k30: edited}\n")
+        if replaced:
+            scratch.replace(file)
+        else:
+            file.write_text(scratch.read_text())
+
+    change(file.parent if replaced else file, edit)
+    calls = calls_of(reading.read)
+    assert reading.opened == ["030.yaml"]
+    listed = 1 + replaced  # the folder of the configuration, which may have copies of it, is listed each time
+    assert (calls["compiled"], calls["_take"], calls["scandir"]) == (1, 1, listed)
+    assert b"edited" in reading.read().units["state/more/030.yaml"][1].chunks[0].rows.values
 
 
 def _called(frame: FrameType, event: str, what: Any) -> list[str]:
