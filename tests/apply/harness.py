@@ -60,7 +60,7 @@ class ApplyHarness:
 
     def ledger(self) -> dict[Identity, Applied]:
         """All that the ledger knows."""
-        return self.state.ledger.all(self._subject.key)
+        return dict(self.state.ledger.all(self._subject.key))
 
     def want(self, *entries: Entry) -> None:
         self.desired = {one.identity: one for one in entries}
