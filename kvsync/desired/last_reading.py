@@ -54,7 +54,7 @@ class Changes(NamedTuple):
         return not (self.slots or self.folders)
 
     def have_new_names(self, tree: Tree) -> bool:
-        """True if something came, went or became something else in a folder, or if that cannot be told."""
+        """True if something came, went or became something else in a folder, or if that is not known."""
         try:
             return any(self._has_new_names(tree, folder) for folder in self.folders)
         except UnreadableError:

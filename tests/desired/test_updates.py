@@ -130,10 +130,10 @@ HAPPENINGS: list[Callable[[ChangingRepo], None]] = [
 
 @pytest.mark.system
 @pytest.mark.parametrize(("seed", "rested"), [(5, True), (7, True), (7, False)])
-def test_loading_again_equals_loading_anew(
+def test_loading_again_equals_the_first_loading(
     repo: Repo, monkeypatch: pytest.MonkeyPatch, seed: int, rested: bool
 ) -> None:
-    """Whatever happens to the files in between, and whether their times tell of each change or not."""
+    """Whatever happens to the files in between, and whether their times show each change or not."""
     clock = FakeClock(time.time() + (3600 if rested else 0))
     monkeypatch.setattr("kvsync.desired.file_digests.Clock", lambda: clock)
     changing = ChangingRepo(repo, seed=seed)
