@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         LedgerKeeping,
         NamespaceDeleting,
         NamespaceIds,
+        NamespaceRenaming,
         NestedNamespaces,
         PlaceResolving,
         QuotaReporting,
@@ -99,6 +100,7 @@ __all__ = [
     "Mode",
     "NamespaceDeleting",
     "NamespaceIds",
+    "NamespaceRenaming",
     "NestedNamespaces",
     "NotLeader",
     "Origin",
@@ -173,8 +175,8 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
-        "DeepObservable FilteredListing LedgerKeeping NamespaceDeleting NamespaceIds NestedNamespaces PlaceResolving"
-        " QuotaReporting RestorePointMaking Scannable VersionHints Watchable"
+        "DeepObservable FilteredListing LedgerKeeping NamespaceDeleting NamespaceIds NamespaceRenaming NestedNamespaces"
+        " PlaceResolving QuotaReporting RestorePointMaking Scannable VersionHints Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

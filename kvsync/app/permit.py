@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,12 @@ def denial(workspace: Workspace, plan: TargetPlan) -> str | None:
     if hold is Hold.WINDOW:
         return window
     return _paused(workspace, plan.target) if hold is Hold.PAUSED else None
+
+
+def target_denial(workspace: Workspace, targets: Iterable[Target]) -> str | None:
+    """Why none of these targets may be changed by hand now, because of a window or a pause; None if all may."""
+    reasons = (_denied(workspace), *(_paused(workspace, target) for target in targets))
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 _WITHHELD = (Hold.PAUSED, Hold.WINDOW)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from kvsync.app.model import TargetSelection
+from kvsync.app.namespace_rename import NamespaceRename, find_rename
 from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState, WatchSet
 from kvsync.errors import StoreError, UsageError
@@ -70,6 +71,8 @@ class Relocation:
     def __init__(self, workspace: Workspace, loaded: DesiredState, former: FormerPlace) -> None:
         self._workspace, self._loaded, self._former = workspace, loaded, former
         self._pairs: list[_Relocated] = []
+        self.rename: NamespaceRename | None = None
+        """The rename that is done instead, where the namespace itself can get the new name."""
         self.notes: list[str] = []
         """What was found that needs no change, as sentences."""
 
@@ -81,6 +84,7 @@ class Relocation:
         plans = await self._workspace.plan(TargetSelection(tuple(files.targets), _ASK), files)
         by_target = {one.target: one for one in plans.targets}
         parts = [part for pair in self._pairs for part in self._parts(pair, by_target)]
+        parts += [self.rename.plan(self._workspace)] if self.rename is not None else []
         return narrowed_plan(replace(plans, source=self._loaded.source), parts, self._workspace.state.digest_key)
 
     async def finish(self) -> list[str]:
@@ -94,6 +98,9 @@ class Relocation:
         if source is None:
             return None
         try:
+            self.rename = await find_rename(self._workspace, source, target)
+            if self.rename is not None:
+                return None
             here, there = await self._workspace.find_place(target), await self._workspace.find_place(source)
         except StoreError as error:
             raise UsageError(f"{source}: cannot tell where it leads: {error}") from None

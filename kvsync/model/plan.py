@@ -224,6 +224,9 @@ def _problems(plan: TargetPlan) -> Iterator[tuple[str, ErrorCode | None]]:
 NAMESPACES_DELETED: Final = "namespaces-deleted"
 """Name of the count of deleted namespaces, next to those of the outcomes."""
 
+NAMESPACES_RENAMED: Final = "namespaces-renamed"
+"""The same for renamed namespaces."""
+
 
 def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:
     """How often each kind of outcome occurred, every kind named."""

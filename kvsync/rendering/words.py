@@ -9,7 +9,7 @@ from typing import Any
 from kvsync.model.change import Action
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Identity, Target
-from kvsync.model.plan import NAMESPACES_DELETED, Cost, Plan, Summary, TargetReport, outcome_counts
+from kvsync.model.plan import NAMESPACES_DELETED, NAMESPACES_RENAMED, Cost, Plan, Summary, TargetReport, outcome_counts
 from kvsync.util.escaping import clip, escape_name, escape_text
 
 SIGNS = {
@@ -90,8 +90,12 @@ def done_words(reports: Sequence[TargetReport]) -> str:
 
 def outcome_words(named: Mapping[str, int]) -> str:
     """The counts of a run in one line: `3 applied, 1 namespace deleted`."""
-    namespaces = "namespace deleted" if named.get(NAMESPACES_DELETED) == 1 else "namespaces deleted"
-    return counts((number, namespaces if kind == NAMESPACES_DELETED else kind) for kind, number in named.items())
+    return counts((number, _outcome_word(kind, number)) for kind, number in named.items())
+
+
+def _outcome_word(kind: str, number: int) -> str:
+    done = {NAMESPACES_DELETED: "deleted", NAMESPACES_RENAMED: "renamed"}.get(kind)
+    return kind if done is None else f"{'namespace' if number == 1 else 'namespaces'} {done}"
 
 
 def orphan_lines(plan: Plan) -> Iterator[str]:

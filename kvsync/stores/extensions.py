@@ -136,6 +136,21 @@ class NamespaceDeleting(Protocol):
 
 
 @runtime_checkable
+class NamespaceRenaming(Protocol):
+    """A store that can rename namespaces: what a namespace holds stays in it, and so does its id."""
+
+    def can_rename(self, namespace: str, name: str) -> bool:
+        """Whether the configuration of the store allows to rename `namespace` to `name` (`rename_namespaces`), and both are
+        names. Pure."""
+        ...
+
+    async def rename_namespace(self, namespace: str, name: str, place: Place) -> str | None:
+        """Rename the namespace if it still leads to `place` and no other namespace has the `name`. Look right before. Returns
+        why it keeps its name, None once it is renamed. Raises StoreError."""
+        ...
+
+
+@runtime_checkable
 class RestorePointMaking(Protocol):
     """A store that can keep what a namespace holds, so that a person can restore it."""
 
@@ -206,6 +221,7 @@ EXTENSIONS: Final[tuple[type, ...]] = (
     NestedNamespaces,
     NamespaceIds,
     NamespaceDeleting,
+    NamespaceRenaming,
     RestorePointMaking,
     FilteredListing,
     QuotaReporting,

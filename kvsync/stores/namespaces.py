@@ -68,6 +68,10 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
         """Delete the namespace that a name leads to; returns why it is not believed to be gone. Raises StoreError."""
 
     @abstractmethod
+    async def rename(self, name: str, found: _Namespace, new: str) -> None:
+        """Rename the namespace that a name leads to. Raises StoreError."""
+
+    @abstractmethod
     async def _make(self, name: str) -> _Namespace:
         """Create a namespace. Raises StoreError."""
 
@@ -152,8 +156,8 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
         return f' (did you mean "{near[0]}"?)' if near else ""
 
 
-class DeletableNamespaces(ABC):
-    """Mixin for a store whose namespaces are found by a `NamespaceResolver` and can be deleted."""
+class ManagedNamespaces(ABC):
+    """Mixin for a store whose namespaces are found by a `NamespaceResolver` and can be deleted and renamed."""
 
     @abstractmethod
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
@@ -181,3 +185,15 @@ class DeletableNamespaces(ABC):
         if not await self._is_empty(namespace):
             return "it holds entries"
         return await resolver.delete(namespace, found)
+
+    async def rename_namespace(self, namespace: str, name: str, place: Place) -> str | None:
+        """Look both names up again, and rename what the first one leads to by its id. Returns why it keeps its name, None once
+        it is renamed. Raises StoreError."""
+        resolver = await self._resolver()
+        found = await resolver.look_again(namespace)
+        if found is None or (await self.locate(namespace)).key != place.key:
+            return f"its name leads to another {resolver.kind} now"
+        if name in await resolver.names():
+            return f'there is a {resolver.kind} "{name}" already'
+        await resolver.rename(namespace, found, name)
+        return None

@@ -26,6 +26,10 @@ class ReadOnlyStore(StoreWrapper):
         """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; the namespace was not deleted")
 
+    async def rename_namespace(self, namespace: str, name: str, place: Place) -> str | None:
+        """Refuse. Always raises PermanentError."""
+        raise PermanentError(f"{namespace}: this command is read-only; the namespace was not renamed")
+
     async def begin_restore_point(self, namespace: str, run: str) -> str:
         """Refuse. Always raises PermanentError."""
         raise PermanentError(f"{namespace}: this command is read-only; no restore point was made")

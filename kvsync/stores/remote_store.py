@@ -32,6 +32,14 @@ DELETE_NAMESPACES: Final = Field(
 )
 """Option of the stores that can create and delete namespaces."""
 
+RENAME_NAMESPACES: Final = Field(
+    "rename_namespaces",
+    boolean(),
+    default=False,
+    help="Let `kvsync transfer --from-namespace` rename a namespace instead of copying its entries.",
+)
+"""Option of the stores that can rename namespaces."""
+
 
 class ApiClient(Protocol):
     """The remote side of a store."""
@@ -141,6 +149,10 @@ class RemoteStore(Store, Generic[_Remote]):
         if not self.config.options.get("create_namespaces"):
             return "delete_namespaces needs create_namespaces: true, so that kvsync can create it again"
         return None if self._keys.is_plain else "with this key_format kvsync does not see all of its keys"
+
+    def _renames_namespaces(self) -> bool:
+        """Whether namespaces of this store may be renamed: their names must not be part of keys."""
+        return bool(self.config.options.get(RENAME_NAMESPACES.name)) and self._keys.is_plain
 
     def _client(self) -> _Remote:
         if self._remote is None:

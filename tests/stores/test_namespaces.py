@@ -51,6 +51,9 @@ class Resolver(NamespaceResolver[str]):
     async def delete(self, name: str, found: str) -> str | None:
         raise AssertionError(f"nothing is deleted here, least of all {found}, which {name} leads to")
 
+    async def rename(self, name: str, found: str, new: str) -> None:
+        raise AssertionError(f"nothing is renamed here, least of all {found}, which {name} leads to, to {new}")
+
 
 @pytest.fixture
 def remote() -> Remote:

@@ -15,6 +15,7 @@ from kvsync.stores.base import Store
 from kvsync.stores.extensions import (
     EXTENSIONS,
     NamespaceDeleting,
+    NamespaceRenaming,
     NestedNamespaces,
     RestorePointMaking,
     ledger_keeper,
@@ -63,6 +64,14 @@ class ExtendedStore(MemoryStore):
 
     async def delete_namespace(self, namespace: str, place: Place) -> str | None:
         """Every namespace is gone."""
+        return None
+
+    def can_rename(self, namespace: str, name: str) -> bool:
+        """Every namespace can be renamed."""
+        return True
+
+    async def rename_namespace(self, namespace: str, name: str, place: Place) -> str | None:
+        """Every namespace is renamed."""
         return None
 
     async def begin_restore_point(self, namespace: str, run: str) -> str:
@@ -130,7 +139,7 @@ async def test_wrapper_has_the_extensions_of_its_store(wrapper: type[StoreWrappe
     assert await keeper.read_ledger("web") == b"{}"
 
 
-async def test_read_only_store_refuses_to_write_a_ledger_and_to_delete_a_namespace() -> None:
+async def test_read_only_store_refuses_to_write_a_ledger_and_to_change_a_namespace() -> None:
     """A read-only store refuses these as it refuses other writes."""
     keeper = ledger_keeper(TracedStore(ReadOnlyStore(extended())))
     assert keeper is not None
@@ -140,6 +149,9 @@ async def test_read_only_store_refuses_to_write_a_ledger_and_to_delete_a_namespa
     assert isinstance(keeper, NamespaceDeleting)
     with pytest.raises(PermanentError, match="the namespace was not deleted"):
         await keeper.delete_namespace("web", ELSEWHERE)
+    assert isinstance(keeper, NamespaceRenaming)
+    with pytest.raises(PermanentError, match="the namespace was not renamed"):
+        await keeper.rename_namespace("web", "shop", ELSEWHERE)
     assert isinstance(keeper, RestorePointMaking)
     with pytest.raises(PermanentError, match="no restore point was made"):
         await keeper.begin_restore_point("web", "run")

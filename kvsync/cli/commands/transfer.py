@@ -44,7 +44,8 @@ def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
 
     With the other options, what kvsync wrote at the previous place is copied to the present one, as it is, read back, and only
     then deleted there: readers never see a gap. A store of which only the name changed needs nothing. Entries that no file
-    defines, and entries of others, stay.
+    defines, and entries of others, stay. With `rename_namespaces: true` in the store, --from-namespace renames the namespace
+    instead, with everything in it, if no namespace has the new name yet.
     """
     from kvsync.app.relocation import FormerPlace
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,8 @@ from kvsync.stores.apify.api import ENDPOINT, NAME, OTHERS, RECORDS, ApiToken, E
 from kvsync.stores.namespaces import DELETED_WITHIN, NamespaceGone, NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 from kvsync.stores.route import route_of
+
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 class Remote:
@@ -144,6 +147,12 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
         latest = self._clock.monotonic() + DELETED_WITHIN
         call = Request("DELETE", self._targets.store(found.id), what, expects=(200, 204), not_after=latest)
         return await self._delete(name, call)
+
+    async def rename(self, name: str, found: KeyValueStore, new: str) -> None:
+        """Give a store another name. Raises StoreError."""
+        what, body = f"renaming the key-value store {name} to {new}", json.dumps({"name": new}).encode()
+        await self._client.send(Request("PUT", self._targets.store(found.id), what, _JSON, body, is_json=True))
+        self._resolved.pop(name, None)
 
     def _address(self, name: str) -> str:
         return name if "~" in name else f"{self._username or ''}~{name}"

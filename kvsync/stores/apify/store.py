@@ -22,8 +22,8 @@ from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, NAME, looks_like_
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.namespaces import DeletableNamespaces, NamespaceResolver
-from kvsync.stores.remote_store import DELETE_NAMESPACES, Connection
+from kvsync.stores.namespaces import ManagedNamespaces, NamespaceResolver
+from kvsync.stores.remote_store import DELETE_NAMESPACES, RENAME_NAMESPACES, Connection
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, text
@@ -38,7 +38,7 @@ _UNIQUE_LENGTH: Final = 15
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
 
-class ApifyStore(DeletableNamespaces, SingleCallStore["Remote"]):
+class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
     """Entries in the named key-value stores of one account."""
 
     options = (
@@ -47,6 +47,7 @@ class ApifyStore(DeletableNamespaces, SingleCallStore["Remote"]):
         ),
         Field("create_namespaces", boolean(), default=False, help="Create key-value stores that do not exist."),
         DELETE_NAMESPACES,
+        RENAME_NAMESPACES,
         Field("username", _USERNAME, help="Owner of the key-value stores (the user of the token)."),
         LEDGER,
     )
@@ -195,6 +196,10 @@ class ApifyStore(DeletableNamespaces, SingleCallStore["Remote"]):
     def why_namespace_stays(self, namespace: str) -> str | None:
         """A store that is named by its id, or that belongs to a named user, stays: it could not be created again."""
         return "it is named by its id or user" if self.is_namespace_id(namespace) else self._why_namespaces_stay()
+
+    def can_rename(self, namespace: str, name: str) -> bool:
+        """True with `rename_namespaces`, for names of the configured user's stores."""
+        return self._renames_namespaces() and not any(map(self.is_namespace_id, (namespace, name)))
 
     async def _resolver(self) -> NamespaceResolver[KeyValueStore]:
         return self._client().namespaces

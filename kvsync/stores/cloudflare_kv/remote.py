@@ -222,6 +222,13 @@ class Namespaces(NamespaceResolver[Namespace]):
             self._by_id.pop(found.id, None)
         return stays
 
+    async def rename(self, name: str, found: Namespace, new: str) -> None:
+        """Give a namespace another title. Raises StoreError."""
+        target, what = self._remote.targets.namespace(found.id), f"renaming the namespace {name} to {new}"
+        await self._client.send(self._remote.writing("PUT", target, what, json.dumps({"title": new}).encode()))
+        self._resolved.pop(name, None)
+        self._listed_at = None
+
     def _why_gone(self, name: str) -> str:
         if name not in self._configured:
             return super()._why_gone(name)

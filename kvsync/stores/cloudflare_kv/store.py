@@ -25,9 +25,9 @@ from kvsync.stores.cloudflare_kv.api import Jurisdiction
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
-from kvsync.stores.namespaces import DeletableNamespaces, NamespaceResolver
+from kvsync.stores.namespaces import ManagedNamespaces, NamespaceResolver
 from kvsync.stores.partial import ReadFailures, ended_early
-from kvsync.stores.remote_store import DELETE_NAMESPACES, Connection, RemoteStore
+from kvsync.stores.remote_store import DELETE_NAMESPACES, RENAME_NAMESPACES, Connection, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, path, text
 
@@ -49,7 +49,7 @@ def _wrangler_ids(file: str, content: bytes, options: Mapping[str, Any]) -> Mapp
     return {"namespace_ids": bound | dict(options.get("namespace_ids") or {})}
 
 
-class CloudflareKvStore(DeletableNamespaces, RemoteStore["Remote"]):
+class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
     """Entries in the KV namespaces of one account."""
 
     options = (
@@ -60,6 +60,7 @@ class CloudflareKvStore(DeletableNamespaces, RemoteStore["Remote"]):
         Field("api_key", credential(), help="Global API key of the user, instead of a token."),
         Field("create_namespaces", boolean(), default=False, help="Create namespaces that do not exist."),
         DELETE_NAMESPACES,
+        RENAME_NAMESPACES,
         Field(
             "jurisdiction",
             choice(Jurisdiction),
@@ -223,8 +224,14 @@ class CloudflareKvStore(DeletableNamespaces, RemoteStore["Remote"]):
 
     def why_namespace_stays(self, namespace: str) -> str | None:
         """A namespace that is configured or named by its id stays, because it could not be created again."""
-        is_by_id = namespace in self._namespace_ids or self.is_namespace_id(namespace)
-        return "it is configured by its id" if is_by_id else self._why_namespaces_stay()
+        return "it is configured by its id" if self._is_by_id(namespace) else self._why_namespaces_stay()
+
+    def can_rename(self, namespace: str, name: str) -> bool:
+        """True with `rename_namespaces`, for titles."""
+        return self._renames_namespaces() and not any(map(self._is_by_id, (namespace, name)))
+
+    def _is_by_id(self, namespace: str) -> bool:
+        return namespace in self._namespace_ids or self.is_namespace_id(namespace)
 
     async def _resolver(self) -> NamespaceResolver[Namespace]:
         return (await self._opened()).namespaces
