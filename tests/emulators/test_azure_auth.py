@@ -162,7 +162,10 @@ def test_bearer_tokens(guarded: Running) -> None:
         assert http.get("/kv", headers={"Authorization": "Bearer good"}).status_code == 200
         wrong = http.get("/kv", headers={"Authorization": "Bearer bad"})
         assert wrong.status_code == 401
-        assert 'Bearer error="invalid_token"' in wrong.headers["WWW-Authenticate"]
+        assert (
+            'Bearer error="invalid_token", error_description="Authorization token failed validation"'
+            in wrong.headers["WWW-Authenticate"]
+        )
         nothing = http.get("/kv")
         assert (nothing.status_code, nothing.headers["WWW-Authenticate"]) == (401, "HMAC-SHA256, Bearer")
         assert nothing.headers["Sync-Token"]

@@ -76,7 +76,7 @@ class Authenticator:
         for known in self.tokens:
             if hmac.compare_digest(known.secret.encode(), token.encode()):
                 return known
-        description = "The access token is not valid"
+        description = "Authorization token failed validation"
         if self.directory is not None:
             try:
                 return self.directory(token, origin)

@@ -61,7 +61,7 @@ class Tokens:
         except jwt.InvalidAudienceError:
             raise ValueError("The access token is for another audience") from None
         except jwt.PyJWTError:
-            raise ValueError("The access token is not valid") from None
+            raise ValueError("Authorization token failed validation") from None
         if claims["exp"] <= self.now():
             raise ValueError("The access token has expired")
         return Credential(claims["azp"], token, _MAY_WRITE[claims["azp"]])
