@@ -25,6 +25,7 @@ from tests.benchmarks import (
     servers,
     starting,
     voximplant,
+    writing,
 )
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.page import Part, render
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "growth": growth.measure,
     "daemon": daemon.measure,
     "production": production.measure,
+    "writing": writing.measure,
     "azure": azure.measure,
     "cloudflare": cloudflare.measure,
     "apify": apify.measure,

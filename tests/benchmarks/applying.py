@@ -1,4 +1,4 @@
-"""Applying 10,000 creates to SQLite, against the barest way to get the same rows into a table."""
+"""Applying 10,000 creates to SQLite, against the barest way to get the same rows into a table; and the memory of a change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.benchmarks.measure import Cost, Figure, kvsync, python, run
 from tests.benchmarks.repo import write_repo
+
+CHANGES = 100_000
 
 INSERT = """
 import sqlite3, sys
@@ -29,6 +31,17 @@ def measure(folder: Path) -> Iterator[Figure]:
     applying, inserting = (min(costs, key=lambda cost: cost.cpu) for costs in zip(*rounds, strict=True))
     detail = f"{applying.cpu:.2f} s against {inserting.cpu:.2f} s of CPU, both whole processes"
     yield Figure("apply of 10,000 creates against executemany", applying.cpu / inserting.cpu, 6, detail=detail)
+    yield _memory_of_a_change(folder / "changes")
+
+
+def _memory_of_a_change(folder: Path) -> Figure:
+    """What a plan of creates takes at most beyond the same plan in sync, for each of them."""
+    write_repo(folder, files=CHANGES // 100, entries_each=100)
+    changed = run(kvsync("plan", "-o", "json"), folder, good=(0, 2)).rss
+    run(kvsync("apply", "--yes", "-o", "json"), folder)
+    unchanged = run(kvsync("plan", "-o", "json"), folder).rss
+    detail = f"plans of {CHANGES:,} entries: {changed:.0f} MiB with creates, {unchanged:.0f} MiB in sync"
+    return Figure("memory of a change", (changed - unchanged) * 1024 / CHANGES, 1.2, " KiB", detail)
 
 
 def _apply(folder: Path) -> Cost:

@@ -95,6 +95,8 @@ def _writing(server: Server, folder: Path) -> Iterator[Figure]:
         return
     detail = f"{ours.wall:.2f} s against {theirs.wall:.2f} s, whole commands"
     yield Figure(f"{PAIRS:,} pairs, kvsync against wrangler kv bulk put", ours.wall / theirs.wall, 0.5, detail=detail)
+    detail = f"{ours.cpu:.2f} s against {theirs.cpu:.2f} s of CPU"
+    yield Figure("the same, CPU", ours.cpu / theirs.cpu, 0.6, detail=detail)
     detail = f"{ours.rss:.0f} MiB against {theirs.rss:.0f} MiB"
     yield Figure("the same, peak memory", ours.rss / theirs.rss, 1 / 3, detail=detail)
 

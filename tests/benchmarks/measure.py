@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +47,13 @@ class Figure:
         return f"{figure} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
 
 
-def run(command: Sequence[str], cwd: Path) -> Cost:
-    """Run a command to its end, its output thrown away but for errors; raises when it fails."""
+def run(command: Sequence[str], cwd: Path, good: Container[int] = (0,)) -> Cost:
+    """Run a command to its end, its output thrown away but for errors; raises unless its exit code is `good`."""
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in good:
         raise subprocess.CalledProcessError(process.returncode, command)
     return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024)
 
