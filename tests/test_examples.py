@@ -16,6 +16,7 @@ import pytest
 from tests.cli.runner import run_command
 from tests.support.etcd import running_etcd
 from tests.support.openbao import ROOT_TOKEN, running_bao
+from tests.support.program import shared_program
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -127,7 +128,7 @@ def test_gitops_moves_from_one_environment_to_the_other(example: Path) -> None:
 def test_no_example_holds_a_secret_or_a_leftover() -> None:
     """Examples are text that people wrote, small real images, and nothing that a run left behind."""
     suffixes = {path.suffix for path in EXAMPLES.rglob("*") if path.is_file() and ".kvsync" not in path.parts}
-    assert suffixes == {"", ".html", ".ico", ".md", ".png", ".txt", ".yaml", ".yml"}
+    assert suffixes == {"", ".html", ".ico", ".md", ".png", ".py", ".txt", ".yaml", ".yml"}
 
 
 @pytest.mark.parametrize("example", ["etcd"], indirect=True)
@@ -154,3 +155,21 @@ def test_vault_applies_and_then_nothing_is_left(example: Path, tmp_path: Path, m
         assert server.get("shop/database") == {"user": "shop", "password": "known to CI"}
         again = kvsync(example, "plan", "--exit-code")
         assert again.returncode == 0, again.stdout
+
+
+@pytest.mark.system
+def test_the_tour_works_with_every_store(tmp_path: Path) -> None:
+    """The tour tells its story with each store, its emulator or server: every command ends as it says."""
+    shared_program().write(tmp_path)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"  # etcd and bao are next to this Python
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "tour/tour.py", "all"],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "left out" not in done.stdout
+    assert done.stdout.count("Drift: 1 drifted.") == done.stdout.count("\n=== ") == 7
