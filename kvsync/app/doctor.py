@@ -258,8 +258,11 @@ async def _checks(workspace: Workspace, name: str, loaded: DesiredState) -> Sequ
 def _why_late(store: Store, subject: str, patience: float) -> Finding:
     """Why the checks of a store have not ended: because kvsync itself waits, or because the server does not answer."""
     failure, wait = store.traffic.last_failure, WAITS.longest(subject)
+    if wait is None and failure:
+        return Finding(subject, "reached", False, failure)
     if wait is None:
-        return Finding(subject, "reached", False, failure or f"no response within {patience:g} s")
+        hint = "check the endpoint and the network, or set a longer timeout"
+        return Finding(subject, "reached", False, f"no response within {patience:g} s", hint)
     detail = f"not checked within {patience:g} s, because kvsync itself is {wait.words}"
     detail += f"; the last error was: {failure}" if failure else ""
     return Finding(subject, "reached", False, detail, "run kvsync doctor again later, or set a longer timeout")
