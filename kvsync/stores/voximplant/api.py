@@ -84,8 +84,8 @@ class ErrorMapper:
         if error is None:
             return None if answer.status == 200 else self._page(call, answer)
         code = error.get("code") if isinstance(error, dict) else None
-        if not isinstance(code, int):  # every error of the API has one; with another status, HTTP says what it means
-            return None if answer.status != 200 else self._refusal(call, answer, 0)
+        if not isinstance(code, int):  # every error of the API has one, so a proxy may have sent this
+            return self._refusal(call, answer, 0) if answer.status == 200 else self._page(call, answer)
         return None if code == _NOT_FOUND else self._refusal(call, answer, code)
 
     def _page(self, call: Request, answer: Response) -> StoreError:
@@ -96,7 +96,7 @@ class ErrorMapper:
         wait = retry_after(answer.headers, self._clock.now())
         if answer.status in (429, 503):
             return TransientError(f"{what}; {remedy(answer.status, wait)}", wait)
-        message = f"{what}: {NOT_JSON}"
+        message = f"{what}; {remedy(answer.status, wait)}" if answer.problem() else f"{what}: {NOT_JSON}"
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
 
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:
