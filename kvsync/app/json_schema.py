@@ -63,8 +63,10 @@ def plan_schema() -> Schema:
             "signature": _described(_TEXT, "Signature of the rest of a saved plan, made with that key."),
             "source": _described(_TEXT, "Commit of the files, if they come from Git."),
             "unmanaged": _described(
-                _list(_object({"store": _TEXT, "namespace": _TEXT, "orphans": _COUNT})),
-                "Targets that no file names, and the number of entries that kvsync owns there.",
+                _list(
+                    _object({"store": _TEXT, "namespace": _TEXT, "orphans": _COUNT, "configured": {"type": "boolean"}})
+                ),
+                "Targets that no file names: how many entries kvsync owns there, and whether kvsync.yaml has the store.",
             ),
         },
     )

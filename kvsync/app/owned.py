@@ -26,11 +26,13 @@ class OwnedEntry:
 
 @dataclass(frozen=True, slots=True)
 class OwnedTarget:
-    """The entries of ours at one place. `is_managed` is False for a target that no file names."""
+    """The entries of ours at one place. `is_managed` is False for a target that no file names, `is_configured` for one whose
+    store kvsync.yaml does not have."""
 
     target: Target
     place: str
     is_managed: bool
+    is_configured: bool
     entries: tuple[OwnedEntry, ...]
 
     @property
@@ -69,7 +71,8 @@ def _targets(workspace: Workspace, loaded: DesiredState) -> Iterator[OwnedTarget
             continue  # a former name of a place that the files name otherwise
         entries = tuple(_entries(workspace, loaded, target, record.place))
         if entries:
-            yield OwnedTarget(target, record.description, is_managed, entries)
+            is_configured = target.store in workspace.config.stores
+            yield OwnedTarget(target, record.description, is_managed, is_configured, entries)
 
 
 def _entries(workspace: Workspace, loaded: DesiredState, target: Target, place: str) -> Iterator[OwnedEntry]:

@@ -8,17 +8,19 @@ source   each old entry is deleted once its copy was read back and is ours
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from kvsync.app.model import TargetSelection
 from kvsync.app.namespace_rename import NamespaceRename, find_rename
+from kvsync.app.relocated import FormerPlace, Relocated, unambiguous
+from kvsync.app.renamed_store import RenamedStore, RenamedTarget
 from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState, WatchSet
 from kvsync.errors import StoreError, UsageError
 from kvsync.ledger.target_ledger import TargetLedger
 from kvsync.model.canonical import fingerprint
-from kvsync.model.change import Action, Change, Refusal
+from kvsync.model.change import Action, Change
 from kvsync.model.desired import Desired, Move
 from kvsync.model.digest import target_digest
 from kvsync.model.entry import Entry, Identity, Mode, Target
@@ -32,7 +34,6 @@ from kvsync.rendering.words import count
 from kvsync.stores.isolated import IsolatedStore
 from kvsync.stores.pacing import Pace
 from kvsync.stores.registry import open_store
-from kvsync.yaml.problems import name_hint
 
 _EVERYTHING = Guard(max_delete_pct=100, max_update_pct=100, max_deletes=10**9)
 """Each old entry goes only once its copy was verified, so that their number says nothing."""
@@ -42,44 +43,27 @@ _TARGET_POLICY = Policy(Prune.OFF, Adopt.IF_EQUAL, guard=_EVERYTHING)
 _ASK = PassOptions(deep=True, allow_protected=True, leaves_ledger=False)
 
 
-@dataclass(frozen=True, slots=True)
-class FormerPlace:
-    """What was different when the entries were written: the name of the store, the namespace, or the key format."""
-
-    store: str | None = None
-    namespace: str | None = None
-    key_format: str | None = None
-
-
-@dataclass(frozen=True)
-class _Relocated:
-    """A target and where its entries come from. `moving` are the entries that move, as the target is to hold them; `same` are
-    those of them whose remote key is the same on both sides; `refused` are entries that are not proven to be ours, and `left`
-    counts those that no file names."""
-
-    source: Target
-    target: Target
-    moving: Mapping[Identity, Entry] = field(default_factory=dict)
-    same: frozenset[Identity] = frozenset()
-    refused: tuple[Refusal, ...] = ()
-    left: int = 0
-
-
 class Relocation:
     """One `kvsync transfer` from a former place, in a workspace that may write."""
 
     def __init__(self, workspace: Workspace, loaded: DesiredState, former: FormerPlace) -> None:
         self._workspace, self._loaded, self._former = workspace, loaded, former
-        self._pairs: list[_Relocated] = []
+        self._pairs: list[Relocated] = []
+        self._renamed: list[RenamedTarget] = []
         self.rename: NamespaceRename | None = None
         """The rename that is done instead, where the namespace itself can get the new name."""
         self.notes: list[str] = []
         """What was found that needs no change, as sentences."""
 
-    async def plan(self, targets: Collection[Target]) -> Plan:
-        """The plan of these targets and their sources. Raises UsageError, StoreError, StateDirError."""
-        named = [await self._pair(target) for target in sorted(targets)]
-        self._pairs = [await self._filled(pair) for pair in named if pair is not None]
+    async def plan(self, targets: Collection[Target] | None = None) -> Plan:
+        """The plan of these targets and their sources; None for all that have one. Raises UsageError, StoreError,
+        StateDirError."""
+        store = self._former.store
+        if store is not None and store not in self._workspace.config.stores:
+            await self._find_renamed(RenamedStore(self._workspace, store), targets)
+            targets = ()
+        named = [await self._pair(target) for target in sorted(self._with_source() if targets is None else targets)]
+        self._pairs = [await self._filled(pair) for pair in unambiguous(named)]
         files = self._files(self._pairs)
         plans = await self._workspace.plan(TargetSelection(tuple(files.targets), _ASK), files)
         by_target = {one.target: one for one in plans.targets}
@@ -88,15 +72,35 @@ class Relocation:
         return narrowed_plan(replace(plans, source=self._loaded.source), parts, self._workspace.state.digest_key)
 
     async def finish(self) -> list[str]:
-        """Forget what has left the sources, also in ledgers that stores keep. Returns what could not be done. Raises
-        StateDirError."""
+        """Forget what has left the sources, also in ledgers that stores keep, and former names of a renamed store. Returns what
+        could not be done. Raises StateDirError."""
+        places = self._workspace.state.places
+        for one in self._renamed:
+            places.enter(one.present, self._workspace.clock.now())
+            places.forget(one.former)
         errors = [await self._retire(pair) for pair in self._pairs]
         return [error for error in errors if error is not None]
 
-    async def _pair(self, target: Target) -> _Relocated | None:
+    async def _find_renamed(self, store: RenamedStore, targets: Collection[Target] | None) -> None:
+        """A store of which only the name changed needs nothing, because everything is kept by place. Its former names are
+        forgotten, those of targets that no file names too."""
+        self._renamed = await store.targets(
+            self._loaded.managed if targets is None else targets, self._former.namespace
+        )
+        if targets is None:
+            self._renamed += await store.others(self._renamed)
+        self.notes += map(str, self._renamed)
+
+    def _with_source(self) -> Collection[Target]:
+        """The targets that entries can move to: with another store, those whose namespace kvsync has used there, if any."""
+        store, managed = self._former.store, self._loaded.managed
+        if store is None:
+            return managed
+        known = self._workspace.state.places.all()
+        return [one for one in managed if one.store != store and Target(store, one.namespace) in known] or managed
+
+    async def _pair(self, target: Target) -> Relocated | None:
         source = self._source(target)
-        if source is None:
-            return None
         try:
             self.rename = await find_rename(self._workspace, source, target)
             if self.rename is not None:
@@ -107,15 +111,12 @@ class Relocation:
         if here.key == there.key:
             self.notes.append(f"{source} and {target} are the same place ({here}); nothing has to be moved")
             return None
-        return _Relocated(source, target)
+        return Relocated(source, target)
 
-    def _source(self, target: Target) -> Target | None:
-        """The target that the entries come from, with its store opened. None where the state says that it is the same place."""
+    def _source(self, target: Target) -> Target:
+        """The target that the entries come from, with its store opened."""
         former, known = self._former, self._workspace.config.stores
         name, namespace = former.store or target.store, former.namespace or target.namespace
-        if name not in known:
-            self._note_renamed(Target(name, namespace), target)
-            return None
         if former.key_format is None:
             source = Target(name, namespace)
             if source in self._loaded.managed:
@@ -131,21 +132,7 @@ class Relocation:
             self._workspace.attach(label, IsolatedStore(opened))
         return Target(label, namespace)
 
-    def _note_renamed(self, former: Target, target: Target) -> None:
-        """A store that only its name was changed of needs nothing, because everything is kept by place."""
-        places = self._workspace.state.places
-        before, now = places.known(former), places.known(target)
-        if before is None:
-            hint = name_hint(former.store, self._workspace.config.stores)
-            raise UsageError(f"{former}: neither kvsync.yaml nor the state directory knows this store; {hint}")
-        if now is not None and before.place != now.place:
-            raise UsageError(
-                f"{former} was {before.description}, and {target} is {now.description}; to copy from there, add the previous"
-                f" configuration of the store to kvsync.yaml, as {former.store}"
-            )
-        self.notes.append(f"{former} is now {target}: state and marks are kept by place, so nothing has to be moved")
-
-    async def _filled(self, pair: _Relocated) -> _Relocated:
+    async def _filled(self, pair: Relocated) -> Relocated:
         """The pair with what moves: entries of ours at the source that the files name, and the target can still get."""
         empty = Desired(pair.source, {}, {}, digest="", policy=_SOURCE_POLICY)
         plans = await self._workspace.plan(TargetSelection((pair.source,), _ASK), _state({pair.source: empty}))
@@ -160,9 +147,7 @@ class Relocation:
         refused = tuple(one for one in plan.refused if one.identity in desired.entries)
         return replace(pair, moving=kept, same=same, refused=refused, left=len(plan.changes) - len(moving))
 
-    def _copies(
-        self, pair: _Relocated, changes: Iterable[Change], desired: Desired
-    ) -> Iterator[tuple[Identity, Entry]]:
+    def _copies(self, pair: Relocated, changes: Iterable[Change], desired: Desired) -> Iterator[tuple[Identity, Entry]]:
         store = self._workspace.stores[pair.target.store]
         for change in changes:
             entry, before = desired.entries.get(change.identity), change.before
@@ -178,10 +163,10 @@ class Relocation:
                 replace(entry, content=content, fingerprint=fingerprint(managed), after=(), after_all=False),
             )
 
-    async def _places(self, pair: _Relocated) -> tuple[Place, Place]:
+    async def _places(self, pair: Relocated) -> tuple[Place, Place]:
         return await self._workspace.find_place(pair.source), await self._workspace.find_place(pair.target)
 
-    def _same(self, pair: _Relocated, names: Iterable[Identity], source: Place, target: Place) -> frozenset[Identity]:
+    def _same(self, pair: Relocated, names: Iterable[Identity], source: Place, target: Place) -> frozenset[Identity]:
         """The entries whose remote key is the same on both sides: these must never be deleted."""
         if source.container != target.container:
             return frozenset()
@@ -189,7 +174,7 @@ class Relocation:
         before, now = pair.source.namespace, pair.target.namespace
         return frozenset(name for name in names if old(before, name) == new(now, name))
 
-    async def _held(self, pair: _Relocated) -> frozenset[Identity]:
+    async def _held(self, pair: Relocated) -> frozenset[Identity]:
         """The entries that the target has already, with another content than the source: there the files decide."""
         files = _state({pair.target: self._as_target(pair)})
         (plan,) = (await self._workspace.plan(TargetSelection((pair.target,), _ASK), files)).targets
@@ -197,12 +182,12 @@ class Relocation:
             raise UsageError(f"{pair.target}: {plan.error}")
         return frozenset(one.identity for one in plan.changes if one.action is Action.UPDATE) & pair.moving.keys()
 
-    def _as_target(self, pair: _Relocated) -> Desired:
+    def _as_target(self, pair: Relocated) -> Desired:
         desired = self._loaded.targets.get(pair.target)
         others = {} if desired is None else dict(desired.entries)
         return Desired(pair.target, {**others, **pair.moving}, {}, digest="", policy=_TARGET_POLICY)
 
-    def _files(self, pairs: Iterable[_Relocated]) -> DesiredState:
+    def _files(self, pairs: Iterable[Relocated]) -> DesiredState:
         """What sources and targets are to be after the transfer."""
         found: dict[Target, Desired] = {}
         for pair in pairs:
@@ -213,7 +198,7 @@ class Relocation:
             found[pair.source] = Desired(pair.source, {}, {}, digest="", policy=policy, moved=moved)
         return _state(found)
 
-    def _parts(self, pair: _Relocated, plans: Mapping[Target, TargetPlan]) -> Iterator[TargetPlan]:
+    def _parts(self, pair: Relocated, plans: Mapping[Target, TargetPlan]) -> Iterator[TargetPlan]:
         leaving = pair.moving.keys() - pair.same
         source = self._part(plans[pair.source], lambda one: one.identity in leaving and one.moved_to is not None)
         yield replace(source, refused=(*source.refused, *pair.refused))
@@ -227,7 +212,7 @@ class Relocation:
         cost = cost_of(replace(plan, changes=changes), self._workspace.stores[plan.target.store].capabilities)
         return replace(plan, digest=digest, changes=changes, cost=cost, reported=(), moved_from=None, orphans=0)
 
-    async def _retire(self, pair: _Relocated) -> str | None:
+    async def _retire(self, pair: Relocated) -> str | None:
         """Deleted entries are forgotten already. Those that stayed are, once the target knows them."""
         workspace = self._workspace
         try:
@@ -250,7 +235,7 @@ def _never() -> bool:
     return False
 
 
-def _arrives(pair: _Relocated, change: Change) -> bool:
+def _arrives(pair: Relocated, change: Change) -> bool:
     """True for a copy that is made, and for an entry that stays where it is under a new mark."""
     wanted = Action.ADOPT if change.identity in pair.same else Action.CREATE
     return change.identity in pair.moving and change.action is wanted

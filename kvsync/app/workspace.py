@@ -25,7 +25,7 @@ from kvsync.git.revision import revision
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
-from kvsync.model.plan import Plan, Stats, TargetReport, make_plan
+from kvsync.model.plan import Plan, Stats, TargetReport, UnmanagedTarget, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import PassContext, TargetPass
@@ -149,10 +149,11 @@ class Workspace:
                 self._parking.keep(plan)
         return plan
 
-    def unmanaged(self, loaded: DesiredState, places: Iterable[Place] = ()) -> tuple[tuple[Target, int], ...]:
-        """The targets that no file names, with the number of entries that kvsync owns there; none while it is not known what
-        the files name. `places` are those that the others were just found to lead to. Raises StateDirError."""
-        return () if loaded.hold_all else unmanaged_targets(self.state, loaded.managed, places)
+    def unmanaged(self, loaded: DesiredState, places: Iterable[Place] = ()) -> tuple[UnmanagedTarget, ...]:
+        """The targets that no file names although kvsync owns entries there; none while it is not known what the files name.
+        `places` are those that the others were just found to lead to. Raises StateDirError."""
+        stores = self.config.stores
+        return () if loaded.hold_all else unmanaged_targets(self.state, stores, loaded.managed, places)
 
     async def apply(
         self,

@@ -11,6 +11,8 @@ from kvsync.cli.output import answer_document, answer_lines, say
 
 if TYPE_CHECKING:
     from kvsync.app.dump import Dumped, OmittedEntry
+    from kvsync.model.change import Refusal
+    from kvsync.model.plan import Plan
 
 SCHEMA = "kvsync.import/1"
 
@@ -46,6 +48,32 @@ class ImportResult:
             for name in one.suspects
         ]
 
+    def take_in_plans(self, plan: Plan, after: Plan) -> None:
+        """Add what could not be adopted, by the plan of the adoption, and what the plan after it still has."""
+        from kvsync.model.plan import summary
+
+        left = asdict(summary(after.targets))
+        self.pending = {
+            word: number for word, number in left.items() if number and word not in ("unchanged", "foreign")
+        }
+        found = {
+            (one.target, refusal.identity): refusal
+            for one in (*plan.targets, *after.targets)
+            for refusal in one.refused
+        }
+        self.refused = [{"namespace": target.namespace, **_identity(refusal)} for (target, _), refusal in found.items()]
+
+    @property
+    def refused_lines(self) -> list[str]:
+        """What could not be adopted, and why."""
+        from kvsync.model.entry import Identity
+        from kvsync.rendering.words import name
+
+        return [
+            f"{self.store}/{one['namespace']}: {name(Identity(one['key'], one['label']))}: {one['reason']}"
+            for one in self.refused
+        ]
+
 
 def report_dump(dumped: Sequence[Dumped], outside: Sequence[OmittedEntry], written: str | None) -> None:
     """What would be written, on stderr: the answer comes at the end."""
@@ -61,7 +89,7 @@ def report_dump(dumped: Sequence[Dumped], outside: Sequence[OmittedEntry], writt
     say(*(f"in no namespace, not written: {name(one.identity)}: {one.reason}" for one in outside))
 
 
-def _identity(one: OmittedEntry) -> dict[str, Any]:
+def _identity(one: OmittedEntry | Refusal) -> dict[str, Any]:
     return {"key": one.identity.key, "label": one.identity.label, "reason": one.reason}
 
 

@@ -12,6 +12,7 @@ from kvsync.cli.command import GlobalOptions
 from kvsync.cli.commands.init import ignore_state_dir
 from kvsync.cli.confirm import require_terminal
 from kvsync.cli.exit_codes import Exit, worst
+from kvsync.cli.import_adoption import adopt
 from kvsync.cli.import_questions import ImportRequest, choose, confirm
 from kvsync.cli.import_result import ImportResult, answer, report_dump
 from kvsync.cli.output import say
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from kvsync.app.survey import Survey
 
 _STAGED = ".kvsync-import.yaml"
-_MOST_SHOWN = 20
 
 
 async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
@@ -49,7 +49,7 @@ async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
         return Exit.PARTIAL if result.left_out else Exit.DONE
     confirm(request, f"Write {settings.config.name} and {len(result.files)} files, and take ownership?")
     _write(settings, request, dumped, written)
-    code = await _adopt(settings, request, result)
+    code = await adopt(settings, result)
     answer(result, request.output)
     return worst({code, Exit.PARTIAL if result.left_out else Exit.DONE})
 
@@ -127,40 +127,3 @@ def _write(settings: GlobalOptions, request: ImportRequest, dumped: Sequence[Dum
             ignore_state_dir(settings.config.parent / ".gitignore")
     except OSError as error:
         raise KvsyncError(f"{error.filename}: cannot write the file: {error.strerror}") from None
-
-
-async def _adopt(settings: GlobalOptions, request: ImportRequest, result: ImportResult) -> Exit:
-    """Take ownership of what was written down, and look whether anything is left to do."""
-    from dataclasses import asdict
-
-    from kvsync.app import TargetSelection
-    from kvsync.model.entry import Target
-    from kvsync.model.pass_options import PassOptions
-    from kvsync.model.plan import outcome_counts, pending, summary
-    from kvsync.model.policy import Adopt
-    from kvsync.rendering.words import name
-
-    async with opening.workspace(settings, writing="import") as workspace:
-        loaded = opening.load(workspace)
-        wanted = [Target(request.store, one) for one in result.namespaces]
-        targets = tuple(one for one in wanted if one in loaded.managed)
-        selection = TargetSelection(targets, PassOptions(deep=True, adopt=Adopt.IF_EQUAL))
-        report = await workspace.apply(await workspace.plan(selection, loaded), command="import")
-        counts = outcome_counts(report.targets)
-        result.adopted = counts[next(kind for kind in counts if kind.value == "applied")]
-        after = await workspace.plan(TargetSelection(targets, PassOptions(deep=True)), loaded)
-        left = asdict(summary(after.targets))
-        result.pending = {
-            word: number for word, number in left.items() if number and word not in ("unchanged", "foreign")
-        }
-        refused = [(one.target, refusal) for one in after.targets for refusal in one.refused]
-        result.refused = [
-            {"namespace": target.namespace, "key": one.identity.key, "label": one.identity.label, "reason": one.reason}
-            for target, one in refused
-        ]
-        say(*(f"not adopted: {target}: {name(one.identity)}: {one.reason}" for target, one in refused[:_MOST_SHOWN]))
-        errors = [one.error for one in report.targets if one.error] + [one.error for one in after.targets if one.error]
-        say(*(f"kvsync: {error}" for error in errors))
-        if errors:
-            return Exit.ERROR
-        return Exit.PENDING if pending(after) else Exit.DONE

@@ -14,7 +14,7 @@ from kvsync.util.escaping import escape_text
 if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.app.namespace_rename import NamespaceRename
-    from kvsync.app.relocation import FormerPlace
+    from kvsync.app.relocated import FormerPlace
     from kvsync.model.plan import Plan
 
 
@@ -30,7 +30,7 @@ async def relocate(change: OneTimeChange, former: FormerPlace, names: tuple[str,
         relocation = Relocation(workspace, loaded, former)
         targets = resolve_targets(loaded, names)
         with progress("planning"):
-            plan = await relocation.plan(loaded.managed if targets is None else targets)
+            plan = await relocation.plan(targets)
         say(*relocation.notes)
         if relocation.rename is not None:
             return await _rename(change, workspace, relocation.rename, plan)

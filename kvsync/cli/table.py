@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from kvsync.util.escaping import escape_cell, escape_markdown, markdown_code
+
+_WIDEST: Final = 60
+"""Characters of a cell that the cells below it are aligned with: one long key must not move the other columns far away."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
@@ -18,7 +22,7 @@ def aligned(rows: Iterable[Sequence[str]], indent: str = "") -> str:
     lines = [tuple(map(escape_cell, row)) for row in rows]
     if not lines:
         return ""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [min(max(map(len, column)), _WIDEST) for column in zip(*lines, strict=True)]
     shown = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "".join(f"{indent}{line}".rstrip() + "\n" for line in shown)
 

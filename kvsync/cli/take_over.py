@@ -38,11 +38,12 @@ async def take_over(change: OneTimeChange, request: TakeoverRequest) -> Exit:
         ask = PassOptions(deep=True, keys=request.keys, adopt=Adopt.IF_EQUAL, from_owner=request.from_owner)
         plan = await opening.plan(workspace, loaded, request.targets, ask)
         say(*_left(plan))
-        chosen = _narrowed(plan, request.is_wanted, workspace.state.digest_key)
+        chosen = narrowed(plan, request.is_wanted, workspace.state.digest_key)
         return await change.carry_out(workspace, loaded, chosen)
 
 
-def _narrowed(plan: Plan, is_wanted: Callable[[Change], bool], key: bytes) -> Plan:
+def narrowed(plan: Plan, is_wanted: Callable[[Change], bool], key: bytes) -> Plan:
+    """What of a plan takes ownership; `key` is that of its digest."""
     from kvsync.model.plan import narrowed_plan
 
     return narrowed_plan(plan, (_part(one, is_wanted, key) for one in plan.targets), key)

@@ -89,17 +89,26 @@ class TargetPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class UnmanagedTarget:
+    """A target that no file names, with the number of entries that kvsync owns there. `is_configured` is False if kvsync.yaml
+    does not have the store: it has another name now, or was removed."""
+
+    target: Target
+    orphans: int
+    is_configured: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one,
-    and `environment` the one in force. `unmanaged` are targets that no file names, with the number of entries that kvsync
-    owns there."""
+    and `environment` the one in force. `unmanaged` are targets that no file names although kvsync owns entries there."""
 
     owner: str
     targets: tuple[TargetPlan, ...]
     digest: str
     stats: Stats = field(default_factory=Stats)
     source: str | None = None
-    unmanaged: tuple[tuple[Target, int], ...] = ()
+    unmanaged: tuple[UnmanagedTarget, ...] = ()
     environment: str | None = None
 
 

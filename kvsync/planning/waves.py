@@ -150,7 +150,8 @@ def _unfinished(wave: Wave, members: Sequence[Target], facts: WaveFacts) -> Wave
             return WaveHold(f"the files of {target} have problems", target=target)
         record = facts.records.get(target)
         if record is None or record.digest != facts.desired[target]:
-            return WaveHold(f"{target} has not been applied yet", is_moving=True, target=target)
+            since = "yet" if record is None else "since its files or its place changed"
+            return WaveHold(f"{target} has not been applied {since}", is_moving=True, target=target)
         if record.failure is not None:
             is_moving = record.failure == APPLYING
             return WaveHold(f"{target} is not in sync: {record.failure}", is_moving=is_moving, target=target)

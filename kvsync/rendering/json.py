@@ -15,7 +15,7 @@ from kvsync.errors import Origin
 from kvsync.model.change import Change, Outcome, Refusal
 from kvsync.model.entry import Actual, Entry, Identity, Target
 from kvsync.model.place import Place
-from kvsync.model.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
+from kvsync.model.plan import Plan, TargetPlan, TargetReport, UnmanagedTarget, outcome_counts, summary
 from kvsync.model.wave import WavePosition
 from kvsync.rendering.words import moment
 from kvsync.util.escaping import encode_json
@@ -124,9 +124,9 @@ def _summary(plan: Plan) -> Document:
     return {name: number for name, number in counted.items() if number or name not in ("release", "namespaces")}
 
 
-def _unmanaged(found: tuple[Target, int]) -> Document:
-    target, orphans = found
-    return {"store": target.store, "namespace": target.namespace, "orphans": orphans}
+def _unmanaged(found: UnmanagedTarget) -> Document:
+    store, name = found.target.store, found.target.namespace
+    return {"store": store, "namespace": name, "orphans": found.orphans, "configured": found.is_configured}
 
 
 def _place(place: Place | None) -> Document | None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any
 
 from kvsync.model.change import Action
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Identity, Target
-from kvsync.model.plan import NAMESPACES_DELETED, NAMESPACES_RENAMED, Cost, Plan, Summary, TargetReport, outcome_counts
+from kvsync.model.plan import (
+    NAMESPACES_DELETED,
+    NAMESPACES_RENAMED,
+    Cost,
+    Plan,
+    Summary,
+    TargetReport,
+    UnmanagedTarget,
+    outcome_counts,
+)
 from kvsync.util.escaping import clip, escape_name, escape_text
 
 SIGNS = {
@@ -103,8 +113,8 @@ def orphan_lines(plan: Plan) -> Iterator[str]:
     for target in plan.targets:
         if target.orphans:
             yield orphans_kept(target.target, target.orphans)
-    for unmanaged, number in plan.unmanaged:
-        yield orphans_unmanaged(unmanaged, number)
+    for unmanaged in plan.unmanaged:
+        yield orphans_unmanaged(unmanaged)
 
 
 def orphans_kept(target: Target, number: int) -> str:
@@ -112,9 +122,15 @@ def orphans_kept(target: Target, number: int) -> str:
     return f"{count(number, 'orphan')} in {target}: no file names them, and policy.prune is off"
 
 
-def orphans_unmanaged(target: Target, number: int) -> str:
+def orphans_unmanaged(found: UnmanagedTarget) -> str:
     """What is said of the orphans in a target that no file names, and what to do about them."""
-    return f"{count(number, 'orphan')} in {target}: no file names the target; {HOW_TO_LEAVE.format(target)}"
+    target, store = found.target, found.target.store
+    if not found.is_configured:
+        return (
+            f"{count(found.orphans, 'entry', 'entries')} owned in {target}: kvsync.yaml has no store {store!r}; if you"
+            f" renamed it, run kvsync transfer --from-store {quote(store)}; otherwise, add it again to delete or release them"
+        )
+    return f"{count(found.orphans, 'orphan')} in {target}: no file names the target; {HOW_TO_LEAVE.format(target)}"
 
 
 def cost_line(cost: Cost) -> str:

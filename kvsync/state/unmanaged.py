@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from operator import itemgetter
 
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
+from kvsync.model.plan import UnmanagedTarget
 from kvsync.state.directory import StateDir
 
 
 def unmanaged_targets(
-    state: StateDir, managed: Collection[Target], places: Iterable[Place] = ()
-) -> tuple[tuple[Target, int], ...]:
-    """Each such target with the number of its entries, by the ledger of this state directory. A former name of a place that the
-    files name otherwise does not count: `places` are those that the managed targets were just found to lead to. Of several
-    names of a place, the last one counts. Raises StateDirError."""
+    state: StateDir, stores: Container[str], managed: Collection[Target], places: Iterable[Place] = ()
+) -> tuple[UnmanagedTarget, ...]:
+    """Each such target with the number of its entries, by the ledger of this state directory; `stores` are the configured ones.
+    A former name of a place that the files name otherwise does not count: `places` are those that the managed targets were
+    just found to lead to. Of several names of a place, the last one counts. Raises StateDirError."""
     known = state.places.all()
     in_use = {record.place for target, record in known.items() if target in managed}
     in_use |= {place.key for place in places}
@@ -26,5 +27,5 @@ def unmanaged_targets(
         if place not in in_use:
             applied = state.ledger.all(place).values()
             number = sum(not one.has_ended and one.unseen_since is None for one in applied)
-            found += [(target, number)] if number else []
+            found += [UnmanagedTarget(target, number, target.store in stores)] if number else []
     return tuple(found)

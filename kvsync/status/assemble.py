@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target
+from kvsync.model.plan import UnmanagedTarget
 from kvsync.model.result import FAILURES, PassResult
 from kvsync.rendering.words import short_hash
 from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
@@ -167,13 +168,14 @@ def _recorded(material: SnapshotInput) -> _RecordedFacts:
     return _RecordedFacts()
 
 
-def _unmanaged(material: SnapshotInput) -> tuple[tuple[Target, int], ...]:
+def _unmanaged(material: SnapshotInput) -> tuple[UnmanagedTarget, ...]:
     """The targets with orphans that no file names; none while it is not known what the files name."""
     loaded = material.loaded
     if loaded.hold_all or loaded.absent or material.process.files_at is None:
         return ()
     with suppress(StateDirError):
-        return unmanaged_targets(material.state, {*loaded.targets, *loaded.held, *loaded.elsewhere})
+        stores = {store.name for store in material.stores}
+        return unmanaged_targets(material.state, stores, {*loaded.targets, *loaded.held, *loaded.elsewhere})
     return ()
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from kvsync.model.entry import Target
+from kvsync.model.plan import UnmanagedTarget
 from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.planning.waves import WaveRecord
 from kvsync.rendering.problems import problem_document
@@ -92,13 +93,15 @@ def snapshot_document(document: Document, snapshot: StatusSnapshot) -> Document:
     }
 
 
-def orphans_document(unmanaged: Iterable[tuple[Target, int]], managed: Iterable[tuple[Target, int]]) -> list[Document]:
+def orphans_document(unmanaged: Iterable[UnmanagedTarget], managed: Iterable[tuple[Target, int]]) -> list[Document]:
     """How many entries kvsync owns that no file names: in targets that no file names, and in others, where the policy lets
     orphans stay."""
     return [
-        {**_names(target), "managed": is_managed, "orphans": number}
-        for is_managed, found in ((False, unmanaged), (True, managed))
-        for target, number in found
+        *(
+            {**_names(one.target), "managed": False, "configured": one.is_configured, "orphans": one.orphans}
+            for one in unmanaged
+        ),
+        *({**_names(target), "managed": True, "configured": True, "orphans": number} for target, number in managed),
     ]
 
 

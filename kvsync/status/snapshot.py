@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from kvsync.errors import Problem
 from kvsync.model.entry import Target
+from kvsync.model.plan import UnmanagedTarget
 from kvsync.state import DriftPoint, LeaseRecord
 from kvsync.status.plan_views import PendingPlan
 from kvsync.util.values import dataclass
@@ -210,8 +211,8 @@ class StatusSnapshot:
     """Everything, at `at`. `version` grows with every event. `targets` and `stores` are sorted by name; `drift` (a point
     whenever a target's drift changed) is oldest first, `runs` newest first; both are cut to what is worth showing. `problems`
     are those of all files. `hooks` counts requests by result, `triggers` what made the daemon look. `replicas` is how many
-    share the state, where this process reports for all of them. `unmanaged` are targets that no file names, with the number
-    of entries that kvsync owns there."""
+    share the state, where this process reports for all of them. `unmanaged` are targets that no file names although kvsync
+    owns entries there."""
 
     at: float
     version: int
@@ -225,7 +226,7 @@ class StatusSnapshot:
     hooks: Mapping[str, int] = field(default_factory=dict)
     triggers: Mapping[str, int] = field(default_factory=dict)
     replicas: int | None = None
-    unmanaged: tuple[tuple[Target, int], ...] = ()
+    unmanaged: tuple[UnmanagedTarget, ...] = ()
 
     @property
     def own_targets(self) -> tuple[TargetView, ...]:

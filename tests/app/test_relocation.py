@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from kvsync.app import Report
-from kvsync.app.relocation import FormerPlace, Relocation
+from kvsync.app.relocated import FormerPlace
+from kvsync.app.relocation import Relocation
 from kvsync.errors import PermanentError, UsageError
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Target
-from kvsync.model.plan import Plan
+from kvsync.model.plan import Plan, UnmanagedTarget
 from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
 from tests.support.stores import KINDS
 
@@ -28,12 +29,12 @@ PLAIN = FormerPlace(key_format="{key}")
 
 
 async def transferred(
-    found: MemoryRepository, former: FormerPlace, target: Target = WEB
+    found: MemoryRepository, former: FormerPlace, target: Target | None = WEB
 ) -> tuple[Plan, Report, list[str]]:
-    """Transfer one target, as a command of its own: the plan, what became of it, and what was noted."""
+    """Transfer one target, None for all, as a command of its own: the plan, what became of it, and what was noted."""
     async with found.open("transfer") as workspace:
         relocation = Relocation(workspace, workspace.load(), former)
-        plan = await relocation.plan([target])
+        plan = await relocation.plan(None if target is None else [target])
         report = await workspace.apply(plan, command="transfer")
         assert await relocation.finish() == []
         return plan, report, relocation.notes
@@ -172,24 +173,45 @@ async def test_what_the_target_holds_already_decides(tmp_path: Path, monkeypatch
 
 
 async def test_a_renamed_store_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """State and marks are kept by place, so that only the name changes; a plan does not take the old name for orphans,
-    and names orphans once, by the new name."""
+    """State and marks are kept by place, so that only the name changes: also where the files fan out to other stores, and for
+    entries that no file names. A plan does not take the old name of what the files name for orphans; a transfer makes the new
+    name the one of all."""
     found = MemoryRepository(tmp_path, monkeypatch)
     await found.settle({"a": "one"})
-    text = (found.root / "kvsync.yaml").read_text()
-    (found.root / "kvsync.yaml").write_text(text.replace("  main:", "  other:"))
-    found.state("store: other\nnamespace: web\nkeys: {a: one}\n")
-    plan = await found.plan_all()
-    assert (rows(plan.targets[0]), plan.unmanaged) == ([], ())
-    async with found.open(None) as workspace:
-        relocation = Relocation(workspace, workspace.load(), FormerPlace(store="main"))
-        assert (await relocation.plan([Target("other", "web")])).targets == ()
-        assert relocation.notes == [
-            "main/web is now other/web: state and marks are kept by place, so nothing has to be moved"
-        ]
-        with pytest.raises(UsageError, match="nor the state directory knows this store"):
-            await Relocation(workspace, workspace.load(), FormerPlace(store="mian")).plan([Target("other", "web")])
-    found.clock.advance(1)
+    found.state("store: main\nnamespace: gone\nkeys: {a: one}\n", "gone.yaml")
     await found.apply()
+    (found.root / "state/gone.yaml").unlink()
+    text = (found.root / "kvsync.yaml").read_text().replace("  main:", "  other:")
+    (found.root / "kvsync.yaml").write_text(f"{text}  another: {{type: memory, shared: somewhere}}\n")
+    found.state("stores: [another, other]\nnamespace: web\nkeys: {a: one}\n")
+    plan = await found.plan_all()
+    gone = UnmanagedTarget(Target("main", "gone"), 1, is_configured=False)
+    assert ([rows(one) for one in plan.targets], plan.unmanaged) == ([[("create", "new", "a")], []], (gone,))
+    with pytest.raises(UsageError, match="nor the state directory knows a store 'mian'"):
+        await transferred(found, FormerPlace(store="mian"), None)
+    with pytest.raises(UsageError, match=r"main/web was .*, and another/web is .*; to copy from there"):
+        await transferred(found, FormerPlace(store="main"), Target("another", "web"))
+    plan, _, notes = await transferred(found, FormerPlace(store="main"), None)
+    assert (plan.targets, [note.partition(":")[0] for note in notes]) == (
+        (),
+        ["main/web is now other/web", "main/gone is now other/gone"],
+    )
+    assert (await found.plan_all()).unmanaged == (UnmanagedTarget(Target("other", "gone"), 1),)
     found.state("store: other\nnamespace: mail\nkeys: {a: one}\n")
-    assert (await found.plan_all()).unmanaged == ((Target("other", "web"), 1),)
+    assert [one.target.namespace for one in (await found.plan_all()).unmanaged] == ["gone", "web"]
+
+
+async def test_a_store_moves_to_one_other_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a choice, the targets that kvsync used in another store move; never to two stores at once."""
+    found = MemoryRepository(tmp_path, monkeypatch)
+    await found.settle({"a": "one"})
+    found.configure(stores="new: {type: memory, shared: new}\nmore: {type: memory, shared: more}\n")
+    found.state("stores: [new, more]\nnamespace: web\nkeys: {a: one}\n")
+    with pytest.raises(UsageError, match="main/web could move to more/web and to new/web; choose one with --target"):
+        await transferred(found, FormerPlace(store="main"), None)
+    found.state("store: new\nnamespace: web\nkeys: {a: one}\n")
+    found.state("store: more\nnamespace: mail\nkeys: {a: one}\n", "mail.yaml")
+    plan, report, _ = await transferred(found, FormerPlace(store="main"), None)
+    assert [one.target for one in plan.targets] == [WEB, Target("new", "web")]
+    assert is_clean(report)
+    assert held(found) == {}

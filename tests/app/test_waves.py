@@ -267,7 +267,7 @@ async def test_another_place_behind_the_earlier_target_holds_the_later(repo: Mem
     repo.configure(more=f"waves: [{{targets: [main/dev], bake: {BAKE}s}}]", options=", key_format: 'x/{key}'")
     async with repo.open() as workspace:
         report = await workspace.apply(await workspace.plan(TargetSelection([PROD])), command="test")
-    assert "main/dev has not been applied yet" in (report.targets[0].early or "")
+    assert "main/dev has not been applied since its files or its place changed" in (report.targets[0].early or "")
 
 
 async def test_files_that_are_read_during_a_pass_are_not_what_it_applied(repo: MemoryRepository) -> None:
@@ -280,7 +280,7 @@ async def test_files_that_are_read_during_a_pass_are_not_what_it_applied(repo: M
         newer = workspace.load()
         await workspace.apply(plan, command="test")
         report = await workspace.apply(await workspace.plan(TargetSelection([PROD]), newer), command="test")
-    assert "main/dev has not been applied yet" in (report.targets[0].early or "")
+    assert "main/dev has not been applied since its files or its place changed" in (report.targets[0].early or "")
 
 
 PASSES = "#!/bin/sh\nexit 0\n"

@@ -71,13 +71,21 @@ def test_a_secret_is_referred_to_as_in_the_file(written: str) -> None:
 
 
 def test_an_import_that_was_stopped_goes_on(inhabited: Repo) -> None:
-    """What is in the files already is not written again, and taken all the same."""
+    """What is in the files already is not written again, and taken all the same; an entry that is gone is not created."""
+    before = contents(inhabited)
     inhabited.run(*NEW, "--namespace", "web", "--yes")
     inhabited.sql("UPDATE entries SET owner = NULL, mark_fingerprint = NULL WHERE key = 'a'")
     inhabited.run("dump", "local/shop", "--to", "state")  # as if it had been killed after the files were written
     done = inhabited.run("import", "local", "--yes")
     assert "local/shop: the files name it already" in done.stderr
     assert done.stdout.splitlines()[-1] == "the plan is empty: files and store are equal"
+    inhabited.sql("DELETE FROM entries WHERE key = 'd'")
+    left = inhabited.json("import", "local", "--yes", code=2)
+    assert (left["adopted"], left["pending"], contents(inhabited)) == (
+        0,
+        {"create": 1},
+        [one for one in before if one[1] != "d"],
+    )
 
 
 def test_what_cannot_be_taken_is_listed(inhabited: Repo) -> None:

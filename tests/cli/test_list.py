@@ -31,7 +31,7 @@ def test_what_no_file_names_is_an_orphan(applied: Repo) -> None:
     assert (shop["managed"], [one["key"] for one in shop["entries"]]) == (False, ["greeting", "limits", "timeout"])
     assert (web["managed"], [one["key"] for one in web["entries"]]) == (True, ["timeout"])
     plan = applied.json("plan")
-    assert plan["unmanaged"] == [{"store": "local", "namespace": "shop", "orphans": 3}]
+    assert plan["unmanaged"] == [{"store": "local", "namespace": "shop", "orphans": 3, "configured": True}]
     assert [(one["orphans"], one["unchanged"], one["changes"]) for one in plan["targets"]] == [(1, 3, [])]
     for _ in range(2):  # the second plan asks the store only whether anything changed
         assert applied.run("plan").stdout == (
@@ -70,4 +70,26 @@ def test_an_orphan_is_explained(applied: Repo) -> None:
     assert found["namespace"] == "web"
     assert "write keys: {} for the target to delete it, or run kvsync release" in found["why"][0]
     assert "did you mean 'limits2'?" in applied.run("explain", "limits3", code=1).stderr
+    assert "no such error code: 'kv4199'; see the list" in applied.run("explain", "kv4199", code=1).stderr
+    (applied.root / "kvsync.yaml").rename(applied.root / "other.yaml")
+    assert "no such error code: 'KV9999'; see the list" in applied.run("explain", "KV9999", code=64).stderr
+    (applied.root / "other.yaml").rename(applied.root / "kvsync.yaml")
     assert "3 orphans in local/web: no file names the target; delete them with keys: {}" in applied.run("plan").stdout
+
+
+def test_a_former_name_of_a_store_comes_with_advice_that_works(applied: Repo) -> None:
+    """After a store was renamed, what no file names is reported with the command that gives it its new name."""
+    applied.write("state/shop.yaml", WEB.replace("web", "shop"))
+    applied.run("apply", "--yes")
+    (applied.root / "state/shop.yaml").unlink()
+    applied.configure(**{"  local:": "  main:"})
+    applied.write("state/web.yaml", WEB.replace("store: local", "store: main"))
+    advice = "kvsync.yaml has no store 'local'; if you renamed it, run kvsync transfer --from-store local"
+    for command in ("plan", "list", "status"):
+        assert f"3 entries owned in local/shop: {advice}" in applied.run(command).stdout
+    applied.run("transfer", "--from-store", "local", "--yes")
+    for command in ("plan", "list", "status"):
+        said = applied.run(command).stdout
+        assert "give them up with kvsync release main/shop" in said
+        assert "local/" not in said
+    assert "3 to release" in applied.run("release", "main/shop", "--dry-run").stdout

@@ -140,7 +140,8 @@ async def test_a_change_of_the_sidecar_alone_is_a_conflict(etcd: Member) -> None
 
 
 async def test_keys_of_kvsync_are_reserved(etcd: Member) -> None:
-    """No entry can lie where marks do, and no listing of all keys shows them."""
+    """No entry can lie where marks do, no listing of all keys shows them, and an error names the key that another program
+    wrote to."""
     plain = etcd_store(etcd.url, key_format="{key}")
     with pytest.raises(ValueError, match="reserved for kvsync"):
         plain.remote_key("web", Identity(".kvsync/web/x"))
@@ -149,6 +150,9 @@ async def test_keys_of_kvsync_are_reserved(etcd: Member) -> None:
     snapshot = await plain.observe("web", signer)
     assert snapshot is not None
     assert set(snapshot.entries) == {Identity("app/x")}
+    etcd.put(".kvsync", b"\xff")
+    with pytest.raises(PermanentError, match=r"the key .kvsync, .*, has a value that is not text; restore it"):
+        await locate(plain, "web")
     await plain.aclose()
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from kvsync.app.namespace_rename import NamespaceRename
-from kvsync.app.relocation import FormerPlace, Relocation
+from kvsync.app.relocated import FormerPlace
+from kvsync.app.relocation import Relocation
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan

@@ -13,7 +13,7 @@ from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
-from kvsync.errors import KvsyncError, with_code
+from kvsync.errors import KvsyncError, UsageError, with_code
 from kvsync.util.escaping import escape_cell, escape_name, quote_text
 
 if TYPE_CHECKING:
@@ -46,9 +46,12 @@ def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple
 
     If KEY is an error code such as KV1203, show its cause and remedy instead. With --label or --target, it is always a key.
     """
-    code = None if label is not None or targets else code_explanation.find_code(key)
+    may_be_code = label is None and not targets and code_explanation.is_like_code(key)
+    code = code_explanation.find_code(key) if may_be_code else None
     if code is not None:
         return code_explanation.explain_code(code, as_json=output == "json")
+    if may_be_code and not settings.config.exists():  # without files, it cannot be a key
+        raise UsageError(code_explanation.unknown_code(key))
     return opening.run(_explain(settings, key, label, targets, output))
 
 
@@ -74,6 +77,8 @@ def _unknown(key: str, label: str | None, loaded: DesiredState) -> str:
     keys = {identity.key for desired in loaded.targets.values() for identity in desired.entries}
     near = [repr(one) for one in get_close_matches(key, keys, 3) if one != key]
     hint = f"; did you mean {', '.join(near[:-1])}{' or ' * (len(near) > 1)}{near[-1]}?" if near else ""
+    if not hint and label is None and code_explanation.is_like_code(key):
+        hint = f"; {code_explanation.unknown_code(key)}"
     with_label = f" with label {label!r}" if label is not None else ""
     return f"no such key in the files or the stores: {key!r}{with_label}{hint}"
 

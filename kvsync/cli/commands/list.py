@@ -72,11 +72,12 @@ def _text(owned: OwnedTarget, *, orphans: bool) -> Iterator[str]:
 
 
 def _how_to_go_on(owned: OwnedTarget) -> str:
+    from kvsync.model.plan import UnmanagedTarget
     from kvsync.rendering.words import count, orphans_unmanaged
 
     number = len(owned.orphans)
     if not owned.is_managed:
-        return orphans_unmanaged(owned.target, number)
+        return orphans_unmanaged(UnmanagedTarget(owned.target, number, owned.is_configured))
     how = "kvsync plan shows what happens to them (policy.prune); kvsync release gives up ownership"
     return f"{count(number, 'orphan')} in {owned.target}: no file names them; {how}"
 
@@ -94,6 +95,7 @@ def _document(owned: OwnedTarget, *, orphans: bool) -> dict[str, Any]:
         "namespace": owned.target.namespace,
         "place": owned.place,
         "managed": owned.is_managed,
+        "configured": owned.is_configured,
         "orphans": len(owned.orphans),
         "entries": [
             {

@@ -219,10 +219,13 @@ def _parked_lines(one: dict[str, Any]) -> list[str]:
 
 
 def _orphan_line(one: dict[str, Any]) -> str:
+    from kvsync.model.plan import UnmanagedTarget
     from kvsync.rendering.words import orphans_kept, orphans_unmanaged
 
     target = Target(one["store"], one["namespace"])
-    return (orphans_kept if one["managed"] else orphans_unmanaged)(target, one["orphans"])
+    if one["managed"]:
+        return orphans_kept(target, one["orphans"])
+    return orphans_unmanaged(UnmanagedTarget(target, one["orphans"], one["configured"]))
 
 
 def _deletes_lines(deletes: dict[str, Any]) -> list[str]:

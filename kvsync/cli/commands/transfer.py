@@ -47,7 +47,7 @@ def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
     defines, and entries of others, stay. With `rename_namespaces: true` in the store, --from-namespace renames the namespace
     instead, with everything in it, if no namespace has the new name yet.
     """
-    from kvsync.app.relocation import FormerPlace
+    from kvsync.app.relocated import FormerPlace
 
     former = FormerPlace(*(chosen.pop(f"from_{one}") for one in ("store", "namespace", "key_format")))
     is_moved = former != FormerPlace()

@@ -95,7 +95,7 @@ class Renderer:
             "passes": bars(snapshot.passes, snapshot.at),
             "parked": parked,
             "ends": ends,
-            "orphans": [*starmap(orphans_unmanaged, snapshot.unmanaged), *starmap(orphans_kept, kept)],
+            "orphans": [*map(orphans_unmanaged, snapshot.unmanaged), *starmap(orphans_kept, kept)],
             "timeline": timeline(snapshot.drift, snapshot.at),
         }
         return self._page("home.html", snapshot, given, visit)

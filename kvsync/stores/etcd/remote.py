@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from kvsync.config.model import StoreConfig
-from kvsync.errors import LostAnswer, NotLeader, TransientError
+from kvsync.errors import LostAnswer, NotLeader, PermanentError, TransientError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.etcd import CompactedError, LeaseGoneError, Password, call, encoded, error_of, object_of, raw
 from kvsync.http.failures import understood
@@ -156,7 +156,7 @@ class Remote:
         what = "identifying the cluster"
         found = await self.read("kv/range", what, {"key": encoded(OWN_KEY)})
         with understood(self.where, what, answer=found):
-            known = Cluster(_cluster_id(found.data), _value(found.data.get("kvs")))
+            known = Cluster(_cluster_id(found.data), self._id_in(found.data.get("kvs")))
         if known.id is not None or not writing:
             return known
         made = secrets.token_hex(16)
@@ -167,7 +167,7 @@ class Remote:
         done = await self.write("kv/txn", "giving the cluster an id", body)
         with understood(self.where, what, answer=done):
             is_ours = done.data.get("succeeded", False)
-            other = None if is_ours else _value(done.data["responses"][0]["response_range"]["kvs"])
+            other = None if is_ours else self._id_in(done.data["responses"][0]["response_range"]["kvs"])
             return Cluster(_cluster_id(done.data), made if is_ours else other)
 
     async def lease(self, ends: int) -> str:
@@ -207,6 +207,16 @@ class Remote:
         with gc_paused():
             return replace(answer, data=object_of(self.where, request, answer))
 
+    def _id_in(self, kvs: Any) -> str | None:
+        found = raw(kvs[0]["value"]) if kvs else None
+        try:
+            return None if found is None else found.decode()
+        except UnicodeDecodeError:
+            raise PermanentError(
+                f"{self.where}: the key {OWN_KEY}, in which kvsync keeps the id of the cluster, has a value that is not text;"
+                " restore it, or delete the key if no kvsync uses this cluster"
+            ) from None
+
     def _move_on(self, at: int) -> None:
         if self._at == at:  # of several calls that fail at a time, one moves on
             self._at = (at + 1) % len(self.endpoints)
@@ -221,10 +231,6 @@ def urls_of(config: StoreConfig) -> tuple[str, ...]:
 
 def _cluster_id(found: Mapping[str, Any]) -> str:
     return f"{int(found['header']['cluster_id']):x}"
-
-
-def _value(kvs: Any) -> str | None:
-    return raw(kvs[0]["value"]).decode() if kvs else None
 
 
 class _Opener(NamedTuple):

@@ -1,0 +1,89 @@
+"""Finds the present names of the targets of a renamed store, by the places that the state remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from kvsync.app.workspace import Workspace
+from kvsync.errors import StoreError, UsageError
+from kvsync.model.entry import Target
+from kvsync.model.place import LocatedTarget
+from kvsync.state.places import PlaceRecord
+from kvsync.state.rows import state_key
+from kvsync.util.values import dataclass
+from kvsync.yaml.problems import name_hint
+
+
+@dataclass(frozen=True, slots=True)
+class RenamedTarget:
+    """A target under its former name, and under the name that leads to the same place now."""
+
+    former: Target
+    present: LocatedTarget
+
+    def __str__(self) -> str:
+        """What is said of it."""
+        what = "state and marks are kept by place, so nothing has to be moved"
+        return f"{self.former} is now {self.present.target}: {what}"
+
+
+class RenamedStore:
+    """A store that kvsync.yaml no longer has under the name `former`. Raises UsageError if the state does not know it either,
+    StateDirError."""
+
+    def __init__(self, workspace: Workspace, former: str) -> None:
+        self._workspace, self._former = workspace, former
+        self._known: Mapping[str, PlaceRecord] = {
+            target.namespace: record
+            for target, record in workspace.state.places.all().items()
+            if target.store == former
+        }
+        if not self._known:
+            hint = name_hint(former, workspace.config.stores)
+            raise UsageError(f"neither kvsync.yaml nor the state directory knows a store {former!r}; {hint}")
+
+    async def targets(self, named: Collection[Target], namespace: str | None = None) -> list[RenamedTarget]:
+        """Which of the targets are renamed ones; `namespace` is their former one, if that differs. Raises UsageError if none
+        is."""
+        found: list[RenamedTarget] = []
+        for target in sorted(named):
+            found += await self._same([target], namespace or target.namespace)
+        names = {one.former.namespace for one in found}
+        if missing := [one for one in sorted(named) if (namespace or one.namespace) in self._known.keys() - names]:
+            raise UsageError(await self._moved(missing[0], namespace or missing[0].namespace))
+        if not found:
+            raise UsageError(f"{self._former}: none of the targets was in this store, according to the state directory")
+        return found
+
+    async def others(self, found: Iterable[RenamedTarget]) -> list[RenamedTarget]:
+        """The targets that the store had besides those that were `found`, under the names of their stores."""
+        stores = sorted({one.present.target.store for one in found})
+        done = {one.former.namespace for one in found}
+        more: list[RenamedTarget] = []
+        for namespace in sorted(self._known.keys() - done):
+            more += (await self._same([Target(store, namespace) for store in stores], namespace))[:1]
+        return more
+
+    async def _same(self, targets: Iterable[Target], namespace: str) -> list[RenamedTarget]:
+        """Those of the targets that lead where the former one did."""
+        record, found = self._known.get(namespace), []
+        for target in targets if record is not None else ():
+            try:
+                located = LocatedTarget(target, await self._workspace.find_place(target))
+            except StoreError:  # of several stores, another one may be it
+                continue
+            if record is not None and state_key(located) == record.place:
+                found.append(RenamedTarget(Target(self._former, namespace), located))
+        return found
+
+    async def _moved(self, target: Target, namespace: str) -> str:
+        """Why a target is not a renamed one."""
+        former = Target(self._former, namespace)
+        try:
+            place = await self._workspace.find_place(target)
+        except StoreError as error:
+            return f"{target}: cannot tell where it leads: {error}"
+        return (
+            f"{former} was {self._known[namespace].description}, and {target} is {place}; to copy from there, add the"
+            f" previous configuration of the store to kvsync.yaml, as {self._former}"
+        )
