@@ -65,7 +65,7 @@ class RenamedStore:
         return more
 
     async def _same(self, targets: Iterable[Target], namespace: str) -> list[RenamedTarget]:
-        """Those of the targets that lead where the former one did."""
+        """Those of the targets that lead where the target of this namespace did."""
         record, found = self._known.get(namespace), []
         for target in targets if record is not None else ():
             try:
