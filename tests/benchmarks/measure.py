@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
-import time
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +46,24 @@ class Figure:
         return f"{figure} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
 
 
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+began = time.monotonic()
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+wall, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, used.ru_utime + used.ru_stime, wall, used.ru_maxrss / 1024]))
+"""
+"""Runs a command from a small process: the kernel counts the memory of the process that starts a command as its own peak."""
+
+
 def run(command: Sequence[str], cwd: Path, good: Container[int] = (0,)) -> Cost:
     """Run a command to its end, its output thrown away but for errors; raises unless its exit code is `good`."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in good:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024)
+    launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
+    done = subprocess.run(launch, cwd=cwd, stdout=subprocess.PIPE, check=True)
+    code, *cost = json.loads(done.stdout)
+    if code not in good:
+        raise subprocess.CalledProcessError(code, command)
+    return Cost(*cost)
 
 
 def best(command: Sequence[str], cwd: Path, times: int = 3) -> Cost:

@@ -1,8 +1,10 @@
-"""The page of figures shows what was measured, and nothing else."""
+"""Figures show what was measured, and nothing else."""
 
 from __future__ import annotations
 
-from tests.benchmarks.measure import NO_GOAL, Figure
+from pathlib import Path
+
+from tests.benchmarks.measure import NO_GOAL, Figure, python, run
 from tests.benchmarks.page import Part, render
 
 
@@ -21,3 +23,10 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
     assert "\n| one edit | 90.00 ms | 60 ms, missed |  |\n" in page
     assert "\n| a \\| b | 3.00 MiB |  |  |\n" in page
     assert page.endswith("\n## Azure\n\n`make bench BENCH=azure`\n\nNot measured to the end: OSError: no network\n")
+
+
+def test_the_memory_of_a_command_is_its_own(tmp_path: Path) -> None:
+    """Not that of the process which starts it."""
+    ballast = b"x" * (200 << 20)
+    assert run(python("pass"), tmp_path).rss < 100
+    assert len(ballast) >> 20 == 200
