@@ -155,7 +155,7 @@ def _checkout(
 
     secret = partial(_secret, config, redactor, environ)
     place = ClonePaths(
-        config.root, pass_context.state.path, pass_context.state.keeps_caches, environ, secret, redactor.redact_foreign
+        config.root, pass_context.state.root, pass_context.state.keeps_caches, environ, secret, redactor.redact_foreign
     )
     return Checkout(config.source, place, source.lacks)
 

@@ -1,22 +1,25 @@
 """Directory layout of a Git source: the shared clone, the worktrees of each process, and the status file.
 
 state_dir/source/
-    <address>.git      the clone, under `lock`
+    <address>.git      the clone, under `lock`; environments whose source is the same share it
     trees/             the folders, made and swept under `trees.lock`
     git.config         stands in for all configuration of git
-    status.json        see `status`
+    <ref>.json         the last fetch of a ref, see `status`
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Final
 
 from kvsync.config.model import Credential, GitSource
 from kvsync.errors import SourceError
@@ -24,8 +27,11 @@ from kvsync.git.clone import Clone
 from kvsync.git.command import SETTINGS, Git, GitFailed, find_git
 from kvsync.git.failures import explained
 from kvsync.git.locks import held
-from kvsync.git.status import FOLDER
+from kvsync.git.status import FOLDER, forget_unused
 from kvsync.git.worktrees import Worktree, sweep
+
+UNUSED_SECONDS: Final = 30 * 86_400
+"""How long a clone is kept that no environment fetches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +86,13 @@ class CloneDirectory:
             return Worktree.make(folder / "trees", commit, self._source.path)
 
     def forget_others(self, clone: Clone) -> None:
-        """Remove clones of repositories that the configuration named before, and one that was not finished."""
-        for path in (*clone.path.parent.glob("*.git"), *clone.path.parent.glob("*.new")):
-            if path != clone.path:
-                shutil.rmtree(path, ignore_errors=True)
+        """Remove clones that no environment has used for `UNUSED_SECONDS`, and any that was not finished."""
+        os.utime(clone.path)
+        oldest = time.time() - UNUSED_SECONDS
+        unused = [path for path in clone.path.parent.glob("*.git") if path.stat().st_mtime < oldest]
+        for path in (*unused, *clone.path.parent.glob("*.new")):
+            shutil.rmtree(path, ignore_errors=True)
+        forget_unused(clone.path.parent, oldest)
 
     def close(self) -> None:
         """Remove what ends with this process. Idempotent."""

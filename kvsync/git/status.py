@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import asdict
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +15,17 @@ from kvsync.util.private_files import write_private
 FOLDER: Final = "source"
 """Where in the state directory the clone and all that belongs to it lies."""
 
-_FILE: Final = "status.json"
+
+def _file(url: str, ref: str) -> str:
+    """The name of the file; environments can follow different refs."""
+    followed = f"{url}\0{ref}"
+    return f"{blake2b(followed.encode(), digest_size=8).hexdigest()}.json"
 
 
 def read_status(state_dir: Path, url: str, ref: str) -> Status | None:
     """What the last fetch of this ref of this repository left; None when there was none, or it cannot be read."""
     with suppress(OSError, ValueError, TypeError):
-        status = Status(**json.loads((state_dir / FOLDER / _FILE).read_text(encoding="utf-8")))
+        status = Status(**json.loads((state_dir / FOLDER / _file(url, ref)).read_text(encoding="utf-8")))
         return status if (status.url, status.ref) == (url, ref) else None
     return None
 
@@ -28,4 +33,12 @@ def read_status(state_dir: Path, url: str, ref: str) -> Status | None:
 def write_status(folder: Path, status: Status) -> None:
     """Leave it for others. A disk that is full is not a reason to stop."""
     with suppress(OSError):
-        write_private(folder / _FILE, json.dumps(asdict(status)).encode())
+        write_private(folder / _file(status.url, status.ref), json.dumps(asdict(status)).encode())
+
+
+def forget_unused(folder: Path, oldest: float) -> None:
+    """Remove what was left before a moment, in epoch seconds."""
+    for path in folder.glob("*.json"):
+        with suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

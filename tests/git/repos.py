@@ -100,8 +100,8 @@ def files(checkout: Checkout) -> dict[str, str]:
 def left_over(home: Path) -> list[str]:
     """What lies in the state directory next to the clone itself and what belongs there."""
     source = home / "state/source"
-    usual = {"lock", "trees.lock", "git.config", "status.json", "trees"}
-    names = [path.name for path in source.iterdir() if path.name not in usual and path.suffix != ".git"]
+    usual = {"lock", "trees.lock", "git.config", "trees"}
+    names = [path.name for path in source.iterdir() if path.name not in usual and path.suffix not in (".git", ".json")]
     names += [path.name for path in (source / "trees").iterdir()] if (source / "trees").is_dir() else []
     names += [
         path.name for path in source.rglob("*") if path.name.startswith(("tmp_", ".tmp")) or path.suffix == ".lock"

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from kvsync.desired.tree import Tree
 from kvsync.errors import SourceError
 from kvsync.git import command
 from kvsync.git.clone import Clone, Member
+from kvsync.git.clone_directory import UNUSED_SECONDS
 from kvsync.git.source import Checkout
 from kvsync.git.status import read_status
 from tests.git.repos import WEB, Origin, checkout, files, left_over
@@ -449,15 +451,18 @@ async def test_folders_go_with_their_process(opened: Checkout, origin: Origin, h
     assert left_over(home) == []
 
 
-async def test_another_repository_replaces_the_clone(
-    opened: Checkout, origin: Origin, home: Path, tmp_path: Path
-) -> None:
-    """The clone of a repository that the configuration no longer names is removed once the new one is there."""
+async def test_environments_keep_their_clones(opened: Checkout, origin: Origin, home: Path, tmp_path: Path) -> None:
+    """A clone stays while any environment uses it, and is removed once nobody has fetched it for a month."""
     await opened.fetch()
     other = Origin(tmp_path / "other")
     newest = other.commit({"x": "y"})
     one = checkout(home, other.url, ref="main")
     assert (await one.fetch()).commit == newest
+    clones = list((home / "state/source").glob("*.git"))
+    assert len(clones) == 2
+    for clone in clones:
+        os.utime(clone, (0, time.time() - UNUSED_SECONDS - 60))
+    await one.fetch()
     assert len(list((home / "state/source").glob("*.git"))) == 1
     one.close()
 
