@@ -35,7 +35,7 @@ def protected_paths(config: Config, environ: Mapping[str, str]) -> tuple[Protect
     return (
         *(
             ProtectedPath(path, "it belongs to the state directory", _identity(path))
-            for path in (config.state_dir, *(config.state_dir / ENVIRONMENTS / name for name in config.environments))
+            for path in (config.state_dir, *_environments(config.state_dir / ENVIRONMENTS))
         ),
         *(ProtectedPath(path, "it is the configuration") for path in _configuration(config)),
         *(ProtectedPath(path, "it holds a credential") for path in _credentials(config, environ)),
@@ -72,6 +72,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _environments(folder: Path) -> list[Path]:
+    """The directories of environments, also of those that the configuration no longer names."""
+    with suppress(OSError):
+        return sorted(folder.iterdir())
+    return []
 
 
 def _configuration(config: Config) -> Iterator[Path]:

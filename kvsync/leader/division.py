@@ -26,7 +26,8 @@ LOOK_SECONDS: Final = 10.0
 """Between two looks at the records of others."""
 
 _PATIENCE: Final = 5.0
-_SHARE: Final = re.compile(r"(.+)-([0-9]{1,4})-of-([0-9]{1,4})")
+_SHARE: Final = re.compile(r"-([0-9]{1,4})-of-([0-9]{1,4})\Z")
+"""The end of the name of a lease where the work is divided."""
 
 _log = get_logger()
 
@@ -43,14 +44,14 @@ class DivisionRecord:
     @property
     def base(self) -> str:
         """The name of the lease without the share."""
-        match = _SHARE.fullmatch(self.lease)
-        return match[1] if match else self.lease
+        match = _SHARE.search(self.lease)
+        return self.lease[: match.start()] if match else self.lease
 
     @property
     def share(self) -> tuple[int, int]:
         """Which share, of how many; (1, 1) where the work is not divided."""
-        match = _SHARE.fullmatch(self.lease)
-        return (int(match[2]), int(match[3])) if match else (1, 1)
+        match = _SHARE.search(self.lease)
+        return (int(match[1]), int(match[2])) if match else (1, 1)
 
 
 class DivisionKeeper(Protocol):

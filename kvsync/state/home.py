@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kvsync.state import lock
-from kvsync.state.keys import FILE_NAME, load_key, restore_key
+from kvsync.state.keys import FILE_NAME, has_key, load_key, restore_key
 from kvsync.state.sqlite_database import sqlite_errors
 from kvsync.util.private_files import write_private
 
@@ -78,9 +78,11 @@ class DirectoryHome:
         return load_key(self._key_folder)
 
     def take_key(self, key: bytes) -> None:
-        """Write the key of another state here. Raises StateDirError."""
-        with sqlite_errors(self._key_folder):
-            write_private(self._key_folder / FILE_NAME, key)
+        """Write the key of another state here. A file that has it already stays as it is: in its place, a new one would leave
+        the key under the other names of the old one. Raises StateDirError."""
+        if not has_key(self._key_folder, key):
+            with sqlite_errors(self._key_folder):
+                write_private(self._key_folder / FILE_NAME, key)
 
     def restore_key(self, key: bytes) -> bool:
         """Write the file `key` again if it is gone. Raises StateDirLost if it holds another key."""

@@ -33,6 +33,13 @@ def load_key(state_dir: Path) -> bytes:
     return key
 
 
+def has_key(state_dir: Path, key: bytes) -> bool:
+    """True if the file of this directory holds this key."""
+    with suppress(OSError):
+        return (state_dir / FILE_NAME).read_bytes() == key
+    return False
+
+
 def restore_key(state_dir: Path, key: bytes) -> bool:
     """Put the key in use back if its file is gone. Returns True if it was put back. Raises StateDirLost if there is another
     key: what this process seals could not be compared by any other."""
