@@ -68,7 +68,7 @@ def _problem(row: _Row, shape: RowTemplate, node: Node | None, mismatch: Mismatc
         message = f"the value does not match the schema ({mismatch.keyword or 'not JSON'})"
         return Problem(at(what, message), place, f"see {file}")
     if node is not None:
-        found = _node_at(node, mismatch.path)
+        found = _written_at(node, mismatch)
         place = Origin(shape.file, found.line, found.column)
     for part in mismatch.path:
         what = f"{what}[{part}]" if isinstance(part, int) else inside(what, part)
@@ -79,11 +79,13 @@ def _place(row: _Row, shape: RowTemplate) -> Origin:
     return Origin(shape.file, row[4], row[5])
 
 
-def _node_at(node: Node, path: Sequence[str | int]) -> Node:
-    """The node at a path in a value, or the last one on the way that is written."""
-    for part in path:
+def _written_at(node: Node, mismatch: Mismatch) -> Node:
+    """The node in a value that does not match, or the last one on the way that is written."""
+    steps = len(mismatch.path)
+    for step, part in enumerate(mismatch.path, start=1):
         if isinstance(node, Mapping) and part in node.items:
-            node = node.items[str(part)][1]
+            key, value = node.items[str(part)]
+            node = key if mismatch.is_name and step == steps else value
         elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
             node = node.items[part]
         else:

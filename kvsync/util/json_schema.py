@@ -12,14 +12,17 @@ _MOST_ERRORS: Final = 20
 """Errors that are reported for one value."""
 
 _MASK: Final = "the value"
+_UNEXPECTED: Final = frozenset({"additionalProperties", "unevaluatedProperties"})
 
 
 class Mismatch(NamedTuple):
-    """Where in a value, and why, it does not match a schema. `path` has the names of members and the indexes of items."""
+    """Where in a value, and why, it does not match a schema. `path` has the names of members and the indexes of items. With
+    `is_name`, the name of the last member does not match, whatever its value is."""
 
     path: tuple[str | int, ...]
     message: str
     keyword: str
+    is_name: bool = False
 
 
 def validator_of(schema: dict[str, Any] | bool) -> Any:
@@ -46,9 +49,19 @@ def mismatches(validator: Any, value: bytes) -> Iterator[Mismatch]:
     except (ValueError, RecursionError):
         yield Mismatch((), f"{_MASK} is not JSON", "")
         return
-    for error in islice(validator.iter_errors(instance), _MOST_ERRORS):
-        keyword = next((part for part in reversed(error.schema_path) if isinstance(part, str)), "")
-        yield Mismatch(tuple(error.instance_path), error.message, keyword)
+    found = (mismatch for error in validator.iter_errors(instance) for mismatch in _mismatches_of(error))
+    yield from islice(found, _MOST_ERRORS)
+
+
+def _mismatches_of(error: Any) -> Iterator[Mismatch]:
+    """The mismatches of one error: members that a schema does not allow are one error, with all their names."""
+    path = tuple(error.instance_path)
+    keyword = next((part for part in reversed(error.schema_path) if isinstance(part, str)), "")
+    if error.kind.name in _UNEXPECTED:
+        message = error.message.partition(" (")[0]
+        yield from (Mismatch((*path, name), message, keyword, is_name=True) for name in error.kind.unexpected)
+    else:
+        yield Mismatch(path, error.message, keyword)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -33,7 +33,7 @@ def test_errors_point_into_the_value_and_are_all_reported(repo: Repo) -> None:
               on: "yes"
               since: yesterday
               ids: [1, two]
-          flags/b: {json: {off: true}}
+          flags/b: {json: {off: true, odd: 1}}
           flags/c: {file: c.json}
           flags/d: Hello
           other: Hello
@@ -43,7 +43,8 @@ def test_errors_point_into_the_value_and_are_all_reported(repo: Repo) -> None:
         'state/web.yaml:8:14: keys.flags/a.since: the value is not a "date"',
         'state/web.yaml:9:16: keys.flags/a.ids[1]: the value is not of type "integer"',
         "state/web.yaml:10:19: keys.flags/b: \"on\" is a required property",
-        "state/web.yaml:10:19: keys.flags/b: Additional properties are not allowed",
+        "state/web.yaml:10:20: keys.flags/b.off: Additional properties are not allowed",
+        "state/web.yaml:10:31: keys.flags/b.odd: Additional properties are not allowed",
         'state/web.yaml:11:3: keys.flags/c.on: the value is not of type "boolean"',
         "state/web.yaml:12:3: keys.flags/d: the value is not JSON",
     ]  # fmt: skip
