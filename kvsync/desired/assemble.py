@@ -9,6 +9,7 @@ from hashlib import blake2b
 from kvsync.desired.model import DocumentRows
 from kvsync.desired.order import order_problems
 from kvsync.desired.views import EntriesView, SettledView, TargetRows
+from kvsync.desired.withheld import Withheld
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Identity, Target, brief
@@ -41,16 +42,18 @@ def assemble(
     )
 
 
-def conflicting_entries(chunks: Sequence[DocumentRows]) -> Iterator[Problem]:
-    """What is wrong between the chunks of one target, or between the entries of one."""
+def conflicting_entries(chunks: Sequence[DocumentRows], withheld: Withheld) -> Iterator[Problem]:
+    """What is wrong between the chunks of one target, or between the entries of one. Of what is `withheld` for other problems,
+    only the order is checked, and nothing is reported that its correction may settle."""
     rows = TargetRows(chunks)
     if len(rows.index) < rows.starts[-1]:
         yield from _duplicates(rows)
     elif any(chunk.rows.remote is not None for chunk in chunks):
         yield from _meetings(rows)
-    yield from order_problems(chunks, rows)
+    written = [*chunks, *withheld.chunks]
+    yield from order_problems(written, TargetRows(written) if withheld.chunks else rows, withheld.may_have)
     yield from _policies(chunks)
-    yield from _leaving(chunks, rows)
+    yield from _leaving(chunks, rows, withheld)
 
 
 def _duplicates(rows: TargetRows) -> Iterator[Problem]:
@@ -92,7 +95,7 @@ def _policies(chunks: Sequence[DocumentRows]) -> Iterator[Problem]:
             )
 
 
-def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Problem]:
+def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows, withheld: Withheld) -> Iterator[Problem]:
     if not any(chunk.absent or chunk.moved for chunk in chunks):
         return
     wanted = {identity[0]: row for identity, row in reversed(rows.index.items())}
@@ -112,7 +115,7 @@ def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Probl
                     f'"{clip_name(move.source)}" is moved away here, but defined at {rows.origin(wanted[move.source])}'
                 )
                 yield Problem(message, move.origin, "remove it from keys", kind=Kind.CONTRADICTION)
-            if arrives and move.destination not in wanted:
+            if arrives and move.destination not in wanted and not withheld.may_have(move.destination):
                 source, destination = clip_name(move.source), clip_name(move.destination)
                 message = f'"{source}" is moved to "{destination}", which is not among the keys'
                 yield Problem(message, move.origin, "add the entry under its new key", kind=Kind.CONTRADICTION)

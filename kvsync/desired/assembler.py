@@ -21,6 +21,7 @@ from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Readi
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.target_places import TargetPlaces
 from kvsync.desired.updates import CleanState, ReadingDigest, chunks_of, concerned_targets, is_clean
+from kvsync.desired.withheld import Withheld, WithheldFiles
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Target
@@ -65,7 +66,8 @@ class Assembler:
         if not targets <= chunks.keys():
             return None
         digests = {**before.digests, **{target: self._digest_of(target, parts) for target, parts in chunks.items()}}
-        if any(True for target in targets for _ in self._checks.of_target(target, chunks[target], digests[target])):
+        found = (self._checks.of_target(one, chunks[one], digests[one], Withheld()) for one in targets)
+        if any(found):
             return None
         if any(True for group in groups for _ in self._between(group, chunks, digests)):
             return None
@@ -91,8 +93,9 @@ class Assembler:
         hold_all = list(reading.problems)
         unheld += self._hold_unknown(reading, {*chunks, *known}, found, hold_all)
         digests = {target: self._digest_of(target, parts) for target, parts in chunks.items()}
+        withheld = WithheldFiles(reading)
         for target, parts in chunks.items():
-            found[target].append(tuple(self._checks.of_target(target, parts, digests[target])))
+            found[target].append(tuple(self._checks.of_target(target, parts, digests[target], withheld.of(target))))
         for target, problem in self.places.problems(chunks):
             found[target].append((problem,))
         for group in self.places.groups(chunks):

@@ -17,6 +17,7 @@ from kvsync.desired.compile import compile_document
 from kvsync.desired.document import Document, Layer
 from kvsync.desired.document_decoder import read_document
 from kvsync.desired.document_names import documents_of, left_targets, named
+from kvsync.desired.fields import DOCUMENT_FIELDS
 from kvsync.desired.layering import is_named, pair_layers
 from kvsync.desired.model import CompiledFile, DocumentRows, Stores
 from kvsync.desired.reading_budget import ReadingBudget
@@ -28,12 +29,13 @@ from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.entry import Target
 from kvsync.util.shortage import shortage_of
 from kvsync.util.values import dataclass
-from kvsync.yaml.fields import Problems
+from kvsync.yaml.fields import Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.parse import parse_all
 from kvsync.yaml.parsed import Parsed, ParseLimits
 from kvsync.yaml.problems import TooManyProblemsError
 
+_WITHOUT_FILES: Final = {one.name for one in DOCUMENT_FIELDS} - {"files"}
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
 
@@ -146,14 +148,12 @@ def build_unit(files: Several[tuple[str, bytes]], given: CompileInputs, stores: 
             problems += check_values(document, stores.schemas, given.limits.problems)
             # Also alongside other problems: what a store cannot hold is said at once, not in the next round.
             chunks += compile_document(document, stores, problems, given.limits.problems)
-    if problems:
-        chunks = []
     known = known or not (written or problems)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
     return CompiledFile(
-        tuple(chunks),
+        () if problems else tuple(chunks),
         targets,
         known and all(_shows_all(source.parsed, data) for source, (_, data) in zip(sources, files, strict=True)),
         tuple(problems),
@@ -162,7 +162,25 @@ def build_unit(files: Several[tuple[str, bytes]], given: CompileInputs, stores: 
         secrets,
         bool(secrets or variables or given.decrypted),
         warnings=tuple(warning for document in documents for warning in document.warnings),
+        withheld=tuple(chunks) if problems else (),
+        keys=_keys(written) if all(source.parsed.complete for source in sources) else None,
     )
+
+
+def _keys(written: Several[tuple[Several[Mapping], Several[str]]]) -> frozenset[str] | None:
+    """The keys that documents write; None if one takes some from the names of files, or has none, or has a field that may be
+    meant as the one for keys."""
+    found: set[str] = set()
+    for layers, _ in written:
+        fields = {name for node in layers for name in node.items if not is_extension(name)}
+        keys = [node.items["keys"][1] for node in layers if "keys" in node.items]
+        if not keys or not fields <= _WITHOUT_FILES:
+            return None
+        for node in keys:
+            if not isinstance(node, Mapping):
+                return None
+            found.update(node.items)
+    return frozenset(found)
 
 
 def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> CompiledFile:

@@ -166,7 +166,8 @@ class CompiledFile:
 
     `targets` are those it names; `names_known` is false when there may be more. A unit that `is_crowded` names too many: it
     holds those of them that are known without it, and the others are not managed. A `private` unit holds a secret and is kept
-    in memory only; `secrets` are the values themselves.
+    in memory only; `secrets` are the values themselves. A unit with problems has no chunks: `withheld` are those that it would
+    have, as far as they could be read, and `keys` all keys that it writes, None where that cannot be known.
     """
 
     chunks: tuple[DocumentRows, ...]
@@ -179,6 +180,8 @@ class CompiledFile:
     private: bool = False
     is_crowded: bool = False
     warnings: tuple[Problem, ...] = ()
+    withheld: tuple[DocumentRows, ...] = ()
+    keys: frozenset[str] | None = None
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
@@ -20,15 +20,18 @@ _MOST_HINTS: Final = 10
 """Names for which the nearest is looked for: it costs more than all else."""
 
 
-def order_problems(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Problem]:
-    """What is wrong with the order that the files of one target ask for."""
+def order_problems(
+    chunks: Sequence[DocumentRows], rows: TargetRows, may_have: Callable[[str], bool]
+) -> Iterator[Problem]:
+    """What is wrong with the order that the files of one target ask for. `may_have` is true for keys that are not in `rows`
+    because of other problems."""
     ordered = dict(_ordered(chunks, rows))
     if not ordered:
         return
     by_key: defaultdict[str, list[int]] = defaultdict(list)
     for row, identity in enumerate(rows.identities()):
         by_key[identity.key].append(row)
-    yield from _missing(ordered, by_key, rows)
+    yield from _missing(ordered, by_key, rows, may_have)
     yield from _cycle(ordered, by_key, rows)
     yield from _moved(chunks, ordered, by_key)
 
@@ -44,12 +47,16 @@ def _ordered(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[tuple
             )
 
 
-def _missing(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows) -> Iterator[Problem]:
+def _missing(
+    ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows, may_have: Callable[[str], bool]
+) -> Iterator[Problem]:
     last = {key for key, its_rows in by_key.items() if any(ordered.get(row, _NOTHING)[1] for row in its_rows)}
     hints = iter(range(_MOST_HINTS))
     for row, (after, is_last) in ordered.items():
         for key in after:
             if key not in by_key:
+                if may_have(key):
+                    continue
                 message = f"after: {quoted(key)} is not among the keys of {rows.chunks[0].target}"
                 hint = None if next(hints, None) is None else name_hint(key, by_key)
                 yield Problem(message, rows.origin(row), hint, Kind.CONTRADICTION)

@@ -309,16 +309,6 @@ def test_orders_that_cannot_be_kept_are_errors(repo: Repo) -> None:
           sentinel: {value: "1", after: all}
           d: {value: "1", after: [sentinel]}
           e: {value: "1", after: a}
-        """)
-    assert repo.problems() == [
-        'state/web.yaml:8:26: keys.e.after: expected all, or a list of keys, found "a" (for one key, write [a])'
-    ]
-    repo.web("""\
-        keys:
-          a: {value: "1", after: [b, sentinal]}
-          b: {value: "1", after: [c]}
-          sentinel: {value: "1", after: all}
-          d: {value: "1", after: [sentinel]}
         moved: [{from: old, to: sentinel}]
         """)
     repo.web("keys: {c: {value: x, after: [a]}}\n", "state/more.yaml")
@@ -327,9 +317,30 @@ def test_orders_that_cannot_be_kept_are_errors(repo: Repo) -> None:
         'state/web.yaml:4:3: after: "sentinal" is not among the keys of edge/web (did you mean "sentinel"?)',
         'state/web.yaml:7:3: after: "sentinel" is written after everything else, and so after this entry, too '
         '(remove it from this list, or remove after: all from "sentinel")',
-        'state/web.yaml:8:9: "sentinel" is written after everything else, and so after "old" is gone '
+        'state/web.yaml:8:26: keys.e.after: expected all, or a list of keys, found "a" (for one key, write [a])',
+        'state/web.yaml:9:9: "sentinel" is written after everything else, and so after "old" is gone '
         "(remove this line, so that the old key is deleted first, or remove after: all)",
     ]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "keys: {b: {vale: x}}",
+        "keys: {c: {vale: x}}\nfiles: [{path: pages}]",
+        "kyes: {b: x}",
+        "keys:\n  - b",
+        "keys: {b: '",
+        "",
+    ],
+    ids=["entry", "files", "field", "list", "syntax", "none"],
+)
+def test_keys_that_a_broken_file_may_write_are_not_missed(repo: Repo, broken: str) -> None:
+    """`after` and `moved` may name a key of a file that has problems of its own: nothing else is reported."""
+    repo.write("state/pages/b", b"x")
+    repo.web("keys: {a: {value: x, after: [b]}}\nmoved: [{from: z, to: b}]\n")
+    repo.write("state/more.yaml", f"store: edge\nnamespace: web\n{broken}\n")
+    assert {problem.partition(":")[0] for problem in repo.problems()} == {"state/more.yaml"}
 
 
 TOO_MUCH = {
