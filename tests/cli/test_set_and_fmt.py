@@ -67,6 +67,65 @@ def test_set_changes_one_value_and_nothing_else(files: Repo, words: tuple[str, .
     assert (files.root / "state/web.yaml").read_text() == STATE.replace(old, new)
 
 
+WIDE = """\
+# Read this first.
+%YAML 1.2
+---
+store: local
+namespace: web
+keys:
+    a:   1   # one
+    b: {json: [1,
+               2]}
+    c:
+        value: >-
+            folded
+            text
+    d:
+        json:
+        - 1
+        -  2
+files:
+- path: pages
+---
+store: local
+namespace: other
+keys: {x: 1, # two
+  y: 2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "old", "new"),
+    [
+        (("a", "2"), "    a:   1   # one\n", "    a: 2       # one\n"),
+        (("b", "[3]", "--json"), "{json: [1,\n               2]}", "{json: [3]}"),
+        (("c", "x", "--ttl", "2h"), "            folded\n            text\n", "            x\n        ttl: 2h\n"),
+        (("d", "[3]", "--json"), "json:\n        - 1\n        -  2\n", "json: [3]\n"),
+        (("new", "x"), "        -  2\n", "        -  2\n    new: x\n"),
+    ],
+)
+def test_set_fits_any_indentation_and_touches_no_other_line(
+    files: Repo, words: tuple[str, ...], old: str, new: str
+) -> None:
+    """Other indentation, texts and lists over several lines, and comments that the library loses: one entry changes."""
+    files.write("state/web.yaml", WIDE)
+    files.write("state/pages/page", "x")
+    files.run("set", "local/web", *words)
+    assert (files.root / "state/web.yaml").read_text() == WIDE.replace(old, new)
+
+
+def test_a_file_whose_comments_would_be_lost_stays(files: Repo) -> None:
+    """A comment between the entries of a flow mapping cannot be kept, so the line of this entry is left to people."""
+    files.write("state/web.yaml", WIDE)
+    files.write("state/pages/page", "x")
+    shown = files.run("set", "local/other", "x", "2", code=1).stderr
+    assert "state/web.yaml: cannot change the file without losing comments; edit it by hand" in shown
+    shown = files.run("fmt").stderr
+    assert "left unchanged: state/web.yaml: its layout cannot be changed without losing comments" in shown
+    assert (files.root / "state/web.yaml").read_text() == WIDE
+
+
 def test_set_shows_a_diff_and_dry_run_writes_nothing(files: Repo) -> None:
     """The change can be seen before it is made, as text and as JSON."""
     done = files.run("set", "local/web", "timeout", "45", "--dry-run", env={"TOKEN": "x"})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvsync.app.editing.alignment import lost_comments
 from kvsync.app.editing.entries import Edit, sensitive_keys
 from kvsync.app.editing.round_trip import is_same, laid_out
 from kvsync.config.layers import overlay_paths
@@ -32,6 +33,8 @@ def formatted_files(workspace: Workspace) -> tuple[list[Edit], list[str]]:
             continue
         if before != after and not is_same(before, after, name):
             left.append(f"{name}: its layout cannot be changed without changing its content")
+        elif before != after and lost_comments(before, after):
+            left.append(f"{name}: its layout cannot be changed without losing comments")
         elif before != after:
             edits.append(Edit(name, path.resolve(), before, after, sensitive))
     return edits, left

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.resolver import VersionedResolver
 
+from kvsync.app.editing.alignment import Alignment, lost_comments
 from kvsync.errors import InvalidInput, KvsyncError
 from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.nodes import Sequence as SequenceNode
@@ -37,16 +38,22 @@ class _TextResolver(VersionedResolver):
 
 def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
     """The text of a YAML file after `change` was made to its documents. Lines that the change does not touch keep their layout.
-    Raises KvsyncError for a file that cannot be read so."""
+    Raises KvsyncError for a file that cannot be read so, and if comments would be lost."""
     before, after = laid_out(text, file), _with_ends_of(text, _dumped(text, file, change))
-    lines, plain = text.splitlines(keepends=True), before.splitlines(keepends=True)
-    if len(lines) != len(plain):
-        return after
-    result: list[str] = []
-    new = after.splitlines(keepends=True)
+    if not is_same(text, before, file):
+        raise KvsyncError(f"{file}: cannot change the file safely; edit it by hand")
+    plain, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    alignment = Alignment(text, before, file)
+    lines: list[str] = []
     for kind, start, end, new_start, new_end in SequenceMatcher(None, plain, new, autojunk=False).get_opcodes():
-        result += lines[start:end] if kind == "equal" else new[new_start:new_end]
-    return "".join(result)
+        is_equal = kind == "equal"
+        lines += alignment.written(start, end) if is_equal else alignment.indented(new[new_start:new_end], start, end)
+    result = "".join(lines)
+    if not is_same(after, result, file):
+        raise KvsyncError(f"{file}: cannot change the file safely; edit it by hand")
+    if lost_comments(text, before) & lost_comments(text, result):
+        raise KvsyncError(f"{file}: cannot change the file without losing comments; edit it by hand")
+    return result
 
 
 def laid_out(text: str, file: str) -> str:
