@@ -6,6 +6,7 @@ The schemas are files next to the configuration, so that editors need no network
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET  # nosec B405  # for a file of the person who runs the command
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from kvsync.util.escaping import encode_json
 
 FOLDER: Final = ".kvsync-schemas"
 _VS_CODE: Final = ".vscode/settings.json"
+_MEMBER: Final = "yaml.schemas"
+_NAME: Final = re.compile(r'[\s,]*(?=")')
+_VALUE: Final = re.compile(r"\s*:\s*")
 _JETBRAINS: Final = ".idea/jsonSchemas.xml"
 _MOST_BYTES: Final = 1024 * 1024
 _NAMES: Final = {"config": "kvsync configuration", "overlay": "kvsync overlays", "state": "kvsync state files"}
@@ -94,16 +98,37 @@ def _vs_code(text: str, associations: Associations) -> str:
     settings: Any = {}
     try:
         settings = json.loads(text) if text.strip() else {}
-        known = settings.get("yaml.schemas", {})
-        merged = {"yaml.schemas": dict(known) | ours}
+        known = settings.get(_MEMBER, {})
+        merged = dict(known) | ours
     except (ValueError, TypeError, AttributeError, RecursionError):
-        wanted = json.dumps({"yaml.schemas": ours})
+        wanted = json.dumps({_MEMBER: ours})
         raise _UnfitError(f"comments in it would be lost, or it is not a JSON object; add {wanted} to it") from None
-    return (
-        text
-        if dict(known) == merged["yaml.schemas"]
-        else json.dumps(settings | merged, indent=2, ensure_ascii=False) + "\n"
-    )
+    return text if dict(known) == merged else _with_member(text.rstrip() or "{\n}", _MEMBER, merged)
+
+
+def _with_member(text: str, name: str, value: Any) -> str:
+    """The text of a JSON object with another value for one of its members, or with one more. All else stays."""
+    indented, ending = re.search(r"\n([ \t]+)", text), "\r\n" if "\r\n" in text else "\n"
+    unit = indented[1] if indented else "  "
+    written = json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", ending + unit)
+    spans = dict(_members(text))
+    if name in spans:
+        start, end = spans[name]
+        return f"{text[:start]}{written}{text[end:]}{ending}"
+    end = max((end for _, end in spans.values()), default=text.index("{") + 1)
+    comma = "," if spans else ""
+    return f"{text[:end]}{comma}{ending}{unit}{json.dumps(name)}: {written}{ending}{text[end:].lstrip()}{ending}"
+
+
+def _members(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The members of a JSON object: the name, and where the value starts and ends."""
+    decode = json.JSONDecoder().raw_decode
+    at = text.index("{") + 1
+    while (found := _NAME.match(text, at)) is not None:
+        name, at = decode(text, found.end())
+        start = _VALUE.match(text, at).end()  # type: ignore[union-attr]  # the text is JSON
+        _, at = decode(text, start)
+        yield name, (start, at)
 
 
 def _jetbrains(text: str, associations: Associations) -> str:
