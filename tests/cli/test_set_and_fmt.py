@@ -85,6 +85,10 @@ keys:
         json:
         - 1
         -  2
+    e: |
+        # a text
+
+    # the end
 files:
 - path: pages
 ---
@@ -93,16 +97,17 @@ namespace: other
 keys: {x: 1, # two
   y: 2}
 """
+FLOW = "store: local\nnamespace: web\nkeys: {x: 1, # two\n  y: 2}\n"
 
 
 @pytest.mark.parametrize(
     ("words", "old", "new"),
     [
-        (("a", "2"), "    a:   1   # one\n", "    a: 2       # one\n"),
+        (("a", "2"), "    a:   1   # one\n", "    a: 2     # one\n"),
         (("b", "[3]", "--json"), "{json: [1,\n               2]}", "{json: [3]}"),
         (("c", "x", "--ttl", "2h"), "            folded\n            text\n", "            x\n        ttl: 2h\n"),
         (("d", "[3]", "--json"), "json:\n        - 1\n        -  2\n", "json: [3]\n"),
-        (("new", "x"), "        -  2\n", "        -  2\n    new: x\n"),
+        (("new", "x"), "    # the end\n", "    # the end\n    new: x\n"),
     ],
 )
 def test_set_fits_any_indentation_and_touches_no_other_line(
@@ -117,13 +122,12 @@ def test_set_fits_any_indentation_and_touches_no_other_line(
 
 def test_a_file_whose_comments_would_be_lost_stays(files: Repo) -> None:
     """A comment between the entries of a flow mapping cannot be kept, so the line of this entry is left to people."""
-    files.write("state/web.yaml", WIDE)
-    files.write("state/pages/page", "x")
-    shown = files.run("set", "local/other", "x", "2", code=1).stderr
+    files.write("state/web.yaml", FLOW)
+    shown = files.run("set", "local/web", "x", "2", code=1).stderr
     assert "state/web.yaml: cannot change the file without losing comments; edit it by hand" in shown
     shown = files.run("fmt").stderr
     assert "left unchanged: state/web.yaml: its layout cannot be changed without losing comments" in shown
-    assert (files.root / "state/web.yaml").read_text() == WIDE
+    assert (files.root / "state/web.yaml").read_text() == FLOW
 
 
 def test_set_shows_a_diff_and_dry_run_writes_nothing(files: Repo) -> None:

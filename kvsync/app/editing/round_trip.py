@@ -22,6 +22,10 @@ from kvsync.yaml.parse import parse
 _WIDTH = 2**20
 """Characters of a line after which the library would break it: never."""
 
+_BLANKS: Final = 2
+_MANY_BLANKS: Final = range(2, 10)
+"""Blanks for each level that the library can write."""
+
 _NO_TEXTS: Final = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
 
 
@@ -39,7 +43,8 @@ class _TextResolver(VersionedResolver):
 def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
     """The text of a YAML file after `change` was made to its documents. Lines that the change does not touch keep their layout.
     Raises KvsyncError for a file that cannot be read so, and if comments would be lost."""
-    before, after = laid_out(text, file), _with_ends_of(text, _dumped(text, file, change))
+    blanks = _blanks(text, file)
+    before, after = laid_out(text, file, blanks), _with_ends_of(text, _dumped(text, file, change, blanks))
     if not is_same(text, before, file):
         raise KvsyncError(f"{file}: cannot change the file safely; edit it by hand")
     plain, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
@@ -56,10 +61,20 @@ def changed_text(text: str, file: str, change: Callable[[list[Any]], None]) -> s
     return result
 
 
-def laid_out(text: str, file: str) -> str:
-    """The text with the layout of the library: indentation, and blanks between tokens. Comments, order, quotes and line endings
-    stay. Raises KvsyncError for a file that cannot be read so."""
-    return _with_ends_of(text, _dumped(text, file, lambda _documents: None))
+def laid_out(text: str, file: str, blanks: int = _BLANKS) -> str:
+    """The text with the layout of the library: so many `blanks` for each level, and one between tokens. Comments, order, quotes
+    and line endings stay. Raises KvsyncError for a file that cannot be read so."""
+    return _with_ends_of(text, _dumped(text, file, lambda _documents: None, blanks))
+
+
+def _blanks(text: str, file: str) -> int:
+    """The blanks that a text has for its first level. The library moves other lines than comments, so few should move."""
+    for document in parse(text.encode(), file):
+        for key, value in document.items.values() if isinstance(document, Mapping) else ():
+            first = next(iter(value.items.values()))[0] if isinstance(value, Mapping) and value.items else key
+            if first.line > key.line and first.column - key.column in _MANY_BLANKS:
+                return first.column - key.column
+    return _BLANKS
 
 
 def _with_ends_of(text: str, dumped: str) -> str:
@@ -72,8 +87,8 @@ def snippet(text: str) -> Any:
     return _library().load(text)
 
 
-def _dumped(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
-    library, output = _library(), io.StringIO()
+def _dumped(text: str, file: str, change: Callable[[list[Any]], None], blanks: int) -> str:
+    library, output = _library(blanks), io.StringIO()
     try:
         documents = list(library.load_all(text))
         change(documents)
@@ -85,12 +100,12 @@ def _dumped(text: str, file: str, change: Callable[[list[Any]], None]) -> str:
     return f"---\n{written}" if starts and not written.startswith("---") else written
 
 
-def _library() -> YAML:
+def _library(blanks: int = _BLANKS) -> YAML:
     library = YAML()
     library.Resolver = _TextResolver
     library.preserve_quotes = True
     library.width = _WIDTH
-    library.indent(mapping=2, sequence=4, offset=2)
+    library.indent(mapping=blanks, sequence=4, offset=2)
     return library
 
 
