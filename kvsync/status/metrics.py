@@ -121,6 +121,11 @@ def _target(number: Callable[[TargetView], float | None]) -> Callable[[StatusSna
     return samples
 
 
+def _compared(number: Callable[[TargetView], float]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
+    """One number of each target whose store was compared since the daemon started; of others it is not known."""
+    return _target(lambda view: number(view) if view.is_known else None)
+
+
 def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """Several numbers of each target, with labels of their own."""
 
@@ -130,6 +135,12 @@ def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[Sta
                 yield (view.target.store, view.target.namespace, *labels), number
 
     return samples
+
+
+def _drift(view: TargetView) -> Iterable[Sample]:
+    """Drift by class, unless no pass ever compared the store."""
+    is_known = view.is_known or bool(view.drift)
+    return [((cause,), view.drift.get(cause, 0)) for cause in _CLASSES] if is_known else []
 
 
 def _store(number: Callable[[StoreView], float | None]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
@@ -216,13 +227,13 @@ SERIES: Final = (
     Series("kvsync_target_pending_entries", "gauge", "Changes that the last pass planned but did not apply.", _TARGET,
            _target(lambda view: view.pending)),
     Series("kvsync_target_drifted_entries", "gauge", "Drift that the last pass found, by class, whether healed or not.",
-           (*_TARGET, "class"), _targets(lambda view: [((cause,), view.drift.get(cause, 0)) for cause in _CLASSES])),
+           (*_TARGET, "class"), _targets(_drift)),
     Series("kvsync_target_unhealed_entries", "gauge", "Drift that the last pass did not heal.", _TARGET,
-           _target(lambda view: sum(view.unhealed.values()))),
+           _compared(lambda view: sum(view.unhealed.values()))),
     Series("kvsync_target_unchanged_entries", "gauge", "Entries that match the files.", _TARGET,
-           _target(lambda view: view.unchanged)),
+           _compared(lambda view: view.unchanged)),
     Series("kvsync_target_foreign_entries", "gauge", "Entries that are neither desired nor owned by kvsync.", _TARGET,
-           _target(lambda view: view.foreign)),
+           _compared(lambda view: view.foreign)),
     Series("kvsync_target_quarantined_entries", "gauge", "Entries deferred because the store refused them.", _TARGET,
            _target(lambda view: view.quarantined)),
     Series("kvsync_target_contended_entries", "gauge", "Entries deferred because another writer keeps changing them.", _TARGET,

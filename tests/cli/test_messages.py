@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 from tests.cli.conftest import CONFIGURATION, WEB, Repo
@@ -95,8 +96,9 @@ def test_an_approved_plan_says_that_it_is(applied: Repo) -> None:
     assert "parked" not in shown
 
 
-def test_drift_claims_nothing_of_what_was_not_compared(applied: Repo) -> None:
-    """Where the store or a file is broken, `drift` does not say that there is none, and counts the targets it did not see."""
+def test_nothing_is_claimed_of_what_was_not_compared(applied: Repo) -> None:
+    """Where the store or a file is broken, `drift` does not say that there is none, and counts the targets it did not see;
+    `status` does not say that there is nothing to do."""
     applied.write("state/shop.yaml", "store: local\nnamespace: shop\nkeys: {a: 1, a: 2}\n")
     shown = applied.run("drift", code=78).stdout
     assert "local/shop (sqlite): not compared" in shown
@@ -106,6 +108,8 @@ def test_drift_claims_nothing_of_what_was_not_compared(applied: Repo) -> None:
     shown = applied.run("drift", code=1).stdout
     assert "local/web (sqlite): not compared" in shown
     assert shown.endswith("\nDrift: not known; 1 target not compared.\n")
+    applied.run("run", "--once", code=1)
+    assert re.search(r"^failing +local/web +never +unknown$", applied.run("status").stdout, re.MULTILINE)
 
 
 def test_the_daemon_logs_and_ends_in_good_order(repo: Repo) -> None:

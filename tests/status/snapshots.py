@@ -64,6 +64,7 @@ def target(store: str, namespace: str, number: int = 0) -> TargetView:
         unhealed={"drifted": 1},
         pending=3,
         plan=PendingPlan("sha256:" + "0" * 64, (row,), 2, {"update": 3}, "1 request, 10 bytes"),
+        is_known=True,
         unchanged=100,
         foreign=5,
         error="it broke",

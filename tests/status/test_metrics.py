@@ -6,6 +6,7 @@ import gzip
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from kvsync.model.entry import Target
 from kvsync.status.metrics import SERIES, exposition
+from kvsync.status.snapshot import TargetView
 from kvsync.util.escaping import escape_label
 from tests.status.snapshots import HOSTILE, NOW, snapshot
 from tests.support.command import ROOT
@@ -97,6 +100,13 @@ def test_the_numbers_are_those_of_the_snapshot() -> None:
     assert samples["kvsync_target_nearest_expiry_timestamp_seconds", *one, None, None, None, None] == NOW + 3600
     assert samples["kvsync_pass_duration_seconds_count", "main", *[None] * 5] == 4
     assert samples["kvsync_pass_duration_seconds_sum", "main", *[None] * 5] == pytest.approx(1007.301)
+
+
+def test_what_is_not_known_has_no_sample() -> None:
+    """A target whose store was never reached has no numbers of its entries, least of all zeros."""
+    shown = replace(snapshot(1), targets=(TargetView(Target("main", "web"), error="down", passes=1),))
+    entries = re.compile("kvsync_target_(drifted|unhealed|unchanged|foreign)_entries")
+    assert not [one for family in parsed(exposition(shown).body) for one in family.samples if entries.match(one.name)]
 
 
 @pytest.mark.parametrize("encodings", ["gzip", "deflate, gzip;q=0.5", "*", "GZIP"])

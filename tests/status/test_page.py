@@ -251,6 +251,18 @@ def test_moments_and_sizes_are_for_people() -> None:
     assert '<time datetime="2027-01-15T08:00:00Z" title="2027-01-15 08:00:00 UTC" data-as="relative">now</time>' in html
 
 
+@pytest.mark.parametrize(
+    "state", [State.FAILING, State.IN_SYNC, State.DENIED, State.UNDONE, State.PENDING, State.DRIFTED]
+)
+def test_what_is_not_known_is_not_a_number(state: State) -> None:
+    """A target that was never compared, or that another replica works on, has no count of 0, and no empty plan."""
+    view = TargetView(Target("main", "web"), state=state, drift={"drifted": 2}, passes=1)
+    said = PageTags(one(with_targets(view))).text
+    assert "Not known yet." in said
+    what = said.partition("main/web")[2].partition("Store type")[0]
+    assert not re.search(r"\b0\b|^ *,", what, re.MULTILINE), what
+
+
 def test_the_page_of_a_target_has_all_of_it() -> None:
     """A target's own page has its error, problems, reasons, commands, plan, lifetimes and totals."""
     text = PageTags(one(snapshot(1))).text

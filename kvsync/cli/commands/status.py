@@ -199,7 +199,8 @@ def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
     drift, changes = (counts((number, word) for word, number in one[name].items()) for name in ("drift", "changes"))
     name = fitted(f"{one['store']}/{one['namespace']}", max(width() - 50, 24))
     found = "; ".join(filter(None, (drift and f"drift: {drift}", changes)))
-    return one["state"].replace("-", " "), name, one["succeeded_at"] or "never", found or "nothing to do"
+    nothing = "nothing to do" if one["error"] is None else "unknown"
+    return one["state"].replace("-", " "), name, one["succeeded_at"] or "never", found or nothing
 
 
 def _moved_line(one: dict[str, Any]) -> str:

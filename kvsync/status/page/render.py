@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kvsync.model.entry import Target
-from kvsync.rendering.words import moment, orphans_kept, orphans_unmanaged, short_hash
+from kvsync.rendering.words import count, moment, orphans_kept, orphans_unmanaged, short_hash
 from kvsync.status.page import words
 from kvsync.status.page.assets import Asset
 from kvsync.status.page.bars import bars
@@ -160,6 +160,7 @@ def _end(view: TargetView) -> float:
 _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "applicable": words.is_applicable,
     "absolute": words.absolute,
+    "counted": count,
     "encoded": encode_path,
     "folds": folds,
     "sides": sides,
