@@ -14,7 +14,7 @@ from functools import partial
 from kvsync.app.model import TargetSelection
 from kvsync.app.namespace_rename import NamespaceRename, find_rename
 from kvsync.app.relocated import FormerPlace, Relocated, unambiguous
-from kvsync.app.renamed_store import RenamedStore, RenamedTarget
+from kvsync.app.renamed_store import RenamedStore, RenamedTarget, adopt_names, carried_pauses
 from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState, WatchSet
 from kvsync.errors import StoreError, UsageError
@@ -74,10 +74,7 @@ class Relocation:
     async def finish(self) -> list[str]:
         """Forget what has left the sources, also in ledgers that stores keep, and former names of a renamed store. Returns what
         could not be done. Raises StateDirError."""
-        places = self._workspace.state.places
-        for one in self._renamed:
-            places.enter(one.present, self._workspace.clock.now())
-            places.forget(one.former)
+        adopt_names(self._workspace.state, self._renamed, self._workspace.clock.now())
         errors = [await self._retire(pair) for pair in self._pairs]
         return [error for error in errors if error is not None]
 
@@ -90,6 +87,8 @@ class Relocation:
         if targets is None:
             self._renamed += await store.others(self._renamed)
         self.notes += map(str, self._renamed)
+        pauses = carried_pauses(self._workspace.state, self._renamed)
+        self.notes += (f"the pause of {former} is carried over to {present}" for present, former in pauses.items())
 
     def _with_source(self) -> Collection[Target]:
         """The targets that entries can move to: with another store, those whose namespace kvsync has used there, if any."""

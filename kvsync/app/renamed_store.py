@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from kvsync.app.workspace import Workspace
 from kvsync.errors import StoreError, UsageError
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget
+from kvsync.state import Pause, StateDir
 from kvsync.state.places import PlaceRecord
 from kvsync.state.rows import state_key
 from kvsync.util.values import dataclass
@@ -87,3 +89,32 @@ class RenamedStore:
             f"{former} was {self._known[namespace].description}, and {target} is {place}; to copy from there, add the"
             f" previous configuration of the store to kvsync.yaml, as {self._former}"
         )
+
+
+def carried_pauses(state: StateDir, renamed: Iterable[RenamedTarget]) -> dict[Pause, Pause]:
+    """The pauses under present names, with the one under a former name that each comes from. Raises StateDirError."""
+    pauses = state.pauses.all()
+    found: dict[Pause, Pause] = {}
+    for one in renamed:
+        store, namespace = one.present.target.store, one.present.target.namespace
+        for pause in pauses:
+            if pause.store == one.former.store and pause.namespace in (None, one.former.namespace):
+                found[replace(pause, store=store, namespace=pause.namespace and namespace)] = pause
+    return found
+
+
+def adopt_names(state: StateDir, renamed: Collection[RenamedTarget], now: float) -> None:
+    """Give targets their present names: pauses are carried over; former names, and plans parked under them, are forgotten. A
+    pause of the whole store stays under its former name until no target has that name. Raises StateDirError."""
+    known = {str(pause) for pause in state.pauses.all()}
+    for present, former in carried_pauses(state, renamed).items():
+        if str(present) not in known:
+            state.pauses.pause(present.store, present.namespace, present.reason, present.since)
+        if former.namespace is not None:
+            state.pauses.resume(former.store, former.namespace)
+    for one in renamed:
+        state.places.enter(one.present, now)
+        state.places.forget(one.former)
+        state.parked.unpark(one.former)
+    for store in {one.former.store for one in renamed} - {target.store for target in state.places.all()}:
+        state.pauses.resume(store, None)

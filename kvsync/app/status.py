@@ -12,7 +12,7 @@ from typing import Any, Final
 from kvsync.app.open import open_workspace
 from kvsync.app.owned import kept_orphans
 from kvsync.app.revision import check_out
-from kvsync.app.state_access import open_state
+from kvsync.app.state_access import has_file, open_state
 from kvsync.config.model import Config
 from kvsync.errors import UsageError
 from kvsync.git.model import Status
@@ -20,7 +20,7 @@ from kvsync.git.status import read_status
 from kvsync.model.entry import Target
 from kvsync.model.shard import Shard
 from kvsync.rendering.words import moment
-from kvsync.status.document import deletes_document, orphans_document, status_document
+from kvsync.status.document import deletes_document, mark_configured, orphans_document, status_document
 from kvsync.status.snapshot import State
 from kvsync.yaml.problems import nearest
 
@@ -33,6 +33,8 @@ def current_status(file: Path, environment: str | None) -> dict[str, Any]:
     with open_state(file, environment, writable=False) as (config, state):
         budget = state.deletions.budget(config.run.max_deletes_per_hour)
         known = status_document(state, time.time()) | deletes_document(budget)
+        stores = config.stores if has_file(file) else [pause.store for pause in state.pauses.all()]
+        known |= {"paused": mark_configured(known["paused"], stores)}
         return known | {"source": _source(config), "environment": config.environment}
 
 

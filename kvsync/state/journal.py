@@ -22,8 +22,9 @@ from kvsync.state.context import Context
 from kvsync.state.database import Query
 from kvsync.state.journal_pruning import KEEP_RUNS, JournalPruning
 from kvsync.state.ledger import Ledger
+from kvsync.state.places import changes_at
 from kvsync.state.records import ChangeRecord, RunCause, RunRecord, RunStatus
-from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key, target_row
+from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key
 from kvsync.state.run import Run
 from kvsync.state.tables import RUNS
 
@@ -132,14 +133,14 @@ class Journal:
         return self._changes(where, (run[0] << SEQ_BITS, run[0] + 1 << SEQ_BITS))
 
     def changes_of(self, target: Target, identity: Identity, limit: int) -> list[ChangeRecord]:
-        """The last kept changes of an entry, newest first. Raises StateDirError."""
-        where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT ?"
-        return self._changes(where, (*target_row(target), *entry_row("", identity)[1:], limit))
+        """The last kept changes of an entry, newest first, also under former names of its place. Raises StateDirError."""
+        at_place, names = changes_at(target.store, target.namespace)
+        where = f"WHERE {at_place} AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT ?"
+        return self._changes(where, (*names, *entry_row("", identity)[1:], limit))
 
     def last_change(self, target: Target, identity: Identity) -> ChangeRecord | None:
         """The last kept change of an entry. Raises StateDirError."""
-        where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT 1"
-        return next(iter(self._changes(where, (*target_row(target), *entry_row("", identity)[1:]))), None)
+        return next(iter(self.changes_of(target, identity, 1)), None)
 
     def written_since(self, located: LocatedTarget, moment: float) -> dict[Identity, float]:
         """The entries of a target that were written after `moment`, and when: both in epoch seconds by the wall clock as it is

@@ -45,8 +45,9 @@ def pause(state: StateDir, stores: Collection[str], target: str, reason: str | N
 
 
 def resume(state: StateDir, stores: Collection[str], target: str, by: str) -> Resumed:
-    """End the pause of a target, or of all of a store. Raises UsageError, StateDirError."""
-    store, namespace = parse_target(target, stores)
+    """End the pause of a target, or of all of a store, also of one that is no longer configured. Raises UsageError,
+    StateDirError."""
+    store, namespace = parse_target(target, {*stores, *(one.store for one in state.pauses.all())})
     _check_leads(state)
     ended = state.pauses.resume(store, namespace)
     if ended:

@@ -18,6 +18,10 @@ _ALL = "SELECT store, namespace, place, description, since, previous FROM places
 _PUT = PLACES.upsert()
 _FORGET = "DELETE FROM places WHERE store = ? AND namespace = ?"
 _BY_NAME = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
+_OF_STORE = "(changes.store = ? OR changes.place IN (SELECT place FROM places WHERE store = ?))"
+_OF_TARGET = """
+(changes.store = ? AND changes.namespace = ? OR changes.place IN (SELECT place FROM places WHERE store = ? AND namespace = ?))
+"""
 _KEPT_BY_ENTRY = (LEDGER, QUARANTINE, CONTENDED, REMOVALS, LEDGER_SEEN)
 """Tables whose rows are bound to a place once it is known. What a clean pass saw is not: it is cheap to see again."""
 
@@ -123,6 +127,14 @@ class PlaceHistory:
         if known is not None and known.place != name:
             return False
         return self._database.one(_BY_NAME, (name,)) is not None
+
+
+def changes_at(store: str, namespace: str | None) -> tuple[str, tuple[str, ...]]:
+    """The condition that finds the changes of a target, or of a store (None), with its parameters: under this name, and under
+    former names of the place that it leads to."""
+    if namespace is None:
+        return _OF_STORE, (store, store)
+    return _OF_TARGET, (store, namespace) * 2
 
 
 def _moved_from(located: LocatedTarget, known: PlaceRecord | None) -> str | None:

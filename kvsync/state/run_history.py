@@ -9,8 +9,9 @@ from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Identity, Target
 from kvsync.state.context import Context
 from kvsync.state.journal import RUN_ROWS, run_record
+from kvsync.state.places import changes_at
 from kvsync.state.records import NamespaceRecord, RunRecord
-from kvsync.state.rows import SEQ_BITS, identity_of, target_row
+from kvsync.state.rows import SEQ_BITS, identity_of
 from kvsync.util.values import dataclass
 
 _OF_RUN = f"changes.seq >= runs.seq << {SEQ_BITS} AND changes.seq < runs.seq + 1 << {SEQ_BITS}"
@@ -135,8 +136,9 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
         found.append(("command <> 'undo'", ()))
     if wanted.store is not None:
         of_target = "store = ?" if wanted.namespace is None else "store = ? AND namespace = ?"
-        names = target_row(Target(wanted.store, wanted.namespace or ""))[: 1 if wanted.namespace is None else 2]
-        changed = f"EXISTS (SELECT 1 FROM changes WHERE {_OF_RUN} AND {of_target})"  # noqa: S608 - constants
+        names = (wanted.store,) if wanted.namespace is None else (wanted.store, wanted.namespace)
+        at_place, places = changes_at(wanted.store, wanted.namespace)
+        changed = f"EXISTS (SELECT 1 FROM changes WHERE {_OF_RUN} AND {at_place})"  # noqa: S608 - constants
         deleted = f"EXISTS (SELECT 1 FROM namespace_deletions WHERE run = runs.seq AND {of_target})"  # noqa: S608 - constants
-        found.append((f"({changed} OR {deleted})", (*names, *names)))
+        found.append((f"({changed} OR {deleted})", (*places, *names)))
     return [condition for condition, _ in found], [one for _, parameters in found for one in parameters]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -74,6 +74,7 @@ def snapshot_document(document: Document, snapshot: StatusSnapshot) -> Document:
     known = {Target(one["store"], one["namespace"]): one for one in document["targets"]}
     return {
         **document,
+        "paused": mark_configured(document["paused"], {store.name for store in snapshot.stores}),
         "at": _moment(snapshot.at),
         "version": snapshot.version,
         "process": _process(snapshot.process),
@@ -103,6 +104,11 @@ def orphans_document(unmanaged: Iterable[UnmanagedTarget], managed: Iterable[tup
         ),
         *({**_names(target), "managed": True, "configured": True, "orphans": number} for target, number in managed),
     ]
+
+
+def mark_configured(pauses: Iterable[Document], stores: Container[str]) -> list[Document]:
+    """Add to each pause whether its store is configured. If a store was renamed, a pause under its old name holds nothing."""
+    return [one | {"configured": one["target"].partition("/")[0] in stores} for one in pauses]
 
 
 def _replica(replica: Replica) -> Document:

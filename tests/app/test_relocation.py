@@ -13,6 +13,8 @@ from kvsync.errors import PermanentError, UsageError
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan, UnmanagedTarget
+from kvsync.state import Pause
+from kvsync.state.operator import resume
 from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
 from tests.support.stores import KINDS
 
@@ -199,6 +201,40 @@ async def test_a_renamed_store_needs_nothing(tmp_path: Path, monkeypatch: pytest
     assert (await found.plan_all()).unmanaged == (UnmanagedTarget(Target("other", "gone"), 1),)
     found.state("store: other\nnamespace: mail\nkeys: {a: one}\n")
     assert [one.target.namespace for one in (await found.plan_all()).unmanaged] == ["gone", "web"]
+
+
+async def test_pauses_follow_a_renamed_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer carries the pauses of a renamed store over, with reason and beginning, and forgets plans that were parked
+    under its former name. A pause of the store holds both names until all of its targets have the new one. A pause that is
+    left can be ended by its former name."""
+    found = MemoryRepository(tmp_path, monkeypatch)
+    await found.settle({"a": "one"})
+    found.state("store: main\nnamespace: shop\nkeys: {a: one}\n", "shop.yaml")
+    await found.apply()
+    async with found.open("test") as workspace:
+        workspace.state.pauses.pause("main", "web", "migration", 5.0)
+        workspace.state.pauses.pause("main", None, "freeze", 6.0)
+        workspace.state.parked.park(WEB, "sha256:0", "sha256:1", ["too much"], 7.0)
+    text = (found.root / "kvsync.yaml").read_text()
+    (found.root / "kvsync.yaml").write_text(text.replace("  main:", "  other:"))
+    for name in ("web", "shop"):
+        found.state(f"store: other\nnamespace: {name}\nkeys: {{a: one}}\n", f"{name}.yaml")
+    carried = [Pause("other", None, "freeze", 6.0), Pause("other", "web", "migration", 5.0)]
+    _, _, notes = await transferred(found, FormerPlace(store="main"), Target("other", "web"))
+    assert notes[1:] == [
+        "the pause of main is carried over to other",
+        "the pause of main/web is carried over to other/web",
+    ]
+    async with found.open("test") as workspace:
+        assert workspace.state.pauses.all() == [Pause("main", None, "freeze", 6.0), *carried]
+        assert workspace.state.parked.all() == []
+    await transferred(found, FormerPlace(store="main"), None)
+    async with found.open("test") as workspace:
+        assert workspace.state.pauses.all() == carried
+        workspace.state.pauses.pause("main", "web", None, 8.0)
+        assert resume(workspace.state, {"other"}, "main/web", "test").ended
+        with pytest.raises(UsageError, match="unknown target 'main/web'"):
+            resume(workspace.state, {"other"}, "main/web", "test")
 
 
 async def test_a_store_moves_to_one_other_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

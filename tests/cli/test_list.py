@@ -81,13 +81,18 @@ def test_a_former_name_of_a_store_comes_with_advice_that_works(applied: Repo) ->
     """After a store was renamed, what no file names is reported with the command that gives it its new name."""
     applied.write("state/shop.yaml", WEB.replace("web", "shop"))
     applied.run("apply", "--yes")
+    applied.run("pause", "local/web")
     (applied.root / "state/shop.yaml").unlink()
     applied.configure(**{"  local:": "  main:"})
     applied.write("state/web.yaml", WEB.replace("store: local", "store: main"))
     advice = "kvsync.yaml has no store 'local'; if you renamed it, run kvsync transfer --from-store local"
     for command in ("plan", "list", "status"):
         assert f"3 entries owned in local/shop: {advice}" in applied.run(command).stdout
+    assert f", but {advice}; otherwise, run kvsync resume local/web\n" in applied.run("status").stdout
+    run = applied.json("history")["runs"][-1]["run"]
     applied.run("transfer", "--from-store", "local", "--yes")
+    assert [one["run"] for one in applied.json("history", "--target", "main/web")["runs"]] == [run]
+    assert {one["last_run"] for one in applied.json("list", "main/web")["targets"][0]["entries"]} == {run}
     for command in ("plan", "list", "status"):
         said = applied.run(command).stdout
         assert "give them up with kvsync release main/shop" in said

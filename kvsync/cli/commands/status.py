@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from shlex import quote
 from textwrap import wrap
 from typing import Any, Final
 
@@ -240,7 +241,13 @@ def _deletes_lines(deletes: dict[str, Any]) -> list[str]:
 
 def _paused_line(one: dict[str, Any]) -> str:
     because = f" ({one['reason']})" if one["reason"] else ""
-    return f"paused: {escape_name(one['target'])} since {one['since']}{because}"
+    said = f"paused: {escape_name(one['target'])} since {one['since']}{because}"
+    if one["configured"]:
+        return said
+    store = one["target"].partition("/")[0]
+    renamed = f"if you renamed it, run kvsync transfer --from-store {quote(store)}"
+    what = f"kvsync.yaml has no store {store!r}; {renamed}; otherwise, run kvsync resume {quote(one['target'])}"
+    return f"{said}, but {escape_text(what)}"
 
 
 def _deferred_line(one: dict[str, Any]) -> str:
