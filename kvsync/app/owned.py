@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState
@@ -27,13 +28,14 @@ class OwnedEntry:
 @dataclass(frozen=True, slots=True)
 class OwnedTarget:
     """The entries of ours at one place. `is_managed` is False for a target that no file names, `is_configured` for one whose
-    store kvsync.yaml does not have."""
+    store kvsync.yaml does not have. `others` counts the entries that were written here for other owners, by owner."""
 
     target: Target
     place: str
     is_managed: bool
     is_configured: bool
     entries: tuple[OwnedEntry, ...]
+    others: Mapping[str, int]
 
     @property
     def orphans(self) -> tuple[OwnedEntry, ...]:
@@ -58,7 +60,8 @@ def kept_orphans(workspace: Workspace, loaded: DesiredState) -> Iterator[tuple[T
     for target, desired in sorted(loaded.targets.items()):
         known = workspace.state.places.known(target) if desired.policy.prune is Prune.OFF else None
         if known is not None:
-            number = sum(entry.is_orphan for entry in _entries(workspace, loaded, target, known.place))
+            ours, _ = _divided(workspace, known.place)
+            number = sum(entry.is_orphan for entry in _entries(workspace, loaded, target, ours))
             yield from [(target, number)] * bool(number)
 
 
@@ -69,20 +72,27 @@ def _targets(workspace: Workspace, loaded: DesiredState) -> Iterator[OwnedTarget
         is_managed = target in loaded.managed
         if not is_managed and record.place in managed_places:
             continue  # a former name of a place that the files name otherwise
-        entries = tuple(_entries(workspace, loaded, target, record.place))
-        if entries:
+        ours, others = _divided(workspace, record.place)
+        if ours or others:
+            entries = tuple(_entries(workspace, loaded, target, ours))
             is_configured = target.store in workspace.config.stores
-            yield OwnedTarget(target, record.description, is_managed, is_configured, entries)
+            yield OwnedTarget(target, record.description, is_managed, is_configured, entries, others)
 
 
-def _entries(workspace: Workspace, loaded: DesiredState, target: Target, place: str) -> Iterator[OwnedEntry]:
+def _divided(workspace: Workspace, place: str) -> tuple[list[Identity], Counter[str]]:
+    """What the ledger knows at a place: the entries of ours, and how many belong to other owners, which kvsync had before."""
+    owners = {name: one.mark.owner for name, one in workspace.state.ledger.all(place).items() if one.is_there}
+    owner = workspace.config.owner
+    ours = sorted((name for name, one in owners.items() if one == owner), key=identity_order)
+    return ours, Counter(one for one in owners.values() if one != owner)
+
+
+def _entries(
+    workspace: Workspace, loaded: DesiredState, target: Target, ours: Iterable[Identity]
+) -> Iterator[OwnedEntry]:
     desired = loaded.targets.get(target)
     is_unknown = bool(loaded.hold_all) or target in loaded.held
-    for identity, applied in sorted(
-        workspace.state.ledger.all(place).items(), key=lambda item: identity_order(item[0])
-    ):
-        if applied.has_ended or applied.unseen_since is not None:
-            continue
+    for identity in ours:
         entry = desired.entries.get(identity) if desired is not None else None
         last = workspace.state.journal.last_change(target, identity)
         origin = entry.origin if entry is not None else None

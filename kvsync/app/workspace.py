@@ -152,8 +152,8 @@ class Workspace:
     def unmanaged(self, loaded: DesiredState, places: Iterable[Place] = ()) -> tuple[UnmanagedTarget, ...]:
         """The targets that no file names although kvsync owns entries there; none while it is not known what the files name.
         `places` are those that the others were just found to lead to. Raises StateDirError."""
-        stores = self.config.stores
-        return () if loaded.hold_all else unmanaged_targets(self.state, stores, loaded.managed, places)
+        owner, stores = self.config.owner, self.config.stores
+        return () if loaded.hold_all else unmanaged_targets(self.state, owner, stores, loaded.managed, places)
 
     async def apply(
         self,

@@ -182,6 +182,11 @@ class Applied:
         """True when kvsync itself ended the life of the entry: what is there now is someone else's."""
         return self.etag == ENDED
 
+    @property
+    def is_there(self) -> bool:
+        """True when the entry was there when kvsync last looked, and its life had not ended."""
+        return not self.has_ended and self.unseen_since is None
+
     def matches(self, fingerprint: bytes) -> bool:
         """True when the content with this fingerprint is what was applied."""
         return self.mark.matches(fingerprint)

@@ -76,7 +76,7 @@ class Observer:
         self.ledger.take_in(deep)
         await self._settle(deep)
         applied = self.ledger.all()
-        lacking = {name for name in applied.keys() - deep.entries.keys() if _is_expected(applied[name])}
+        lacking = {name for name in applied.keys() - deep.entries.keys() if applied[name].is_there}
         listed = await self._store.observe(self.target.namespace, self._signer) if lacking else None
         if listed is None or (listed.complete and lacking.isdisjoint(listed.entries)):
             return deep
@@ -257,8 +257,3 @@ class Observer:
         if failed:
             raise PartialRead(found, failed)
         return found
-
-
-def _is_expected(applied: Applied) -> bool:
-    """True for an entry that a complete listing must contain, according to the ledger."""
-    return not applied.has_ended and applied.unseen_since is None

@@ -12,9 +12,10 @@ from kvsync.state.directory import StateDir
 
 
 def unmanaged_targets(
-    state: StateDir, stores: Container[str], managed: Collection[Target], places: Iterable[Place] = ()
+    state: StateDir, owner: str, stores: Container[str], managed: Collection[Target], places: Iterable[Place] = ()
 ) -> tuple[UnmanagedTarget, ...]:
-    """Each such target with the number of its entries, by the ledger of this state directory; `stores` are the configured ones.
+    """Each such target with the number of entries of this owner, by the ledger of this state directory; `stores` are the
+    configured ones.
     A former name of a place that the files name otherwise does not count: `places` are those that the managed targets were
     just found to lead to. Of several names of a place, the last one counts. Raises StateDirError."""
     known = state.places.all()
@@ -26,6 +27,6 @@ def unmanaged_targets(
     for place, target in sorted(last_names.items(), key=itemgetter(1)):
         if place not in in_use:
             applied = state.ledger.all(place).values()
-            number = sum(not one.has_ended and one.unseen_since is None for one in applied)
+            number = sum(one.is_there and one.mark.owner == owner for one in applied)
             found += [UnmanagedTarget(target, number, target.store in stores)] if number else []
     return tuple(found)

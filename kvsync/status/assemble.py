@@ -174,8 +174,8 @@ def _unmanaged(material: SnapshotInput) -> tuple[UnmanagedTarget, ...]:
     if loaded.hold_all or loaded.absent or material.process.files_at is None:
         return ()
     with suppress(StateDirError):
-        stores = {store.name for store in material.stores}
-        return unmanaged_targets(material.state, stores, {*loaded.targets, *loaded.held, *loaded.elsewhere})
+        owner, stores = material.process.owner, {store.name for store in material.stores}
+        return unmanaged_targets(material.state, owner, stores, {*loaded.targets, *loaded.held, *loaded.elsewhere})
     return ()
 
 

@@ -98,3 +98,22 @@ def test_a_former_name_of_a_store_comes_with_advice_that_works(applied: Repo) ->
         assert "give them up with kvsync release main/shop" in said
         assert "local/" not in said
     assert "3 to release" in applied.run("release", "main/shop", "--dry-run").stdout
+
+
+def test_entries_of_a_previous_owner_are_not_orphans(applied: Repo) -> None:
+    """After a change of the owner, what no file defines stays with the previous one: `list`, `plan` and `status` do not count
+    it as ours or as orphans, and `list` says whose it is."""
+    applied.write("state/web.yaml", WEB.replace("  timeout: 30\n", ""))
+    applied.configure(**{"owner: tester": "owner: team", "prune: owned": "prune: off"})
+    [before] = applied.json("list")["targets"]
+    assert (before["entries"], before["orphans"], before["previous_owners"]) == ([], 0, {"tester": 3})
+    applied.run("transfer", "--from-owner", "tester", "--yes")
+    [target] = applied.json("list")["targets"]
+    assert [one["key"] for one in target["entries"]] == ["greeting", "limits"]
+    assert (target["orphans"], target["previous_owners"]) == (0, {"tester": 1})
+    said = "1 entry of the previous owner 'tester'; kvsync transfer --from-owner tester takes over those that the files define"
+    assert said in applied.run("list").stdout
+    (applied.root / "state/web.yaml").unlink()
+    applied.write("state/other.yaml", WEB.replace("web", "other"))
+    assert applied.json("plan")["unmanaged"][0]["orphans"] == 2
+    assert [one["orphans"] for one in applied.json("status")["orphans"]] == [2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,9 +67,18 @@ def _text(owned: OwnedTarget, *, orphans: bool) -> Iterator[str]:
     number = count(len(owned.entries), "entry", "entries")
     lost = f", {count(len(owned.orphans), 'orphan')}" if owned.orphans else ""
     yield escape_text(f"{owned.target}: {number}{lost} ({owned.place})") + "\n"
-    yield table(("key", "file", "last run"), _rows(owned, orphans=orphans), indent="  ")
+    if owned.entries:
+        yield table(("key", "file", "last run"), _rows(owned, orphans=orphans), indent="  ")
     if owned.orphans:
         yield escape_text(f"  {_how_to_go_on(owned)}") + "\n"
+    yield from (escape_text(f"  {_of_another(owner, held)}") + "\n" for owner, held in owned.others.items())
+
+
+def _of_another(owner: str, number: int) -> str:
+    from kvsync.rendering.words import count
+
+    taking = f"kvsync transfer --from-owner {quote(owner)} takes over those that the files define"
+    return f"{count(number, 'entry', 'entries')} of the previous owner {owner!r}; {taking}"
 
 
 def _how_to_go_on(owned: OwnedTarget) -> str:
@@ -97,6 +107,7 @@ def _document(owned: OwnedTarget, *, orphans: bool) -> dict[str, Any]:
         "managed": owned.is_managed,
         "configured": owned.is_configured,
         "orphans": len(owned.orphans),
+        "previous_owners": dict(owned.others),
         "entries": [
             {
                 "key": entry.identity.key,
