@@ -85,7 +85,7 @@ class Member:
         found: dict[str, Any] = json.loads(ask("POST", f"{self.url}/v3/{path}", as_json(body))[1])
         return found
 
-    def put(self, key: str, value: str | bytes, **more: Any) -> None:
+    def put(self, key: str | bytes, value: str | bytes, **more: Any) -> None:
         """Write a key as another program."""
         self.ask("kv/put", key=b64(key), value=b64(value), **more)
 

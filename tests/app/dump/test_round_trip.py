@@ -18,11 +18,13 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from kvsync.app import open_workspace
-from kvsync.app.dump import dump, strays
+from kvsync.app.dump import Secrets, dump, strays
 from kvsync.model.change import Action
 from kvsync.model.entry import Identity
 from tests.stores import apify_service, azure_service, cloudflare_service, voximplant_service
+from tests.support.etcd import Member, running_members
 from tests.support.examples import examples
+from tests.support.openbao import ROOT_TOKEN, Bao, running_bao
 
 FEW = settings(
     max_examples=examples(15),
@@ -65,7 +67,9 @@ values = st.binary(max_size=5) | texts.map(str.encode) | data.map(lambda one: js
 types = st.none() | st.sampled_from(("application/json", "text/html", "APPLICATION/x+JSON; charset=utf-8", ""))
 
 
-async def account_for(root: Path, config: str, environ: Mapping[str, str]) -> dict[str, set[Identity]]:
+async def account_for(
+    root: Path, config: str, environ: Mapping[str, str], *, shows_secrets: bool = False
+) -> dict[str, set[Identity]]:
     """Dump a store, and see that what was written is valid and plans to nothing but ownership. Gives what was written and what
     was reported, by namespace."""
     folder = root / uuid4().hex
@@ -75,7 +79,7 @@ async def account_for(root: Path, config: str, environ: Mapping[str, str]) -> di
     )
     async with open_workspace(folder / "kvsync.yaml", environ=environ) as workspace:
         namespaces = list(await workspace.stores["s"].namespaces())
-        dumped = await dump(workspace, "s", namespaces)
+        dumped = await dump(workspace, "s", namespaces, Secrets(shows_secrets))
         homeless = await strays(workspace, "s", namespaces, is_all=True)
     for name, content in ((name, content) for one in dumped for name, content in one.files.items()):
         (folder / "state" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -270,3 +274,65 @@ def test_any_pairs_of_voximplant(
     config = f"{{type: voximplant, {where}, requests_per_second: 10000, key_format: '{key_format}'}}"
     found = asyncio.run(account_for(tmp_path, config, {"V": json.dumps(telephony.key_file())}))
     assert sum(map(len, found.values())) == len(telephony.keys())
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Member]:
+    """An etcd."""
+    with running_members(tmp_path_factory.mktemp("etcd"), 1, "--unsafe-no-fsync") as (member,):
+        yield member
+
+
+@FEW
+@given(
+    pairs=st.dictionaries(
+        st.builds(
+            bytes.__add__,
+            st.sampled_from((b"", b"a/", b"a/b/", b"/", b"x", b".kvsyncx/")),
+            st.binary(min_size=1, max_size=4) | texts.map(str.encode),
+        ).filter(bool),
+        values,
+        max_size=12,
+    ),
+    key_format=st.sampled_from(("{namespace}/{key}", "{key}", "a/{label}/{key}", "a{key}")),
+)
+def test_any_keys_of_etcd(tmp_path: Path, etcd: Member, pairs: dict[bytes, bytes], key_format: str) -> None:
+    """Keys and values of any bytes."""
+    etcd.clear()
+    for key, value in pairs.items():
+        etcd.put(key, value)
+    config = f"{{type: etcd, endpoint: '{etcd.url}', key_format: '{key_format}'}}"
+    found = asyncio.run(account_for(tmp_path, config, {}))
+    assert sum(map(len, found.values())) == len(pairs)
+
+
+@pytest.fixture(scope="module")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
+    """A Vault."""
+    with running_bao(tmp_path_factory.mktemp("bao")) as server:
+        yield server
+
+
+@pytest.mark.system
+@FEW
+@given(
+    secrets=st.dictionaries(
+        st.builds(str.__add__, st.sampled_from(("", "a/", "a/b/", "x")), st.text("abAB.é -", min_size=1, max_size=4)),
+        st.dictionaries(texts, data, max_size=3) | st.fixed_dictionaries({"value": data | texts}),
+        max_size=6,
+    ),
+    custom=st.dictionaries(st.sampled_from(("kvsync", "kvsync-next", "team", "ttl")), st.text(max_size=5), max_size=2),
+    key_format=st.sampled_from(("{namespace}/{key}", "{key}", "a/{key}", "{label}/{key}")),
+)
+def test_any_secrets_of_vault(
+    tmp_path: Path, bao: Bao, secrets: dict[str, Any], custom: dict[str, str], key_format: str
+) -> None:
+    """Secrets of any JSON, with custom metadata that anyone may have set."""
+    bao.clear()
+    for path, members in secrets.items():
+        with suppress(HTTPError):  # what the server refuses
+            bao.put(path, members)
+            bao.mark(path, **custom)
+    config = f"{{type: vault-kv, address: '{bao.url}', token: {{env: T}}, key_format: '{key_format}'}}"
+    found = asyncio.run(account_for(tmp_path, config, {"T": ROOT_TOKEN}, shows_secrets=True))
+    assert sum(map(len, found.values())) == len([path for path in bao.paths() if not path.endswith("/")])
