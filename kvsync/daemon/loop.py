@@ -35,7 +35,7 @@ from kvsync.daemon.triggers import EVERYONE, FETCHING, LOOKING, NOTHING
 from kvsync.daemon.undoing import UndoDispatcher
 from kvsync.daemon.wake import WakeFile, Waker
 from kvsync.daemon.watch import Watcher, WatchTiming, own_paths
-from kvsync.errors import StateDirLost
+from kvsync.errors import StateDirError, StateDirLost
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
@@ -175,6 +175,8 @@ class Daemon:
         except StateDirLost as error:
             if not self._lost.done():
                 self._lost.set_exception(error)
+        except StateDirError:  # it cannot be examined now; no pass writes until it can be
+            return
         else:
             if restored is not None:
                 _log.warning("state.restored", file=restored)

@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
 class WatchedFile:
     """A file in use, which need not exist yet. Only its status is read: closing a descriptor of a SQLite file would release the
-    locks of this process. It never shrinks below `least` bytes; `cure` says what to do if it did."""
+    locks of this process. Its user never makes it smaller than `least` bytes; `cure` says what to do if something else did."""
 
     def __init__(self, file: Path, least: float, cure: str) -> None:
         self._file, self._least, self._cure = file, least, cure
-        self._identity: tuple[int, int] | None = None
-        self._size = 0
-        self.modified = 0
-        """When it was last written to, as seen by the last look (nanoseconds since the epoch)."""
-        self.find_loss()
+        self._known: os.stat_result | None = None
+        self._seen: os.stat_result | None = None
+        self.look()
+        self.accept()
 
-    def find_loss(self) -> str | None:
-        """What happened to the file since the last look, and what to do; None if it is intact, or cannot be examined."""
+    def look(self) -> str | None:
+        """Look at the file. Returns what happened to it if it is not the accepted one any more; None if it is, or cannot be
+        examined."""
         try:
-            status = self._file.stat()
+            seen = self._file.stat()
         except (FileNotFoundError, NotADirectoryError):
-            return None if self._identity is None else self._removed()
+            return None if self._known is None else self._removed()
         except OSError:  # the next statement reports why
             return None
-        if self._identity not in (None, (status.st_dev, status.st_ino)):
+        if self._known is not None and not os.path.samestat(self._known, seen):
             return self._removed()
-        if status.st_size < min(self._size, self._least):
-            return self.overwritten()
-        self._identity, self._size, self.modified = (status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns
+        self._seen = seen
         return None
+
+    def accept(self) -> None:
+        """Take what the last look saw as the file's content."""
+        self._known = self._seen
+
+    @property
+    def has_changed(self) -> bool:
+        """True if the last look saw a file that was written to since it was accepted."""
+        return _version(self._known) != _version(self._seen)
+
+    @property
+    def has_shrunk(self) -> bool:
+        """True if the last look saw a smaller file than its user leaves."""
+        return self._seen is not None and self._known is not None and self._seen.st_size < self._smallest(self._known)
+
+    @property
+    def is_emptied(self) -> bool:
+        """True if the last look saw an empty file, which had content before."""
+        return self.has_shrunk and self._seen is not None and not self._seen.st_size
 
     def overwritten(self) -> str:
         """The message for a file that is the same, but does not hold what was written to it."""
         return f"{self._file.name} was truncated or overwritten while in use; {self._cure}"
 
+    def _smallest(self, known: os.stat_result) -> float:
+        return min(known.st_size, self._least)
+
     def _removed(self) -> str:
         return f"{self._file.name} was removed or replaced while in use; restart kvsync"
+
+
+def _version(status: os.stat_result | None) -> tuple[int, int] | None:
+    return None if status is None else (status.st_size, status.st_mtime_ns)

@@ -13,13 +13,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from math import inf
 from pathlib import Path
 from typing import Any
 
-from kvsync.errors import StateDirError, StateDirLost
+from kvsync.errors import StateDirError
 from kvsync.state.database import Query, Statements
-from kvsync.state.file_watch import WatchedFile
+from kvsync.state.loss import LossDetector
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.state.tables import StateTable
 from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
@@ -36,11 +35,6 @@ FROM sqlite_master
 
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
-
-_LAST_RUN = "SELECT max(seq) FROM runs"
-
-_RESTORE = "stop kvsync, restore the file or move it away"
-_RESTART = "restart kvsync, and restore the state directory if it does not start"
 
 LOST = (
     "move it away and run again (this loses history, pauses, approvals and local ledgers; the stores are not affected)"
@@ -93,9 +87,7 @@ class SqliteDatabase:
 
     def __init__(self, connection: sqlite3.Connection, state_dir: Path, file: Path | None = None) -> None:
         self._connection, self._state_dir = connection, state_dir
-        self._file = file
-        self._watched = None if file is None else WatchedFile(file, inf, _RESTORE)
-        self._log = None if file is None else WatchedFile(file.with_name(f"{file.name}-wal"), _LOG_BYTES, _RESTART)
+        self._loss = None if file is None else LossDetector(connection, file, _LOG_BYTES, BUSY_SECONDS)
         self._lock = threading.RLock()
         self.begun: Callable[[Statements], None] = lambda _statements: None
 
@@ -127,11 +119,13 @@ class SqliteDatabase:
     def transaction(self, *, durable: bool = False) -> Iterator[Statements]:
         """All or nothing of what is done inside. `durable` also waits for the disk. Raises StateDirError."""
         with self._lock, sqlite_errors(self._state_dir):
-            self.check()
+            if self._loss is not None:
+                self._loss.check()
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with transaction(self._connection):
                 yield self._connection
-            self._find_loss()
+            if self._loss is not None:
+                self._loss.committed()
 
     def alone(self, statements: Statements, table: StateTable) -> None:
         """Does nothing: one process writes at a time."""
@@ -171,33 +165,10 @@ class SqliteDatabase:
     def check(self) -> None:
         """Raise StateDirLost when a file was removed, replaced, truncated or overwritten: rows written to it would be lost
         unnoticed."""
-        if self._watched is None:
-            return
-        with self._lock, sqlite_errors(self._state_dir):
-            known = self._watched.modified
-            self._find_loss()
-            if self._watched.modified != known and not self._is_whole():
-                self._watched.modified = known  # the next check finds it, too
-                raise StateDirLost(str(self._state_dir), self._watched.overwritten())
-
-    def _find_loss(self) -> None:
-        for file in (self._watched, self._log):
-            if file is not None and (wrong := file.find_loss()) is not None:
-                raise StateDirLost(str(self._state_dir), wrong)
-
-    def _is_whole(self) -> bool:
-        """Whether the file is still a database, and has the last run, for a connection without the pages that this one keeps.
-        Asked if something else wrote to the file: another kvsync that shortens the log, or a copy over it."""
-        assert self._file is not None
-        try:
-            with closing(connect(self._file, timeout=BUSY_SECONDS, read_only=True)) as other:
-                runs = [one.execute(_LAST_RUN).fetchone() for one in (self._connection, other)]
-                checked = other.execute("PRAGMA quick_check(1)").fetchone()
-                return bool(runs[0] == runs[1] and checked == ("ok",))
-        except sqlite3.DatabaseError as error:
-            if fault_of(error) in (Fault.DAMAGED, Fault.NOT_A_DATABASE):
-                return False
-            raise
+        if self._loss is not None:
+            with self._lock, sqlite_errors(self._state_dir):
+                self._loss.check()
+                self._loss.remember()
 
 
 def database_size(state_dir: Path) -> int | None:

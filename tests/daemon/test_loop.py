@@ -284,6 +284,17 @@ async def test_a_state_directory_that_is_gone_ends_the_daemon() -> None:
             await work.task
 
 
+async def test_a_state_directory_that_cannot_be_examined_does_not_end_the_daemon() -> None:
+    """It may be locked for a moment, or no descriptor may be free: passes go on, and fail for as long as it is so."""
+    async with running(FakeReconciler([A])) as work:
+        await work.passes(1)
+        work.recorder.lost = StateDirError("x", "state.db is locked by another process")
+        for number in range(2, 4):
+            work.daemon.trigger(Trigger.SIGNAL)
+            await work.passes(number)
+        assert not work.task.done()
+
+
 async def test_a_file_of_the_state_directory_that_was_written_again_is_logged(log: Log) -> None:
     """The daemon continues, and says what was missing."""
     async with running(FakeReconciler([A])) as work:

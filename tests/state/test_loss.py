@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +13,7 @@ import pytest
 
 from kvsync.errors import StateDirError, StateDirLost
 from kvsync.state import StateDir
-from tests.state.examples import run
+from tests.state.examples import KEY, WEB, apply_one, run
 from tests.state.test_directory import READ, without_root
 
 
@@ -40,6 +42,12 @@ WAYS: Final[dict[str, tuple[str, Callable[[Path], None], str]]] = {
         lambda file: os.truncate(file, file.stat().st_size - 1),
         "state.db-wal was truncated or overwritten while in use; restart kvsync",
     ),
+    "log overwritten with as many bytes": (
+        "state.db-wal",
+        lambda file: _overwrite(file, bytes(file.stat().st_size)),
+        "state.db-wal was truncated or overwritten while in use; restart kvsync",
+    ),
+    "log emptied": ("state.db-wal", _empty, "state.db-wal was truncated or overwritten while in use; restart kvsync"),
     "log removed": ("state.db-wal", Path.unlink, "state.db-wal was removed or replaced while in use; restart kvsync"),
     "another key": (
         "key",
@@ -68,6 +76,65 @@ def test_a_file_that_is_changed_under_kvsync_is_noticed(path: Path, directory: S
     if name != "key":
         with pytest.raises(StateDirLost, match=said):
             directory.pauses.pause("core", None, None, 0)
+
+
+def _sql(*statements: str) -> Callable[[Path], None]:
+    """Another program that opens the database, runs statements and closes it."""
+
+    def run_all(path: Path) -> None:
+        with closing(sqlite3.connect(path / "state.db", isolation_level=None)) as tool:
+            for statement in statements:
+                tool.execute(statement.replace("COPY", str(path.with_name("copy")))).fetchall()
+
+    return run_all
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        _sql("PRAGMA wal_checkpoint(TRUNCATE)"),
+        _sql("PRAGMA wal_checkpoint(RESTART)"),
+        _sql("VACUUM INTO 'COPY'"),
+        _sql("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"),
+    ],
+    ids=["truncates the log", "restarts the log", "copies the database", "compacts the database"],
+)
+def test_a_tool_that_keeps_the_content_is_not_a_loss(
+    path: Path, directory: StateDir, tool: Callable[[Path], None]
+) -> None:
+    """Backup tools move the log into the database, or compact it: kvsync goes on, and keeps everything."""
+    apply_one(directory, KEY, "a", "b" * 100_000)
+    directory.pauses.pause("edge", None, None, 0)
+    for number in range(2):
+        tool(path)
+        assert directory.passes.check() is None
+        directory.pauses.pause(f"store{number}", None, None, 0)
+        path.with_name("copy").unlink(missing_ok=True)
+    directory.close()
+    with StateDir.open(path, writable=False) as found:
+        assert len(found.pauses.all()) == 3
+
+
+@pytest.mark.parametrize("is_run", [True, False], ids=["run", "pass"])
+def test_an_older_copy_is_noticed_behind_the_log(path: Path, directory: StateDir, is_run: bool) -> None:
+    """The log has all pages that the last commit changed, so a reader finds the last run and the last pass."""
+    database, move_log = path / "state.db", _sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def record() -> None:
+        if is_run:
+            apply_one(directory, KEY, "a", "b")
+        directory.passes.record(WEB, 1)
+
+    record()
+    move_log(path)
+    older = database.read_bytes()
+    record()
+    move_log(path)
+    record()
+    assert directory.passes.check() is None
+    _overwrite(database, older)
+    with pytest.raises(StateDirLost, match=r"state\.db was truncated or overwritten while in use"):
+        directory.passes.check()
 
 
 def test_a_key_that_is_missing_is_written_again(path: Path, directory: StateDir) -> None:

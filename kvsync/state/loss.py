@@ -1,0 +1,135 @@
+"""Detection of a `state.db` that another program removed, truncated or overwritten while this process uses it.
+
+SQLite answers from its cache and its log, so it does not notice. Each check reads the status of both files. If something else
+wrote to one, a new connection, which has no cache, must find the last run and the last pass, and an undamaged database; then it
+was another kvsync, or a tool that moves the log into the database. The log can hide an older copy that was put over the
+database, so the database is read without its log, too: the runs and passes in it never become fewer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from math import inf
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from kvsync.errors import StateDirLost
+from kvsync.state.file_watch import WatchedFile
+from kvsync.util.sqlite import Fault, connect, fault_of
+
+_GENERATION: Final = """
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0), coalesce((SELECT max(seq) FROM drift), 0)
+"""
+_RESTORE: Final = "stop kvsync, restore the file or move it away"
+_RESTART: Final = "restart kvsync, and restore the state directory if it does not start"
+
+_LOST: Final = (Fault.DAMAGED, Fault.NOT_A_DATABASE)
+_LOST_CODES: Final = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_ERROR)
+"""The file ends too early, or a table is missing."""
+
+_TORN_SECONDS: Final = 0.05
+"""After which a file is read again that another process may be moving the log into."""
+
+
+class Generation(NamedTuple):
+    """The numbers of the last run and of the last entry in the drift history. Neither ever goes back."""
+
+    run: int = 0
+    drift: int = 0
+
+    def is_behind(self, other: Generation) -> bool:
+        """True if something is missing that the other one has."""
+        return self.run < other.run or self.drift < other.drift
+
+
+class LossDetector:
+    """Watches the files under an open connection. `log_bytes` is the size to which SQLite may cut the log, `busy_seconds` how
+    long to wait for another process."""
+
+    def __init__(self, connection: sqlite3.Connection, file: Path, log_bytes: int, busy_seconds: float) -> None:
+        self._connection, self._file, self._busy_seconds = connection, file, busy_seconds
+        self._database = WatchedFile(file, inf, _RESTORE)
+        self._log = WatchedFile(file.with_name(f"{file.name}-wal"), log_bytes, _RESTART)
+        self._last = _generation(connection)
+        self._stored = self._read_stored() or Generation()
+
+    def check(self) -> None:
+        """Raise StateDirLost if what was written is not there any more, or new rows would be lost. Raises sqlite3.Error if
+        that cannot be found out now."""
+        self._look()
+        if self._database.has_changed or self._log.has_changed:
+            self._examine()
+        self._accept()
+
+    def remember(self) -> None:
+        """Take note of the last run and the last pass, which must be found from now on. Raises sqlite3.Error."""
+        self._last = _generation(self._connection)
+
+    def committed(self) -> None:
+        """Take note of a transaction of this process, which may have moved the log into the database. Raises StateDirLost,
+        sqlite3.Error."""
+        self._look()
+        if self._database.has_shrunk or self._log.has_shrunk:
+            self._examine()
+        elif self._database.has_changed and self._is_older():
+            raise self._loss(self._database.overwritten())
+        self._accept()
+
+    def _look(self) -> None:
+        for file in (self._database, self._log):
+            if (wrong := file.look()) is not None:
+                raise self._loss(wrong)
+        if self._database.is_emptied:
+            raise self._loss(self._database.overwritten())
+
+    def _accept(self) -> None:
+        self._database.accept()
+        self._log.accept()
+
+    def _examine(self) -> None:
+        if not self._is_intact():
+            changed = self._database if self._database.has_changed else self._log
+            raise self._loss(changed.overwritten())
+
+    def _is_intact(self) -> bool:
+        try:
+            with closing(connect(self._file, timeout=self._busy_seconds, read_only=True)) as fresh:
+                is_behind = _generation(fresh).is_behind(self._last)
+                return not is_behind and _is_undamaged(fresh) and not self._is_older()
+        except sqlite3.DatabaseError as error:
+            if fault_of(error) in _LOST or error.sqlite_errorcode in _LOST_CODES:
+                return False
+            raise
+
+    def _is_older(self) -> bool:
+        """Whether the database without its log has lost something since the last look at it."""
+        found = self._read_stored()
+        if found is not None and found.is_behind(self._stored):
+            time.sleep(_TORN_SECONDS)
+            found = self._read_stored()
+        if found is None:
+            return False
+        is_older = found.is_behind(self._stored)
+        self._stored = self._stored if is_older else found
+        return is_older
+
+    def _read_stored(self) -> Generation | None:
+        """What the database has without its log; None if another process is just moving the log into it."""
+        try:
+            with closing(connect(self._file, timeout=self._busy_seconds, read_only=True, immutable=True)) as alone:
+                return _generation(alone)
+        except sqlite3.DatabaseError:
+            return None
+
+    def _loss(self, reason: str) -> StateDirLost:
+        return StateDirLost(str(self._file.parent), reason)
+
+
+def _generation(connection: sqlite3.Connection) -> Generation:
+    return Generation(*connection.execute(_GENERATION).fetchone())
+
+
+def _is_undamaged(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
