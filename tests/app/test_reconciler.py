@@ -294,6 +294,20 @@ class TestRests:
         assert repo.clock.monotonic() == began
         assert repo.values() == {"a": "1"}
 
+    @pytest.mark.parametrize(("asked", "waited", "again"), [(4, 8, None), (11, 0, 11), (300, 0, 60)])
+    async def test_the_configuration_limits_every_wait(
+        self, repo: MemoryRepository, asked: float, waited: float, again: float | None
+    ) -> None:
+        """A pass retries within `limits.retry_time`, and leaves a longer wait to the daemon, which ends it at `limits.rest`."""
+        repo.configure(more="limits: {retry_time: 10s, rest: 1m}")
+        repo.want({"a": 1})
+        async with reconciling(repo) as reconciler:
+            repo.server.throttle(asked, times=100, on=["change"])
+            began = repo.clock.monotonic()
+            result = await reconcile(reconciler)
+        assert waited <= repo.clock.monotonic() - began <= 10
+        assert (result.ok, result.retry_after) == (False, again)
+
     async def test_a_wait_of_millennia_is_a_mistake(self, repo: MemoryRepository) -> None:
         """It is not believed at all: the write is tried again after the usual pause, in the same pass."""
         repo.want({"a": 1})
