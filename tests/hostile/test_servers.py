@@ -23,6 +23,9 @@ from tests.support.hostile_text import is_harmless
 SECONDS = 60
 """After which a command that does not end is ended, and its test fails."""
 
+LATE = "no response from 127.0.0.1:"
+"""On a busy machine, the time of every call may be over before the server reads it."""
+
 CONFIG = """\
 version: 1
 owner: tester
@@ -118,7 +121,9 @@ class HostileSetup:
         assert "mistake in kvsync" not in said, said[-3000:]
         assert [line for line in said.splitlines() if not is_harmless(line)] == []
         assert [form for form in self._secrets if form in said] == []
-        assert before < self._server.requests < before + MOST_REQUESTS
+        asked = self._server.requests - before
+        assert asked or LATE in said, said[-3000:]
+        assert asked < MOST_REQUESTS
         assert self._server.sent < MOST_BYTES
         assert self.leaks() == []
         if command == "apply":
