@@ -14,11 +14,11 @@ from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry, write
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Identity, Target, identity_order
+from kvsync.model.entry import Actual, Content, Identity, Target, identity_order
 from kvsync.planning.audit import is_text
 from kvsync.planning.compare import key_matcher
 from kvsync.reconcile.observer import Observer
-from kvsync.util.escaping import escape_text
+from kvsync.util.escaping import escape_text, is_unicode
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
@@ -83,7 +83,8 @@ class _Dumper:
         kept = [_entry(one, owner, capabilities) for one in held.entries if one.identity not in skipped]
         kept = [replace(one, is_flag=self._is_flag(target, one.identity)) for one in kept]
         workspace.redactor.register_values(*(entry.content.value for entry in kept if entry.sensitive))
-        stem, left_out = self._names.free(safe_name(target.namespace)), dict[Identity, str]()
+        stem = self._names.free(safe_name(target.namespace))
+        left_out = {one.identity: reason for one in kept if (reason := _not_unicode(one.content)) is not None}
         names = {} if self._secrets.is_included else variable_names(kept, workspace.config.authority)
         left_out |= {one.identity: reason for one in kept if one.identity in names and (reason := self._unfit(one))}
         files = self._files(target, stem, kept, names, left_out)
@@ -148,6 +149,16 @@ class _Dumper:
             return f"it belongs to owner {actual.mark.owner!r}"
         is_ignored = key_matcher(self._workspace.config.stores[target.store].policy.ignore)
         return "it matches policy.ignore" if is_ignored(actual.identity.key) else None
+
+
+def _not_unicode(content: Content) -> str | None:
+    """Why no file can hold an entry: JSON from a store or an export can hold half of a surrogate pair. None when one can."""
+    tags = "".join(text for pair in content.tags for text in pair)
+    parts = {"content_type": content.content_type, "metadata": content.metadata, "description": content.description}
+    for name, text in {**parts, "tags": tags}.items():
+        if text and not is_unicode(text):
+            return f"{name} is not Unicode text: it has half of a surrogate pair"
+    return None
 
 
 def _listed(reasons: Iterable[tuple[Identity, str]]) -> tuple[OmittedEntry, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from kvsync.app.dump.export_file import read_export
 from kvsync.config.model import StoreConfig
 from kvsync.errors import InvalidInput, Origin, Problem, UsageError
 from kvsync.model.entry import Actual, Identity, Target
@@ -66,17 +66,12 @@ def _add(entries: dict[Identity, Actual], actual: Actual) -> None:
 
 
 def _items(file: Path) -> list[Any]:
-    try:
-        items = json.loads(file.read_bytes())["items"]
-    except OSError as error:
-        raise UsageError(f"{file}: cannot read the file: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        raise _invalid(file, f"not valid JSON: {error.msg}", error.lineno, error.colno) from None
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise _invalid(file, "not a list of key-values") from None
-    if not isinstance(items, list):
+    export = read_export(file, _HOW)
+    if not isinstance(export, dict) or "items" not in export:
+        raise _invalid(file, "not a list of key-values")
+    if not isinstance(export["items"], list):
         raise _invalid(file, "its items are not a list")
-    return items
+    return export["items"]
 
 
 def _row(item: Any) -> Row:
@@ -101,5 +96,5 @@ def _entry(row: Row, namespace: str, keys: KeyFormat) -> Actual | None:
     return None if identity is None else to_actual(identity, row, home)
 
 
-def _invalid(file: Path, message: str, line: int = 1, column: int = 1) -> InvalidInput:
-    return InvalidInput([Problem(message, Origin(str(file), line, column), _HOW)])
+def _invalid(file: Path, message: str) -> InvalidInput:
+    return InvalidInput([Problem(message, Origin(str(file), 1, 1), _HOW)])

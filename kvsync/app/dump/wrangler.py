@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import binascii
-import json
 from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from kvsync.app.dump.export_file import read_export
 from kvsync.config.model import StoreConfig
 from kvsync.errors import InvalidInput, Origin, Problem, UsageError
 from kvsync.model.canonical import fingerprint
@@ -69,15 +69,7 @@ def _named(number: int, pair: Any) -> str:
 
 
 def _pairs(file: Path) -> list[Any]:
-    try:
-        pairs = json.loads(file.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{file}: cannot read the file: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        place = Origin(str(file), error.lineno, error.colno)
-        raise InvalidInput([Problem(f"not valid JSON: {error.msg}", place, _HOW)]) from None
-    except (ValueError, RecursionError):
-        pairs = None
+    pairs = read_export(file, _HOW)
     if not isinstance(pairs, list):
         raise InvalidInput([Problem("not a list of entries", Origin(str(file), 1, 1), _HOW)])
     return pairs

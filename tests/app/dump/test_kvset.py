@@ -70,6 +70,7 @@ def test_one_namespace_of_an_export(folder: Path) -> None:
         ('{"items": [', "export.json:1:12: not valid JSON"),
         ('{"web:greeting": "Hello"}', "not a list of key-values"),
         ('{"items": {"key": "web:a"}}', "its items are not a list"),
+        ('{"items": [{"key": "web:a", "tags": {"b": "1", "b": "2"}}]}', 'an object has the member "b" twice'),
         ('{"items": [{"value": "x"}, null]}', "item 0: not a key-value with a key"),
         ('{"items": [{"value": "x"}, null]}', "item 1: not a key-value with a key"),
         ('{"items": [{"key": "web:a", "value": 1}]}', 'item 0 ("web:a"): its value is not text'),

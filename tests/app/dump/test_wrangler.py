@@ -64,6 +64,16 @@ def test_keys_of_another_format_are_left_out(folder: Path) -> None:
     assert "a: " in (folder / "state/web.yaml").read_text()
 
 
+def test_an_entry_that_no_file_can_hold_keeps_no_other_out(folder: Path) -> None:
+    """Metadata with half of a surrogate pair is named with the reason, and all other entries are written."""
+    (folder / "bulk.json").write_text(json.dumps([*PAIRS, {"key": "half", "value": "x", "metadata": {"r": "\ud83d"}}]))
+    done = kvsync(folder, "dump", "edge/web", "--wrangler", "bulk.json", "--to", "state")
+    assert done.returncode == 3
+    assert "edge/web: 5 entries written\n" in done.stdout
+    assert "  - half: metadata is not Unicode text: it has half of a surrogate pair\n" in done.stdout
+    assert kvsync(folder, "validate").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -83,6 +93,8 @@ def test_keys_of_another_format_are_left_out(folder: Path) -> None:
         ('[{"key": "a", "value": "x"}, {"key": "a", "value": "x"}]', 'entry 1 ("a"): the same key as entry 0'),
         ('[{"key": "\\ud800", "value": "x"}]', "its key is not Unicode text"),
         ('[{"key": "a", "value": "x", "expiration_ttl": 0}]', "expiration_ttl is not a positive number"),
+        ('[{"key": "a", "value": "secret!", "value": "x"}]', 'the entry "a" has the member "value" twice'),
+        ('[{"key": "a", "value": "x", "metadata": {"r": NaN}}]', "not valid JSON: NaN is not a number"),
     ],
 )
 def test_what_is_wrong_with_the_file_is_reported(folder: Path, content: str, words: str) -> None:
