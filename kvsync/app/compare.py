@@ -16,10 +16,12 @@ from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState
 from kvsync.errors import InvalidInput, PermanentError, StoreError, UsageError
 from kvsync.model.canonical import fingerprint
-from kvsync.model.entry import Content, Identity, Target, identity_order
+from kvsync.model.entry import Actual, Content, Identity, Target, identity_order
 from kvsync.model.pass_options import PassOptions
 
 _PARTS: Final = ("value", "content_type", "tags", "metadata", "description")
+_SAME_END: Final = 1
+"""Seconds by which the moment of an expiry may differ: some stores keep whole seconds."""
 
 
 class Side(StrEnum):
@@ -69,11 +71,29 @@ class CompareReport:
 
 
 @dataclass(frozen=True, slots=True)
+class _Lifetime:
+    """When an entry ends: `ttl` seconds after a write, or at the moment `until`. Neither is known of entries that kvsync does
+    not own, because the store shows only when they end."""
+
+    ttl: int | None = None
+    until: float | None = None
+
+    def may_equal(self, other: _Lifetime) -> bool:
+        """False if both are known and differ."""
+        if _UNKNOWN in (self, other):
+            return True
+        return self.ttl == other.ttl and abs((self.until or 0) - (other.until or 0)) <= _SAME_END
+
+
+_UNKNOWN: Final = _Lifetime()
+
+
+@dataclass(frozen=True, slots=True)
 class _ComparedContent:
-    """An entry as it is compared. `is_ours` says that its content may be shown."""
+    """An entry as it is compared. `lifetime` is None if it does not end. `is_ours` says that its content may be shown."""
 
     content: Content
-    has_lifetime: bool
+    lifetime: _Lifetime | None
     is_ours: bool
     is_sensitive: bool
 
@@ -89,9 +109,10 @@ class _LoadedSide:
         """The entries of a target, as the files ask or as the store holds them. Raises StoreError, StateDirError."""
         desired = self.loaded.targets.get(target)
         wanted = {} if desired is None else desired.entries
+        longest = self.workspace.stores[target.store].capabilities.longest
         if in_files:
             return {
-                name: _ComparedContent(one.content, bool(one.ttl or one.expires_at), True, one.sensitive)
+                name: _ComparedContent(one.content, _lifetime(one.ttl, one.expires_at, longest), True, one.sensitive)
                 for name, one in wanted.items()
             }
         place = await self.workspace.find_place(target)
@@ -103,7 +124,7 @@ class _LoadedSide:
         return {
             name: _ComparedContent(
                 one.content,
-                one.expires_at is not None,
+                _held_lifetime(one, owner, longest),
                 one.mark is not None and one.mark.owner == owner,
                 (one.mark is not None and one.mark.sensitive) or (name in wanted and wanted[name].sensitive),
             )
@@ -180,8 +201,26 @@ def _entry(identity: Identity, a: _ComparedContent | None, b: _ComparedContent |
     if a is None or b is None:
         return ComparedEntry(identity, Side.ONLY_B if a is None else Side.ONLY_A, (), hidden, *contents)
     parts = [] if fingerprint(a.content) == fingerprint(b.content) else _parts(a.content, b.content)
-    parts += ["lifetime"] if a.has_lifetime != b.has_lifetime else []
+    parts += [] if _is_same(a.lifetime, b.lifetime) else ["lifetime"]
     return ComparedEntry(identity, Side.DIFFERS, tuple(parts), hidden, *contents) if parts else None
+
+
+def _lifetime(ttl: int | None, until: float | None, longest: int | None) -> _Lifetime | None:
+    """The lifetime that is declared. The `longest` of a store in which every entry ends means that kvsync keeps the entry."""
+    if ttl is not None:
+        return None if ttl == longest else _Lifetime(ttl)
+    return None if until is None else _Lifetime(until=until)
+
+
+def _held_lifetime(actual: Actual, owner: str, longest: int | None) -> _Lifetime | None:
+    """The lifetime of an entry in a store: of ours, the one that kvsync applied."""
+    if actual.mark is None or actual.mark.owner != owner:
+        return None if actual.expires_at is None else _UNKNOWN
+    return _lifetime(actual.mark.ttl, actual.expires_at, longest)
+
+
+def _is_same(a: _Lifetime | None, b: _Lifetime | None) -> bool:
+    return a is b if a is None or b is None else a.may_equal(b)
 
 
 def _parts(a: Content, b: Content) -> list[str]:

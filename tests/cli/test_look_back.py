@@ -380,20 +380,21 @@ def test_history_is_narrowed(applied: Repo) -> None:
 
 def test_compare_says_what_differs(applied: Repo) -> None:
     """Two targets, and two environments, entry by entry; secrets are compared and never shown; 2 when something differs."""
-    keys = "{same: 1, greeting: Hello, pin: {value: hush-hush-1, sensitive: true}}"
+    keys = "{same: 1, greeting: Hello, pin: {value: hush-hush-1, sensitive: true}, promo: {value: x, ttl: 2h}}"
     two = f"stores: [local, other]\nnamespace: shop\nkeys: {keys}\n"
     applied.write("state/shop.yaml", two)
     config = (applied.root / "kvsync.yaml").read_text()
     config = config.replace("stores:\n", "stores:\n  other: {type: sqlite, path: .kvsync/o.db}\n", 1)
     applied.write("kvsync.yaml", config + "environments: [dev, prod]\n")
     applied.run("apply", "--yes")
-    assert "3 equal, 0 different" in applied.run("compare", "local/shop", "other/shop").stdout
-    applied.write(
-        "state/shop.prod.yaml", "keys: {greeting: Welcome, pin: {value: hush-hush-2, sensitive: true}, more: x}\n"
-    )
+    assert "4 equal, 0 different" in applied.run("compare", "local/shop", "other/shop").stdout
+    pin = "{value: hush-hush-2, sensitive: true}"
+    prod = f"{{greeting: Welcome, pin: {pin}, more: x, promo: {{value: x, ttl: 3h}}}}"
+    applied.write("state/shop.prod.yaml", f"keys: {prod}\n")
     found = applied.run("compare", "dev", "prod", "--files", code=2).stdout
     assert '~ greeting  value: "Hello" -> "Welcome"' in found
     assert "~ pin  value  (not shown)" in found
+    assert "~ promo  lifetime" in found
     assert "+ more" in found
     entries = applied.json("compare", "dev", "prod", "--files", code=2)["targets"]
     assert "hush" not in found + str(entries)
