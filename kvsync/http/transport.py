@@ -39,6 +39,7 @@ _CONNECT: Final = 10.0
 """Seconds in which a connection must be made."""
 
 _UNREACHABLE: Final = "check the endpoint and the network"
+_NO_TLS: Final = "check that the endpoint speaks HTTPS"
 
 _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
@@ -149,7 +150,8 @@ class Transport:
         if isinstance(cause, aiohttp.ConnectionTimeoutError):
             return NotSentError(f"no connection {to}: no answer within {_CONNECT:g} s; {_UNREACHABLE}")
         if isinstance(cause, aiohttp.ClientConnectorError):
-            return NotSentError(f"no connection {to}: {_reason(cause)}; {_UNREACHABLE}")
+            remedy = _NO_TLS if isinstance(cause.os_error, ssl.SSLError) else _UNREACHABLE
+            return NotSentError(f"no connection {to}: {_reason(cause)}; {remedy}")
         if cause is not None and isinstance(cause.__cause__, NotLeader):
             return NotAnsweredError("the lease ended before all of it was sent; the next leader tries again")
         broken = f"the connection {to} was lost before the response arrived"
@@ -248,6 +250,8 @@ def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def _reason(error: aiohttp.ClientConnectorError) -> str:
     """Why a connection failed, without the address, which the caller names."""
     system = error.os_error
+    if isinstance(system, ssl.SSLError):  # its errno is OpenSSL's own number, not one of the system
+        return f"the TLS handshake failed ({system.reason or system.strerror or str(system)})"
     if system.errno is not None and system.errno in errorcode:
         return strerror(system.errno)
     return system.strerror or str(error)  # strerror: a name that cannot be resolved

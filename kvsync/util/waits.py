@@ -34,7 +34,7 @@ class Wait:
     @property
     def words(self) -> str:
         """How long it lasts, and for what: `waiting 3 min 34 s for the rate limit`."""
-        minutes, seconds = divmod(round(self.left), 60)
+        minutes, seconds = divmod(max(round(self.left), 1), 60)
         span = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
         return f"waiting {span} for {self.reason}"
 

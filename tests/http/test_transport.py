@@ -145,6 +145,22 @@ async def test_a_name_that_is_not_known_is_unsent() -> None:
     await transport.aclose()
 
 
+async def test_a_server_without_tls_is_told_from_one_that_is_down() -> None:
+    """An https endpoint whose server speaks plain HTTP is a failed handshake, not an error of the operating system."""
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    transport = Transport(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", 1)
+    with pytest.raises(NotSentError, match=r"the TLS handshake failed \(.+\); check that the endpoint speaks HTTPS"):
+        await transport.exchange(Request("GET", "/a", "reading"), {}, 5)
+    await transport.aclose()
+    server.close()
+    await server.wait_closed()
+
+
 @pytest.mark.parametrize("url", ["http://user:s3cret@127.0.0.1:1", "user:s3cret@127.0.0.1:1"])
 async def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """The message names the proxy and its variable, with or without a scheme, and never its password."""
