@@ -17,6 +17,7 @@ from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
 from kvsync.state.unmanaged import unmanaged_targets
 from kvsync.status.fleet import FleetReader, elsewhere
 from kvsync.status.plan_views import PendingPlan
+from kvsync.status.run_views import recent_runs
 from kvsync.status.snapshot import (
     EndView,
     Histogram,
@@ -126,7 +127,7 @@ def assemble(material: SnapshotInput) -> StatusSnapshot:
         ),
         problems=material.loaded.problems,
         drift=material.drift,
-        runs=material.runs if fleet is None else fleet.runs,
+        runs=recent_runs(material.state, material.runs) if fleet is None else fleet.runs,
         replicas=fleet.replicas if fleet is not None and fleet.reports else None,
         passes=material.passes,
         hooks=material.hooks,

@@ -24,12 +24,11 @@ from kvsync.status.assemble import SnapshotInput, TargetRecord, assemble
 from kvsync.status.durations import Durations
 from kvsync.status.fleet import FleetReader
 from kvsync.status.readiness import PassWatch
-from kvsync.status.run_views import run_of_journal, run_of_pass
+from kvsync.status.run_views import RUNS, run_of_journal, run_of_pass
 from kvsync.status.snapshot import PassPoint, RunView, StatusSnapshot, StoreView
 from kvsync.status.target_reports import CollectorSettings, TargetReports
 
 DRIFT_POINTS: Final = 1_000
-RUNS: Final = 100
 PASSES: Final = 2_000
 """How much of the past is shown."""
 

@@ -13,13 +13,11 @@ from kvsync.model.entry import Target
 from kvsync.rendering.words import short_hash
 from kvsync.state import ParkedRecord, PassRecord, Pause, StateDir
 from kvsync.status.known_states import known_states
-from kvsync.status.run_views import run_of_journal
+from kvsync.status.run_views import RUNS, run_of_journal
 from kvsync.status.snapshot import ParkedView, PauseView, RunView, State, TargetView
 
 _FRESH: Final = 2.0
 """Seconds for which the database is not asked again, however many people look."""
-
-_RUNS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class FleetReader:
             replicas, holders = state.replicas(), state.holders()
             parked = {one.target: one for one in state.parked.all()}
             pauses = {(one.store, one.namespace): one for one in state.pauses.all()}
-            passes, runs = state.passes.all(), state.journal.runs(_RUNS)
+            passes, runs = state.passes.all(), state.journal.runs(RUNS)
             states = known_states(state, passes, now)
             targets = state.runs.targets([run.id for run in runs])
             self._known = FleetView(

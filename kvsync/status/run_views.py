@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Final
 
+from kvsync.errors import StateDirError
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
 from kvsync.model.plan import NAMESPACES_DELETED, TargetReport
 from kvsync.model.result import PassResult
-from kvsync.state import RunRecord
+from kvsync.state import RunRecord, StateDir
 from kvsync.status.snapshot import RunView
+
+RUNS: Final = 100
+"""Most runs of a snapshot."""
+
+
+def recent_runs(state: StateDir, own: Sequence[RunView]) -> tuple[RunView, ...]:
+    """The newest runs, newest first: `own`, those of the passes of this process, and others that have ended and that only the
+    journal knows, such as an undo. While the journal cannot be read, `own`."""
+    known = {run.id for run in own}
+    try:
+        found = [run for run in state.journal.runs(RUNS) if run.finished_at is not None and run.id not in known]
+        targets = state.runs.targets([run.id for run in found])
+    except StateDirError:
+        return tuple(own)
+    others = (run_of_journal(run, tuple(targets[run.id])) for run in found)
+    return tuple(sorted((*own, *others), key=lambda run: run.at, reverse=True)[:RUNS])
 
 
 def run_of_pass(run: str, report: TargetReport, result: PassResult, commit: str | None) -> RunView:

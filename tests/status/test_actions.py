@@ -89,9 +89,12 @@ async def test_the_session_is_for_this_browser_alone(person: Person) -> None:
 
 
 async def test_a_wrong_token_opens_nothing(person: Person) -> None:
-    """It leads back to the form, and guessing is slowed down."""
+    """It leads back to the form, which still knows the page to return to, and guessing is slowed down."""
     reply = await person.sign_in("not-the-token")
-    assert (reply.status, reply.headers["Location"], person.cookie) == (303, "/sign-in?wrong=1", "")
+    form = "/sign-in?wrong=1&back=%2Ftargets%2Fmain%2Fweb"
+    assert (reply.status, reply.headers["Location"], person.cookie) == (303, form, "")
+    assert 'name="back" value="/targets/main/web"' in await person.see(form)
+    assert "/sign-in?back=/targets/main/web" in await person.see("/targets/main/web")
     statuses = [(await person.sign_in("not-the-token")).status for _ in range(12)]
     assert statuses[-1] == 429
 
@@ -156,6 +159,8 @@ async def test_a_run_is_undone_as_it_was_shown(repo: MemoryRepository, person: P
     assert await person.act("undo", run=run, digest=digest) == f"undo of {run} was requested"
     await person.daemon.becomes("undone")
     assert repo.values() == {}
+    newest = (await person.daemon.status())["runs"][0]
+    assert (newest["command"], newest["outcomes"]) == ("undo", {"applied": 2})
 
 
 async def test_another_token_and_signing_out_end_the_session(person: Person) -> None:

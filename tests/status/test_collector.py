@@ -20,9 +20,10 @@ from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
 from kvsync.status.assemble import state_of
-from kvsync.status.collector import DRIFT_POINTS, RUNS, Collector
+from kvsync.status.collector import DRIFT_POINTS, Collector
 from kvsync.status.pending_rows import unhealed
 from kvsync.status.readiness import PATIENCE
+from kvsync.status.run_views import RUNS
 from kvsync.status.snapshot import ParkedView, PauseView, ProcessView, State, StoreView, TargetView
 from kvsync.status.target_reports import MOST_ROWS_IN_ALL, CollectorSettings
 from kvsync.testing import FakeClock

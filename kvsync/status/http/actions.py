@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from aiohttp import web
 
@@ -75,7 +75,8 @@ class Actions:
         form = await _form(request)
         if not token.matches(form.get("token", "")):
             refused = self._refused(request, _Wrong(401, "wrong token", "token is wrong"))
-            return refused if refused.status == 429 else _to(f"{SIGN_IN}?wrong=1")
+            query = urlencode({"wrong": 1, "back": _back(form)})
+            return refused if refused.status == 429 else _to(f"{SIGN_IN}?{query}")
         response = _to(_back(form))
         is_secure = request.headers.get("X-Forwarded-Proto", request.scheme) == "https"
         self._sessions.begin(response, token, is_secure=is_secure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from secrets import token_hex
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -80,7 +81,7 @@ class Pages:
         """The preview of an undo, for people who may request it: it reads stores."""
         visit = self._visit(request)
         if not visit.csrf or self._parts.undo is None:
-            return web.Response(status=303, headers={"Location": "/sign-in"})
+            return web.Response(status=303, headers={"Location": f"/sign-in?{urlencode({'back': request.path_qs})}"})
         run, commit = request.query.get("run", ""), request.query.get("commit", "")
         async with self._turn:
             try:
@@ -91,8 +92,8 @@ class Pages:
 
     async def _sign_in(self, request: web.Request) -> web.Response:
         visit = self._visit(request)
-        is_wrong = request.query.get("wrong") == "1"
-        return _answer(await asyncio.to_thread(self._renderer.sign_in, visit, is_wrong=is_wrong))
+        back, is_wrong = request.query.get("back", "/"), request.query.get("wrong") == "1"
+        return _answer(await asyncio.to_thread(self._renderer.sign_in, visit, back, is_wrong=is_wrong))
 
     def _visit(self, request: web.Request) -> Visit:
         """Who asks, and for what. Raises AuthError when the token cannot be read."""

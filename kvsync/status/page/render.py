@@ -119,9 +119,9 @@ class Renderer:
         """What an undo would do."""
         return self._page("undo.html", snapshot, {"undo": found}, visit)
 
-    def sign_in(self, visit: Visit, *, is_wrong: bool) -> RenderedPage:
-        """Page to enter the token. It reveals nothing about the daemon."""
-        html = self._templates.get_template("sign_in.html").render(visit=visit, is_wrong=is_wrong)
+    def sign_in(self, visit: Visit, back: str, *, is_wrong: bool) -> RenderedPage:
+        """Page to enter the token, after which the address `back` is shown. It reveals nothing about the daemon."""
+        html = self._templates.get_template("sign_in.html").render(visit=visit, back=back, is_wrong=is_wrong)
         return _encoded(html, visit.encodings)
 
     def _page(self, template: str, snapshot: StatusSnapshot, given: Mapping[str, Any], visit: Visit) -> RenderedPage:
