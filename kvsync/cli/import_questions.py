@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from kvsync.cli.output import say, say_block
@@ -71,15 +72,38 @@ def _asked_format(request: ImportRequest, survey: Survey) -> str:
         more = f", and {len(one.namespaces) - 5:,} more" if len(one.namespaces) > 5 else ""
         lines.append(f"  {one.key_format:<20} {one.fits:>6,} keys fit  {some or 'one namespace'}{more}")
     say(*lines)
-    return _ask(request, "key_format", best)
+    while problem := _format_problem(given := _ask(request, "key_format", best)):
+        say(f"{problem}; type a format such as {best}")
+    return given
+
+
+def _format_problem(given: str) -> str | None:
+    """What is wrong with a key format; None if it can be used."""
+    from kvsync.model.key_format import KeyFormat
+
+    try:
+        KeyFormat(given)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _asked_names(request: ImportRequest, names: Sequence[str]) -> list[str]:
-    if len(names) > 1:
-        say(f"namespaces: {', '.join(names[:_MOST_SHOWN])}{' …' if len(names) > _MOST_SHOWN else ''}")
-        given = _ask(request, "Which of them, separated by commas", "all")
-        return list(names) if given == "all" else [name.strip() for name in given.split(",")]
+    if len(names) < 2:
+        return list(names)
+    say(f"namespaces: {', '.join(names[:_MOST_SHOWN])}{' …' if len(names) > _MOST_SHOWN else ''}")
+    while (given := _ask(request, "Which of them, separated by commas", "all")) != "all":
+        chosen = dict.fromkeys(name.strip() for name in given.split(","))
+        unknown = [name for name in chosen if name not in names]
+        if not unknown:
+            return list(chosen)
+        say(f'there is no namespace "{unknown[0]}"{_near(unknown[0], names)}; type names from the list, or all')
     return list(names)
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    return f' (did you mean "{near[0]}"?)' if near else ""
 
 
 def _ask(request: ImportRequest, question: str, proposal: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from kvsync.app.importing import NewStore
+from kvsync.app.survey import FormatCandidate, Survey
+from kvsync.cli.import_questions import ImportRequest, choose
+from kvsync.cli.import_result import ImportResult
 from tests.cli.conftest import Repo
 from tests.cli.runner import Runner
 
@@ -119,3 +123,20 @@ def test_files_are_never_overwritten(inhabited: Repo) -> None:
     assert done.returncode != 0
     assert (inhabited.root / "state/web.yaml").read_text() == "# mine\n"
     assert not (inhabited.root / "kvsync.yaml").exists()
+
+
+def test_a_key_format_that_cannot_be_used_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is shown at once; the answer after it counts, and nothing typed means the proposal."""
+    monkeypatch.setattr("sys.stdin", Keyboard("{namespace\n\nb\n"))
+    candidate = FormatCandidate("{namespace}:{key}", 3, {"a": 1, "b": 2})
+    request = ImportRequest("s", "etcd", (), None, None, (), "state", yes=False, dry_run=False, output="text")
+    found = choose(Survey(keys=3, candidates=(candidate,)), request, ImportResult("s", dry_run=False))
+    assert found == ("{namespace}:{key}", ["b"])
+
+
+class Keyboard(StringIO):
+    """What a person types, as a terminal would give it."""
+
+    def isatty(self) -> bool:
+        """True, so that questions are asked."""
+        return True

@@ -95,6 +95,22 @@ def test_anything_but_yes_does_nothing(repo: Repo, terminals: list[Terminal], an
     assert repo.held() == {}
 
 
+def test_import_asks_again_after_a_typing_error(applied: Repo, terminals: list[Terminal]) -> None:
+    """A name that is not in the list is asked for again, with the nearest one, and only what was chosen is written."""
+    for namespace in ("mail", "shop"):
+        applied.sql("INSERT INTO entries (namespace, key, value) VALUES (?, 'a', CAST('x' AS BLOB))", namespace)
+    terminal = opened(terminals, applied, "import", "local")
+    terminal.until("[all]: ")
+    terminal.type("shp\n")
+    terminal.until('there is no namespace "shp" (did you mean "shop"?); type names from the list, or all')
+    terminal.type("shop\n")
+    terminal.until("Type yes to continue [no]: ")
+    terminal.type("yes\n")
+    code, answer = terminal.end()
+    assert (code, answer.splitlines()[-1]) == (0, "the plan is empty: files and store are equal")
+    assert sorted(file.name for file in (applied.root / "state").iterdir()) == ["shop.yaml", "web.yaml"]
+
+
 def test_the_question_leaves_stdout_to_the_answer(repo: Repo, terminals: list[Terminal]) -> None:
     """With -o json the plan and the question are on stderr, and stdout has one document."""
     terminal = opened(terminals, repo, "apply", "-o", "json")
