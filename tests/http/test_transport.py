@@ -145,8 +145,8 @@ async def test_a_name_that_is_not_known_is_unsent() -> None:
     await transport.aclose()
 
 
-async def test_a_server_without_tls_is_told_from_one_that_is_down() -> None:
-    """An https endpoint whose server speaks plain HTTP is a failed handshake, not an error of the operating system."""
+async def test_a_server_without_tls_is_a_failed_handshake() -> None:
+    """An https endpoint whose server speaks plain HTTP fails in the handshake, without an error number of the system."""
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
