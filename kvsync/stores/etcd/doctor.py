@@ -8,6 +8,7 @@ from typing import Any, Final
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.etcd import call, encoded, object_of
+from kvsync.http.failures import understood
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.doctor_checks import failed
 from kvsync.stores.etcd.remote import OWN_KEY, Endpoint, Remote
@@ -50,14 +51,19 @@ async def _member(remote: Remote, endpoint: Endpoint) -> Sequence[DoctorCheck]:
         status = object_of(endpoint.where, request, answer)
     except StoreError as error:
         return [failed(error, "endpoint", _CHECK)]
-    return [*_state(endpoint, status), *clock_findings(answer, remote.clock.local(), _MOST_SKEW)]
+    try:
+        with understood(endpoint.where, what, answer=answer):
+            found = _state(endpoint, status)
+    except StoreError as error:  # something answers: reading says what it is
+        return [failed(error, "status", _CHECK)]
+    return [*found, *clock_findings(answer, remote.clock.local(), _MOST_SKEW)]
 
 
 def _state(endpoint: Endpoint, status: dict[str, Any]) -> Sequence[DoctorCheck]:
-    size, version = status.get("dbSize", "0"), status.get("version", "unknown")
-    shown = f"{int(size) / _MIB:.0f} MiB" if isinstance(size, str) and size.isdecimal() else "unknown"
-    found = [DoctorCheck("endpoint", True, f"{endpoint.where}: etcd {version}, database {shown}")]
-    if not int(str(status.get("leader", "0"))):
+    """Raises KeyError, TypeError or ValueError if this is not the status of a member."""
+    size, leader = int(status["dbSize"]) / _MIB, int(status.get("leader", "0"))
+    found = [DoctorCheck("endpoint", True, f"{endpoint.where}: etcd {status['version']}, database {size:.0f} MiB")]
+    if not leader:
         hint = "check that a majority of the members is running"
         found.append(DoctorCheck("quorum", False, f"{endpoint.where}: it knows no leader", hint))
     alarms = " ".join(map(str, status.get("errors", ())))
