@@ -39,8 +39,7 @@ def test_a_daemon_holds_no_more_after_a_long_time(tmp_path: Path) -> None:
     figures = {name: [max(third(samples, number, name)) for number in range(3)] for name in samples[0]}
     print(f"{beats} beats, the most in each third: {figures}; {found['events']}")
     assert found["exit"] == 0
-    threads = [median(third(samples, number, "threads")) for number in range(3)]  # one more may just be at work
-    assert threads[2] <= threads[0] + 1
+    assert figures["threads"][2] <= figures["threads"][0] + 2  # the pool of asyncio grows with what is done at once
     assert figures["descriptors"][2] <= figures["descriptors"][0] + 2
     assert figures["descriptors"][1] <= figures["descriptors"][0] + 4
     settled = third(samples, 0, "rss")[-max(5, beats // 9) :]
