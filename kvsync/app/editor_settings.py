@@ -22,8 +22,9 @@ from kvsync.util.escaping import encode_json
 FOLDER: Final = ".kvsync-schemas"
 _VS_CODE: Final = ".vscode/settings.json"
 _MEMBER: Final = "yaml.schemas"
-_NAME: Final = re.compile(r'[\s,]*(?=")')
-_VALUE: Final = re.compile(r"\s*:\s*")
+_BETWEEN: Final = re.compile(r"[\s,:]*")
+"""What stands between the names and the values of JSON."""
+
 _JETBRAINS: Final = ".idea/jsonSchemas.xml"
 _MOST_BYTES: Final = 1024 * 1024
 _NAMES: Final = {"config": "kvsync configuration", "overlay": "kvsync overlays", "state": "kvsync state files"}
@@ -123,12 +124,19 @@ def _with_member(text: str, name: str, value: Any) -> str:
 def _members(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """The members of a JSON object: the name, and where the value starts and ends."""
     decode = json.JSONDecoder().raw_decode
-    at = text.index("{") + 1
-    while (found := _NAME.match(text, at)) is not None:
-        name, at = decode(text, found.end())
-        start = _VALUE.match(text, at).end()  # type: ignore[union-attr]  # the text is JSON
-        _, at = decode(text, start)
-        yield name, (start, at)
+    at = _after(text, text.index("{") + 1)
+    while text.startswith('"', at):
+        name, end = decode(text, at)
+        start = _after(text, end)
+        _, end = decode(text, start)
+        yield name, (start, end)
+        at = _after(text, end)
+
+
+def _after(text: str, at: int) -> int:
+    """Where the next name or value begins."""
+    between = _BETWEEN.match(text, at)
+    return at if between is None else between.end()
 
 
 def _jetbrains(text: str, associations: Associations) -> str:
