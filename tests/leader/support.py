@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from tests.support.etcd import BOUND, wait_until
@@ -129,15 +130,30 @@ class BreakableConnection:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Bring over what comes, each part `delay` after it came: parts that follow each other do not wait for each other."""
+        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        taking_in = asyncio.create_task(self._take_in(reader, on_the_way))
         try:
-            while data := await reader.read(65536):
+            while (sent := await on_the_way.get())[1]:
+                await asyncio.sleep(sent[0] + self.delay - monotonic())
                 await self._open.wait()
-                await asyncio.sleep(self.delay)
-                writer.write(data)
+                writer.write(sent[1])
                 await writer.drain()
-            writer.close()
         except OSError:
+            pass
+        finally:
+            taking_in.cancel()
             writer.close()
+
+    @staticmethod
+    async def _take_in(reader: asyncio.StreamReader, on_the_way: asyncio.Queue[tuple[float, bytes]]) -> None:
+        data = b"-"
+        while data:
+            try:
+                data = await reader.read(65536)
+            except OSError:
+                data = b""
+            on_the_way.put_nowait((monotonic(), data))
 
 
 @asynccontextmanager

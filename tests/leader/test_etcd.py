@@ -187,11 +187,14 @@ async def test_claims_that_are_broken_off_come_to_an_end(etcd: str, key: str) ->
 @pytest.mark.system
 async def test_someone_leads_where_a_round_trip_takes_long(etcd: str, key: str) -> None:
     """With the default times and a round trip of 1.4 s one of two replicas comes to lead, and renews its lease in time."""
-    async with wire_to(etcd) as wire:
+    async with wire_to(etcd) as wire, AsyncExitStack() as stack:
         wire.delay = 0.7
         found = {name: keeper(key, name, wire.url, duration=10, timeout=7) for name in "ab"}
+        for one in found.values():
+            stack.push_async_callback(one.aclose)
         electors = [Elector(one, name, Timing(10, 7, 2), Clock(), Random(1)) for name, one in found.items()]
-        tasks = [asyncio.create_task(one.run(lambda: None)) for one in electors]
+        for elector in electors:
+            stack.push_async_callback(cancelled, asyncio.create_task(elector.run(lambda: None)))
         async with asyncio.timeout(60):
             while not (leaders := [one for one in electors if one.may_write()]):  # noqa: ASYNC110 - it is another process
                 await asyncio.sleep(0.05)
@@ -203,11 +206,12 @@ async def test_someone_leads_where_a_round_trip_takes_long(etcd: str, key: str) 
                     assert left > 0
                     await asyncio.sleep(0.05)
         assert [one for one in electors if one.may_write()] == [leader]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for one in found.values():
-            await one.aclose()
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """End a task, and wait until it has ended."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_another_endpoint_is_tried_next(etcd: str, key: str) -> None:
