@@ -43,12 +43,14 @@ class Operator:
             return actions.approve(state, digest, time.time(), _BY)
 
     def knows(self, target: str) -> bool:
-        """True for a store, and for a target that had a pass or was written to. Raises UsageError for another one on a machine
-        without a configuration."""
+        """True for a store, and for a target that is paused, had a pass or was written to. Raises UsageError for an unknown
+        store, and for another target on a machine without a configuration."""
         with open_state(self._file, self._environment, writable=False) as (config, state):
-            if parse_target(target, config.stores)[1] is None:
+            paused = state.pauses.all()
+            if parse_target(target, {*config.stores, *(one.store for one in paused)})[1] is None:
                 return True
-            names = {str(record.target) for record in state.passes.all()} | {str(one) for one in state.places.all()}
+            names = {*map(str, paused), *(str(record.target) for record in state.passes.all())}
+            names |= {str(one) for one in state.places.all()}
         if target not in names and not has_file(self._file):
             near = nearest(target, names)
             raise UsageError(f"the database knows no target {target}" + (f"; did you mean {near}?" if near else ""))
@@ -79,7 +81,7 @@ class Operator:
             state.wake()
 
 
-def require_target(loaded: DesiredState, target: str) -> None:
+def require_named(loaded: DesiredState, target: str) -> None:
     """Raise UsageError for a target that no file names: it is misspelt. Files that cannot be read prove nothing."""
     names = {str(one) for one in loaded.managed}
     if target in names or loaded.hold_all:

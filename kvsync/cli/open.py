@@ -16,7 +16,7 @@ from kvsync.errors import InvalidInput, UsageError
 if TYPE_CHECKING:
     from kvsync.app import DesiredState, Workspace
     from kvsync.app.operator import Operator
-    from kvsync.app.revision import ConfigRevision
+    from kvsync.app.revision import ConfigDraft, ConfigRevision
     from kvsync.model.pass_options import PassOptions
     from kvsync.model.plan import Plan
     from kvsync.model.shard import Shard
@@ -42,12 +42,12 @@ async def workspace(
     shard: Shard | None = None,
     *,
     fetches: bool = True,
-    revision: ConfigRevision | None = None,
+    revision: ConfigRevision | ConfigDraft | None = None,
 ) -> AsyncIterator[Workspace]:
     """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
     state directory of the configuration, `shard` is the share of the targets to look at. Where the files come from a
     repository, its newest commit is in force; a command that does not look at the files as they are now `fetches` nothing, and
-    has the last good one, if any. With `revision` the configuration is the one of that revision."""
+    has the last good one, if any. With `revision` the configuration is the one of that revision or draft."""
     from kvsync.app import open_workspace
     from kvsync.cli.progress import progress
 
@@ -85,6 +85,19 @@ def operator(settings: GlobalOptions) -> Operator:
     from kvsync.app.operator import Operator
 
     return Operator(settings.config, settings.environment)
+
+
+def require_target(settings: GlobalOptions, chosen: Operator, target: str) -> None:
+    """Raise UsageError for a target that no file names and kvsync never saw: it is misspelt."""
+    if not chosen.knows(target):
+        run(_look_in_files(settings, target))
+
+
+async def _look_in_files(settings: GlobalOptions, target: str) -> None:
+    from kvsync.app.operator import require_named
+
+    async with workspace(settings, fetches=False) as opened:
+        require_named(opened.load(), target)
 
 
 def load(opened: Workspace) -> DesiredState:

@@ -324,6 +324,22 @@ def test_a_pause_of_a_misspelt_target_is_an_error(applied: Repo) -> None:
         assert applied.run("pause", target).stderr == ""
 
 
+def test_a_resume_of_a_misspelt_target_is_an_error(applied: Repo) -> None:
+    """Neither a pause nor a deferral ends under a name that nothing has, also while its whole store is paused, and the nearest
+    name is suggested; what is paused can be resumed, even if no file names it any more."""
+    applied.run("pause", "local")
+    for more in ((), ("--key", "*")):
+        assert "did you mean local/web?" in applied.run("resume", "local/wbe", *more, code=64).stderr
+    assert "unknown target 'locla'" in applied.run("resume", "locla", code=64).stderr
+    applied.run("resume", "local")
+    assert applied.run("resume", "local/web").stdout == "local/web was not paused\n"
+    applied.write("state/new.yaml", "store: local\nnamespace: new\nkeys: {a: 1}\n")
+    assert applied.run("resume", "local/new").stdout == "local/new was not paused\n"
+    applied.run("pause", "local/new")
+    (applied.root / "state/new.yaml").unlink()
+    assert applied.run("resume", "local/new").stdout == "local/new is resumed\n"
+
+
 def test_status_shows_what_is_asked_for(applied: Repo) -> None:
     """Targets that need a person come first, errors below them, and filters by state and target narrow the list."""
     applied.write(

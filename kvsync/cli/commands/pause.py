@@ -7,7 +7,7 @@ import click
 from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.open import operator, run, workspace
+from kvsync.cli.open import operator, require_target
 from kvsync.cli.output import answer_lines
 
 
@@ -24,16 +24,7 @@ def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     changes it. Use kvsync resume to end the pause. A target that no file names is an error.
     """
     chosen = operator(settings)
-    if not chosen.knows(target):
-        run(_require_target(settings, target))
+    require_target(settings, chosen, target)
     is_new = chosen.pause(target, reason)
     answer_lines(f"{target} {'is paused' if is_new else 'was already paused; the reason was updated'}")
     return Exit.DONE
-
-
-async def _require_target(settings: GlobalOptions, target: str) -> None:
-    """Raise UsageError for a target that no file names: it is misspelt. Files that cannot be read prove nothing."""
-    from kvsync.app.operator import require_target
-
-    async with workspace(settings, fetches=False) as opened:
-        require_target(opened.load(), target)

@@ -9,7 +9,7 @@ import click
 from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.open import operator
+from kvsync.cli.open import operator, require_target
 from kvsync.cli.output import answer_lines, say
 from kvsync.errors import KvsyncError
 from kvsync.model.entry import Identity, Target
@@ -34,14 +34,16 @@ _MOST_NAMES = 10
 )
 def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
     """End the pause of TARGET (STORE/NS, or STORE for all its namespaces). A running daemon applies pending changes
-    immediately; otherwise the next kvsync apply does.
+    immediately; otherwise the next kvsync apply does. A target that no file names is an error, unless kvsync knows it.
 
     With --key, retry deferred entries of TARGET instead: entries that the store refused (quarantined), and entries that
     another writer keeps changing back (contended).
     """
     if keys:
         return _retry(settings, target, keys)
-    resumed = operator(settings).resume(target)
+    chosen = operator(settings)
+    require_target(settings, chosen, target)
+    resumed = chosen.resume(target)
     if (still := resumed.still) is not None:
         raise KvsyncError(f"{target} is still paused, because all of {still} is paused; run kvsync resume {still}")
     answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
@@ -49,7 +51,9 @@ def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
 
 
 def _retry(settings: GlobalOptions, target: str, keys: Sequence[str]) -> Exit:
-    done = operator(settings).retry(target, keys)
+    chosen = operator(settings)
+    require_target(settings, chosen, target)
+    done = chosen.retry(target, keys)
     answer_lines(f"{target}: {_named(done.released) or 'no deferred entry matches'}")
     for pause in done.pauses:
         say(f"kvsync: {pause} is paused, so nothing is retried; run kvsync resume {pause}")
