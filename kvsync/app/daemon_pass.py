@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from kvsync.app import TargetSelection, Workspace
-from kvsync.app.pass_log import log_drift, log_report
+from kvsync.app.pass_log import KnownRefusals, log_drift, log_report
 from kvsync.app.undo.execution import UndoExecution
 from kvsync.daemon.ports import PassRequest
 from kvsync.desired import DesiredState
@@ -25,15 +25,15 @@ _FEW_EVENTS = 256
 
 
 async def run_pass(
-    workspace: Workspace, files: DesiredState, request: PassRequest, stop: Callable[[], bool]
+    workspace: Workspace, files: DesiredState, request: PassRequest, stop: Callable[[], bool], known: KnownRefusals
 ) -> PassResult:
-    """Do one pass. Once `stop()` is true, it ends after the batch in flight. Raises what cannot be part of a result:
-    StateDirError, and KvsyncError of the plan."""
+    """Do one pass; refusals that are `known` are not logged again. Once `stop()` is true, it ends after the batch in flight.
+    Raises what cannot be part of a result: StateDirError, and KvsyncError of the plan."""
     names = {"store": request.target.store, "namespace": request.target.namespace}
     trigger = "+".join(request.triggers)
     with span("pass", **names, trigger=trigger, apply=request.apply, deep=request.deep) as note:
         longest = workspace.config.pass_limits.rest
-        result = _with_rest(await _pass(workspace, files, request, stop), workspace.clock.now(), longest)
+        result = _with_rest(await _pass(workspace, files, request, stop, known), workspace.clock.now(), longest)
         note(ok=result.ok, pending=result.pending, drifted=sum(result.drift.values()), parked=bool(result.parked))
         note(**{str(kind): count for kind, count in result.changes.items() if count})
         return result
@@ -53,7 +53,7 @@ async def carry_out_undo(workspace: Workspace, files: DesiredState, target: Targ
 
 
 async def _pass(
-    workspace: Workspace, files: DesiredState, request: PassRequest, stop: Callable[[], bool]
+    workspace: Workspace, files: DesiredState, request: PassRequest, stop: Callable[[], bool], known: KnownRefusals
 ) -> PassResult:
     target = request.target
     await carry_out_undo(workspace, files, target, stop)
@@ -65,7 +65,7 @@ async def _pass(
         return pass_result(TargetReport(target_plan), is_applied=False, failure=workspace.failure(target))
     cause = RunCause("run", triggers=tuple(trigger.value for trigger in request.triggers))
     report = await workspace.apply(plan, command=cause, stop=stop)
-    await _log_outcomes(workspace, report.targets[0], report.run)
+    await _log_outcomes(workspace, report.targets[0], report.run, known)
     settle = workspace.stores[target.store].capabilities.settle
     return pass_result(
         report.targets[0],
@@ -81,9 +81,9 @@ async def _log_plan(workspace: Workspace, plan: TargetPlan) -> None:
     await off_loop(partial(log_drift, plan, workspace.state.seal), drifted, _FEW_EVENTS)
 
 
-async def _log_outcomes(workspace: Workspace, report: TargetReport, run: str | None) -> None:
+async def _log_outcomes(workspace: Workspace, report: TargetReport, run: str | None, known: KnownRefusals) -> None:
     outcomes = len(report.outcomes) + len(report.plan.refused)
-    await off_loop(partial(log_report, report, run, workspace.state.seal), outcomes, _FEW_EVENTS)
+    await off_loop(partial(log_report, report, run, workspace.state.seal, known), outcomes, _FEW_EVENTS)
 
 
 def _with_rest(result: PassResult, now: float, longest: float) -> PassResult:

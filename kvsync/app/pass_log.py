@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kvsync.errors import ErrorCode
 from kvsync.logs import get_logger
-from kvsync.model.change import Change, Outcome, OutcomeKind
+from kvsync.model.change import Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted
 from kvsync.model.result import FAILURES
@@ -62,8 +62,26 @@ def log_drift(plan: TargetPlan, seal: Seal) -> None:
         )
 
 
-def log_report(report: TargetReport, run: str | None, seal: Seal) -> None:
-    """Say what became of each change, and of the namespace."""
+class KnownRefusals:
+    """The refusals that were logged for each target, so that one that stays is logged once and not in each pass."""
+
+    def __init__(self) -> None:
+        self._known: dict[Target, frozenset[tuple[object, ...]]] = {}
+
+    def new(self, plan: TargetPlan) -> Sequence[Refusal]:
+        """The refusals of a plan that the plan before did not have; they are known from now on."""
+        known = self._known.pop(plan.target, frozenset())
+        if plan.refused:
+            self._known[plan.target] = frozenset(map(_gist, plan.refused))
+        return [one for one in plan.refused if _gist(one) not in known]
+
+
+def _gist(refusal: Refusal) -> tuple[object, ...]:
+    return refusal.identity, refusal.cause, refusal.action, refusal.reason
+
+
+def log_report(report: TargetReport, run: str | None, seal: Seal, known: KnownRefusals | None = None) -> None:
+    """Say what became of each change, and of the namespace; of the refusals, those that are not `known`."""
     changes = {change.identity: change for change in report.plan.changes}
     logs_all = _log.is_enabled("info")
     for outcome in report.outcomes:
@@ -75,7 +93,7 @@ def log_report(report: TargetReport, run: str | None, seal: Seal) -> None:
         _log.info(
             "namespace.deleted", store=report.plan.target.store, namespace=report.plan.target.namespace, place=place
         )
-    for refusal in report.plan.refused:
+    for refusal in report.plan.refused if known is None else known.new(report.plan):
         _log.warning(
             "change.refused",
             **_entry(report.plan.target, refusal.identity),

@@ -15,7 +15,7 @@ from kvsync.app.config_watch import ConfigNews, ConfigWatch
 from kvsync.app.configuration import check_reloadable, read_config
 from kvsync.app.daemon_pass import carry_out_undo, run_pass
 from kvsync.app.fleet import Share
-from kvsync.app.pass_log import SourceLog
+from kvsync.app.pass_log import KnownRefusals, SourceLog
 from kvsync.app.workspaces import Workspaces
 from kvsync.config.model import Config, ReloadMode, RunConfig
 from kvsync.config.protected import own_files
@@ -53,6 +53,7 @@ class WorkspaceReconciler:
         self._workspaces, self._context, self._environ = Workspaces(workspace), pass_context, environ
         self._files: DesiredState | None = None
         self._news = SourceLog()
+        self._refusals = KnownRefusals()
         self._reading = asyncio.Lock()
         self._environment = environment
         self._config_watch: ConfigWatch | None = None
@@ -257,7 +258,7 @@ class WorkspaceReconciler:
             self._in_flight[request.target] += 1
             began = workspace.clock.monotonic()
             try:
-                return await run_pass(workspace, self.files, request, stop)
+                return await run_pass(workspace, self.files, request, stop, self._refusals)
             finally:
                 self._in_flight[request.target] -= 1
                 if self.share is not None:

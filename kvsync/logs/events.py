@@ -118,7 +118,7 @@ _ALL: Final = (
         "change.refused",
         "warning",
         (*_ENTRY, "action", "class", "run", "outcome", "reason", "code"),
-        "A difference that kvsync only reports.",
+        "A difference that kvsync only reports. The daemon logs it once, and again if it changes.",
     ),
     Event("namespace.deleted", "info", (*_TARGET, "place"), "kvsync deleted a namespace that it had emptied."),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kvsync.app import pass_log
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.errors import InvalidInput, PermanentError, TransientError
@@ -81,6 +82,44 @@ async def test_a_parked_target_waits_and_is_released(repo: MemoryRepository) -> 
     assert done.parked == ()
     assert done.changes["applied"] == 11
     assert repo.values() == {"k0": "1"}
+
+
+async def test_a_refusal_that_stays_is_logged_once(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also next to other changes that are applied; it is logged again once it was over, and if its reason changes."""
+    events = PassEvents(monkeypatch)
+    await repo.settle({"a": 1})
+    repo.server.write("web", "theirs", b"x")
+    repo.want({"a": 1, "theirs": 1})
+    async with reconciling(repo) as reconciler:
+        await reconcile(reconciler)
+        repo.edit("a", "drift")
+        for _ in range(2):
+            await reconcile(reconciler)
+        assert events.refused == ["theirs"]
+        repo.want({"a": 1})
+        await reconcile(reconciler)
+        repo.want({"a": 1, "theirs": 1})
+        await reconcile(reconciler)
+        assert events.refused == ["theirs"] * 2
+
+
+class PassEvents:
+    """Keys of the entries that a daemon's passes logged as refused."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.refused: list[str] = []
+        patch.setattr(pass_log, "_log", self)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Remember the key of a refused entry."""
+        if event == "change.refused":
+            self.refused.append(fields["key"])
+
+    info = error = warning
+
+    def is_enabled(self, _level: str) -> bool:
+        """True, so that everything is logged."""
+        return True
 
 
 async def test_a_pause_is_seen_at_once(repo: MemoryRepository) -> None:
