@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kvsync.config.load import declared_environments, load_config
 from kvsync.config.model import Config
-from kvsync.config.revision import ConfigRevision
+from kvsync.config.revision import ConfigDraft, ConfigRevision
 from kvsync.errors import InvalidInput, Origin, Problem
 from kvsync.stores.registry import InstalledStoreTypes
 
@@ -18,7 +18,7 @@ def read_config(
     *,
     environment: str | None = None,
     environ: Mapping[str, str],
-    revision: ConfigRevision | None = None,
+    revision: ConfigRevision | ConfigDraft | None = None,
     links: bool = True,
 ) -> Config:
     """Read the configuration as `load_config` does. Raises InvalidInput with every problem."""

@@ -15,7 +15,7 @@ from kvsync.app.state_access import StateAccess
 from kvsync.app.workspace import Workspace, prune_journal
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Config, Credential
-from kvsync.config.revision import ConfigRevision
+from kvsync.config.revision import ConfigDraft, ConfigRevision
 from kvsync.desired import Cache, Source
 from kvsync.errors import InvalidInput, Problem, SourceError, StateDirError
 from kvsync.logs import get_logger
@@ -53,14 +53,14 @@ async def open_workspace(
     clock: Clock | None = None,
     state_dir: Path | None = None,
     shard: Shard | None = None,
-    revision: ConfigRevision | None = None,
+    revision: ConfigRevision | ConfigDraft | None = None,
     decrypts: bool = True,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
     without it the stores refuse writes, a state that replicas share is only read, and a state directory that cannot be written
     is not an error. `state_dir` stands in for the configured one, `shard` is the share of the targets that is looked at (None:
-    all). With `revision`, the text of the configuration is the one of that revision. Without `decrypts`, sops is not run:
-    files with such values have a problem.
+    all). With `revision`, the text of the configuration is the one of that revision or draft. Without `decrypts`, sops is not
+    run: files with such values have a problem.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """

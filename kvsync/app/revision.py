@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from kvsync.app.model import Working
 from kvsync.app.workspace import Workspace
-from kvsync.config.revision import ConfigRevision
+from kvsync.config.revision import ConfigDraft, ConfigRevision
 from kvsync.errors import SourceError
 from kvsync.util.redaction import REDACTOR
 
 if TYPE_CHECKING:
     from kvsync.git.source import Checkout
 
-__all__ = ["ConfigRevision", "check_out", "read_revision"]
+__all__ = ["ConfigDraft", "ConfigRevision", "check_out", "read_revision"]
 
 
 async def read_revision(file: Path, name: str) -> ConfigRevision:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from kvsync.cli import open as opening
@@ -16,15 +16,13 @@ from kvsync.cli.import_adoption import adopt
 from kvsync.cli.import_questions import ImportRequest, choose, confirm
 from kvsync.cli.import_result import ImportResult, answer, report_dump
 from kvsync.cli.output import say
-from kvsync.errors import KvsyncError, UsageError
+from kvsync.errors import InvalidInput, KvsyncError, UsageError
 from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.app.dump import Dumped, OmittedEntry
     from kvsync.app.survey import Survey
-
-_STAGED = ".kvsync-import.yaml"
 
 
 async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
@@ -33,16 +31,15 @@ async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
         require_terminal("import", yes=request.yes)
     result = ImportResult(request.store, dry_run=request.dry_run)
     text = settings.config.read_text(encoding="utf-8") if settings.config.exists() else None
-    with _staged(settings, request, text, None) as (staged, _):
-        async with opening.workspace(staged, fetches=False) as workspace:
-            survey = await _look(workspace, request, result)
+    async with _opened(settings, _drafted(settings, request, text, None)) as workspace:
+        survey = await _look(workspace, request, result)
     key_format, namespaces = choose(survey, request, result)
-    with _staged(settings, request, text, key_format) as (staged, written):
-        async with opening.workspace(staged, fetches=False) as workspace:
-            dumped, outside = await _dump(workspace, request, namespaces)
-        result.take_in(request.folder, dumped, outside)
-        if written is not None:
-            result.configuration = str(settings.config)
+    written = _drafted(settings, request, text, key_format)
+    async with _opened(settings, written) as workspace:
+        dumped, outside = await _dump(workspace, request, namespaces)
+    result.take_in(request.folder, dumped, outside)
+    if written is not None:
+        result.configuration = str(settings.config)
     report_dump(dumped, outside, written)
     if request.dry_run:
         answer(result, request.output)
@@ -54,12 +51,8 @@ async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
     return worst({code, Exit.PARTIAL if result.left_out else Exit.DONE})
 
 
-@contextmanager
-def _staged(
-    settings: GlobalOptions, request: ImportRequest, text: str | None, key_format: str | None
-) -> Iterator[tuple[GlobalOptions, str | None]]:
-    """The configuration with the store in it, in a file next to its own as long as it is not decided; with its text, None where
-    the store is configured already."""
+def _drafted(settings: GlobalOptions, request: ImportRequest, text: str | None, key_format: str | None) -> str | None:
+    """The configuration with the store in it; None if the store is configured already. Raises UsageError, InvalidInput."""
     from kvsync.app.importing import NewStore, owner_from, with_store
 
     if request.kind is None:
@@ -67,16 +60,28 @@ def _staged(
             raise UsageError(f"{settings.config}: there is no configuration yet; use --type, and --set for its options")
         if request.key_format is not None:
             raise UsageError("--key-format is for a new store (--type); change key_format in kvsync.yaml instead")
-        yield settings, None
-        return
+        return None
     store = NewStore(request.store, request.kind, request.settings, request.key_format or key_format)
-    written = with_store(text, store, request.owner or owner_from(settings.config.resolve().parent.name))
-    file = settings.config.parent / _STAGED
+    return with_store(text, store, request.owner or owner_from(settings.config.resolve().parent.name))
+
+
+@asynccontextmanager
+async def _opened(settings: GlobalOptions, drafted: str | None) -> AsyncIterator[Workspace]:
+    """The workspace of a configuration that is not written yet, or of the one on disk. Raises InvalidInput."""
+    from kvsync.app.configuration import read_config
+    from kvsync.app.revision import ConfigDraft
+
+    draft = None if drafted is None else ConfigDraft(drafted.encode())
     try:
-        write_private(file, written.encode())
-        yield replace(settings, config=file), written
-    finally:
-        file.unlink(missing_ok=True)
+        async with opening.workspace(settings, fetches=False, revision=draft) as workspace:
+            yield workspace
+    except InvalidInput:
+        if drafted is not None and settings.config.exists():
+            read_config(settings.config, environment=settings.environment, environ=os.environ)  # has lines of its own
+        if drafted is not None:
+            name = settings.config.name  # without its text: a value of --set may be a secret
+            say(f"kvsync: {name} as import would write it is invalid; correct --type, --set or --key-format")
+        raise
 
 
 async def _look(workspace: Workspace, request: ImportRequest, result: ImportResult) -> Survey:

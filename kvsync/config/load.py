@@ -18,7 +18,7 @@ from kvsync.config.lease import configured_lease
 from kvsync.config.limits import answer_limits, journal_limits, pass_limits, read_limits
 from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
-from kvsync.config.revision import ConfigRevision
+from kvsync.config.revision import ConfigDraft, ConfigRevision
 from kvsync.config.schemas import schema_rule
 from kvsync.config.sops import sops_config
 from kvsync.config.stores import StoreTypes
@@ -40,11 +40,11 @@ def load_config(
     environment: str | None = None,
     environ: Mapping[str, str],
     store_types: StoreTypes,
-    revision: ConfigRevision | None = None,
+    revision: ConfigRevision | ConfigDraft | None = None,
     links: bool = True,
 ) -> Config:
     """Read the configuration at `path` with the overlay of its environment, or what `revision` has of them: then only the texts
-    are others, paths stay where they are.
+    are others, paths stay where they are. A draft has the configuration only.
 
     `environment` takes the place of the one in the file; `store_types` are those that it may name; of `environ`, only
     $STATE_DIRECTORY is read. Without `links`, a file that is a symbolic link is refused. Nothing is resolved or connected.
@@ -115,11 +115,12 @@ def declared_environments(
 
 
 def _included(
-    file: Path, revision: ConfigRevision | None, values: Mapping[str, Any], problems: Problems
+    file: Path, instead: ConfigRevision | ConfigDraft | None, values: Mapping[str, Any], problems: Problems
 ) -> IncludedFiles:
     """The reader of included files. Authors can change those in the folder of the configuration unless the state files come
     from another repository."""
     is_restricted = (values["authors"] or {}).get("targets") is not None and values["source"] is None
+    revision = instead if isinstance(instead, ConfigRevision) else None
     return IncludedFiles(file.parent, revision, problems, is_restricted=is_restricted)
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from kvsync.config.layers import overlay_paths
-from kvsync.config.revision import ConfigRevision
+from kvsync.config.revision import ConfigDraft, ConfigRevision
 from kvsync.errors import InvalidInput, Kind, Origin, Problem
 
 
 class ConfigTexts:
-    """Source of the texts of one configuration: a revision, or the disk. On disk, all links of the folder are resolved once,
-    so that configuration and overlay come from one version of the folder. `shown` is the path for messages. Without `links`,
-    a file that is a symbolic link is refused."""
+    """Source of the texts of one configuration: a revision, a draft, or the disk. On disk, all links of the folder are resolved
+    once, so that configuration and overlay come from one version of the folder. `shown` is the path for messages. Without
+    `links`, a file that is a symbolic link is refused."""
 
-    def __init__(self, file: Path, shown: Path, revision: ConfigRevision | None, *, links: bool = True) -> None:
-        self._file, self._shown, self._revision, self._links = file, shown, revision, links
+    def __init__(
+        self, file: Path, shown: Path, instead: ConfigRevision | ConfigDraft | None, *, links: bool = True
+    ) -> None:
+        self._file, self._shown, self._links = file, shown, links
+        self._revision = instead if isinstance(instead, ConfigRevision) else None
+        self._draft = instead if isinstance(instead, ConfigDraft) else None
         self._folder: Path | None = None
 
     def name(self, file: Path) -> str:
@@ -49,6 +53,8 @@ class ConfigTexts:
         return found[0] if found else None
 
     def _text(self, file: Path) -> bytes | None:
+        if self._draft is not None and file == self._file:
+            return self._draft.text
         if self._revision is not None:
             return self._revision.files.get(file.name)
         if not self._links and file.is_symlink():

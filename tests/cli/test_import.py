@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -114,6 +115,33 @@ def test_wrong_arguments_are_errors(inhabited: Repo, arguments: tuple[str, ...],
     assert done.returncode in (64, 78)
     assert message in done.stderr
     assert not list(inhabited.root.glob("*.yaml")) + list(inhabited.root.glob(".*.yaml"))
+
+
+def test_errors_of_a_new_store_name_the_configuration_that_would_be_written(repo: Repo) -> None:
+    """They name lines of `kvsync.yaml` with the store in it, and the options to correct, never a value of `--set`; errors of
+    the present configuration name its own lines."""
+    wrong = repo.run("import", "more", "--type", "cloudflare-kv", "--set", "tokn=canary", "--yes", code=78).stderr
+    assert re.search(r'^kvsync\.yaml:\d+:\d+: stores\.more: unknown field "tokn"', wrong, re.MULTILINE)
+    assert "kvsync.yaml as import would write it is invalid; correct --type, --set or --key-format" in wrong
+    assert "canary" not in wrong
+    (repo.root / "kvsync.yaml").write_text((repo.root / "kvsync.yaml").read_text() + "ownr: me\n")
+    last = len((repo.root / "kvsync.yaml").read_text().splitlines())
+    own = repo.run("import", "more", "--type", "sqlite", "--set", "path=x.db", "--yes", code=78).stderr
+    assert f"kvsync.yaml:{last}:1: " in own
+    assert "as import would write it" not in own
+    assert sorted(one.name for one in repo.root.glob(".kvsync-*")) == []
+
+
+def test_a_new_store_is_read_in_the_environment_in_force(inhabited: Repo) -> None:
+    """Options of a new store may use variables that the overlay of the environment sets."""
+    inhabited.write(
+        "kvsync.yaml",
+        "version: 1\nowner: team\nenvironments: [prod]\nstate: [state/*.yaml]\npolicy: {prune: owned}\n"
+        "stores:\n  other: {type: sqlite, path: other.db}\n",
+    )
+    inhabited.write("kvsync.prod.yaml", "vars: {file: .kvsync/store.db}\n")
+    arguments = ("--env", "prod", "import", "local", "--type", "sqlite", "--set", "path=${file}", "--dry-run")
+    assert inhabited.json(*arguments)["entries"] == 4
 
 
 def test_files_are_never_overwritten(inhabited: Repo) -> None:
