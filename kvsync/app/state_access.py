@@ -97,6 +97,8 @@ class StateAccess:
             found.asked = config.state_dir
         if found.is_lost:
             _log.warning("state.lost", path=str(found.path), lost=_LOST)
+        if found.missing:
+            _log.warning("state.older", path=str(found.path), missing=found.missing, lost=_LOST)
         found.waves.environment = config.environment or ""
         return found
 

@@ -32,6 +32,12 @@ _ALL: Final = (
         "`state.db` is missing from a directory that was in use; history, pauses, approvals and local ledgers begin again.",
     ),
     Event(
+        "state.older",
+        "warning",
+        ("path", "missing", "lost"),
+        "`state.db` lacks transactions that kvsync made, because an older copy was put in its place, or power was lost.",
+    ),
+    Event(
         "state.restored",
         "warning",
         ("file",),

@@ -3,6 +3,7 @@
 state.db      journal, ledger, what is parked, paused, quarantined, …   (see `schema`)
 lock          held by the one process that writes to stores
 timeline      time by which waits are counted, whatever the clock is set to
+generation    how often state.db was written to (see `generation`)
 key           seals what must not be guessed from the rest; never leaves this directory
 control/wake  written to wake a running daemon
 """
@@ -27,6 +28,7 @@ from kvsync.state.context import Context
 from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
 from kvsync.state.emptied import Emptied
+from kvsync.state.generation import GenerationFile
 from kvsync.state.home import DirectoryHome, Home
 from kvsync.state.journal import Journal, cut_off_query
 from kvsync.state.ledger import Ledger
@@ -72,6 +74,8 @@ class StateDir:
         """Whether this machine's folder may be written, also where the state is only read."""
         self.is_lost = False
         """True if the directory was in use before and `state.db` is missing, so that the state begins again."""
+        self.missing = 0
+        """How many transactions are not in `state.db`, because an older copy was put in its place, or power was lost."""
         context = Context(
             database,
             lambda: self.key,
@@ -126,6 +130,7 @@ class StateDir:
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
         opened = cls(path, DirectoryHome(path), database, timeline, redact)
         opened.asked, opened.keeps_caches, opened.is_lost = asked, writable, is_lost
+        opened.missing = 0 if is_lost else database.missing()
         return opened
 
     @classmethod
@@ -302,6 +307,7 @@ def _has_lost_database(path: Path, *, replaces: bool) -> bool:
         if size is None:
             if replaces:
                 sign.unlink(missing_ok=True)
+                GenerationFile(path).remove()
             return True
         size = database_size(path)  # as it was when the sign was there
     if size == 0:

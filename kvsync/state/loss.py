@@ -1,9 +1,10 @@
 """Detection of a `state.db` that another program removed, truncated or overwritten while this process uses it.
 
 SQLite answers from its cache and its log, so it does not notice. Each check reads the status of both files. If something else
-wrote to one, a new connection, which has no cache, must find the last run and the last pass, and an undamaged database; then it
-was another kvsync, or a tool that moves the log into the database. The log can hide an older copy that was put over the
-database, so the database is read without its log, too: the runs and passes in it never become fewer.
+wrote to one, a new connection, which has no cache, must find the last transaction; then it was another kvsync, or a tool that
+moves the log into the database. The log can hide an older copy that was put over the database, so the database is read without
+its log, too: the number of transactions in it never goes back. All pages are checked as well, but in the background, because
+that takes as long as reading the file.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import time
 from contextlib import closing
 from math import inf
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from kvsync.errors import StateDirLost
 from kvsync.state.file_watch import WatchedFile
+from kvsync.state.generation import read_generation
+from kvsync.util.background import start_thread
 from kvsync.util.sqlite import Fault, connect, fault_of
 
-_GENERATION: Final = """
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0), coalesce((SELECT max(seq) FROM drift), 0)
-"""
 _RESTORE: Final = "stop kvsync, restore the file or move it away"
 _RESTART: Final = "restart kvsync, and restore the state directory if it does not start"
 
@@ -33,17 +33,6 @@ _TORN_SECONDS: Final = 0.05
 """After which a file is read again that another process may be moving the log into."""
 
 
-class Generation(NamedTuple):
-    """The numbers of the last run and of the last entry in the drift history. Neither ever goes back."""
-
-    run: int = 0
-    drift: int = 0
-
-    def is_behind(self, other: Generation) -> bool:
-        """True if something is missing that the other one has."""
-        return self.run < other.run or self.drift < other.drift
-
-
 class LossDetector:
     """Watches the files under an open connection. `log_bytes` is the size to which SQLite may cut the log, `busy_seconds` how
     long to wait for another process."""
@@ -52,8 +41,9 @@ class LossDetector:
         self._connection, self._file, self._busy_seconds = connection, file, busy_seconds
         self._database = WatchedFile(file, inf, _RESTORE)
         self._log = WatchedFile(file.with_name(f"{file.name}-wal"), log_bytes, _RESTART)
-        self._last = _generation(connection)
-        self._stored = self._read_stored() or Generation()
+        self._last = read_generation(connection)
+        self._stored = self._read_stored() or 0
+        self._pages = _PageCheck(file, busy_seconds)
 
     def check(self) -> None:
         """Raise StateDirLost if what was written is not there any more, or new rows would be lost. Raises sqlite3.Error if
@@ -61,21 +51,26 @@ class LossDetector:
         self._look()
         if self._database.has_changed or self._log.has_changed:
             self._examine()
+            self._pages.start()
+        if self._pages.found_damage:
+            raise self._loss(self._database.overwritten())
         self._accept()
 
-    def remember(self) -> None:
-        """Take note of the last run and the last pass, which must be found from now on. Raises sqlite3.Error."""
-        self._last = _generation(self._connection)
+    def remember(self) -> int:
+        """Take note of the last transaction, which must be found from now on; returns its number. Raises sqlite3.Error."""
+        self._last = read_generation(self._connection)
+        return self._last
 
-    def committed(self) -> None:
-        """Take note of a transaction of this process, which may have moved the log into the database. Raises StateDirLost,
-        sqlite3.Error."""
+    def committed(self) -> int:
+        """Take note of a transaction of this process, which may have moved the log into the database; returns its number.
+        Raises StateDirLost, sqlite3.Error."""
         self._look()
         if self._database.has_shrunk or self._log.has_shrunk:
             self._examine()
         elif self._database.has_changed and self._is_older():
             raise self._loss(self._database.overwritten())
         self._accept()
+        return self.remember()
 
     def _look(self) -> None:
         for file in (self._database, self._log):
@@ -96,8 +91,7 @@ class LossDetector:
     def _is_intact(self) -> bool:
         try:
             with closing(connect(self._file, timeout=self._busy_seconds, read_only=True)) as fresh:
-                is_behind = _generation(fresh).is_behind(self._last)
-                return not is_behind and _is_undamaged(fresh) and not self._is_older()
+                return read_generation(fresh) >= self._last and not self._is_older()
         except sqlite3.DatabaseError as error:
             if fault_of(error) in _LOST or error.sqlite_errorcode in _LOST_CODES:
                 return False
@@ -106,20 +100,20 @@ class LossDetector:
     def _is_older(self) -> bool:
         """Whether the database without its log has lost something since the last look at it."""
         found = self._read_stored()
-        if found is not None and found.is_behind(self._stored):
+        if found is not None and found < self._stored:
             time.sleep(_TORN_SECONDS)
             found = self._read_stored()
         if found is None:
             return False
-        is_older = found.is_behind(self._stored)
+        is_older = found < self._stored
         self._stored = self._stored if is_older else found
         return is_older
 
-    def _read_stored(self) -> Generation | None:
+    def _read_stored(self) -> int | None:
         """What the database has without its log; None if another process is just moving the log into it."""
         try:
             with closing(connect(self._file, timeout=self._busy_seconds, read_only=True, immutable=True)) as alone:
-                return _generation(alone)
+                return read_generation(alone)
         except sqlite3.DatabaseError:
             return None
 
@@ -127,9 +121,25 @@ class LossDetector:
         return StateDirLost(str(self._file.parent), reason)
 
 
-def _generation(connection: sqlite3.Connection) -> Generation:
-    return Generation(*connection.execute(_GENERATION).fetchone())
+class _PageCheck:
+    """Check of all pages of a database, in a thread of its own."""
 
+    def __init__(self, file: Path, busy_seconds: float) -> None:
+        self._file, self._busy_seconds = file, busy_seconds
+        self._is_running = False
+        self.found_damage = False
 
-def _is_undamaged(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    def start(self) -> None:
+        """Begin, unless one is running: what changes meanwhile is found by the next one, or when it is read."""
+        if not self._is_running:
+            self._is_running = True
+            start_thread(self._run)
+
+    def _run(self) -> None:
+        try:
+            with closing(connect(self._file, timeout=self._busy_seconds, read_only=True)) as fresh:
+                self.found_damage = fresh.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
+        except sqlite3.DatabaseError as error:
+            self.found_damage = fault_of(error) is Fault.DAMAGED
+        finally:
+            self._is_running = False

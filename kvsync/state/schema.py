@@ -220,6 +220,12 @@ CREATE TABLE restore_points (
 """
 """What stores kept of a target before a run wrote to it; `run` is `runs.seq`."""
 
+_GENERATION: Final = """
+CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
+INSERT INTO generation (one, number) VALUES (1, 0)
+"""
+"""Counts the transactions that wrote, so that an older copy of the file can be told from the newer one; see `loss`."""
+
 STEPS: Final = (
     *(
         _FIRST,
@@ -238,6 +244,7 @@ STEPS: Final = (
         _NAMESPACE_DELETIONS,
         _WAVES_BY_ENVIRONMENT,
         _RESTORE_POINTS,
+        _GENERATION,
     ),
 )
 SCHEMA_VERSION: Final = len(STEPS)

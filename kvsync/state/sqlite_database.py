@@ -18,6 +18,7 @@ from typing import Any
 
 from kvsync.errors import StateDirError
 from kvsync.state.database import Query, Statements
+from kvsync.state.generation import GenerationFile, count_transaction, read_generation
 from kvsync.state.loss import LossDetector
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.state.tables import StateTable
@@ -88,6 +89,7 @@ class SqliteDatabase:
     def __init__(self, connection: sqlite3.Connection, state_dir: Path, file: Path | None = None) -> None:
         self._connection, self._state_dir = connection, state_dir
         self._loss = None if file is None else LossDetector(connection, file, _LOG_BYTES, BUSY_SECONDS)
+        self._generation = GenerationFile(state_dir)
         self._lock = threading.RLock()
         self.begun: Callable[[Statements], None] = lambda _statements: None
 
@@ -122,10 +124,13 @@ class SqliteDatabase:
             if self._loss is not None:
                 self._loss.check()
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            before = self._connection.total_changes
             with transaction(self._connection):
                 yield self._connection
+                if self._connection.total_changes > before:
+                    count_transaction(self._connection)
             if self._loss is not None:
-                self._loss.committed()
+                self._generation.write(self._loss.committed())
 
     def alone(self, statements: Statements, table: StateTable) -> None:
         """Does nothing: one process writes at a time."""
@@ -146,8 +151,14 @@ class SqliteDatabase:
     def number_after(self, statements: Statements, table: StateTable) -> None:
         """Nothing to do: numbers that were inserted count."""
 
+    def missing(self) -> int:
+        """How many transactions an earlier process made that are not in the file. Raises StateDirError."""
+        with self._lock, sqlite_errors(self._state_dir):
+            return max(self._generation.read() - read_generation(self._connection), 0)
+
     def close(self) -> None:
-        """Release the file. Idempotent."""
+        """Release the files. Idempotent."""
+        self._generation.close()
         with self._lock, suppress(sqlite3.Error):  # nothing is left to be written
             self._connection.close()
 

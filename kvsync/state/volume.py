@@ -17,7 +17,7 @@ OWN_FOLDER: Final = "kvsync"
 
 OWN_NAMES: Final = (
     "state.db", "state.db-wal", "state.db-shm", "state.db-journal", "cache.db", "cache.db-journal", "key", "lock", "control",
-    "timeline", "stores", "source", ".gitignore",
+    "timeline", "generation", "stores", "source", ".gitignore",
 )  # fmt: skip
 """What kvsync keeps in a state directory."""
 

@@ -67,7 +67,8 @@ def test_everything_is_for_its_owner_alone(path: Path) -> None:
     assert (path / ".gitignore").read_text() == "*\n"
     assert modes.pop("control") == 0o700
     del modes[".gitignore"]
-    assert modes == dict.fromkeys(["state.db", "state.db-wal", "state.db-shm", "lock", "key", "timeline"], 0o600)
+    names = ["state.db", "state.db-wal", "state.db-shm", "lock", "key", "timeline", "generation"]
+    assert modes == dict.fromkeys(names, 0o600)
 
 
 def test_reading_where_nothing_exists_finds_nothing_and_makes_nothing(path: Path) -> None:
@@ -295,6 +296,7 @@ _BEFORE_STEADY_MOMENTS = (
     "DROP TABLE emptied",
     "DROP TABLE namespace_deletions",
     "DROP TABLE restore_points",
+    "DROP TABLE generation",
     "DROP INDEX runs_by_steady_end",
     "ALTER TABLE runs DROP COLUMN steady_at",
     "ALTER TABLE changes DROP COLUMN steady_at",

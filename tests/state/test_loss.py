@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -135,6 +136,70 @@ def test_an_older_copy_is_noticed_behind_the_log(path: Path, directory: StateDir
     _overwrite(database, older)
     with pytest.raises(StateDirLost, match=r"state\.db was truncated or overwritten while in use"):
         directory.passes.check()
+
+
+def _checkpoint(path: Path) -> None:
+    _sql("PRAGMA wal_checkpoint(TRUNCATE)")(path)
+
+
+def test_an_older_copy_with_the_same_runs_is_noticed(path: Path, directory: StateDir) -> None:
+    """A pause is enough to tell two copies apart."""
+    database = path / "state.db"
+    apply_one(directory, KEY, "a", "b")
+    _checkpoint(path)
+    older = database.read_bytes()
+    directory.pauses.pause("edge", None, None, 0)
+    _checkpoint(path)
+    assert directory.passes.check() is None
+    _overwrite(database, older)
+    with pytest.raises(StateDirLost, match=r"state\.db was truncated or overwritten while in use"):
+        directory.passes.check()
+
+
+def test_an_older_copy_is_reported_by_the_next_process(path: Path) -> None:
+    """Readers report it until a process writes; the file that a killed process leaves is never ahead of its database."""
+    database = path / "state.db"
+    with StateDir.open(path, writable=True) as state:
+        state.pauses.pause("core", None, None, 0)
+    older = database.read_bytes()
+    with StateDir.open(path, writable=True) as state:
+        for number in range(3):
+            state.pauses.pause(f"store{number}", None, None, 0)
+    database.write_bytes(older)
+    found = []
+    for writable in (False, True, True):
+        with StateDir.open(path, writable=writable) as state:
+            found.append(state.missing)
+            if writable:
+                state.pauses.pause("edge", None, None, 0)
+    assert found == [3, 3, 0]
+    assert run(KILLED, path) == ""
+    with StateDir.open(path, writable=True) as state:
+        assert (state.missing, len(state.pauses.all())) == (0, 3)
+
+
+KILLED: Final = """
+state = StateDir.open(path, writable=True)
+state.pauses.pause("killed", None, None, 0)
+os._exit(0)
+"""
+
+
+def test_a_damaged_page_is_found_in_the_background(path: Path, directory: StateDir) -> None:
+    """The check of all pages takes as long as reading the file, so that no pass waits for it."""
+    apply_one(directory, KEY, "a", "b" * 100_000)
+    _checkpoint(path)
+    assert directory.passes.check() is None
+    with (path / "state.db").open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"x" * 4096)
+    with pytest.raises(StateDirLost, match=r"state\.db was truncated or overwritten while in use"):
+        _check_until_lost(directory)
+
+
+def _check_until_lost(directory: StateDir) -> None:
+    while directory.passes.check() is None:
+        time.sleep(0.01)
 
 
 def test_a_key_that_is_missing_is_written_again(path: Path, directory: StateDir) -> None:
