@@ -61,7 +61,7 @@ async def _pass(
     plan = await workspace.plan(TargetSelection((target,), ask), files)
     (target_plan,) = plan.targets
     await _log_plan(workspace, target_plan)
-    if not request.apply or target_plan.error:
+    if not request.apply or target_plan.error or _is_paused(workspace, target_plan):
         return pass_result(TargetReport(target_plan), is_applied=False, failure=workspace.failure(target))
     cause = RunCause("run", triggers=tuple(trigger.value for trigger in request.triggers))
     report = await workspace.apply(plan, command=cause, stop=stop)
@@ -74,6 +74,11 @@ async def _pass(
         failure=workspace.failure(target),
         settled_at=workspace.clock.now() + settle if settle else None,
     )
+
+
+def _is_paused(workspace: Workspace, plan: TargetPlan) -> bool:
+    """True if a pause holds the changes: the plan may have found that the place behind a new name is paused."""
+    return bool(plan.changes or plan.deletes_namespace) and workspace.state.pauses.is_paused(plan.target)
 
 
 async def _log_plan(workspace: Workspace, plan: TargetPlan) -> None:

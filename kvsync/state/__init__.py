@@ -21,7 +21,7 @@ from kvsync.state.directory import StateDir
 from kvsync.state.memo import Memo
 from kvsync.state.parked import ParkedRecord
 from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecord
-from kvsync.state.pauses import Pause
+from kvsync.state.pauses import Pause, PausesByTarget
 from kvsync.state.places import PlaceRecord
 from kvsync.state.quarantine import Quarantined
 from kvsync.state.records import ChangeRecord, Intent, NamespaceRecord, RunCause, RunRecord, RunStatus, Settled
@@ -42,6 +42,7 @@ __all__ = [
     "ParkedRecord",
     "PassRecord",
     "Pause",
+    "PausesByTarget",
     "PlaceRecord",
     "Quarantined",
     "Run",

@@ -19,7 +19,8 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What became of a request to end a pause: whether there was one, and the store's pause that still holds the target."""
+    """What became of a request to end a pause: whether there was one, and the pause of the store, or of a former name, that
+    still holds the target."""
 
     ended: bool
     still: Pause | None = None

@@ -1,8 +1,12 @@
-"""Paused targets and stores."""
+"""Paused targets and stores.
+
+A pause is for names, and for the places behind them: a store that was renamed in `kvsync.yaml` is still held by the pauses of
+its former name, until someone ends them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
@@ -12,7 +16,14 @@ from kvsync.state.tables import PAUSES
 from kvsync.util.values import dataclass
 
 _IN_STORE = "SELECT store, namespace, reason, since FROM pauses WHERE store = ? AND namespace "
-_COVERING = f"{_IN_STORE}IS NULL UNION ALL {_IN_STORE}= ?"
+_BY_PLACE = """
+SELECT pauses.store, pauses.namespace, pauses.reason, pauses.since FROM places AS present
+JOIN places AS former ON former.place = present.place
+JOIN pauses ON pauses.store = former.store AND (pauses.namespace IS NULL OR pauses.namespace = former.namespace)
+WHERE present.store = ? AND present.namespace = ?
+"""
+_COVERING = f"{_IN_STORE}IS NULL UNION ALL {_IN_STORE}= ? UNION ALL {_BY_PLACE}"
+_PLACES = "SELECT store, namespace, place FROM places"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,26 @@ class Pause:
 
     def __str__(self) -> str:
         return self.store if self.namespace is None else f"{self.store}/{self.namespace}"
+
+
+class PausesByTarget:
+    """The pause that holds each target, of `pauses` and the places that targets lead to."""
+
+    def __init__(self, pauses: Sequence[Pause], places: Mapping[tuple[str, str], str]) -> None:
+        self._names = {(one.store, one.namespace): one for one in pauses}
+        self._places = places
+        self._by_place: dict[str, Pause] = {}
+        for (store, namespace), place in places.items() if pauses else ():
+            if (found := self._of_name(store, namespace)) is not None:
+                self._by_place.setdefault(place, found)
+
+    def of(self, target: Target) -> Pause | None:
+        """The pause that holds a target, the store's before its own."""
+        found = self._of_name(target.store, target.namespace)
+        return found or self._by_place.get(self._places.get(target_row(target), ""))
+
+    def _of_name(self, store: str, namespace: str) -> Pause | None:
+        return self._names.get((store, None)) or self._names.get((store, namespace))
 
 
 class Pauses:
@@ -54,11 +85,11 @@ class Pauses:
     def find(self, target: Target) -> Pause | None:
         """The pause that holds a target, the store's before its own. Raises StateDirError."""
         found = [Pause(*row) for row in self._database.query(*self.query_of(target))]
-        return min(found, key=lambda pause: pause.namespace is not None, default=None)
+        return min(found, key=lambda pause: (pause.store != target.store, pause.namespace is not None), default=None)
 
     def query_of(self, target: Target) -> Query:
         """The query for the pauses that hold a target."""
-        return _COVERING, (target.store, *target_row(target))
+        return _COVERING, (target.store, *target_row(target) * 2)
 
     def is_paused(self, target: Target) -> bool:
         """True when a pause holds the target. Raises StateDirError."""
@@ -66,8 +97,14 @@ class Pauses:
 
     def among(self, targets: Collection[Target]) -> frozenset[Target]:
         """Those of the targets that a pause holds. Raises StateDirError."""
-        known = {(pause.store, pause.namespace) for pause in self.all()}
-        return frozenset(one for one in targets if not known.isdisjoint({(one.store, None), target_row(one)}))
+        found = self.by_target()
+        return frozenset(one for one in targets if found.of(one) is not None)
+
+    def by_target(self) -> PausesByTarget:
+        """The pause of each target. Raises StateDirError."""
+        pauses = self.all()
+        rows = self._database.query(_PLACES) if pauses else ()
+        return PausesByTarget(pauses, {(store, namespace): place for store, namespace, place in rows})
 
     def all(self) -> list[Pause]:
         """Every pause, by store and namespace. Raises StateDirError."""

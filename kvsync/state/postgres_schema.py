@@ -51,6 +51,7 @@ BASELINE: Final = (
     " at double precision NOT NULL, replica text NOT NULL)",
     "CREATE TABLE budgets (name text PRIMARY KEY, tokens double precision NOT NULL, at timestamptz NOT NULL)",
     "CREATE INDEX changes_by_place ON changes (place)",
+    "CREATE INDEX places_by_place ON places (place)",
 )
 """What `kvsync state init` runs, before it adds the one row of `kvsync_state`."""
 
@@ -94,6 +95,8 @@ _WAVES_BY_ENVIRONMENT: Final = (
     ' "failure" text COLLATE "C", PRIMARY KEY ("environment", "store", "namespace"))',
 )
 
+_FORMER_NAMES: Final = ("CREATE INDEX places_by_place ON places (place)",)
+
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     _STEADY,
     _WAVES,
@@ -102,6 +105,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     _NAMESPACE_DELETIONS,
     _WAVES_BY_ENVIRONMENT,
     _RESTORE_POINTS,
+    _FORMER_NAMES,
 )
 """What leads from one version to the next, oldest first; the baseline already has them."""
 

@@ -221,10 +221,11 @@ CREATE TABLE restore_points (
 """What stores kept of a target before a run wrote to it; `run` is `runs.seq`."""
 
 _GENERATION: Final = """
+CREATE INDEX places_by_place ON places (place);
 CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
 INSERT INTO generation (one, number) VALUES (1, 0)
 """
-"""Counts the transactions that wrote, so that an older copy of the file can be told from the newer one; see `loss`."""
+"""Counts the transactions that wrote, to distinguish an older copy of the file; see `loss`. The index finds former names."""
 
 STEPS: Final = (
     *(

@@ -13,7 +13,7 @@ from kvsync.model.entry import Target
 from kvsync.model.plan import UnmanagedTarget
 from kvsync.model.result import FAILURES, PassResult
 from kvsync.rendering.words import short_hash
-from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
+from kvsync.state import DriftPoint, ParkedRecord, PassRecord, PausesByTarget, StateDir
 from kvsync.state.unmanaged import unmanaged_targets
 from kvsync.status.fleet import FleetReader, elsewhere
 from kvsync.status.plan_views import PendingPlan
@@ -95,14 +95,14 @@ class _RecordedFacts:
     """What the state directory records of all targets: parked plans, pauses, deferred and undone entries."""
 
     parked: Mapping[Target, ParkedRecord] = field(default_factory=dict)
-    pauses: Mapping[tuple[str, str | None], Pause] = field(default_factory=dict)
+    pauses: PausesByTarget = field(default_factory=lambda: PausesByTarget((), {}))
     quarantined: Mapping[Target, int] = field(default_factory=dict)
     contended: Mapping[Target, int] = field(default_factory=dict)
     undone: Mapping[Target, int] = field(default_factory=dict)
 
     def pause_of(self, target: Target) -> PauseView | None:
         """The pause of a target's store, else its own."""
-        pause = self.pauses.get((target.store, None)) or self.pauses.get((target.store, target.namespace))
+        pause = self.pauses.of(target)
         if pause is None:
             return None
         return PauseView(str(pause), pause.reason, pause.since, f"kvsync resume {shlex.quote(str(pause))}")
@@ -161,7 +161,7 @@ def _recorded(material: SnapshotInput) -> _RecordedFacts:
     with suppress(StateDirError):
         return _RecordedFacts(
             {record.target: record for record in state.parked.all()},
-            {(pause.store, pause.namespace): pause for pause in state.pauses.all()},
+            state.pauses.by_target(),
             state.quarantine.counts(now),
             state.contended.counts(now),
             state.undone.counts(),

@@ -11,7 +11,7 @@ from typing import Final
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target
 from kvsync.rendering.words import short_hash
-from kvsync.state import ParkedRecord, PassRecord, Pause, StateDir
+from kvsync.state import ParkedRecord, PassRecord, PausesByTarget, StateDir
 from kvsync.status.known_states import known_states
 from kvsync.status.run_views import RUNS, run_of_journal
 from kvsync.status.snapshot import ParkedView, PauseView, RunView, State, TargetView
@@ -55,7 +55,7 @@ class FleetReader:
         try:
             replicas, holders = state.replicas(), state.holders()
             parked = {one.target: one for one in state.parked.all()}
-            pauses = {(one.store, one.namespace): one for one in state.pauses.all()}
+            pauses = state.pauses.by_target()
             passes, runs = state.passes.all(), state.journal.runs(RUNS)
             states = known_states(state, passes, now)
             targets = state.runs.targets([run.id for run in runs])
@@ -82,10 +82,10 @@ def _view(
     state: State,
     replica: str,
     parked: ParkedRecord | None,
-    pauses: dict[tuple[str, str | None], Pause],
+    pauses: PausesByTarget,
 ) -> TargetView:
     """A target as its last pass left it in the state."""
-    pause = pauses.get((record.target.store, None)) or pauses.get((record.target.store, record.target.namespace))
+    pause = pauses.of(record.target)
     return TargetView(
         record.target,
         state=state,

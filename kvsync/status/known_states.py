@@ -16,7 +16,7 @@ _LEFT = frozenset({OutcomeKind.REFUSED, OutcomeKind.SKIPPED, OutcomeKind.NOT_ATT
 def known_states(state: StateDir, passes: Iterable[PassRecord], now: float) -> dict[Target, State]:
     """The states of the targets of these passes. Raises StateDirError."""
     parked = {one.target for one in state.parked.all() if one.approved_at is None}
-    pauses = {(one.store, one.namespace) for one in state.pauses.all()}
+    pauses = state.pauses.by_target()
     undone = state.undone.counts()
     deferred = {*state.quarantine.counts(now), *state.contended.counts(now)}
     daemon = state.passes.daemon()
@@ -24,12 +24,11 @@ def known_states(state: StateDir, passes: Iterable[PassRecord], now: float) -> d
 
     def of(record: PassRecord) -> State:
         target = record.target
-        is_paused = (target.store, None) in pauses or (target.store, target.namespace) in pauses
         left = any(record.changes.get(kind) for kind in _LEFT)
         holds = {
             State.FAILING: record.error is not None or any(record.changes.get(kind) for kind in FAILURES),
             State.PARKED: target in parked,
-            State.PAUSED: is_paused,
+            State.PAUSED: pauses.of(target) is not None,
             State.DENIED: is_denied and left,
             State.DRIFTED: bool(record.drift) and not record.changes.get(OutcomeKind.APPLIED),
             State.UNDONE: target in undone,

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app import Report
+from kvsync.app import Report, TargetSelection
+from kvsync.app.permit import split
+from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.app.relocated import FormerPlace
 from kvsync.app.relocation import Relocation
+from kvsync.daemon.ports import PassRequest
 from kvsync.errors import PermanentError, UsageError
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan, UnmanagedTarget
 from kvsync.state import Pause
 from kvsync.state.operator import resume
+from kvsync.status.known_states import known_states
+from kvsync.status.snapshot import State
 from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
 from tests.support.stores import KINDS
 
@@ -201,6 +206,38 @@ async def test_a_renamed_store_needs_nothing(tmp_path: Path, monkeypatch: pytest
     assert (await found.plan_all()).unmanaged == (UnmanagedTarget(Target("other", "gone"), 1),)
     found.state("store: other\nnamespace: mail\nkeys: {a: one}\n")
     assert [one.target.namespace for one in (await found.plan_all()).unmanaged] == ["gone", "web"]
+
+
+@pytest.mark.parametrize("namespace", ["web", None], ids=["target", "store"])
+async def test_a_pause_holds_a_renamed_store_before_any_transfer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str | None
+) -> None:
+    """The place is paused, whatever its name is: for a command, for the first pass of a daemon, and for status and page. It
+    ends with the pause of the former name."""
+    found = MemoryRepository(tmp_path, monkeypatch)
+    await found.settle({"a": "one"})
+    async with found.open("test") as workspace:
+        workspace.state.pauses.pause("main", namespace, "freeze", 5.0)
+    text = (found.root / "kvsync.yaml").read_text().replace("  main:", "  other:")
+    (found.root / "kvsync.yaml").write_text(text)
+    found.state("store: other\nnamespace: web\nkeys: {a: two}\n")
+    other = Target("other", "web")
+    async with found.open("run") as workspace:
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
+        await reconciler.load()
+        first = await reconciler.reconcile(PassRequest(other, apply=True), lambda: False)
+        assert (first.pending, held(found)) == (1, {"a": "one"})
+        assert reconciler.is_paused(other)
+        assert reconciler.paused_among([other]) == {other}
+        workspace.state.passes.record(other, 6.0)
+        assert known_states(workspace.state, workspace.state.passes.all(), 7.0)[other] is State.PAUSED
+        plan = await workspace.plan(TargetSelection((other,)))
+        assert not split(workspace, plan).has_work
+    async with found.open("test") as workspace:
+        pause = workspace.state.pauses.find(other)
+        assert str(pause) == ("main/web" if namespace else "main")
+        assert resume(workspace.state, {"other"}, str(pause), "test").ended
+    assert outcomes(await found.apply()) == {"a": "applied"}
 
 
 async def test_pauses_follow_a_renamed_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
     require_target(settings, chosen, target)
     resumed = chosen.resume(target)
     if (still := resumed.still) is not None:
-        raise KvsyncError(f"{target} is still paused, because all of {still} is paused; run kvsync resume {still}")
+        raise KvsyncError(f"{target} is still paused by the pause of {still}; run kvsync resume {still}")
     answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
     return Exit.DONE
 

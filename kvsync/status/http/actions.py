@@ -136,7 +136,7 @@ class Actions:
         target = form.get("target", "")
         done = control.resume(self._parts.state, self._parts.stores(), target, "page")
         self._parts.wake()
-        still = f"; still paused, because all of {done.still} is" if done.still is not None else ""
+        still = f"; still paused by the pause of {done.still}" if done.still is not None else ""
         return f"{target} {'is resumed' if done.ended else 'was not paused'}{still}"
 
     async def _retry(self, form: Form) -> str:
