@@ -31,7 +31,7 @@ def count_transaction(connection: sqlite3.Connection) -> None:
 
 class GenerationFile:
     """The file next to the database. It is written after each commit, so it is never ahead of a database that lost nothing,
-    and not being able to write it is no error. Idle until the first `write`."""
+    and not being able to write it is not an error. Idle until the first `write`."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE_NAME

@@ -213,7 +213,7 @@ async def test_a_pause_holds_a_renamed_store_before_any_transfer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: str | None
 ) -> None:
     """The place is paused, whatever its name is: for a command, for the first pass of a daemon, and for status and page. It
-    ends with the pause of the former name."""
+    ends with the pause of the earlier name."""
     found = MemoryRepository(tmp_path, monkeypatch)
     await found.settle({"a": "one"})
     async with found.open("test") as workspace:
