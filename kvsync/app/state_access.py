@@ -123,7 +123,7 @@ def has_file(file: Path) -> bool:
 def open_state(file: Path, environment: str | None, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
     """The configuration and its state, without stores and files. Raises InvalidInput, StateDirError, AuthError."""
     if not has_file(file):
-        with _open_without_file(writable=writable) as found:
+        with open_without_file(environment, writable=writable) as found:
             yield found
         return
     config = read_config(file, environment=environment, environ=os.environ)
@@ -132,15 +132,23 @@ def open_state(file: Path, environment: str | None, *, writable: bool) -> Iterat
 
 
 @contextmanager
-def _open_without_file(*, writable: bool) -> Iterator[tuple[Config, StateDir]]:
+def open_without_file(environment: str | None, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
     """The state in the database that the variable names, on a machine that has no configuration. The stores are those that had
-    a pass. Nothing is kept on this machine."""
+    a pass, the environment is that of the last run. Nothing is kept on this machine. Raises StateDirError, also for another
+    environment."""
     root = Path.cwd()
     with TemporaryDirectory(prefix="kvsync-") as folder:
         config = Config(DEFAULT_FILE, root, "", (), Path(folder) / "state", {}, database=_DSN_CREDENTIAL)
         with StateAccess(config).open(writable=writable) as opened:
+            kept = opened.runs.last_environment()
+            if environment not in (None, kept):
+                reason = f"it keeps the state of {f'the environment {kept!r}' if kept else 'no environment'}"
+                raise StateDirError(
+                    opened.name, f"{reason}, not of {environment!r}; set {DSN} to the database of {environment!r}"
+                )
             names = {record.target.store for record in opened.passes.all()} | {one.store for one in opened.places.all()}
-            yield replace(config, stores={name: StoreConfig(name, "", {}) for name in sorted(names)}), opened
+            stores = {name: StoreConfig(name, "", {}) for name in sorted(names)}
+            yield replace(config, stores=stores, environment=kept), opened
 
 
 def init_database(file: Path, environment: str | None) -> tuple[str, int | None]:

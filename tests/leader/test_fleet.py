@@ -278,11 +278,37 @@ def test_a_machine_without_credentials_undoes(
         last = replicas.runs()[0]
         assert replicas.run("undo", last, "--dry-run").returncode == 1
         done = replicas.run("undo", last, "--yes")
-        assert (
-            "this machine cannot read the store; the replica that holds the target carries out the undo" in done.stderr
-        )
+        assert "local/n00: no preview of the undo of 1 change: " in done.stderr
+        assert "the replica that holds the target carries it out" in done.stderr
         assert done.stdout.endswith("Done: 1 applied.\n"), done.stderr
         assert service.values()["n00:a", None] == "first"
+
+
+def test_undo_needs_only_the_dsn(replicas: Replicas) -> None:
+    """Without a kvsync.yaml, a replica carries out the undo. None is made while no replica runs, and no preview."""
+    first = replicas.start()
+    replicas.until(lambda: held_by(first)(replicas.holders()))
+    replicas.until(replicas.is_in_sync)
+    replicas.write(0, "second")
+    replicas.until(replicas.is_in_sync)
+    replicas.until(lambda: len(replicas.runs()) > 1)
+    last = replicas.runs()[0]
+    refused = replicas.bare("undo", last, "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "a preview reads the stores, and this machine has only KVSYNC_DSN" in refused.stderr
+    done = replicas.bare("undo", last, "--yes")
+    assert done.stdout.endswith("Done: 1 applied.\n"), done.stderr
+    assert (
+        "local/n00: no preview of the undo of 1 change: this machine has no kvsync.yaml to read the store with;"
+        " the replica that holds the target carries it out\n" in done.stderr
+    )
+    assert "error" not in done.stdout
+    assert replicas.run("history", "--target", "local/n00", "-o", "json").stdout.count('"command": "undo"') == 1
+    first.terminate()
+    assert first.wait(BOUND) == 0
+    alone = replicas.bare("undo", last, "--yes")
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert "a replica has to carry out the undo, and none is running" in alone.stderr
 
 
 def test_a_command_leaves_an_undo_to_whoever_holds_its_target(replicas: Replicas) -> None:

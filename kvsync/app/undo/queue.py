@@ -10,7 +10,7 @@ from typing import Any, Final
 from kvsync.app import Report, Workspace
 from kvsync.app.state_access import StateAccess
 from kvsync.app.undo.operation import UndoOperation
-from kvsync.errors import ClaimHeld, KvsyncError, LockHeld, StandbyError
+from kvsync.errors import KvsyncError, StandbyError
 from kvsync.model.change import Action, Outcome, OutcomeKind
 from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
@@ -28,7 +28,7 @@ class QueuedUndo:
     def __init__(self, workspace: Workspace, operation: UndoOperation) -> None:
         self._workspace, self._operation = workspace, operation
 
-    def check(self, held: LockHeld | ClaimHeld) -> int:
+    def check(self, held: KvsyncError) -> int:
         """The process of the daemon that may write here. Raises what is given when the process that is in the way is not
         the daemon, KvsyncError when the daemon must not write."""
         daemon, writer = self._workspace.state.passes.daemon(), self._workspace.state.writer()

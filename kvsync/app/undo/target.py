@@ -53,9 +53,7 @@ class TargetUndo:
         StateDirError."""
         store = self._workspace.stores.get(self.target.store)
         if store is None:
-            error = f"the configuration no longer has a store {self.target.store!r}"
-            digest = target_digest(self._state.digest_key, self.target, None, ())
-            return TargetPlan(self.target, "", digest, error=error)
+            return self._without_store()
         try:
             subject = await self._locate()
             observer = Observer(store, subject, self._state)
@@ -72,6 +70,14 @@ class TargetUndo:
         undone = in_written_order(undone, self.wanted)
         self.subject, self.outcomes = subject, tuple(map(self.explained, undone.outcomes))
         return with_restore_point(self._as_plan(subject.located, store.capabilities, undone), store)
+
+    def _without_store(self) -> TargetPlan:
+        """Nothing can be planned: the configuration has no such store, or this machine has no configuration."""
+        self.is_unreadable = self.target.store in self._workspace.config.stores
+        gone = f"the configuration no longer has a store {self.target.store!r}"
+        error = "this machine has no kvsync.yaml to read the store with" if self.is_unreadable else gone
+        digest = target_digest(self._state.digest_key, self.target, None, ())
+        return TargetPlan(self.target, "", digest, error=error)
 
     def _leave_to_replicas(self) -> None:
         """Raise ClaimHeld where this machine cannot read the store, but replicas may."""

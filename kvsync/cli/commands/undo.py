@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,11 +13,11 @@ from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 from kvsync.cli.output import say
-from kvsync.errors import ClaimHeld, LockHeld
+from kvsync.errors import ClaimHeld, KvsyncError, LockHeld
 from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
-    from kvsync.app import Report, Workspace
+    from kvsync.app import DesiredState, Report, Workspace
     from kvsync.app.undo import QueuedUndo, UndoChoice, UndoOperation
     from kvsync.model.entry import Target
     from kvsync.model.plan import Plan
@@ -66,25 +67,43 @@ class _Answer:
 
 
 async def _undo(settings: GlobalOptions, choice: UndoChoice, how: _Answer) -> Exit:
-    held: LockHeld | ClaimHeld | None = None
+    from kvsync.app.state_access import has_file
+
+    if not has_file(settings.config):
+        return await _undo_without_file(settings, choice, how)
+    held: KvsyncError | None = None
     if not how.dry_run:
         try:
             async with opening.workspace(settings, writing="undo", fetches=False) as workspace:
-                return await _carry_out(settings, workspace, choice, how, None)
+                # Sensitive values are known once the files are loaded, and hidden.
+                return await _carry_out(settings, workspace, workspace.load(), choice, how, None)
         except (LockHeld, ClaimHeld) as error:
             held = error
     async with opening.workspace(settings, fetches=False) as workspace:
-        return await _carry_out(settings, workspace, choice, how, held)
+        return await _carry_out(settings, workspace, workspace.load(), choice, how, held)
+
+
+async def _undo_without_file(settings: GlobalOptions, choice: UndoChoice, how: _Answer) -> Exit:
+    from kvsync.app.undo import no_preview, no_replica, open_state_workspace
+
+    if how.dry_run:
+        raise no_preview()
+    with open_state_workspace(settings.environment) as (workspace, loaded):
+        return await _carry_out(settings, workspace, loaded, choice, how, no_replica())
 
 
 async def _carry_out(
-    settings: GlobalOptions, workspace: Workspace, choice: UndoChoice, how: _Answer, held: LockHeld | ClaimHeld | None
+    settings: GlobalOptions,
+    workspace: Workspace,
+    loaded: DesiredState,
+    choice: UndoChoice,
+    how: _Answer,
+    held: KvsyncError | None,
 ) -> Exit:
     from kvsync.app.undo import QueuedUndo, UndoOperation, chosen_runs, finish_open
     from kvsync.cli import confirm
     from kvsync.cli import rendered as shown
 
-    loaded = workspace.load()  # what the files ask; sensitive values are known then, and hidden
     chosen = chosen_runs(workspace.state, choice, workspace.clock.now())
     operation = UndoOperation(workspace, chosen, loaded)
     queued = QueuedUndo(workspace, operation) if held is not None else None
@@ -116,27 +135,39 @@ def _preview(
     from kvsync.rendering.words import count, summed_up
 
     style, chosen, is_asked = settings.style(full=how.full), operation.chosen, not (how.yes or how.dry_run)
-    has_work = bool(unseen) or any(target.changes for target in plan.targets)
+    seen = replace(plan, targets=tuple(one for one in plan.targets if one.target not in unseen))
+    has_work = bool(unseen) or any(target.changes for target in seen.targets)
     if how.dry_run:
-        shown.show_plan(plan, (), operation.seal, shown.OutputOptions(how.output), style)
-    elif how.output == "text" or (has_work and is_asked):
-        shown.show_plan_text(plan, style, to_stderr=how.output != "text")
+        shown.show_plan(seen, (), operation.seal, shown.OutputOptions(how.output), style)
+    elif seen.targets and (how.output == "text" or (has_work and is_asked)):
+        shown.show_plan_text(seen, style, to_stderr=how.output != "text")
     if len(chosen.runs) > 1:
         say(f"kvsync: {chosen.text}: {len(chosen.runs):,} runs, {count(len(plan.targets), 'target')}")
-    if lost := beyond_undo(plan):
+    if lost := beyond_undo(seen):
         say(
             f"kvsync: {count(lost, 'entry', 'entries')} cannot be restored, because the journal keeps no sensitive value"
         )
-    for target in unseen:
-        say(
-            f"kvsync: {target}: this machine cannot read the store; the replica that holds the target carries out the undo"
-        )
+    _say_unseen(operation, plan, unseen)
     for target in operation.deleted_namespaces():
         say(f"kvsync: {target}: undo cannot restore the deleted namespace; revert the commit that emptied it")
     if has_work and is_asked:
         where = f" in {plan.environment}" if plan.environment else ""
-        hidden = f", and {count(len(unseen), 'target')} without a preview" if unseen else ""
-        confirm.confirm(f"Undo {chosen.text}{where}: {summed_up(summary(plan.targets))}{hidden}?")
+        parts = [summed_up(summary(seen.targets))] if seen.targets else []
+        parts += [f"{count(len(unseen), 'target')} without a preview"] if unseen else []
+        confirm.confirm(f"Undo {chosen.text}{where}: {', and '.join(parts)}?")
+
+
+def _say_unseen(operation: UndoOperation, plan: Plan, unseen: Sequence[Target]) -> None:
+    """Say what is undone without a preview, and why."""
+    from kvsync.rendering.words import count
+
+    errors = {one.target: one.error for one in plan.targets}
+    for target in unseen:
+        changes = count(len(operation.records[target]), "change")
+        say(
+            f"kvsync: {target}: no preview of the undo of {changes}: {errors[target]};"
+            " the replica that holds the target carries it out"
+        )
 
 
 async def _apply(operation: UndoOperation, queued: QueuedUndo | None, plan: Plan) -> tuple[Report, str | None]:
