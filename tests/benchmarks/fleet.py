@@ -1,16 +1,17 @@
-"""Replicas that share a state: `python -m tests.benchmarks.fleet`, with `--small` to try it in two minutes, or `--full` for
-10,000 targets, which takes hours on a small machine.
+"""Replicas that share a state: `python -m tests.benchmarks.fleet`, with `--small` to try it, or `--full` for 10,000 targets,
+which takes hours on a small machine. With `--docs`, the figures are written into docs/fleet.md.
 
-One, two and four daemons work on an etcd that is 20 ms away. For each number: what the daemons cost the database while they
-only wait, a round in which nothing changed, one in which every target changes an entry, and what the rounds are in relation to
-those of one daemon; then how long the targets of a killed replica are without a holder. These are the inputs of the model in
-docs/fleet.md.
+One, two and four daemons work on an etcd. For each number: what the daemons cost the database while they only wait, a round in
+which nothing changed over an etcd that is 20 ms away, where a small machine is limited by its processors, one over an etcd that
+is so far away that latency is the limit, and one in which every target changes an entry; then how long the targets of a killed
+replica are without a holder. These are the inputs of the model in docs/fleet.md, which is computed next to them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -19,20 +20,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import wrap
 from typing import Any, Final
+from urllib.request import urlopen
 
 import psycopg
 
 from kvsync.state.postgres_database import PostgresAddress, upgrade
-from tests.benchmarks.measure import NO_GOAL, Figure, kvsync
-from tests.leader.support import wire_to
+from tests.benchmarks.fleet_model import Costs, Measured, Rounds, Waiting, million, table, write_into
+from tests.benchmarks.measure import Figure, kvsync
+from tests.leader.support import BreakableConnection, wire_to
 from tests.support.etcd import running_etcd
 from tests.support.postgres import Cluster, running_cluster
 
-LATENCY: Final = 0.02
+NEAR: Final = 0.02
+FAR: Final = 0.2
+"""Seconds that a call of the store takes: as a store in the same region has, and so long that it is the limit."""
+
+PAGE: Final = Path(__file__).parents[2] / "docs/fleet.md"
 FILES: Final = 100
 PATIENCE: Final = 3600.0
 """Seconds that one step may take."""
@@ -56,29 +64,28 @@ class Size:
 
 
 SIZES: Final = {"": Size(1_000, 100), "--small": Size(80, 5), "--full": Size(10_000, 100)}
-"""By option: one that ends within half an hour, one to try the script with, and the one that the goals are for."""
+"""By option: one that ends within a quarter of an hour, one to try the script with, and the one that the goals are for."""
 
-IDLE: Final = 10.0
-"""Seconds for which the daemons are watched while they only wait."""
+SETTLED: Final = 10.0
+"""Seconds without a move after which the targets are divided; for as long, the daemons are watched while they only wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The moment, statements of the daemons, and CPU seconds of the daemons and of their connections in the database."""
+    """The moment; statements of the daemons, bytes to and from the database, calls that etcd answered, and CPU seconds of the
+    daemons and of their connections in the database."""
 
     at: float
     statements: float
+    size: float
+    calls: float
     cpu: float
     database_cpu: float
 
-    def since(self, before: Usage) -> Usage:
-        """What came in between."""
-        return Usage(
-            self.at - before.at,
-            self.statements - before.statements,
-            self.cpu - before.cpu,
-            self.database_cpu - before.database_cpu,
-        )
+    def minus(self, before: Usage, times: float = 1.0) -> Usage:
+        """What is left without so many times another one."""
+        pairs = zip(astuple(self), astuple(before), strict=True)
+        return Usage(*(mine - times * other for mine, other in pairs))
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -93,8 +100,8 @@ def _cpu_seconds(pid: int) -> float:
 class BenchFleet:
     """The daemons, their database, and the files that all of them read."""
 
-    def __init__(self, folder: Path, size: Size, cluster: Cluster, url: str) -> None:
-        self.folder, self.size = folder, size
+    def __init__(self, folder: Path, size: Size, cluster: Cluster, near: str, url: str) -> None:
+        self.folder, self.size, self.near, self.port = folder, size, near, cluster.port
         self.dsn = cluster.new_database("bench")
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("CREATE ROLE watcher SUPERUSER LOGIN")  # whose statements are not counted
@@ -127,7 +134,7 @@ class BenchFleet:
         least = self.size.targets // count // 2
         self.until(lambda: sorted(self.shares())[:1] >= [least] and len(self.shares()) == count)
         self.until(lambda: self.passes_since(0.0) == self.size.targets)
-        self.until(self.is_quiet)
+        self.until(lambda: self.is_settled() and self.is_quiet())
 
     def shares(self) -> list[int]:
         """How many targets each living replica holds; nothing while one has no holder."""
@@ -137,6 +144,13 @@ class BenchFleet:
         found = [count for (count,) in self.ask(sql)]
         return found if sum(found) == self.size.targets else []
 
+    def is_settled(self) -> bool:
+        """True when no claim is newer than `SETTLED`."""
+        ((age,),) = self.ask(
+            "SELECT extract(epoch FROM clock_timestamp() - max(claimed_at))::double precision FROM claims"
+        )
+        return float(age) > SETTLED
+
     def is_quiet(self) -> bool:
         """True when no pass ended in the last three seconds."""
         return self.passes_since(time.time() - 3) == 0
@@ -145,6 +159,16 @@ class BenchFleet:
         """How many targets had a successful pass after this moment."""
         ((count,),) = self.ask("SELECT count(*) FROM passes WHERE succeeded_at > %s", moment)
         return int(count)
+
+    def waiting(self) -> Usage:
+        """What the daemons cost in some seconds in which no target moves."""
+        while True:
+            before = self.used()
+            time.sleep(SETTLED)
+            found = self.used().minus(before)
+            if self.is_settled():
+                return found
+            self.until(lambda: self.is_settled() and self.is_quiet())
 
     def unchanged_round(self) -> float:
         """The seconds of a pass over each target with nothing to do."""
@@ -181,7 +205,7 @@ class BenchFleet:
         return [moment - began for (moment,) in self.ask(sql, names, began)]
 
     def used(self) -> Usage:
-        """What the daemons have cost since `reset`."""
+        """What the daemons have cost so far."""
         ((statements,),) = self.ask(
             "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements JOIN pg_roles ON oid = userid WHERE rolname = 'kvsync'"
         )
@@ -189,9 +213,30 @@ class BenchFleet:
         return Usage(
             time.monotonic(),
             float(statements),
+            self._bytes(),
+            self._calls(),
             sum(_cpu_seconds(process.pid) for process in self.running),
             sum(map(_cpu_seconds, servers)),
         )
+
+    def _bytes(self) -> float:
+        """What went over the open connections of the daemons to the database, both ways, as the kernel counts it."""
+        command = ["ss", "-tinpH", "dport", "=", f":{self.port}"]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        ours = [part for part in re.split(r"^(?=\S)", text, flags=re.MULTILINE) if self._is_ours(part)]
+        return float(
+            sum(int(number) for part in ours for number in re.findall(r"bytes_(?:acked|received):(\d+)", part))
+        )
+
+    def _is_ours(self, part: str) -> bool:
+        return any(f"pid={process.pid}," in part for process in self.running)
+
+    def _calls(self) -> float:
+        """The reads and writes that etcd answered."""
+        with urlopen(f"{self.near}/metrics") as answer:
+            text = answer.read().decode()
+        pattern = r'^grpc_server_handled_total\{.*grpc_method="(?:Range|Txn|Put|DeleteRange)".*\} (\S+)$'
+        return sum(map(float, re.findall(pattern, text, flags=re.MULTILINE)))
 
     def ask(self, sql: str, *parameters: Any) -> list[Any]:
         """What the database says; nothing where there is nothing to say."""
@@ -215,72 +260,90 @@ class BenchFleet:
             process.wait(30)
 
 
-def measure(folder: Path, size: Size) -> Iterator[Figure]:
-    """Yield the figures one by one."""
+def measure(folder: Path, size: Size, docs: bool) -> Iterator[str]:
+    """Yield the figures one by one, and the table of all."""
     with ExitStack() as stack:
         (folder / "etcd").mkdir()
         near = stack.enter_context(running_etcd(folder / "etcd", "--unsafe-no-fsync"))
-        far = stack.enter_context(_far_away(near))
+        wire = stack.enter_context(_far_away(near))
         cluster = stack.enter_context(running_cluster(shared_preload_libraries="pg_stat_statements"))
         (folder / "repo").mkdir()
-        fleet = BenchFleet(folder / "repo", size, cluster, far)
+        fleet = BenchFleet(folder / "repo", size, cluster, near, wire.url)
         stack.callback(fleet.stop)
         fleet.ask("CREATE EXTENSION pg_stat_statements")
-        rounds: list[tuple[float, float]] = []
+        found: list[Measured] = []
         for number, count in enumerate((1, 2, 4)):
-            fleet.start(count)
-            before = fleet.used()
-            time.sleep(IDLE)
-            idle = fleet.used().since(before)
-            yield from _idle(count, idle)
-            fleet.unchanged_round()  # the pass after a change remembers that the target is in sync
-            before = fleet.used()
-            unchanged = fleet.unchanged_round()
-            passes = fleet.used().since(before)
-            yield from _passes(size, count, idle, passes)
-            rounds.append((unchanged, fleet.changed_round(number + 1)))
-            yield from _rounds(size, count, rounds)
+            found.append(_measured(fleet, wire, count, number + 1))
+            yield str(found[-1])
+        costs = [
+            Figure(f"{one.replicas} replicas, statements of a pass", one.costs.statements, 6.5, "") for one in found
+        ]
+        yield from map(str, costs)
+        gain = found[-1].rounds.far / found[0].rounds.far
+        yield str(Figure("time of a round of 4 replicas to that of one, limited by latency", gain, 1 / 3))
         seconds = fleet.takeover()
-        yield Figure("takeover, median", statistics.median(seconds), 15, " s")
-        yield Figure("takeover, worst", max(seconds), 15, " s", f"{len(seconds)} targets")
+        median, worst = statistics.median(seconds), max(seconds)
+        yield str(Figure("takeover, median", median, 15, " s"))
+        yield str(Figure("takeover, worst", worst, 15, " s", f"{len(seconds)} targets"))
+    lines = _lines(size, found, len(seconds), median, worst)
+    yield from lines
+    if docs:
+        write_into(PAGE, lines)
 
 
-def _idle(count: int, idle: Usage) -> Iterator[Figure]:
+def _measured(fleet: BenchFleet, wire: BreakableConnection, count: int, version: int) -> Measured:
+    """Everything with so many replicas."""
+    fleet.start(count)
+    idle = fleet.waiting()
+    fleet.unchanged_round()  # the pass after a change remembers that the target is in sync
+    before = fleet.used()
+    near = fleet.unchanged_round()
+    used = fleet.used().minus(before)
+    wire.delay = FAR / 2
+    far = fleet.unchanged_round()
+    wire.delay = NEAR / 2
+    changed = fleet.changed_round(version)
+    return Measured(count, _waiting(count, idle), _costs(fleet.size, idle, used), Rounds(near, far, changed))
+
+
+def _waiting(count: int, idle: Usage) -> Waiting:
     each = idle.at * count
-    yield Figure(f"{count} replicas, waiting: statements a second and replica", idle.statements / each, NO_GOAL, "")
-    yield Figure(f"{count} replicas, waiting: CPU a second and replica", 1000 * idle.cpu / each, NO_GOAL, " ms")
+    return Waiting(idle.statements / each, idle.size / each, idle.cpu / each)
 
 
-def _passes(size: Size, count: int, idle: Usage, passes: Usage) -> Iterator[Figure]:
+def _costs(size: Size, idle: Usage, used: Usage) -> Costs:
     """What a pass with nothing to do costs beyond waiting."""
-    part = passes.at / idle.at
-    statements = (passes.statements - idle.statements * part) / size.targets
-    cpu = (passes.cpu - idle.cpu * part) / size.targets
-    database = (passes.database_cpu - idle.database_cpu * part) / size.targets
-    yield Figure(f"{count} replicas, unchanged target: statements", statements, 6.5, "")
-    yield Figure(f"{count} replicas, unchanged target: CPU", 1000 * cpu, NO_GOAL, " ms")
-    yield Figure(f"{count} replicas, unchanged target: CPU of the database", 1000 * database, NO_GOAL, " ms")
+    extra = used.minus(idle, used.at / idle.at)
+    parts = (extra.calls, extra.statements, extra.size, extra.cpu, extra.database_cpu)
+    return Costs(*(part / size.targets for part in parts))
 
 
-def _rounds(size: Size, count: int, rounds: Sequence[tuple[float, float]]) -> Iterator[Figure]:
-    for name, index in (("nothing changed", 0), ("every target changed", 1)):
-        seconds, alone = rounds[-1][index], rounds[0][index]
-        detail = f"{size.targets / seconds:.0f} targets/s, {alone / seconds:.2f} times the rate of one"
-        yield Figure(f"{count} replicas, {name}", seconds, NO_GOAL, " s", detail)
-    if count > 2:
-        yield Figure("time of a round of 4 replicas to that of one", rounds[-1][0] / rounds[0][0], 1 / 3)
+def _lines(size: Size, found: Sequence[Measured], lost: int, median: float, worst: float) -> list[str]:
+    processors = os.cpu_count() or 1
+    took = (
+        f"Takeover of the {lost:,} targets of a killed replica: {median:.1f} s in the median, {worst:.1f} s at worst."
+    )
+    return [
+        f"{size.targets:,} targets of {size.entries} entries in etcd; a machine with {processors} processors runs everything:",
+        "",
+        *table(size.targets, (NEAR, FAR), processors, found),
+        "",
+        took,
+        "",
+        *wrap(million(NEAR, found[0].costs), 160),
+    ]
 
 
 @contextmanager
-def _far_away(url: str) -> Iterator[str]:
-    """A server as if it were 20 ms away."""
-    found: list[str] = []
+def _far_away(url: str) -> Iterator[BreakableConnection]:
+    """The wire to a server as if it were 20 ms away."""
+    found: list[BreakableConnection] = []
     ready, over = threading.Event(), threading.Event()
 
     async def carry() -> None:
         async with wire_to(url) as wire:
-            wire.delay = LATENCY / 2
-            found.append(wire.url)
+            wire.delay = NEAR / 2
+            found.append(wire)
             ready.set()
             await asyncio.to_thread(over.wait)
 
@@ -295,6 +358,7 @@ def _far_away(url: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    options = set(sys.argv[1:])
     with TemporaryDirectory(prefix="kvsync-bench-") as name:
-        for figure in measure(Path(name), SIZES["".join(sys.argv[1:])]):
-            print(figure, flush=True)
+        for line in measure(Path(name), SIZES["".join(options - {"--docs"})], "--docs" in options):
+            print(line, flush=True)
