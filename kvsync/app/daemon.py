@@ -52,6 +52,7 @@ def _join_fleet(workspace: Workspace, reconciler: WorkspaceReconciler) -> Fleet 
     """This daemon's part among those that share its state; None where it has its own."""
     if workspace.state.claims is None:
         return None
+    workspace.state.database.stay_connected()
     fleet = fleet_of(workspace.state.claims, workspace.clock, workspace.pass_context.fence)
     reconciler.share, fleet.is_busy = fleet, reconciler.is_busy
     fleet.revision = lambda: reconciler.revision

@@ -101,6 +101,10 @@ class Database(Protocol):
         other process writes."""
         ...
 
+    def stay_connected(self) -> None:
+        """Let no call wait for a database that could not be reached: until it can, calls fail at once."""
+        ...
+
     def check(self) -> None:
         """Raise StateDirLost when what is written would no longer be found: the database was removed or replaced."""
         ...

@@ -28,6 +28,7 @@ from kvsync.state.postgres_statements import DatabaseUnreachable, PostgresStatem
 from kvsync.state.read_ahead import ReadAhead, chained, combined
 from kvsync.state.tables import StateTable
 from kvsync.state.watchdog import Watchdog
+from kvsync.util.background import start_thread
 
 CONNECT_SECONDS: Final = 3
 STATEMENT_SECONDS: Final = 5
@@ -97,7 +98,6 @@ class PostgresDatabase:
     ) -> None:
         self.address = address
         self.begun: Callable[[Statements], None] = lambda _statements: None
-        self.connected: Callable[[Statements], None] = lambda _statements: None
         self._read_only, self._monotonic = read_only, monotonic
         self._connection: psycopg.Connection[Any] | None = None
         self._lock = threading.RLock()
@@ -106,6 +106,8 @@ class PostgresDatabase:
         self._depth = 0
         self._failed_at = float("-inf")
         self._failure: StateDirError | None = None
+        self._stays_connected = self._is_reconnecting = False
+        self._closed = threading.Event()
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows. Raises StateDirError."""
@@ -184,11 +186,17 @@ class PostgresDatabase:
         """The same database over a second connection."""
         return PostgresDatabase(self.address, read_only=self._read_only, monotonic=self._monotonic)
 
+    def stay_connected(self) -> None:
+        """From now on, reconnect in a thread after the connection was lost. Until that succeeds, calls fail at once: the event
+        loop of a daemon, which makes them, waits once in an outage at most."""
+        self._stays_connected = True
+
     def check(self) -> None:
         """Does nothing: a database that was removed does not answer."""
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
+        self._closed.set()
         with self._lock, suppress(psycopg.Error):
             self._watchdog.close()
             if self._connection is not None:
@@ -223,19 +231,40 @@ class PostgresDatabase:
                 self._depth -= 1
 
     def _open(self) -> psycopg.Connection[Any]:
-        if self._failure is not None and self._monotonic() < self._failed_at + REST_SECONDS:
+        if self._failure is not None and (self._is_reconnecting or self._monotonic() < self._failed_at + REST_SECONDS):
             raise StateDirError(self.address.name, self._failure.reason)
-        if self._connection is not None and not self._connection.broken and not self._connection.closed:
-            return self._connection
+        if self._connection is None or self._is_lost(self._connection):
+            self._connection, self._failure = self._connect(), None
+        return self._connection
+
+    def _connect(self) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
         try:
             self._check_server(connection)
-            self.connected(PostgresStatements(connection))
         except BaseException:
             connection.close()
             raise
-        self._connection, self._failure = connection, None
         return connection
+
+    @staticmethod
+    def _is_lost(connection: psycopg.Connection[Any]) -> bool:
+        return connection.broken or connection.closed
+
+    def _reconnect(self) -> None:
+        """Try until the server answers. What is wrong otherwise, the next call finds out."""
+        found: psycopg.Connection[Any] | None = None
+        while found is None and not self._closed.wait(REST_SECONDS):
+            try:
+                with driver_errors(self.address):
+                    found = self._connect()
+            except DatabaseUnreachable as failure:
+                self._failure = failure
+            except StateDirError:
+                break
+        with self._lock:
+            self._connection, self._failure, self._is_reconnecting = found, None, False
+            if found is not None and self._closed.is_set():
+                found.close()
 
     def _check_server(self, connection: psycopg.Connection[Any]) -> None:
         if connection.info.server_version < _OLDEST_SERVER:
@@ -261,6 +290,10 @@ class PostgresDatabase:
                 yield
         except DatabaseUnreachable as failure:
             self._failed_at, self._failure = self._monotonic(), failure
+            is_lost = self._connection is None or self._is_lost(self._connection)
+            if self._stays_connected and is_lost and not self._is_reconnecting:
+                self._is_reconnecting = True
+                start_thread(self._reconnect)
             raise
 
 

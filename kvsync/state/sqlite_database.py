@@ -173,6 +173,9 @@ class SqliteDatabase:
         """This one: no other process writes to it."""
         return self
 
+    def stay_connected(self) -> None:
+        """Does nothing: a file is not reached over a network."""
+
     def check(self) -> None:
         """Raise StateDirLost when a file was removed, replaced, truncated or overwritten: rows written to it would be lost
         unnoticed."""

@@ -335,6 +335,40 @@ def test_a_database_that_is_down_is_named_and_found_again(
     assert [change.identity for change in one.journal.cut_off(WEB_AT)] == [KEY]
 
 
+def test_a_daemon_waits_for_a_lost_database_in_another_thread(
+    cluster: Cluster, replica: Callable[..., StateDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first failure, calls fail without an attempt of their own; a thread finds the server once it is back."""
+    one, connect, connecting = replica("one"), psycopg.connect, list[int]()
+
+    def noted(*arguments: Any, **options: Any) -> psycopg.Connection[Any]:
+        connecting.append(threading.get_ident())
+        return connect(*arguments, **options)
+
+    one.database.stay_connected()
+    cluster.control("-m", "immediate", "stop")
+    monkeypatch.setattr(psycopg, "connect", noted)
+    try:
+        with pytest.raises(StateDirError):
+            one.pauses.all()
+        deadline = time.monotonic() + 20
+        while len(connecting) < 2:
+            assert time.monotonic() < deadline
+            with pytest.raises(StateDirError, match="check that the database runs"):
+                one.pauses.all()
+            time.sleep(0.05)
+    finally:
+        cluster.start()
+    while True:
+        try:
+            assert one.pauses.all() == []
+            break
+        except StateDirError:
+            assert time.monotonic() < deadline + 20
+            time.sleep(0.05)
+    assert threading.get_ident() not in connecting
+
+
 def test_a_wake_is_heard_by_the_other_replicas(replica: Callable[..., StateDir]) -> None:
     """An approval or a pause wakes whoever listens, on whatever machine; where it is not heard, the next beat sees it."""
     one, two = replica("one"), replica("two")
