@@ -120,6 +120,29 @@ def test_set_fits_any_indentation_and_touches_no_other_line(
     assert (files.root / "state/web.yaml").read_text() == WIDE.replace(old, new)
 
 
+FOLLOWED = {
+    "a blank line and a comment": ("value: a   # here\n", "\n  # next\n"),
+    "a comment": ("value: a\n", "  # next\n"),
+    "comments of its own": ("value: a\n    # one\n\n    # two\n", "\n  # next\n"),
+    "a text of lines": ("value: a\n    x-note: |\n      b\n      c\n", "\n  # next\n"),
+    "a nested mapping": ("value: a\n    tags:\n      a: b   # why\n", "  # next\n"),
+    "braces": ("value: a\n    tags: {a: b}   # why\n", "  # next\n"),
+}
+
+
+@pytest.mark.parametrize(("own", "following"), FOLLOWED.values(), ids=FOLLOWED)
+def test_a_new_option_comes_before_what_follows_the_entry(files: Repo, own: str, following: str) -> None:
+    """Comments that are indented less are about the next entry, and a new entry does not part them from it either."""
+    head, last = "store: local\nnamespace: web\nkeys:\n  first:\n    ", "  next: 1\n"
+    files.write("state/web.yaml", head + own + following + last)
+    files.run("set", "local/web", "first", "a", "--ttl", "7d", "--content-type", "text/plain")
+    new = "    content_type: text/plain\n    ttl: 7d\n"
+    assert (files.root / "state/web.yaml").read_text() == head + own + new + following + last
+    files.write("state/web.yaml", head + own + "# the end\n")
+    files.run("set", "local/web", "second", "b")
+    assert (files.root / "state/web.yaml").read_text() == head + own + "  second: b\n# the end\n"
+
+
 def test_a_file_whose_comments_would_be_lost_stays(files: Repo) -> None:
     """A comment between the entries of a flow mapping cannot be kept, so the line of this entry is left to people."""
     files.write("state/web.yaml", FLOW)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.app.dump.yaml_text import flow, scalar
+from kvsync.app.editing.appending import append
 from kvsync.app.editing.masking import has_sensitive_defaults, masked_diff
 from kvsync.app.editing.removals import without_keys
 from kvsync.app.editing.round_trip import changed_text, meaning, snippet
@@ -182,7 +183,7 @@ def _set(document: Any, placed: PlacedEdit) -> None:
             raise UsageError(f"{placed.place}: there are no keys yet; write the first one into the file")
         if (document.get("defaults") or {}).get("sensitive", "false") != "false":
             raise UsageError(f"{placed.place}: the defaults make {brief(edit.identity)} sensitive; {_REFERENCE}")
-        keys[key] = _entry(edit) if label is None else {"labels": {label: _entry(edit)}}
+        append(keys, key, _entry(edit) if label is None else {"labels": {label: _entry(edit)}})
     elif not hasattr(keys, "items") or key not in keys:
         raise UsageError(f"{placed.place}: the value of {brief(edit.identity)} is a file; change it there")
     elif label is None:
@@ -223,7 +224,7 @@ def _set_texts(node: Any, texts: Mapping[str, str | None]) -> None:
         if text is None:
             node.pop(name)
         else:
-            node[name] = _text(text)
+            append(node, name, _text(text))
 
 
 def _set_fields(node: Any, fields: Mapping[str, str | None]) -> None:
@@ -231,7 +232,7 @@ def _set_fields(node: Any, fields: Mapping[str, str | None]) -> None:
         if text is None:
             node.pop(name, None)
         else:
-            node[name] = snippet(text)
+            append(node, name, snippet(text))
 
 
 def _check_inherited(node: Any, edit: EntryEdit) -> None:
@@ -251,7 +252,7 @@ def _set_feature(node: Any, changes: Mapping[str, Any]) -> None:
         if value is None:
             node.pop(name, None)
         else:
-            node[name] = snippet(flow(value))
+            append(node, name, snippet(flow(value)))
 
 
 def _set_value(node: Any, edit: EntryEdit) -> None:
