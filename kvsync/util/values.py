@@ -1,9 +1,9 @@
 """Frozen dataclasses that cost a tenth to define.
 
 `dataclasses.dataclass` compiles six methods for every class, in half a millisecond: a tenth of a second for the two hundred
-classes that a command imports, and it makes values of half of them. Here classes share their methods, and `__init__` is
-compiled when the first value is made. For type checkers, and for `fields`, `replace` and `asdict`, this is the decorator of the
-standard library.
+classes that a command imports, and it makes values of half of them. Here classes share their methods, and what differs is made
+when it is first used: `__init__` with the first value, the fields when they are listed. For type checkers, and for `fields`,
+`replace` and `asdict`, this is the decorator of the standard library.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, FrozenInstanceError, fields
 from dataclasses import dataclass as _dataclass
+from functools import partial
 from operator import attrgetter
 from reprlib import recursive_repr
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 
 class _Factory:
@@ -36,73 +37,142 @@ else:
 
 
 def _frozen(cls: type) -> Any:
-    made: Any = _dataclass(init=False, repr=False, eq=False, slots=True)(cls)
-    methods = {"__init__": _Init(made), "__setattr__": _refuse, "__delattr__": _refuse}
-    methods |= {"__repr__": _repr, "__getstate__": _state, "__setstate__": _restore} | _comparison(made)
-    own = vars(cls)
-    for name, method in methods.items():
-        if own.get(name) is None:
-            setattr(made, name, method)
+    body = {name: member for name, member in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    own = [name for name, kind in body.get("__annotations__", {}).items() if not _is_class_variable(kind)]
+    described = {name: body.pop(name, MISSING) for name in own}
+    known = {name for base in cls.__mro__ for name in vars(base).get("__slots__", ())}
+    body["__slots__"] = tuple(name for name in own if name not in known)
+    for name, method in _METHODS.items():
+        if body.get(name) is None:
+            body[name] = method
+    for name, make in _MADE_LATER.items():
+        if body.get(name) is None:
+            body[name] = _MadeLater(make)
+    body["__dataclass_fields__"] = _MadeLater(partial(_fields, described))
+    body["__described__"] = _inherited(cls) | described
+    made: Any = type(cls)(cls.__name__, cls.__bases__, body)
+    made.__qualname__ = cls.__qualname__
     return made
 
 
-class _Init:
-    """`__init__` of a class of which there is no value yet: compiles the real one, and is replaced by it."""
+def _is_class_variable(kind: object) -> bool:
+    return str(kind).startswith(("ClassVar", "typing.ClassVar"))
 
-    def __init__(self, cls: Any) -> None:
-        self._cls = cls
 
-    def __get__(self, value: object, owner: type | None = None) -> Callable[..., None]:
-        self._cls.__init__ = init = _compiled_init(self._cls)
-        bound: Callable[..., None] = init.__get__(value, owner)
-        return bound
+class _MadeLater:
+    """Attribute of a class, made when it is first asked for, and replaced by what was made."""
+
+    __slots__ = ("_cls", "_make", "_name")
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+
+    def __set_name__(self, cls: type, name: str) -> None:
+        self._cls, self._name = cls, name
+
+    def __get__(self, value: object, owner: type) -> Any:
+        made = self._make(self._cls)
+        setattr(self._cls, self._name, made)
+        return made.__get__(value, owner) if isinstance(made, FunctionType) else made
+
+
+def _inherited(cls: type) -> dict[str, Any]:
+    """What describes the fields of the bases: each name with a default, a `field(...)`, or nothing."""
+    described: dict[str, Any] = {}
+    for base in reversed(cls.__mro__[1:]):
+        known = vars(base)
+        described |= known["__described__"] if "__described__" in known else known.get("__dataclass_fields__", {})
+    return described
+
+
+def _fields(described: dict[str, Any], cls: Any) -> dict[str, Field[Any]]:
+    """The fields of a class and of its bases, by name, made by the standard library."""
+    like = {name: vars(cls).get(name) for name in ("__module__", "__doc__", "__annotations__")}
+    like |= {name: default for name, default in described.items() if default is not MISSING}
+    made: Any = _dataclass(init=False, repr=False, eq=False, match_args=False)(type(cls.__name__, (), like))
+    cls.__dataclass_params__ = made.__dataclass_params__
+    inherited: dict[str, Field[Any]] = {}
+    for base in reversed(cls.__mro__[1:]):
+        inherited |= getattr(base, "__dataclass_fields__", {})
+    return inherited | cast(dict[str, Field[Any]], made.__dataclass_fields__)
 
 
 def _compiled_init(cls: Any) -> FunctionType:
+    described = cls.__described__.items()
     known: dict[str, Any] = {"_set": object.__setattr__, "_unset": _UNSET}
-    lines = [line for one in fields(cls) for line in _assignment(one, known)]
+    lines = [line for name, one in described for line in _assignment(name, one, known)]
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
-    arguments = ", ".join(["self", *(_argument(one) for one in fields(cls) if one.init)])
+    arguments = ", ".join(["self", *(_argument(name, one) for name, one in described if _is_argument(one))])
     source = f"def __init__({arguments}):\n  " + "\n  ".join(lines or ["pass"])
     exec(source, known)  # noqa: S102 - made of the names of fields only  # nosec B102
     init: FunctionType = known["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
-    init.__annotations__ = {one.name: one.type for one in fields(cls) if one.init} | {"return": None}
+    kinds = {
+        name: kind for base in reversed(cls.__mro__) for name, kind in vars(base).get("__annotations__", {}).items()
+    }
+    init.__annotations__ = {name: kinds[name] for name, one in described if _is_argument(one)} | {"return": None}
     return init
 
 
-def _argument(one: Field[Any]) -> str:
-    if one.default_factory is not MISSING:
-        return f"{one.name}=_unset"
-    return one.name if one.default is MISSING else f"{one.name}=_default_{one.name}"
+def _is_argument(one: Any) -> bool:
+    return not isinstance(one, Field) or one.init
 
 
-def _assignment(one: Field[Any], known: dict[str, Any]) -> Iterator[str]:
+def _default(one: Any) -> Any:
+    """The default of a field, or MISSING."""
+    return one.default if isinstance(one, Field) else one
+
+
+def _factory(one: Any) -> Any:
+    """What makes the default of a field, or MISSING."""
+    return one.default_factory if isinstance(one, Field) else MISSING
+
+
+def _argument(name: str, one: Any) -> str:
+    if _factory(one) is not MISSING:
+        return f"{name}=_unset"
+    return name if _default(one) is MISSING else f"{name}=_default_{name}"
+
+
+def _assignment(name: str, one: Any, known: dict[str, Any]) -> Iterator[str]:
     """The lines that set a field. What they refer to is added to `known`."""
-    name = one.name
-    known[f"_default_{name}"], known[f"_make_{name}"] = one.default, one.default_factory
-    if one.default_factory is not MISSING:
-        yield f"{f'if {name} is _unset: ' if one.init else ''}{name} = _make_{name}()"
-    elif not one.init:
-        if one.default is MISSING:
+    known[f"_default_{name}"], known[f"_make_{name}"] = _default(one), _factory(one)
+    if _factory(one) is not MISSING:
+        yield f"{f'if {name} is _unset: ' if _is_argument(one) else ''}{name} = _make_{name}()"
+    elif not _is_argument(one):
+        if _default(one) is MISSING:
             return  # left to __post_init__
         yield f"{name} = _default_{name}"
     yield f"_set(self, {name!r}, {name})"
 
 
-def _comparison(cls: Any) -> dict[str, Any]:
-    """`__eq__` and `__hash__` by the fields that are compared; equal values are of the same class."""
-    names = [one.name for one in fields(cls) if one.compare]
-    compared: Callable[[object], object] = attrgetter(*names) if names else lambda _value: ()
+def _match_args(cls: Any) -> tuple[str, ...]:
+    return tuple(name for name, one in cls.__described__.items() if _is_argument(one))
 
-    def equal(self: object, other: object) -> bool:
+
+def _equal(cls: Any) -> FunctionType:
+    """`__eq__` by the fields that are compared; equal values are of the same class."""
+    compared = _compared(cls)
+
+    def __eq__(self: object, other: object) -> bool:  # noqa: N807  # the method of a class
         return compared(self) == compared(other) if other.__class__ is self.__class__ else NotImplemented
 
-    def hashed(self: object) -> int:
+    return cast(FunctionType, __eq__)
+
+
+def _hashed(cls: Any) -> FunctionType:
+    compared = _compared(cls)
+
+    def __hash__(self: object) -> int:  # noqa: N807  # the method of a class
         return hash(compared(self))
 
-    return {"__eq__": equal, "__hash__": hashed}
+    return cast(FunctionType, __hash__)
+
+
+def _compared(cls: Any) -> Callable[[object], object]:
+    names = [name for name, one in cls.__described__.items() if not isinstance(one, Field) or one.compare]
+    return attrgetter(*names) if names else lambda _value: ()
 
 
 @recursive_repr()
@@ -122,3 +192,18 @@ def _state(self: Any) -> list[Any]:
 def _restore(self: Any, state: list[Any]) -> None:
     for one, value in zip(fields(self), state, strict=True):
         object.__setattr__(self, one.name, value)
+
+
+_METHODS: Final = {
+    "__setattr__": _refuse,
+    "__delattr__": _refuse,
+    "__repr__": _repr,
+    "__getstate__": _state,
+    "__setstate__": _restore,
+}
+_MADE_LATER: Final[dict[str, Callable[[Any], Any]]] = {
+    "__init__": _compiled_init,
+    "__eq__": _equal,
+    "__hash__": _hashed,
+    "__match_args__": _match_args,
+}

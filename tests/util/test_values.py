@@ -90,18 +90,43 @@ def test_a_value_can_be_pickled() -> None:
 
 
 def test_classes_of_which_no_value_is_made_compile_nothing() -> None:
-    """Defining a class compiles no method; its first value compiles one."""
+    """Defining a class compiles no method and makes no field; its first value compiles one."""
     compiled: list[str] = []
+    fields: list[str] = []
 
-    def note(_frame: FrameType, event: str, what: Any) -> None:
+    def note(frame: FrameType, event: str, what: Any) -> None:
         if event == "c_call" and what is exec:
             compiled.append("exec")
+        if event == "call" and frame.f_code is dataclasses.Field.__init__.__code__:
+            fields.append("field")
 
     sys.setprofile(note)
     try:
         _, derived = made_by(values.dataclass)
-        defined = len(compiled)
+        defined = len(compiled), len(fields)
         derived("a"), derived("b")
     finally:
         sys.setprofile(None)
-    assert (defined, len(compiled)) == (0, 1)
+    assert (defined, len(compiled)) == ((0, 2), 1)  # the fields that the classes themselves describe
+
+
+def test_a_subclass_is_described_before_its_base() -> None:
+    """Fields, patterns and comparisons of a subclass are right, also if nothing asked for those of its base before."""
+    _, derived = made_by(values.dataclass)
+    assert derived.__match_args__ == ("key", "size", "tags", "extra")
+    _, derived = made_by(values.dataclass)
+    assert [one.name for one in dataclasses.fields(derived)] == ["key", "size", "tags", "full", "extra"]
+    _, derived = made_by(values.dataclass)
+    assert derived.__hash__ is not derived.__mro__[1].__hash__
+
+
+def test_a_plain_subclass_compares_as_its_base_does() -> None:
+    """A class that only inherits has the methods of its base, and its values equal only those of its own class."""
+
+    class Plain(Point):
+        """The same with another name."""
+
+    assert Plain(1) == Plain(1, 0)
+    assert Plain(1) != Point(1)
+    assert hash(Plain(1)) == hash(Point(1))
+    assert repr(Plain(1)).endswith("Plain(x=1, y=0)")
