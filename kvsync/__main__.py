@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -13,6 +14,8 @@ def main() -> int:
 
         sys.stdout.write(f"{version_text()}\n")
         return 0
+    # Plans are thousands of small values without cycles: looking for cycles at every few hundred costs a fifth of the time.
+    gc.set_threshold(50_000, 20, 20)
     try:
         from kvsync.cli.main import run
 
@@ -22,6 +25,8 @@ def main() -> int:
             raise
         sys.stderr.write("kvsync: out of memory; raise the limit\n")
         return 1
+    finally:
+        gc.freeze()  # the interpreter ends: it need not look for cycles in all that is still there
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def test_commands_know_the_application_alone() -> None:
     assert set(room_imports()["cli"]) == COMMANDS_KNOW | {"emulators"}
 
 
-PURE_HELPERS = ("kvsync.util.escaping", "kvsync.util.values")
+PURE_HELPERS = ("kvsync.util.escaping", "kvsync.util.patterns", "kvsync.util.values")
 PURE = ("model", "planning", "rendering")
 
 

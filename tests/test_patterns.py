@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import kvsync
+from kvsync.util.patterns import LazyPattern
 from tests.support.cpu import grows_too_fast
 
 OF_THE_OPERATOR = "kvsync.emulators"
@@ -28,8 +29,9 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
     for module in pkgutil.walk_packages(kvsync.__path__, "kvsync."):
         if not module.name.startswith(OF_THE_OPERATOR) and not module.name.endswith("__main__"):
             loaded = importlib.import_module(module.name)
-            found = {name: one for name, one in vars(loaded).items() if isinstance(one, re.Pattern)}
-            yield from ((f"{module.name}.{name}", one) for name, one in found.items())
+            for name, one in vars(loaded).items():
+                if isinstance(one, (re.Pattern, LazyPattern)):
+                    yield f"{module.name}.{name}", one.compiled() if isinstance(one, LazyPattern) else one
 
 
 @pytest.mark.parametrize("pattern", [pytest.param(one, id=name) for name, one in patterns() if name not in COVERED])

@@ -28,9 +28,7 @@ def run(work: Coroutine[None, None, _Result]) -> _Result:
     """Run the coroutine of a command to its end."""
     import asyncio  # help does not pay for it
 
-    # Plans are thousands of small values without cycles: looking for cycles at every few hundred costs a fifth of the time.
-    gc.set_threshold(50_000, 20, 20)
-    gc.freeze()
+    gc.freeze()  # what was imported stays
     return asyncio.run(work)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kvsync.config.model import GitCredentials, GitSource, GitVerify
 from kvsync.config.values import is_plain_http
+from kvsync.util.patterns import lazy_pattern
 from kvsync.yaml import nodes
 from kvsync.yaml.fields import (
     Decoder,
@@ -37,9 +38,9 @@ _SSH: Final = rf"ssh://(?:{_USER}@)?{_HOST}(?::[0-9]{{1,5}})?/{_REST}"
 _SCP: Final = rf"{_USER}@{_HOST}:(?!-){_REST}"
 _FILE: Final = rf"file:///{_REST}"
 
-_USER_FIRST: Final = re.compile(r"(?i)https?://[^/]*@")
-_BAD_IN_REF: Final = re.compile(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]|^@$")
-_OBJECT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_USER_FIRST: Final = lazy_pattern(r"(?i)https?://[^/]*@")
+_BAD_IN_REF: Final = lazy_pattern(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]|^@$")
+_OBJECT: Final = lazy_pattern(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 _OFTEN: Final = 1.0
 """Seconds; whoever fetches more often than this hurts the server."""

@@ -7,12 +7,13 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from kvsync.util.patterns import lazy_pattern
 from kvsync.yaml.fields import Decoder, ScalarDecoder
 
 NAME: Final = r"[A-Za-z0-9._-]+"
 """What the name of a store looks like."""
 
-_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_LABEL: Final = lazy_pattern(r"[A-Za-z0-9_-]{1,63}")
 _MOST_HOST: Final = 253
 """Characters of a host name."""
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from kvsync.util.escaping import escape_text
+from kvsync.util.patterns import lazy_pattern
 
 _LONGEST: Final = 400
 _MOST_KEYS: Final = 3
 _NO_KEY: Final = "Failed to get the data key"
-_KEY: Final = re.compile(r"^ *(\S+): FAILED\n((?: *(?:- )?\|.*\n?)+)", re.MULTILINE)
+_KEY: Final = lazy_pattern(r"^ *(\S+): FAILED\n((?: *(?:- )?\|.*\n?)+)", re.MULTILINE)
 """A key that does not open the file, and the block with the reason."""
 
 _SEARCHED: Final = "Did not find keys in locations"

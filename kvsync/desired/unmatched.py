@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
@@ -12,11 +11,12 @@ from kvsync.desired.read_rules import UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.errors import Kind, Origin, Problem
+from kvsync.util.patterns import lazy_pattern
 
 _SUFFIXES: Final = ("**/*.[yY][aA][mM][lL]", "**/*.[yY][mM][lL]", "**/*.[jJ][sS][oO][nN]")
 _HEAD: Final = 64 * 1024  # bytes
-_STORE: Final = re.compile(rb"(?m)^[{ \t]*+\"?stores?\"?[ \t]*+:")
-_NAMESPACE: Final = re.compile(rb"(?m)^(?:\{[ \t]*+|[ \t]++(?=\"))?\"?namespace\"?[ \t]*+:")
+_STORE: Final = lazy_pattern(rb"(?m)^[{ \t]*+\"?stores?\"?[ \t]*+:")
+_NAMESPACE: Final = lazy_pattern(rb"(?m)^(?:\{[ \t]*+|[ \t]++(?=\"))?\"?namespace\"?[ \t]*+:")
 
 
 def unmatched_files(

@@ -7,12 +7,12 @@ own reader would round them to a float.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Final
 
+from kvsync.util.patterns import lazy_pattern
 from kvsync.util.values import dataclass
 
-_NUMBER: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]+))?")
+_NUMBER: Final = lazy_pattern(r"(-?)([0-9]+)(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]+))?")
 _MOST_ZEROS: Final = 400
 """Zeros that are written out at the end of an integer: every float has fewer."""
 

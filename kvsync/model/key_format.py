@@ -16,12 +16,13 @@ from typing import Final
 
 from kvsync.model.entry import Identity
 from kvsync.model.place import KeyScope
+from kvsync.util.patterns import lazy_pattern
 from kvsync.util.values import dataclass
 
 LONGEST_NAMESPACE: Final = 1_000
 """Characters of a namespace that a state file may name. A key may have as many parts as characters."""
 
-_FIELD = re.compile(r"\{(\w*)\}")
+_FIELD = lazy_pattern(r"\{(\w*)\}")
 _NAMES = ("namespace", "label", "key")
 _UNUSABLE = frozenset({"", ".", ".."})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher, unified_diff
 from itertools import islice
@@ -11,12 +10,13 @@ from typing import Any, NamedTuple
 
 from kvsync.model.canonical import canonical_json
 from kvsync.util.escaping import clip, escape_text, quote_text
+from kvsync.util.patterns import lazy_pattern
 
 MAX_LINES = 2_000
 """Lines of a text beyond which no line-by-line difference is sought: it would cost too much."""
 
 _MAX_DEPTH = 64
-_PLAIN_STEP = re.compile(r"[^\s:\"\\]*")
+_PLAIN_STEP = lazy_pattern(r"[^\s:\"\\]*")
 
 
 class Line(NamedTuple):

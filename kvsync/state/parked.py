@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +14,13 @@ from kvsync.state.context import Context
 from kvsync.state.database import Query
 from kvsync.state.rows import target_row
 from kvsync.state.tables import PARKED
+from kvsync.util.patterns import lazy_pattern
 from kvsync.util.values import dataclass
 
 SHORTEST_PREFIX = SHORTEST_HASH
 """Hex digits of a hash that must be given at least."""
 
-_HASH = re.compile(rf"(?:sha256:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")
+_HASH = lazy_pattern(rf"(?:sha256:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")
 _OF_TARGET = "store = ? AND namespace = ?"
 _FIND = f"SELECT * FROM parked WHERE {_OF_TARGET}"  # noqa: S608 - constants
 _PARK = PARKED.upsert()

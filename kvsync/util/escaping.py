@@ -26,22 +26,24 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
+from kvsync.util.patterns import lazy_pattern
+
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-_INVISIBLE: Final = re.compile(
+_INVISIBLE: Final = lazy_pattern(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
 )
 """Characters that Python counts as printable although nothing is seen of them: joiners, fillers, variation selectors."""
 
-_COMMAND: Final = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
+_COMMAND: Final = lazy_pattern(r"^([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 """What CI systems take for a command: `::` at the start of a line (GitHub), `##[`, `##vso[` and the like anywhere."""
 
 _LONGEST_NAME: Final = 100
 
-_AMBIGUOUS: Final = re.compile(r"^$|[\s\"\\]")
+_AMBIGUOUS: Final = lazy_pattern(r"^$|[\s\"\\]")
 """What could make a name look like another one, like several, or like the words around it."""
 
-_REPEATED_BLANK: Final = re.compile("(?<= ) |^ | $")
+_REPEATED_BLANK: Final = lazy_pattern("(?<= ) |^ | $")
 
 
 def escape_text(text: str, keep: str = "") -> str:
@@ -194,7 +196,7 @@ def _defused(match: re.Match[str]) -> str:
 
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
-_SURROGATES: Final = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|\\(ud[89a-f]..)", re.DOTALL)
+_SURROGATES: Final = lazy_pattern(r"\\\\|\\ud[89ab]..\\ud[c-f]..|\\(ud[89a-f]..)", re.DOTALL)
 """In JSON: an escaped backslash, a pair of surrogates, a lone one."""
 
 
@@ -204,15 +206,15 @@ def _without_lone(match: re.Match[str]) -> str:
 
 # -- Markdown ---------------------------------------------------------------------------------------------------------
 
-_PROSE: Final = re.compile(r"(?:[A-Za-z0-9 ,.;:()'\"%/+=?…–—-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9]))*")
+_PROSE: Final = lazy_pattern(r"(?:[A-Za-z0-9 ,.;:()'\"%/+=?…–—-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9]))*")
 """Characters that mean nothing in Markdown, within a line."""
 
-_REFERENCE: Final = re.compile(
+_REFERENCE: Final = lazy_pattern(
     r"://|[Ww]{3}\.|[Gg][Hh]-\d|:[\w+-]+:|\b(?=[a-f]*\d)[0-9a-f]{7,}\b|^\s|\s$|\s\s|^[-+=]|^\d+[.)]"
 )
 """What GitHub and GitLab would still make something of: links, issues, emoji, commits, and the start of a list."""
 
-_MARKUP: Final = re.compile(
+_MARKUP: Final = lazy_pattern(
     r"[\\`*\[\]~|$&<>@#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|(?<=[Ww]{3})\.|(?<= ) |^ | $"
 )
 

@@ -23,13 +23,14 @@ from functools import cache
 from string import ascii_letters, digits, hexdigits
 from typing import Final, TypeAlias
 
+from kvsync.util.patterns import lazy_pattern
 from kvsync.util.redaction.fragments import Span
 from kvsync.util.redaction.separators import joined, kept_bytes
 
 _ROUNDS: Final = 4
 """How often a text is unescaped: a server may quote JSON that quotes JSON."""
 
-_ESCAPE: Final = re.compile(
+_ESCAPE: Final = lazy_pattern(
     rb"%(?P<percent>[0-9a-fA-F]{2})"
     rb"|\\u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|\\u(?P<unicode>[0-9a-fA-F]{4})|\\U(?P<long>[0-9a-fA-F]{8})|\\x(?P<byte>[0-9a-fA-F]{2})"
@@ -46,7 +47,7 @@ _LETTERS: Final = {
     b"v": b"\v",
     b"0": b"\0",
 }
-_HIGH: Final = re.compile(rb"\\x[89a-fA-F]")
+_HIGH: Final = lazy_pattern(rb"\\x[89a-fA-F]")
 
 _BASE64: Final = (ascii_letters + digits + "+/-_").encode()
 _HEX: Final = hexdigits.encode()
@@ -54,8 +55,8 @@ _TO_BASE64: Final = bytes(byte if byte in _BASE64 else ord("/") for byte in rang
     bytes.maketrans(b"-_", b"+/")
 )
 _TO_HEX: Final = bytes(byte if byte in _HEX else ord("f") for byte in range(256))
-_IN_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
-_IN_HEX: Final = re.compile(rb"[0-9a-fA-F]+")
+_IN_BASE64: Final = lazy_pattern(rb"[A-Za-z0-9+/_-]+")
+_IN_HEX: Final = lazy_pattern(rb"[0-9a-fA-F]+")
 
 _Reader: TypeAlias = Callable[[re.Match[bytes]], bytes]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kvsync.util.escaping import to_bytes
+from kvsync.util.patterns import lazy_pattern
 from kvsync.util.redaction.fragments import WINDOW
 from kvsync.util.redaction.secret_names import is_secret_name
 from kvsync.util.redaction.separators import joined
@@ -28,7 +28,7 @@ def secret_text(secret: str | bytes) -> str:
     return secret if isinstance(secret, str) else secret.decode("utf-8", "surrogateescape")
 
 
-_DATABASE: Final = re.compile(r"postgres(ql)?://")
+_DATABASE: Final = lazy_pattern(r"postgres(ql)?://")
 
 
 def credential_parts(credential: str) -> Iterable[str]:

@@ -6,7 +6,6 @@ name of another author's namespace, would be removed from all output.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -14,9 +13,10 @@ from threading import Lock
 from typing import Final
 
 from kvsync.util.escaping import to_bytes
+from kvsync.util.patterns import lazy_pattern
 
-_WORD: Final = re.compile(r"[^\W_]+")
-_SOURCE_WORD: Final = re.compile(rb"[a-z0-9]{2,}")
+_WORD: Final = lazy_pattern(r"[^\W_]+")
+_SOURCE_WORD: Final = lazy_pattern(rb"[a-z0-9]{2,}")
 _STRUCTURE: Final = frozenset(" \t\r\n\"'{}[]():;,.-─│/\\|=*#`<>~+_")
 _PACKAGE: Final = Path(__file__).parents[2]
 _NOT_SAID: Final = ("emulators", "testing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Set
@@ -12,6 +11,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from kvsync.util.escaping import encode_json, to_bytes
+from kvsync.util.patterns import lazy_pattern
 from kvsync.util.redaction.decodings import decoded, has_escapes, has_runs, views
 from kvsync.util.redaction.forms import credential_parts, secret_forms, secret_parts, secret_text
 from kvsync.util.redaction.fragments import Fragments, Span, folded
@@ -36,7 +36,7 @@ _EXACT: Final = frozenset(
 )  # fmt: skip
 """Fields that name things openly, or cannot tell a value: programs need them as they are, whatever a secret looks like."""
 
-_DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
+_DIGITS: Final = lazy_pattern(r"(?:sha256:)?[0-9a-f]{16,}")
 
 
 class _Tokens:

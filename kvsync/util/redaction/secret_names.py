@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Final
+
+from kvsync.util.patterns import lazy_pattern
 
 HIDDEN: Final = "***"
 """What stands in place of a secret."""
 
-_NAMES: Final = re.compile(
+_NAMES: Final = lazy_pattern(
     r"(?:^|[_.\- ])(?:token|password|passwd|secret|authorization|credentials?|cookie|signature|connection[_-]?string|"
     r"(?:api|private|access|account)[_-]?key)$"
 )
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_BEARER: Final = re.compile(r"(?i)(\bbearer )[\w.~+/=-]{8,}")
-_PASSWORD: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
-_QUERY: Final = re.compile(r"(?i)([?&](?:access_token|token|api[_-]?key|password|secret|sig|signature)=)[^&\s\"'#]+")
+_CAMEL: Final = lazy_pattern(r"(?<=[a-z0-9])(?=[A-Z])")
+_BEARER: Final = lazy_pattern(r"(?i)(\bbearer )[\w.~+/=-]{8,}")
+_PASSWORD: Final = lazy_pattern(r"(://[^/\s:@]*:)[^/\s@]+(?=@)")
+_QUERY: Final = lazy_pattern(r"(?i)([?&](?:access_token|token|api[_-]?key|password|secret|sig|signature)=)[^&\s\"'#]+")
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from kvsync.util.patterns import lazy_pattern
+
 _SEPARATORS: Final = b" \t\r\n\v\f-_.,:;|/\\'\"`*+~=<>()[]{}#"
 _WIDTHLESS: Final = (
     0xA0, 0xAD, 0x34F, 0x61C, 0x180E, *range(0x2000, 0x2010), *range(0x2028, 0x2030), *range(0x205F, 0x2070), 0x3000,
@@ -12,7 +14,7 @@ _WIDTHLESS: Final = (
 )  # fmt: skip
 """Characters that are not seen, or only as a blank."""
 
-_APART: Final = re.compile(
+_APART: Final = lazy_pattern(
     b"(?:[%s]|%s)+" % (re.escape(_SEPARATORS), b"|".join(chr(code).encode() for code in _WIDTHLESS))
 )
 
