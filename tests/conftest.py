@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import warnings
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -21,6 +24,28 @@ def _no_secrets_of_other_tests() -> Iterator[None]:
     """What a test registers as secret is not taken out of what the next one reads."""
     yield
     REDACTOR.__init__()  # type: ignore[misc]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Collect what a failed test left open before the next test begins: its warnings would be errors of that one."""
+    before = item.session.testsfailed
+    result = yield
+    if item.session.testsfailed > before:
+        _collect_leftovers()
+    return result
+
+
+def _collect_leftovers() -> None:
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):  # they hold the frames of the failed test
+        vars(sys).pop(name, None)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import pytest
+
 from kvsync.app import Report, TargetSelection, Workspace, open_workspace
+from kvsync.emulators.clock import VirtualClock
+from kvsync.emulators.faults import Faults, InjectedFaults
 from kvsync.emulators.server import Running
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetPlan
@@ -25,6 +33,9 @@ from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.cli.runner import run_command
 from tests.support.emulator import emulator
+
+BOUND = 60.0
+"""Seconds that a test waits at most for something real."""
 
 FREELY = "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
 """A policy whose guard holds nothing back."""
@@ -293,6 +304,51 @@ class StoreRepo(ABC):
     def environ(self) -> dict[str, str]:
         """The environment of a command."""
         return {**os.environ, **self.service.env, "API_TOKEN": "very-secret-token"}
+
+
+def kill_while_writing(repo: StoreRepo, writes: int) -> None:
+    """Kill an apply after so many writes were done, in the middle of the next ones. These arrive after its death."""
+    with _held_after(writes) as held:
+        with subprocess.Popen(repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL) as process:
+            is_held = held.wait(BOUND)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, "it was over before"
+        assert is_held
+
+
+@contextmanager
+def _held_after(most: int) -> Iterator[threading.Event]:
+    """Let the emulators carry out so many writes, and hold further ones until the end of the block; gives the event that one
+    is held."""
+    is_held, goes_on, number, waiting = threading.Event(), threading.Event(), count(), list[object]()
+    deal, sleep = Faults.deal, VirtualClock.sleep
+
+    def deal_so_many(faults: Faults, method: str, *, writes: bool, pages: bool = False) -> InjectedFaults:
+        fate = deal(faults, method, writes=writes, pages=pages)
+        return replace(fate, latency=_HELD) if writes and next(number) >= most else fate
+
+    async def hold(clock: VirtualClock, seconds: float) -> None:
+        if seconds != _HELD:
+            return await sleep(clock, seconds)
+        waiting.append(clock)
+        is_held.set()
+        while not goes_on.is_set():  # noqa: ASYNC110 - the test is in another thread
+            await asyncio.sleep(0.01)
+        waiting.pop()
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Faults, "deal", deal_so_many)
+        patch.setattr(VirtualClock, "sleep", hold)
+        try:
+            yield is_held
+        finally:
+            goes_on.set()
+            while waiting:
+                time.sleep(0.01)
+
+
+_HELD = 1e9
 
 
 def changes(plan: Plan | TargetPlan) -> list[tuple[str, str, str]]:

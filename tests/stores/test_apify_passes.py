@@ -7,8 +7,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from tests.daemon.support import until
 from tests.status.support import process
 from tests.stores.apify_repo import Repo
 from tests.stores.apify_service import Service
-from tests.stores.emulated import SharedClock, apply_broken_listing, changes, many, outcomes
+from tests.stores.emulated import SharedClock, apply_broken_listing, changes, kill_while_writing, many, outcomes
 from tests.support.examples import one_and_more
 
 HOUR, DAY = 3600, 86_400
@@ -517,22 +515,12 @@ async def test_a_kill_in_the_middle_loses_nothing(repo: Repo, service: Service, 
     """Killed while it writes, the next run brings the store to what the files ask, and foreign entries stay as they are."""
     service.put("web", "foreign", b"1")
     repo.want(many(150))
-    service.faults("latency:20ms")
-    await asyncio.to_thread(_killed_while_writing, repo)
-    service.faults("")
+    await asyncio.to_thread(kill_while_writing, repo, 40)
     assert 0 < len(set(service.keys("web"))) <= 152
     repo.want(many(140))
     await repo.converge()
     assert set(service.keys("web")) - {LEDGER} == {f"key-{number:05}" for number in range(140)} | {"foreign"}
     assert changes(await repo.plan()) == []
-
-
-def _killed_while_writing(repo: Repo) -> None:
-    with subprocess.Popen(repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL) as process:
-        while repo.service.requests().get(PUT, 0) < 40 and process.poll() is None:
-            time.sleep(0.01)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "it was over before"
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from kvsync.model.change import OutcomeKind
 from tests.cli.runner import run_command
 from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import Service
-from tests.stores.emulated import FastForwardClock, changes, outcomes
+from tests.stores.emulated import FastForwardClock, changes, kill_while_writing, outcomes
 
 
 @pytest.fixture
@@ -272,16 +270,7 @@ def test_killed_at_any_moment(repo: Repo, service: Service, seed: int) -> None:
     service.set("web:foreign", "theirs")
     foreign = service.must_get("web:foreign").etag
     repo.want({f"key-{number:03}": str(seed) for number in range(60)})
-    service.faults("latency:10ms")
-    with subprocess.Popen(
-        repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as victim:
-        enough = random.Random(seed).randrange(5, 50)
-        while victim.poll() is None and service.control("GET", "stats")["methods"].get("PUT", 0) < enough:
-            time.sleep(0.005)
-        victim.kill()
-        assert victim.wait() == -signal.SIGKILL, "it was over before"
-    service.faults("")
+    kill_while_writing(repo, random.Random(seed).randrange(5, 50))
     done = repo.command("apply", "--yes")
     assert done.returncode == 0, done.stderr
     assert repo.command("plan", "--exit-code").returncode == 0

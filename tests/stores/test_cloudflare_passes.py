@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,16 @@ from kvsync.testing import FakeClock
 from tests.cli.runner import run_command
 from tests.stores.cloudflare_repo import Repo
 from tests.stores.cloudflare_service import Service
-from tests.stores.emulated import FREELY, FastForwardClock, SharedClock, apply_broken_listing, changes, many, outcomes
+from tests.stores.emulated import (
+    FREELY,
+    FastForwardClock,
+    SharedClock,
+    apply_broken_listing,
+    changes,
+    kill_while_writing,
+    many,
+    outcomes,
+)
 from tests.stores.signing import signer
 from tests.support.examples import one_and_more
 
@@ -358,21 +365,11 @@ async def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path, service: Servi
     repo = Repo(tmp_path, service, extra="    batch_size: 20\n")
     service.put("web", "foreign", b"1")
     repo.want(many(400))
-    service.faults("latency:20ms")
-    await asyncio.to_thread(_killed_while_writing, repo)
-    service.faults("")
+    await asyncio.to_thread(kill_while_writing, repo, 5)
     assert 0 < len(service.listed("web")) <= 401
     await repo.apply()
     assert set(service.listed("web")) == {f"key-{number:05}" for number in range(400)} | {"foreign"}
     assert changes(await repo.plan()) == []
-
-
-def _killed_while_writing(repo: Repo) -> None:
-    with subprocess.Popen(repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL) as process:
-        while repo.service.requests().get(PUT, 0) < 5 and process.poll() is None:
-            time.sleep(0.01)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "it was over before"
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,7 +33,7 @@ from kvsync.testing import FakeClock
 from kvsync.testing.conformance import Bench
 from tests.stores.emulated import as_json, ask, changes, many, outcomes
 from tests.stores.etcd_service import EtcdRepo, EtcdService, etcd_store
-from tests.support.etcd import Member, b64, is_healthy, running_members, wait_until
+from tests.support.etcd import BOUND, Member, b64, is_healthy, running_members, wait_until
 
 PASSWORD = Credential(CredentialKind.ENV, "ETCD_PASSWORD")
 
@@ -373,63 +374,75 @@ async def test_a_member_that_is_down_or_hangs_is_passed_over(etcd: Member, tmp_p
 
 async def test_a_watch_reports_what_others_write(etcd: Member) -> None:
     """Changes and deletes of others are reported by namespace, also of sidecars; our own writes and other keys are not."""
-    store = etcd_store(etcd.url)
-    assert isinstance(store, Watchable)
-    told: asyncio.Queue[str] = asyncio.Queue()
-    await _listed(store, "web", "mail")
-    watching = asyncio.ensure_future(store.watch(["web", "mail"], told.put_nowait))
-    await store.write("web", [creation("ours")])
-    etcd.put("elsewhere/x", "x")
-    for change, name in (
-        (lambda: etcd.put("mail/x", "x"), "mail"),
-        (lambda: etcd.put("web/ours", "theirs"), "web"),
-        (lambda: etcd.put(".kvsync/web/ours", "{}"), "web"),
-        (lambda: etcd.delete("web/ours"), "web"),
-    ):
-        await asyncio.to_thread(change)
-        assert await asyncio.wait_for(told.get(), 20) == name
-    assert told.empty()
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    await store.aclose()
+    async with _connected(etcd) as store:
+        await _listed(store, "web", "mail")
+        await store.write("web", [creation("ours")])
+        etcd.put("elsewhere/x", "x")
+        async with _watching(store, "web", "mail") as told:
+            for change, name in (
+                (lambda: etcd.put("mail/x", "x"), "mail"),
+                (lambda: etcd.put("web/ours", "theirs"), "web"),
+                (lambda: etcd.put(".kvsync/web/ours", "{}"), "web"),
+                (lambda: etcd.delete("web/ours"), "web"),
+            ):
+                await asyncio.to_thread(change)
+                assert await asyncio.wait_for(told.get(), BOUND) == name
+            assert told.empty()
 
 
 @pytest.mark.system
 async def test_a_watch_goes_on_after_a_restart_and_a_compaction(tmp_path: Path) -> None:
     """What was written while the connection was gone is reported, also when etcd has compacted it by then."""
     with running_members(tmp_path) as (member,):
-        store = etcd_store(member.url)
-        assert isinstance(store, Watchable)
-        told: asyncio.Queue[str] = asyncio.Queue()
-        await _listed(store, "web")
-        watching = asyncio.ensure_future(_watch_forever(store, told))
-        for compacts in (False, True):
-            member.put("web/x", "before")
-            assert await asyncio.wait_for(told.get(), 20) == "web"
-            member.send(signal.SIGSTOP)
-            member.stop()
-            member.start()
-            await asyncio.to_thread(wait_until, lambda: _answers(member))
-            member.put("web/x", "meanwhile")
-            if compacts:
-                revision = member.ask("kv/range", key=b64("x"))["header"]["revision"]
-                member.ask("kv/compaction", revision=revision)
-            assert await asyncio.wait_for(told.get(), 20) == "web"
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        await store.aclose()
+        async with _connected(member) as store:
+            await _listed(store, "web")
+            async with _watching(store, "web") as told:
+                for compacts in (False, True):
+                    member.put("web/x", "before")
+                    assert await asyncio.wait_for(told.get(), BOUND) == "web"
+                    member.send(signal.SIGSTOP)
+                    member.stop()
+                    member.start()
+                    await asyncio.to_thread(wait_until, lambda: _answers(member))
+                    member.put("web/x", "meanwhile")
+                    if compacts:
+                        revision = member.ask("kv/range", key=b64("x"))["header"]["revision"]
+                        member.ask("kv/compaction", revision=revision)
+                    assert await asyncio.wait_for(told.get(), BOUND) == "web"
 
 
 # Helpers
 
 
-async def _watch_forever(store: Any, told: asyncio.Queue[str]) -> None:
-    """Watch again whenever that ends, as the daemon does."""
-    while True:
-        try:
-            await store.watch(["web"], told.put_nowait)
-        except StoreError:
-            await asyncio.sleep(0.05)
+@asynccontextmanager
+async def _connected(member: Member, **options: Any) -> AsyncIterator[Store]:
+    """A connection until the end of the block."""
+    store = etcd_store(member.url, **options)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+@asynccontextmanager
+async def _watching(store: Store, *namespaces: str) -> AsyncIterator[asyncio.Queue[str]]:
+    """Watch, again whenever that ends, as the daemon does; gives what is told."""
+    assert isinstance(store, Watchable)
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def forever() -> None:
+        while True:
+            try:
+                await store.watch(namespaces, told.put_nowait)
+            except TransientError:
+                await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(forever())
+    try:
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _fill_up(store: Store) -> None:

@@ -7,8 +7,6 @@ import json
 import math
 import os
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
 from kvsync.testing import FakeClock
 from tests.cli.runner import run_command
-from tests.stores.emulated import SharedClock, apply_broken_listing, changes, many, outcomes
+from tests.stores.emulated import SharedClock, apply_broken_listing, changes, kill_while_writing, many, outcomes
 from tests.stores.voximplant_repo import Repo
 from tests.stores.voximplant_service import DELETE, ITEMS, SET, Service
 from tests.support.examples import one_and_more
@@ -368,22 +366,11 @@ async def test_a_kill_in_the_middle_loses_nothing(either: Repo, service: Service
     service.put("web:foreign", "1")
     either.want(many(60))
     for writes in (10, 30):
-        service.faults("latency:5ms")
-        service.forget_requests()
-        await asyncio.to_thread(_killed_while_writing, either, writes)
-        service.faults("")
+        await asyncio.to_thread(kill_while_writing, either, writes)
     either.want(many(50))
     await either.apply()
     assert set(service.items()) == {f"web:key-{number:05}" for number in range(50)} | {"web:foreign"}
     assert changes(await either.plan()) == []
-
-
-def _killed_while_writing(repo: Repo, writes: int) -> None:
-    with subprocess.Popen(repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL) as process:
-        while repo.service.requests().get(SET, 0) < writes and process.poll() is None:
-            time.sleep(0.01)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "it was over before"
 
 
 async def test_a_repetition_that_is_refused_is_looked_up(tmp_path: Path) -> None:
