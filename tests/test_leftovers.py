@@ -38,15 +38,8 @@ def test_is_not_blamed():
 def test_what_a_failed_test_left_open_fails_no_other_test(tmp_path: Path, how: str) -> None:
     """Sockets, tasks and finalizers of the failed test are collected before the next test begins."""
     (tmp_path / "test_two.py").write_text(TESTS.replace("HOW", how))
-    command = ["pytest", "-q", "-p", "tests.conftest", "-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, tmp_path]
+    options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    command = [sys.executable, "-m", "pytest", "-q", *options, "--rootdir", str(tmp_path), str(tmp_path)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", *command, "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=280, check=False)
     assert "1 failed, 1 passed" in done.stdout, done.stdout

@@ -153,11 +153,11 @@ def serving(code_host: CodeHost, socket: Path) -> Iterator[CodeHost]:
         code_host.url = f"http://127.0.0.1:{runner.addresses[-1][1]}"
         return runner
 
-    runner = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    runner = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     try:
         yield code_host
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
+        thread.join(60)
         loop.close()

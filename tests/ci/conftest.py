@@ -54,7 +54,7 @@ class Store:
 
     def reset(self) -> None:
         request = urllib.request.Request(f"{self.url}/_emulator/reset", method="POST")
-        urllib.request.urlopen(request, timeout=30).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
 
 @pytest.fixture(scope="session")

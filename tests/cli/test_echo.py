@@ -81,7 +81,7 @@ def echoing(
             if (secret := heard(self, body)) is not None:
                 self.refuse(next(forms)(secret))
                 return
-            with closing(http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)) as connection:
+            with closing(http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=60)) as connection:
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()
                 self.reply(answer.status, answer.read(), dict(answer.headers))

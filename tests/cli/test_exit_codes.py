@@ -139,7 +139,7 @@ def test_a_held_lock_is_5(repo: Repo) -> None:
         repo.run("status", "--check", code=0)
     finally:
         daemon.send_signal(signal.SIGTERM)
-        daemon.communicate(timeout=30)
+        daemon.communicate(timeout=60)
     assert daemon.returncode == 0
     assert "no daemon is running" in repo.run("status").stdout
 

@@ -97,14 +97,14 @@ def wrongs(command: str, out: str, log: str, given: str = "") -> list[str]:
     return forged + [line for line in (*lines, *logged) if not is_harmless(line)]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_nothing_that_authors_write_gets_out(hostile: Repo) -> None:
     """Whatever authors name and write, every command answers in its own lines, and in its own documents."""
     for command, out, log in shown(hostile, COMMANDS[:36], f"a\n{MARK} line"):
         assert wrongs(command, out, log) == [], command
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_nothing_that_others_store_gets_out(repo: Repo) -> None:
     """What other programs leave in a store, under hostile keys and owners, is shown as harmlessly as what is ours."""
     repo.run("apply", "--yes")
@@ -120,7 +120,7 @@ def test_nothing_that_others_store_gets_out(repo: Repo) -> None:
         assert wrongs(command, out, log) == [], command
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("evil", FIRST_OF_ARGUMENTS)
 def test_no_argument_gets_out(repo: Repo, evil: str) -> None:
     """What a script passes on as an argument is quoted in answers and errors."""
@@ -129,7 +129,7 @@ def test_no_argument_gets_out(repo: Repo, evil: str) -> None:
         assert wrongs(command, out, log, evil) == [], command
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", FIRST_OF_ARGUMENTS)
 def test_no_broken_file_gets_out(repo: Repo, name: str) -> None:
     """The name of a state file, and what is wrong in it, forge nothing, in any form of the answer."""

@@ -311,7 +311,7 @@ def test_a_running_daemon_retries_at_once(applied: Repo) -> None:
         assert applied.held()["greeting"] == "Hello"
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=30)
+        daemon.communicate(timeout=60)
 
 
 def test_a_pause_of_a_misspelt_target_is_an_error(applied: Repo) -> None:

@@ -121,6 +121,6 @@ def test_the_daemon_logs_and_ends_in_good_order(repo: Repo) -> None:
     line = next(line for line in daemon.stderr if '"change.applied"' in line)
     assert '"key": "greeting"' in line
     daemon.send_signal(signal.SIGINT)
-    out, _ = daemon.communicate(timeout=30)
+    out, _ = daemon.communicate(timeout=60)
     assert (daemon.returncode, out) == (0, "")
     assert repo.held()["greeting"] == "Hi"

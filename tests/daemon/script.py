@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable
 
 from kvsync.daemon.loop import Daemon
@@ -35,9 +34,9 @@ async def deaf(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
 
 
 async def stuck(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
-    """Block the whole loop for a while."""
+    """Block the whole loop until a line comes in."""
     say("stuck")
-    time.sleep(0.6)  # noqa: ASYNC251 - the point of it
+    sys.stdin.readline()
     say("free")
     return PassResult(request.target)
 

@@ -12,7 +12,7 @@ import yaml
 from kvsync.status.metrics import SERIES
 from tests.deploy.manifests import FOLDER, OVERLAYS, Resource, check, containers, kubectl, of_kind, pods, rendered
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 SECRETS = "/run/secrets/kvsync/"
 INNER = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.169.254/32", "127.0.0.0/8", "fc00::/7", "fe80::/10")

@@ -107,7 +107,7 @@ def process(*arguments: str, type_: str = TYPE) -> Iterator[tuple[subprocess.Pop
             yield child, json.loads(line) if line else {"error": child.stderr.read()}
         finally:
             child.kill()
-            child.wait(30)
+            child.wait(60)
 
 
 @asynccontextmanager

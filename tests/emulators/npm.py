@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parent / "js"
-_SECONDS = 100
+_SECONDS = 250
 
 
 def installed(manifest: str, what: str) -> Path:

@@ -264,7 +264,7 @@ def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
             kvs.delete("/~kept/records/l").raise_for_status()
             before = data(kvs.put("/~kept", json={"title": "T"}))
         child.kill()
-        child.wait(20)
+        child.wait(60)
     with process("--data", str(tmp_path), type_="apify") as (_, ready):
         assert set(ready["env"]) >= {"APIFY_TOKEN", "APIFY_CLIENT_BASE_URL"}
         with httpx.Client(base_url=f"{ready['url']}/v2/key-value-stores", headers=headers) as kvs:

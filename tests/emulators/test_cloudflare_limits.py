@@ -222,7 +222,7 @@ def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
         ok(kv.delete(f"{kv.all}/{removed}"))
         namespace, account = kv.namespace, kv.account
         child.kill()
-        child.wait(20)
+        child.wait(60)
     with kv_emulator(data=folder) as server, KvApi(server) as kv:
         assert kv.account == account
         assert [item["id"] for item in ok(kv.get(kv.all))] == [namespace]

@@ -101,7 +101,7 @@ def test_characters_that_need_no_encoding(kv: KvApi) -> None:
 def raw(kv: KvApi, method: str, path: str) -> tuple[int, Any]:
     """Send a path exactly as it is written."""
     url = kv.base_url
-    connection = http.client.HTTPConnection(url.host, url.port, timeout=20)
+    connection = http.client.HTTPConnection(url.host, url.port, timeout=60)
     connection.putrequest(method, f"/client/v4{path}", skip_accept_encoding=True)
     connection.putheader("Authorization", kv.headers["Authorization"])
     connection.putheader("Content-Length", "0")

@@ -61,7 +61,7 @@ def test_what_clients_read_is_in_the_ready_line(type_: str) -> None:
         urls = {value for name, value in ready["env"].items() if name in names and name.endswith("_URL")}
         assert urls <= {ready["url"]}
         child.send_signal(signal.SIGTERM)
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
 
 
 def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
@@ -73,10 +73,10 @@ def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
             before = httpx.put(url, json={"value": value})
         locked = httpx.put(url.replace("/kv/", "/locks/")).json()
         with process(*arguments) as (second, refused):
-            assert second.wait(20) == 64
+            assert second.wait(60) == 64
             assert "another emulator" in refused["error"]
         child.kill()
-        child.wait(20)
+        child.wait(60)
     with process(*arguments) as (_, ready):
         found = httpx.get(f"{ready['url']}/kv/k?api-version=1.0")
         assert found.json() == locked

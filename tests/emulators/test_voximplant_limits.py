@@ -152,7 +152,7 @@ def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
             vox.call("DelApplication", application_id=2)
             before, headers = vox.all(), vox.headers["Authorization"]
         child.kill()
-        child.wait(20)
+        child.wait(60)
     with vox_emulator(data=folder) as server, VoxApi(server, headers={"Authorization": headers}) as vox:
         assert server.env["VOXIMPLANT_CREDENTIALS"] == ready["env"]["VOXIMPLANT_CREDENTIALS"]
         assert (vox.all(), vox.value("z")) == (before, "z ключ")

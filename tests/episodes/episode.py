@@ -27,7 +27,7 @@ OURS: Final = tuple(f"k{number:02}" for number in range(10))
 THEIRS: Final = tuple(f"theirs-{number}" for number in range(4))
 PAUSES: Final = (0, 61, 61, 61, 3_600, 3_600, 86_400, 86_400)
 """Seconds before each of the runs in which everything is put right."""
-MOST_SECONDS: Final = 60
+MOST_SECONDS: Final = 300
 READING: Final = (
     *(
         ("plan",),
@@ -509,11 +509,8 @@ class Episode:
             code = self.finish(("run",), daemon)
         self._must(code in (0, 1, 78, -SIGKILL, -SIGTERM), f"the daemon exits with {code}")
 
-    def _logged(self, daemon: ForkedCommand, event: str) -> bool:
-        return self._waited_for(lambda: daemon.has_ended() or event in daemon.said()[1])
-
-    def _waited_for(self, condition: Callable[[], bool]) -> bool:
-        ends = time.monotonic() + MOST_SECONDS / 2
+    def _waited_for(self, condition: Callable[[], bool], seconds: float = MOST_SECONDS / 2) -> bool:
+        ends = time.monotonic() + seconds
         while not (holds := condition()) and time.monotonic() < ends:
             time.sleep(0.05)
         return holds
@@ -521,7 +518,7 @@ class Episode:
     def serve_roughly(self) -> None:
         """A daemon under which things happen, and which is killed or told to leave."""
         with self._daemon(self.chance.choice((SIGKILL, SIGTERM))) as daemon:
-            self._logged(daemon, "pass.finished")
+            self._waited_for(lambda: daemon.has_ended() or "pass.finished" in daemon.said()[1], 30)  # there may be none
             for _ in range(self.chance.randint(1, 4)):
                 self.disturb()
                 time.sleep(self.chance.uniform(0, 0.4))

@@ -48,7 +48,7 @@ class Call:
 
     def forward(self) -> Answer:
         """What the service answers."""
-        connection = http.client.HTTPConnection(*self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(*self.upstream, timeout=60)
         try:
             self._begin(connection)
             connection.endheaders(self.body)
@@ -59,7 +59,7 @@ class Call:
 
     def forward_half(self) -> None:
         """Send half of the body to the service, with the length of all of it, and hang up."""
-        connection = http.client.HTTPConnection(*self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(*self.upstream, timeout=60)
         try:
             self._begin(connection)
             connection.endheaders(self.body[: len(self.body) // 2])

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("KVSYNC_FUZZ_SECONDS", "6"))
 """How long each target is searched."""
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(SECONDS + 100)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(SECONDS + 300)]
 
 
 @pytest.mark.parametrize("name", TARGETS)

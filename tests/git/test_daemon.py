@@ -55,7 +55,7 @@ def running(here: Repository) -> Iterator[DaemonProcess]:
         yield run
     finally:
         run.process.terminate()
-        assert run.process.wait(15) == 0, run.log.read_text()
+        assert run.process.wait(BOUND) == 0, run.log.read_text()
         assert "unexpected" not in run.log.read_text()
 
 
@@ -194,5 +194,5 @@ def test_leaving_during_a_fetch(tmp_path: Path, origin: Origin) -> None:
         with running(here) as run:
             assert server.asked.wait(BOUND)
             run.process.terminate()
-            assert run.process.wait(10) == 0
+            assert run.process.wait(BOUND) == 0
         assert not [one for one in command_lines() if server.url("").encode() in one]

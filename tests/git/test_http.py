@@ -168,7 +168,7 @@ def test_killed_in_the_middle_of_a_fetch(home: Path, origin: Origin, tmp_path: P
             assert process.stdout is not None
             process.stdout.readline()
             server.asked.clear()
-            server.asked.wait(10)
+            server.asked.wait(60)
             time.sleep(delay)  # a moment of the fetch, not a time to wait for
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -186,7 +186,7 @@ def test_a_git_that_outlives_its_process_is_not_disturbed(home: Path, origin: Or
     with serving(tmp_path) as server:
         server.held.clear()
         first = fetch_in_a_process(home, server.url("origin/.git"))
-        assert server.asked.wait(20)
+        assert server.asked.wait(60)
         first.send_signal(signal.SIGKILL)
         first.communicate()
         second = fetch_in_a_process(home, server.url("origin/.git"))

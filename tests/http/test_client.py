@@ -131,7 +131,8 @@ async def test_no_connection_means_nothing_was_done(stack: AsyncExitStack) -> No
 @pytest.mark.parametrize("act", [is_silent, drips], ids=["silent", "dripping"])
 async def test_a_call_has_a_deadline(stack: AsyncExitStack, act: Act) -> None:
     """However the server spends the time, an answer that is not whole in time is given up."""
-    web = await start(stack, act, limits=ClientLimits(timeout=0.1))
+    web = await start(stack, says(200), act, limits=ClientLimits(timeout=0.3))
+    await web.client.send(READ)  # so that there is a connection
     assert isinstance(await web.error(WRITE), LostAnswer)
 
 
@@ -375,7 +376,7 @@ async def test_a_slow_lender_stops_no_request() -> None:
     """A portion that takes longer to borrow than it is valid is used all the same: borrowing again would take as long."""
     clock = FakeClock()
     lender = CountingLender(clock, seconds=5)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await SharedBudget(lender, "a writes", BudgetTerms.of_rate(4), clock).take()
     assert lender.lent == {"a writes": 1}
 

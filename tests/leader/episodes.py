@@ -373,7 +373,7 @@ def _kubernetes(folder: Path) -> Iterator[tuple[str, int]]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    ready.wait(30)
+    ready.wait(BOUND)
     try:
         yield found[0]
     finally:

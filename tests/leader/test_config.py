@@ -122,7 +122,7 @@ async def test_a_ledger_of_ones_own_is_reported(tmp_path: Path, monkeypatch: pyt
 async def test_a_single_pass_behind_another_leader_does_nothing(repo: Repo, etcd: str, key: str) -> None:
     """`run --once` exits with 5 and names the leader, of its own share where there are shares; alone it leads, and releases."""
     repo.configure(**{"policy:": f"run: {{lease: {{etcd: {{endpoint: '{etcd}', key: {key}}}}}}}\npolicy:"})
-    other = EtcdKeeper(key, "another replica", 10, [Gateway("lease test", etcd, Clock(), 5)])
+    other = EtcdKeeper(key, "another replica", 600, [Gateway("lease test", etcd, Clock(), 60)])
     try:
         await other.claim()
         refused = repo.run("run", "--once", code=5)

@@ -36,6 +36,8 @@ from tests.support.memory_repository import MemoryRepository
 
 STORES = Path(kvsync.__file__).parent / "stores"
 PUT = Request("PUT", "/a", "writing a", body=b"1")
+LEASE = 6.0
+"""Seconds of the lease of a process that begins to write meanwhile, however busy the machine is."""
 
 
 def test_without_a_lease_it_is_open() -> None:
@@ -139,14 +141,16 @@ class Wire:
 
 async def test_a_write_in_flight_ends_before_the_lease() -> None:
     """However long a call may take otherwise, it is broken off when the lease is nearly over, and counts as lost."""
-    fence = Fence()
-    fence.follow(lambda: 0.1)
-    async with serving(is_silent) as server:
+    fence, left = Fence(), [60.0]
+    fence.follow(lambda: left[0])
+    async with serving(says(200), is_silent) as server:
         client = Client(
             "store x", server.origin, Clock(), Traffic(), ClientOptions(limits=ClientLimits(timeout=60), fence=fence)
         )
+        await client.send(PUT)  # so that there is a connection
+        left[0] = 0.3
         with pytest.raises(
-            LostAnswer, match=r"no response from \S+ within 0.1 s; .*; the request may or may not have been carried out"
+            LostAnswer, match=r"no response from \S+ within 0.3 s; .*; the request may or may not have been carried out"
         ):
             await client.send(PUT)
         await client.aclose()
@@ -202,11 +206,11 @@ async def test_a_long_write_of_a_stopped_process_is_not_completed() -> None:
     nor the process sends the rest: the server never has the whole write."""
     size, server = 200_000, SlowServer()
     async with server.serving() as origin:
-        command = (sys.executable, "-m", "tests.leader.stopped_writer", origin, "1.5", str(size))
+        command = (sys.executable, "-m", "tests.leader.stopped_writer", origin, str(LEASE), str(size))
         writer = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
         await server.begun.wait()
         writer.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(LEASE)
         server.goes_on.set()
         await asyncio.sleep(1)  # what the kernel holds arrives
         writer.send_signal(signal.SIGCONT)

@@ -39,7 +39,7 @@ async def keepers(api: Cluster, *names: str, lease: LeaseName = NAME) -> AsyncIt
     clocks = [FakeClock() for _ in names]
     found = []
     for name, clock in zip(names, clocks, strict=True):
-        client = in_cluster("lease test", Clock(), 5, api.environ, Path.read_text, api.folder)
+        client = in_cluster("lease test", Clock(), 60, api.environ, Path.read_text, api.folder)
         found.append(KubernetesKeeper(lease, name, 10, client, clock))
     try:
         yield [*found, clocks]

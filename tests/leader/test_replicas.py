@@ -26,11 +26,13 @@ stores:
   main: {{type: azure-appconfig, endpoint: "{endpoint}", connection_string: {{env: {secret}}}, concurrency: 2}}
 run:
   every: 2s
-  lease: {{etcd: {{endpoint: "{etcd}", key: {key}}}, duration: {duration}, retry: 300ms}}
+  lease: {{etcd: {{endpoint: "{etcd}", key: {key}}}, duration: {duration}}}
 """
+LEASE = "15s"
+"""So long that a busy machine renews it in time."""
 KEYS = 100
-SLOW = "latency:100ms"
-"""With two calls in flight, what the files ask takes some seconds to write."""
+SLOW = "latency:1s"
+"""With two calls in flight, what the files ask takes longer to write than a lease lasts."""
 
 
 @dataclass
@@ -80,10 +82,10 @@ def azure() -> Iterator[Service]:
 def pair(tmp_path: Path, etcd: str, azure: Service, request: pytest.FixtureRequest) -> Iterator[ReplicaPair]:
     """Two replicas; a parameter is how long their lease holds."""
     azure.reset()
-    yield from _pair(tmp_path, azure, etcd, etcd, getattr(request, "param", "3s"))
+    yield from _pair(tmp_path, azure, etcd, etcd, getattr(request, "param", LEASE))
 
 
-def _pair(folder: Path, azure: Service, etcd_of_a: str, etcd_of_b: str, duration: str = "3s") -> Iterator[ReplicaPair]:
+def _pair(folder: Path, azure: Service, etcd_of_a: str, etcd_of_b: str, duration: str = LEASE) -> Iterator[ReplicaPair]:
     key = f"kvsync/{uuid4()}"
 
     def replica(name: str, etcd: str) -> Replica:
@@ -113,6 +115,7 @@ def test_a_leader_that_was_paused_writes_nothing_when_it_wakes(pair: ReplicaPair
     pair.want("1")
     wait_until(lambda: pair.writes() >= 10)
     pair.a.send(signal.SIGSTOP)
+    pair.azure.faults("")
     pair.b.heard("lease.acquired")
     wait_until(lambda: pair.holds("1"))
     wait_until(lambda: [one for one in pair.b.events("pass.finished") if one.get("applied")])
@@ -126,7 +129,6 @@ def test_a_leader_that_was_paused_writes_nothing_when_it_wakes(pair: ReplicaPair
     assert all(outcome is not None for _, outcome in pair.a.journal()), "the journal is complete"
     assert len([one for one in pair.a.journal() if one[1] == "applied"]) < KEYS
     pair.b.end(signal.SIGKILL)
-    pair.azure.faults("")
     pair.a.heard("lease.acquired", 2)
     pair.want("2")
     wait_until(lambda: pair.holds("2"))
@@ -148,8 +150,9 @@ def _cut_off_and_back(pair: ReplicaPair, cut: Callable[[], None], mend: Callable
     pair.want("1")
     wait_until(lambda: pair.writes() >= 10)
     cut()
-    lost, acquired = pair.a.heard("lease.lost"), pair.b.heard("lease.acquired")
-    assert lost["timestamp"] < acquired["timestamp"]
+    pair.a.heard("lease.lost")
+    pair.azure.faults("")
+    pair.b.heard("lease.acquired")
     wait_until(lambda: pair.holds("1"))
     _apart(pair.a, pair.b)
     mend()

@@ -39,7 +39,7 @@ class Soak:
         (folder / "kvsync.yaml").write_text(
             "version: 1\nowner: team-a\npolicy: {prune: owned, guard: {max_update_pct: 100}}\n"
             f"stores:\n  local: {{type: sqlite, path: {folder}/store.db}}\n"
-            f"  edge: {{type: apify, token: {{env: APIFY_TOKEN}}, endpoint: '{proxy.url}', timeout: 500ms}}\n"
+            f"  edge: {{type: apify, token: {{env: APIFY_TOKEN}}, endpoint: '{proxy.url}', timeout: 2s}}\n"
             f"run: {{every: 1s, jitter: 0s, debounce: 50ms, listen: '{self._origin[7:]}'}}\n"
         )
         self._want(0)

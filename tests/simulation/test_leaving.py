@@ -22,7 +22,7 @@ from tests.support.command import Repository
 
 pytestmark = pytest.mark.system  # waits for the end of long calls
 
-ENTRIES, BATCH = 400, 100
+ENTRIES, BATCH = 400, 10
 RUN = "run: {every: 1h, watch: false}\n"
 BOUND = 60.0
 """Seconds that a test waits at most. The contract is 10 s, of which the daemon grants `LEAVE_WITHIN` to the calls in flight."""

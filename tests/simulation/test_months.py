@@ -24,7 +24,7 @@ def live(folder: Path) -> dict[str, Any]:
     """Run the daemon in a process of its own; what it saw of itself."""
     command = [sys.executable, "-m", "tests.simulation.passes", str(folder), str(BEATS)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -28,7 +28,7 @@ def third(samples: list[dict[str, int]], number: int, name: str) -> list[int]:
     return [one[name] for one in samples[number * size : (number + 1) * size]]
 
 
-@pytest.mark.timeout(60 + 180 * MINUTES)
+@pytest.mark.timeout(300 + 300 * MINUTES)
 def test_a_daemon_holds_no_more_after_a_long_time(tmp_path: Path) -> None:
     """Files change at each beat, page and metrics are asked for, and one store is down for the middle third: resident memory,
     threads and descriptors are in the last third what they were in the first, and the state directory grows by what a run

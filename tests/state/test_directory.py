@@ -118,7 +118,7 @@ def test_many_may_make_the_directory_at_once(tmp_path: Path) -> None:
 
     def use(number: int) -> None:
         for attempt in range(10):
-            barrier.wait(timeout=30)
+            barrier.wait(timeout=60)
             with StateDir.open(tmp_path / str(attempt), writable=True) as state:
                 state.pauses.pause(str(number), None, None, 0)
 

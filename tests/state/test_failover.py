@@ -18,7 +18,7 @@ from kvsync.state.postgres_database import PostgresAddress, upgrade
 from tests.state.examples import KEY, WEB, WEB_AT, update
 from tests.support.postgres import Cluster, standby_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 _Answer = TypeVar("_Answer")
 
@@ -41,7 +41,7 @@ def claims_at(state: StateDir, name: str) -> TargetClaims:
 
 def until_answered(ask: Callable[[], _Answer]) -> _Answer:
     """The answer of the server that leads now, once the connection is made again."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             return ask()

@@ -63,7 +63,7 @@ async def test_a_flood_of_hooks_is_few_passes_and_none_is_lost(tmp_path: Path) -
         await daemon.listens()
         await daemon.logged("daemon.ready")
         began = time.monotonic()
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             answers = await asyncio.gather(*(flood(port_of(daemon), HOOKS // 4) for _ in range(4)))
         want(tmp_path, a="2")
         assert (await daemon.post("/hooks/reconcile", X_Kvsync_Token=SECRET)).status == 202
@@ -167,7 +167,7 @@ async def test_metrics_over_a_real_api(tmp_path: Path) -> None:
     """Requests by status, what is left of the quota, and a store that is down are seen while the other store goes on."""
     async with running(Options("cloudflare-kv")) as api, aiohttp.ClientSession() as session:
         account = api.env["CLOUDFLARE_ACCOUNT_ID"]
-        edge = f"edge: {{type: cloudflare-kv, endpoint: '{api.url}', account_id: '{account}', token: {{env: CF}}, timeout: 2s"
+        edge = f"edge: {{type: cloudflare-kv, endpoint: '{api.url}', account_id: '{account}', token: {{env: CF}}, timeout: 10s"
         stores = f"main: {{type: sqlite, path: store.db}}, {edge}, create_namespaces: true}}"
         repository(tmp_path, QUIET, stores)
         want(tmp_path, "edge", "web", a="1")

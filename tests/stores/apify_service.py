@@ -173,7 +173,7 @@ def _ask(
     method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None
 ) -> tuple[Mapping[str, str], bytes]:
     request = urllib.request.Request(url, body, dict(headers or {}), method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers, answer.read()
 
 

@@ -137,7 +137,7 @@ def _json(body: Any) -> bytes | None:
 
 def _ask(method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> bytes:
     request = urllib.request.Request(url, body, dict(headers or {}), method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         found: bytes = answer.read()
         return found
 

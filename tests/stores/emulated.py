@@ -46,7 +46,7 @@ def ask(
 ) -> tuple[Mapping[str, str], bytes]:
     """Ask over plain HTTP, as a program that knows nothing of kvsync. Raises HTTPError."""
     request = urllib.request.Request(url, body, dict(headers or {}), method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers, answer.read()
 
 

@@ -269,7 +269,7 @@ async def test_the_lease_of_another_program_is_seen(etcd: Member) -> None:
 async def test_another_cluster_is_not_written_to(etcd: Member, tmp_path: Path) -> None:
     """When the members behind the endpoints are replaced between plan and write, nothing is written to the new cluster."""
     with running_members(tmp_path) as (member,):
-        store = etcd_store(member.url, timeout=2)
+        store = etcd_store(member.url)
         before = await locate(store, "web", writing=True)
         member.stop()
         (tmp_path / "default").rename(tmp_path / "old")
@@ -336,7 +336,7 @@ async def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert [one.status for one in results] == ["done"]
         await store.aclose()
         for tls, said in (({"ca": str(tmp_path / "cert.pem")}, "connection"), (shown, "not trusted")):
-            refused = etcd_store(member.url, tls=tls, timeout=0.5)
+            refused = etcd_store(member.url, tls=tls, clock=FakeClock())
             with pytest.raises(StoreError, match=said):
                 await refused.read("web", [Identity("greeting")])
             await refused.aclose()
@@ -359,7 +359,7 @@ async def test_a_member_that_is_down_or_hangs_is_passed_over(etcd: Member, tmp_p
     """Reads and writes go to the next endpoint where the first does not listen; one that hangs costs a read its timeout."""
     with running_members(tmp_path) as (other,):
         other.send(signal.SIGSTOP)
-        hangs = etcd_store(other.url, etcd.url, timeout=0.5)
+        hangs = etcd_store(other.url, etcd.url, timeout=3)
         assert await hangs.read("web", [Identity("greeting")]) == {}
         await hangs.aclose()
         other.stop()

@@ -307,7 +307,7 @@ async def test_a_refusal_is_not_an_absence(bao: Bao) -> None:
 async def test_a_sealed_server_is_reported(tmp_path: Path) -> None:
     """A server that is sealed is neither a wrong credential nor an empty store, and `doctor` says so."""
     with running_bao(tmp_path) as server:
-        store = vault_store(server.url, timeout=1)
+        store = vault_store(server.url)
         assert all(check.ok for check in await store.check())
         server.ask("PUT", "sys/seal")
         with pytest.raises(TransientError, match="is sealed; unseal it"):

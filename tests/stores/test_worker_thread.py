@@ -54,7 +54,7 @@ async def test_no_call_waits_for_results_that_were_lost(thread: WorkerThread, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(worker_thread, "_attempt_all", fails)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(MemoryError):
                 await thread.run(lambda: 1)
     assert await thread.run(lambda: 2) == 2
@@ -67,10 +67,10 @@ async def test_a_call_that_is_cancelled_first_is_never_begun(thread: WorkerThrea
 
     def hold() -> None:
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
 
     held = asyncio.ensure_future(thread.run(hold))
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, 60)
     late = asyncio.ensure_future(thread.run(lambda: seen.append(1)))
     await asyncio.sleep(0.01)
     late.cancel()

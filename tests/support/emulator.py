@@ -12,7 +12,7 @@ from typing import Any
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
 
-_SECONDS = 30
+_SECONDS = 60
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def test_a_process_ends_although_a_thread_works() -> None:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     assert (done.stdout, done.stderr) == ("over\n", "")
@@ -83,7 +83,7 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
 
     def slow(workspace: Workspace, environment: str | None = None) -> DesiredState:
         at_work.append(threading.get_ident())
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         assert at_work == [threading.get_ident()], "two readings at once"
         at_work.clear()
         return load(workspace, environment)
@@ -111,7 +111,7 @@ async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkey
         def reloading(workspace: Workspace, environment: str | None = None) -> DesiredState:
             readers.append(workspace)
             if len(readers) == 1:
-                asyncio.run_coroutine_threadsafe(reconciler.reload_config(), loop).result(20)
+                asyncio.run_coroutine_threadsafe(reconciler.reload_config(), loop).result(60)
                 reloaded.set()
             return load(workspace, environment)
 
