@@ -28,6 +28,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.etcd import EtcdStore, listing
 from kvsync.stores.etcd.remote import Remote
+from kvsync.stores.etcd.watch import MOST_WATCHED
 from kvsync.stores.extensions import Watchable, locate
 from kvsync.testing import FakeClock
 from kvsync.testing.conformance import Bench
@@ -390,6 +391,18 @@ async def test_a_watch_reports_what_others_write(etcd: Member) -> None:
             assert told.empty()
 
 
+async def test_many_namespaces_are_watched(etcd: Member) -> None:
+    """As many as are watched at a time: a change in each of them is reported."""
+    names = [f"n{number:03}" for number in range(MOST_WATCHED)]
+    async with _connected(etcd) as store, _watching(store, *names) as told:
+        missing = set(names)
+        async with asyncio.timeout(BOUND):
+            while missing:  # perhaps before it is watched, so once more
+                await asyncio.to_thread(_touch, etcd, sorted(missing)[-100:])
+                await asyncio.sleep(0.2)
+                missing -= {told.get_nowait() for _ in range(told.qsize())}
+
+
 @pytest.mark.system
 async def test_a_watch_goes_on_after_a_restart_and_a_compaction(tmp_path: Path) -> None:
     """What was written while the connection was gone is reported, also when etcd has compacted it by then."""
@@ -474,6 +487,11 @@ def _fill(etcd: Member, count: int) -> None:
     for start in range(0, count, 100):
         puts = [{"request_put": {"key": b64(key), "value": b64("x")}} for key in keys[start : start + 100]]
         etcd.ask("kv/txn", success=puts)
+
+
+def _touch(etcd: Member, namespaces: Sequence[str]) -> None:
+    puts = [{"request_put": {"key": b64(f"{name}/x"), "value": b64("x")}} for name in namespaces]
+    etcd.ask("kv/txn", success=puts)
 
 
 def _answers(member: Member) -> bool:

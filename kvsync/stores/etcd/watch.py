@@ -29,6 +29,10 @@ _OWN: Final = 0.1
 _PAUSE: Final = 0.5
 """Seconds before a stream that ended is opened again."""
 
+_HEADERS: Final = {"Content-Type": "application/json", "Connection": "close"}
+"""Where the connection stays open, etcd's server (Go's `net/http`) drops what it has not read of the request once it begins to
+answer: most watches would never exist."""
+
 _REFUSED: Final = ("permission denied", "user name is empty")
 
 
@@ -73,8 +77,7 @@ class Watch:
 
     async def _stream(self) -> None:
         requests = [call("watch", "", {"create_request": one}).body for one in self._requests()]
-        kind = {"Content-Type": "application/json"}
-        request = Request("POST", "/v3/watch", "watching", kind, b"\n".join(requests), reads=True, sink=self)
+        request = Request("POST", "/v3/watch", "watching", _HEADERS, b"\n".join(requests), reads=True, sink=self)
         await self._remote.stream(request)
 
     def _requests(self) -> Sequence[Mapping[str, Any]]:
