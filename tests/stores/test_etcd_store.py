@@ -391,6 +391,17 @@ async def test_a_watch_reports_what_others_write(etcd: Member) -> None:
             assert told.empty()
 
 
+async def test_a_write_that_is_refused_hides_no_change(etcd: Member) -> None:
+    """etcd answers it with the revision of the last change, which another program made: that is reported."""
+    async with _connected(etcd) as store:
+        await _listed(store, "web", "mail")
+        etcd.put("web/theirs", "x")
+        etcd.put("mail/x", "x")
+        assert [one.status for one in await store.write("web", [creation("theirs")])] == ["conflict"]
+        async with _watching(store, "web", "mail") as told:
+            assert {await asyncio.wait_for(told.get(), BOUND) for _ in range(2)} == {"web", "mail"}
+
+
 async def test_many_namespaces_are_watched(etcd: Member) -> None:
     """As many as are watched at a time: a change in each of them is reported."""
     names = [f"n{number:03}" for number in range(MOST_WATCHED)]

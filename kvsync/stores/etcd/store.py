@@ -180,8 +180,9 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
             remote.forget_leases()
             raise
         with confirmed(remote.where, call("kv/txn", what, {}, is_secret=is_secret), answer):
-            remote.note_own(int(answer.data["header"]["revision"]))
             results = results_of(keyed, answer.data) if answer.data.get("succeeded") else None
+            if any(one.status is WriteStatus.DONE for one in results or ()):  # else it is the revision of another write
+                remote.note_own(int(answer.data["header"]["revision"]))
         if results is None:
             raise self._elsewhere(namespace, "the id in the key .kvsync is another one")
         return results
