@@ -188,7 +188,7 @@ async def test_the_mended_repository_is_clean(repo: MemoryRepository) -> None:
 def test_a_running_daemon_renews_while_the_file_stays_broken(tmp_path: Path) -> None:
     """Broken by an edit, the file is reported with its place, and an entry with a short TTL lives on well beyond its end."""
     repository = Repository(tmp_path)
-    repository.want("  a: {value: x, ttl: 20s, renew_before: 19s}\n  b: 1\n")
+    repository.want("  a: {value: x, ttl: 300s, renew_before: 299s}\n  b: 1\n")
     command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=repository.environment(), stderr=subprocess.PIPE, text=True, bufsize=1

@@ -534,7 +534,7 @@ async def test_a_key_that_the_edge_blocks_stops_no_other() -> None:
 
     async with serving(act) as server:
         options = {"namespace_ids": {"web": "1" * 32}}
-        store = cloudflare_store(Bare(server.origin), FakeClock(), options=options, timeout=5)
+        store = cloudflare_store(Bare(server.origin), FakeClock(), options=options, timeout=60)
         blocked, others = Identity("blog/duck..."), [Identity("a"), Identity("b")]
         with pytest.raises(PartialRead, match="something in front of the API refused it") as caught:
             await store.read("web", [blocked, *others])

@@ -450,7 +450,7 @@ async def _connected(member: Member, **options: Any) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def _watching(store: Store, *namespaces: str) -> AsyncIterator[asyncio.Queue[str]]:
-    """Watch, again whenever that ends, as the daemon does; gives what is told."""
+    """Watch, again whenever that ends, as the daemon does; gives the reported namespaces."""
     assert isinstance(store, Watchable)
     told: asyncio.Queue[str] = asyncio.Queue()
 

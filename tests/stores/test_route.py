@@ -76,7 +76,7 @@ async def test_every_store_type_connects_through_its_proxy(
     environ = {"C": f"Endpoint={HOST};Id=i;Secret=c2VjcmV0", "S": "secret", "V": key_file}
     fields, expected = TYPES[kind]
     async with tunnelling() as proxy:
-        config = configure(tmp_path, f"{fields}, timeout: 1s, proxy: 'http://{proxy.address}'")
+        config = configure(tmp_path, f"{fields}, timeout: 2s, proxy: 'http://{proxy.address}'")
         [error] = await errors(config, environ)
     assert set(proxy.seen) == {expected}
     assert error is not None

@@ -76,7 +76,7 @@ async def test_a_token_that_the_server_repeats_is_hidden(kind: str) -> None:
     text = secret(kind)
     async with serving(act) as server:
         context = StoreContext(Path(), None, lambda _: text, Clock())
-        store = open_store(StoreConfig("core", kind, case.options, endpoint=server.origin, timeout=5), context)
+        store = open_store(StoreConfig("core", kind, case.options, endpoint=server.origin, timeout=60), context)
         with pytest.raises(StoreError) as caught:
             await store.read("web", [Identity("a")])
         await store.aclose()
