@@ -90,10 +90,11 @@ class WorkspaceReconciler:
         self._config_watch = ConfigWatch(self.workspace.config, self.workspace.clock)
         self.workspace.let_rest()
 
-    async def load(self) -> LoadedTargets:
-        """Read the files again, in the background; what is wrong with them is in the answer."""
+    async def load(self, touched: Collection[Path] | None = None) -> LoadedTargets:
+        """Read the files again, in the background; what is wrong with them is in the answer. Only the `touched` real paths may
+        have changed since the last call; None: any."""
         async with self._reading:
-            files = await self._read_or_keep()
+            files = await self._read_or_keep(touched)
         return self._loaded(files)
 
     def _loaded(self, files: DesiredState) -> LoadedTargets:
@@ -264,7 +265,7 @@ class WorkspaceReconciler:
                 if self.share is not None:
                     self.share.spent(request.target, workspace.clock.monotonic() - began)
 
-    async def _read_or_keep(self) -> DesiredState:
+    async def _read_or_keep(self, touched: Collection[Path] | None) -> DesiredState:
         """Read the files, unless the configuration that they were written for is not in force: then everything is held, or, as
         long as it is still being written, as it was."""
         before = self._files
@@ -273,12 +274,12 @@ class WorkspaceReconciler:
         elif self._config_news.rests_in is not None and before is not None:
             await self._used(Workspace.rests_in)  # the files go on resting meanwhile
         else:
-            return await self._read()
+            return await self._read(touched)
         return self._files or before
 
-    async def _read(self) -> DesiredState:
+    async def _read(self, touched: Collection[Path] | None = None) -> DesiredState:
         """Read the files and use them from now on."""
-        files = await self._used(Workspace.load)
+        files = await self._used(partial(Workspace.load, touched=touched))
         self._files, self.commit = files, files.source
         return files
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvsync.app.model import Report, TargetSelection
@@ -74,10 +75,10 @@ class Workspace:
         """Know one more store, which the configuration does not name, until the workspace is closed."""
         self.stores[name] = store
 
-    def load(self, environment: str | None = None) -> DesiredState:
+    def load(self, environment: str | None = None, touched: Collection[Path] | None = None) -> DesiredState:
         """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
-        become known here."""
-        loaded = self._load(environment)
+        become known here. Only the `touched` real paths may have changed since the last call; None: any."""
+        loaded = self._load(environment, touched)
         self._places.manage(loaded.managed)
         if environment is None:
             self.waves.use(loaded)
@@ -241,11 +242,11 @@ class Workspace:
             self.checkout.close()
         await asyncio.gather(*(store.aclose() for store in self.stores.values()))
 
-    def _load(self, environment: str | None) -> DesiredState:
+    def _load(self, environment: str | None, touched: Collection[Path] | None) -> DesiredState:
         if self.checkout is None:
             # The files may be a checkout next to the configuration.
             folder = self.config.root / split(self.config.state[0])[0]
-            return _at_commit(self._source.load(environment), revision(folder))
+            return _at_commit(self._source.load(environment, touched=touched), revision(folder))
         if self.checkout.root is None:
             return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} has been fetched yet"))
         loaded = self._source.load(environment, self.checkout.root)

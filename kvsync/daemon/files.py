@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from kvsync.daemon.ports import LoadedTargets, Reconciler
 from kvsync.errors import KvsyncError, Problem
@@ -31,7 +32,7 @@ class Files:
         self.targets: frozenset[Target] = frozenset()
         self._reconciler, self._clock = reconciler, clock
         self._moving_since = self._moved_at = float("-inf")  # monotonic
-        self._first = True
+        self._first, self._has_failed = True, False
 
     async def first_look(self) -> None:
         """Read for the first time, and again while files are still being written, for a while. Raises what reading raises."""
@@ -41,20 +42,23 @@ class Files:
             await self._clock.sleep(self.loaded.look_again)
             await self.look()
 
-    async def look(self) -> frozenset[Target]:
-        """Read again. Returns the targets whose desired state, or whose problems, changed.
+    async def look(self, touched: Collection[Path] | None = None) -> frozenset[Target]:
+        """Read again. Only the `touched` real paths may have changed since the last look; None: anything. Returns the targets
+        whose desired state, or whose problems, changed.
 
         Only the first look raises; a later one that fails is logged and changes nothing.
         """
-        began = self._clock.monotonic()
+        began, touched = self._clock.monotonic(), None if self._has_failed else touched
+        self._has_failed = True
         try:
-            loaded = await self._reconciler.load()
+            loaded = await self._reconciler.load(touched)
         except Exception as error:  # no file may take the daemon down
             if self._first:
                 raise
             text = str(error) if isinstance(error, KvsyncError) else shortage_of(error)
             _log.error("source.invalid", error=text or "unexpected", code=code_of(error), exc_info=text is None)
             return frozenset()
+        self._has_failed = False
         changed = self._take(loaded)
         if changed or self._first:
             seconds = round(self._clock.monotonic() - began, 3)

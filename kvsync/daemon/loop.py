@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from kvsync.daemon.readiness import Readiness
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, Stop
 from kvsync.daemon.store_watch import StoreWatcher
+from kvsync.daemon.touched_paths import TouchedPaths
 from kvsync.daemon.triggers import EVERYONE, FETCHING, LOOKING, NOTHING
 from kvsync.daemon.undoing import UndoDispatcher
 from kvsync.daemon.wake import WakeFile, Waker
@@ -74,7 +76,7 @@ class Daemon:
             StoreWatcher(stores, self._clock, options.rng, self._store_changed) if stores is not None else None
         )
         self._schedule = Schedule(self._tick, self._clock)
-        self._looking = FileLoading(self._look)
+        self._looking, self._touched = FileLoading(self._look), TouchedPaths()
         self._pending, self._triggered = NOTHING, asyncio.Event()
         self._config = ConfigReload(reconciler, options.notifier, self._use_config)
         self._next_look: asyncio.TimerHandle | None = None
@@ -101,8 +103,11 @@ class Daemon:
                 heartbeat.cancel()
         return DaemonResult(self._stop.reason or "", unfinished)
 
-    def trigger(self, trigger: Trigger, *, deep: bool = False) -> None:
-        """Report that something happened. Triggers that arrive together are handled together."""
+    def trigger(self, trigger: Trigger, *, deep: bool = False, touched: Collection[Path] | None = None) -> None:
+        """Report that something happened. Triggers that arrive together are handled together. `touched` are the real paths that
+        may have changed since the files were last read; None: any."""
+        if trigger in LOOKING:
+            self._touched.add(touched)
         self._pending = self._pending.add(trigger, deep=deep)
         self._triggered.set()
         self._parts.reporter.triggered(trigger)
@@ -192,12 +197,12 @@ class Daemon:
     def _report_next_tick(self) -> None:
         self._parts.reporter.tick_scheduled(self._schedule.next_beat)
 
-    def _files_changed(self, directories: frozenset[Path]) -> None:
+    def _files_changed(self, directories: frozenset[Path], touched: frozenset[Path] | None) -> None:
         self._check_state()
         if self._wake_file.is_touched():
             self.trigger(Trigger.WAKE)
         if directories - {self._control_dir}:
-            self.trigger(Trigger.FILES)
+            self.trigger(Trigger.FILES, touched=touched)
 
     def report(self) -> None:
         """Record again what the daemon is at."""
@@ -238,7 +243,7 @@ class Daemon:
 
     async def _look(self) -> None:
         is_reloaded = await self._config.run_if_new()
-        changed = await self._parts.files.look()
+        changed = await self._parts.files.look(self._touched.take())
         targets = self._parts.files.targets
         self._parts.pool.manage(targets)
         self._keep()
@@ -258,7 +263,8 @@ class Daemon:
             self._next_look = None
         left = self._parts.files.loaded.look_again
         if left is not None:
-            self._next_look = asyncio.get_running_loop().call_later(left + TICK, self.trigger, Trigger.FILES)
+            rested = partial(self.trigger, Trigger.FILES, touched=())
+            self._next_look = asyncio.get_running_loop().call_later(left + TICK, rested)
 
     def _keep(self) -> None:
         """Forget targets that no file names any more. Without files, nothing is forgotten."""

@@ -63,8 +63,9 @@ class Reconciler(Protocol):
     """What the daemon drives. All methods are called from one event loop; passes of different targets run at the same time,
     never two of the same target."""
 
-    async def load(self) -> LoadedTargets:
-        """Read the files again, cheaply where nothing changed. Problems that people made are in the answer, not raised."""
+    async def load(self, touched: Collection[Path] | None = None) -> LoadedTargets:
+        """Read the files again, cheaply where nothing changed. Only the `touched` real paths, and what is in a touched folder,
+        may have changed since the last call; None: anything. Problems that people made are in the answer, not raised."""
         ...
 
     async def config_changed(self) -> bool:

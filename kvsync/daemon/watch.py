@@ -1,4 +1,4 @@
-"""File watcher: reports that files changed, but not which.
+"""File watcher: reports in which directories something changed, and which paths the events named.
 
 Built on watchfiles' notifier, directory by directory. What inotify cannot see is covered by looking at the directories'
 identities after every burst, and by a scan now and then; where inotify has no watches left, by looking every other second.
@@ -40,10 +40,15 @@ class WatchTiming:
     poll: float = 2.0
 
 
+ChangeCallback = Callable[[frozenset[Path], frozenset[Path] | None], None]
+"""Called with the armed directories in which something may have changed, and the real paths that events named; None if anything
+in these directories may have changed."""
+
+
 class Watcher:
     """Calls `on_change` with those of the armed directories in which something may have changed."""
 
-    def __init__(self, on_change: Callable[[frozenset[Path]], None], pace: WatchTiming | None = None) -> None:
+    def __init__(self, on_change: ChangeCallback, pace: WatchTiming | None = None) -> None:
         self.pace = pace or WatchTiming()
         self._on_change = on_change
         self._directories: frozenset[Path] = frozenset()
@@ -76,7 +81,7 @@ class Watcher:
         directories = self._directories
         watched = plan_watches(directories)
         notifier = self._notifier(watched)
-        self._on_change(directories)
+        self._on_change(directories, None)
         if notifier is None:
             await asyncio.to_thread(self._interrupt.wait, self.pace.poll)
         else:
@@ -104,7 +109,7 @@ class Watcher:
                 events = await asyncio.to_thread(self._collect, notifier, max(scan_at - time.monotonic(), 0))
                 if self._interrupt.is_set():
                     return
-                news = {event for event in map(Path, events) if event not in self._own}
+                news = frozenset(event for event in map(Path, events) if event not in self._own)
                 is_scan = time.monotonic() >= scan_at  # also where events never pause
                 if not news and not is_scan:
                     continue
@@ -113,7 +118,7 @@ class Watcher:
                 touched = directories if is_scan else watched.touched(news)
                 scan_at = time.monotonic() + self.pace.scan if is_scan else scan_at
                 if touched:
-                    self._on_change(touched)
+                    self._on_change(touched, None if is_scan else news)
 
     def _collect(self, notifier: RustNotify, seconds: float) -> set[str]:
         """Return the paths of one burst of events; nothing when there was none for so many seconds."""

@@ -20,7 +20,15 @@ from kvsync.desired.key_conflicts import KeyConflict
 from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Reading, StoreFacts
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.target_places import TargetPlaces
-from kvsync.desired.updates import CleanState, ReadingDigest, chunks_of, concerned_targets, is_clean
+from kvsync.desired.updates import (
+    CleanState,
+    ReadingDigest,
+    changed_units,
+    chunks_of,
+    concerned_targets,
+    is_clean,
+    updated_slots,
+)
 from kvsync.desired.withheld import Withheld, WithheldFiles
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
@@ -62,7 +70,8 @@ class Assembler:
         if before is None or targets is None:
             return None
         groups = [group for group in self.places.groups(before.digests) if not targets.isdisjoint(group)]
-        chunks = chunks_of(reading.units, frozenset(targets).union(*groups))
+        slots = updated_slots(before, reading)
+        chunks = chunks_of(reading.units, slots, frozenset(targets).union(*groups))
         if not targets <= chunks.keys():
             return None
         digests = {**before.digests, **{target: self._digest_of(target, parts) for target, parts in chunks.items()}}
@@ -73,15 +82,17 @@ class Assembler:
             return None
         desired = {target: self._desired(target, chunks[target], digests[target], (), b"") for target in targets}
         more = sum(len(desired[one].entries) - len(before.state.targets[one].entries) for one in targets)
-        state = self._state_of(reading, {**before.state.targets, **desired}, before.state.entries + more)
-        self._clean = CleanState(reading.units, digests, state)
+        has_no_extras = not (before.state.secrets or before.state.warnings)
+        units = changed_units(before, reading).values() if has_no_extras else _units(reading)
+        state = self._state_of(reading, units, {**before.state.targets, **desired}, before.state.entries + more)
+        self._clean = CleanState(reading.version, reading.units, digests, state, slots)
         return state
 
     def _put_together(self, reading: Reading, known: Collection[Target]) -> DesiredState:
         chunks: defaultdict[Target, list[DocumentRows]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
         unheld: list[Problem] = list(reading.unheld)
-        for unit in sorted((unit for _, unit in reading.units.values()), key=attrgetter("is_crowded")):
+        for unit in sorted(_units(reading), key=attrgetter("is_crowded")):
             managed = _managed_by(unit, (chunks, known))
             if unit.names_known and not managed:
                 unheld += unit.problems  # it names only targets that it may not name: those are not held for it
@@ -110,18 +121,20 @@ class Assembler:
         }
         entries = sum(len(desired.entries) for desired in targets.values())
         state = replace(
-            self._state_of(reading, targets, entries),
+            self._state_of(reading, _units(reading), targets, entries),
             held=problems.held,
             hold_all=problems.hold_all,
             problems=problems.all(unheld),
             nested=self.places.nested(chunks),
         )
-        has_nothing_wrong = not state.problems and is_clean(reading, (unit for _, unit in reading.units.values()))
-        self._clean = CleanState(reading.units, digests, state) if has_nothing_wrong else None
+        has_nothing_wrong = not state.problems and is_clean(reading, _units(reading))
+        self._clean = CleanState(reading.version, reading.units, digests, state) if has_nothing_wrong else None
         return state
 
-    def _state_of(self, reading: Reading, targets: Mapping[Target, Desired], entries: int) -> DesiredState:
-        """What a reading without problems asks."""
+    def _state_of(
+        self, reading: Reading, units: Collection[CompiledFile], targets: Mapping[Target, Desired], entries: int
+    ) -> DesiredState:
+        """What a reading without problems asks. `units` are those of it that may have secrets or warnings."""
         return DesiredState(
             targets=targets,
             held={},
@@ -131,10 +144,10 @@ class Assembler:
             entries=entries,
             watch=reading.watch,
             digest=_joined(desired.digest.encode() for desired in targets.values()).hex(),
-            secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
+            secrets=tuple(dict.fromkeys(secret for unit in units for secret in unit.secrets)),
             nested={} if self._clean is None else self._clean.state.nested,
-            warnings=tuple(warning for _, unit in reading.units.values() for warning in unit.warnings),
-            revision=self._digest.of(reading.states),
+            warnings=tuple(warning for unit in units for warning in unit.warnings),
+            revision=self._digest.of(reading),
         )
 
     def _digest_of(self, target: Target, chunks: list[DocumentRows]) -> bytes:
@@ -176,6 +189,10 @@ class Assembler:
         if known is not None and known.digest == digest.hex():
             return known
         return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
+
+
+def _units(reading: Reading) -> list[CompiledFile]:
+    return [unit for _, unit in reading.units.values()]
 
 
 def _managed_by(unit: CompiledFile, others: Iterable[Container[Target]]) -> Sequence[Target]:

@@ -11,7 +11,8 @@ everything be read again.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from kvsync.desired.file_digests import KnownDigests, Stamp, has_rested, stamp_of
@@ -23,7 +24,8 @@ from kvsync.desired.tree import Tree
 
 class _KeptReading(NamedTuple):
     """A reading with what it depends on. `stamps` are by physical path, of files and of `folders`, which have the digest of
-    their names if they were listed. `unrested` may have changed without another stamp."""
+    their names if they were listed. `unrested` may have changed without another stamp. `slots` are those that depend on a path,
+    `troubled` those with a problem."""
 
     asked: Hashable
     reading: Reading
@@ -31,6 +33,8 @@ class _KeptReading(NamedTuple):
     stamps: Mapping[str, Stamp]
     unrested: frozenset[str]
     folders: Mapping[str, bytes | None]
+    slots: Mapping[str, str | set[str]]
+    troubled: frozenset[str]
     has_links: bool
     protection: Protection
     variables: Mapping[str, str | None]
@@ -82,8 +86,11 @@ class LastReading:
         self._environ, self._known = environ, known
         self._kept: _KeptReading | None = None
 
-    def changes(self, asked: Hashable, root: str, rules: ReadRules) -> Changes | None:
-        """What may have changed since the reading of what is asked; None if everything has to be read again."""
+    def changes(
+        self, asked: Hashable, root: str, rules: ReadRules, touched: Collection[Path] | None = None
+    ) -> Changes | None:
+        """What may have changed since the reading of what is asked; None if everything has to be read again. Only `touched`
+        paths may have another status than at the last call; None: any."""
         kept = self._kept
         if kept is None or kept.asked != asked or self._known.is_due():
             return None
@@ -92,11 +99,12 @@ class LastReading:
             return None
         if any(self._environ.get(name) != value for name, value in kept.variables.items()):
             return None
-        paths = _changed_paths(root, kept)
+        suspects = kept.stamps if touched is None or kept.has_links else _stamps_of(touched, kept)
+        paths = _changed_paths(root, kept, suspects)
         if paths is None:
             return None
         folders = tuple(path for path in paths if path in kept.folders)
-        changes = Changes(kept, _concerned(kept.reading, paths), folders)
+        changes = Changes(kept, tuple(sorted(kept.troubled.union(_concerned(kept, paths)))), folders)
         return None if kept.has_links and not changes.is_nothing else changes
 
     def keep(
@@ -115,6 +123,8 @@ class LastReading:
             known = changes.kept.folders.keys() - changes.folders
             stamps = {**changes.kept.stamps, **{path: one for path, one in stamps.items() if path not in known}}
             folders = {**folders, **changes.kept.folders}
+        fresh = reading.units if changes is None else {slot: reading.units[slot] for slot in changes.slots}
+        variables = {name: value for _, unit in fresh.values() for name, value in unit.variables.items()}
         self._kept = _KeptReading(
             asked,
             reading,
@@ -122,9 +132,11 @@ class LastReading:
             stamps,
             frozenset(path for path, status in looked_at.items() if not has_rested(status, began_at)),
             folders,
+            _slots_by_path(reading, fresh, {} if changes is None else changes.kept.slots),
+            frozenset(slot for slot, (_, unit) in fresh.items() if unit.problems or not unit.names_known),
             tree.has_links,
             tree.protection,
-            {name: value for _, unit in reading.units.values() for name, value in unit.variables.items()},
+            variables if changes is None else {**changes.kept.variables, **variables},
         )
 
 
@@ -132,8 +144,20 @@ def _identities(kept: _KeptReading) -> frozenset[tuple[int, int]]:
     return frozenset((device, inode) for device, inode, *_ in kept.stamps.values())
 
 
-def _changed_paths(root: str, kept: _KeptReading) -> frozenset[str] | None:
-    """What has another status than it had, or had not rested; None if another folder is in the place of one. A link that
+def _stamps_of(touched: Collection[Path], kept: _KeptReading) -> Mapping[str, Stamp]:
+    """The stamps of these paths and of the folders that they are in; of everything if one is outside of what was read."""
+    stamps: dict[str, Stamp] = {}
+    for path in touched:
+        if not path.is_relative_to(kept.real):
+            return kept.stamps
+        name = "" if path == Path(kept.real) else str(path.relative_to(kept.real))
+        found = [one for one in (name, name.rpartition("/")[0]) if one in kept.stamps]
+        stamps.update((one, kept.stamps[one]) for one in found)
+    return stamps
+
+
+def _changed_paths(root: str, kept: _KeptReading, stamps: Mapping[str, Stamp]) -> frozenset[str] | None:
+    """What has another status than in `stamps`, or had not rested; None if another folder is in the place of one. A link that
     replaces something has another inode, and changes the time of the folder that it is in."""
     try:
         if os.path.realpath(root, strict=True) != kept.real:
@@ -142,29 +166,54 @@ def _changed_paths(root: str, kept: _KeptReading) -> frozenset[str] | None:
     except OSError:
         return None
     try:
-        changed = [path for path, stamp in kept.stamps.items() if _stamp_now(path, handle) != stamp]
-        for folder in kept.folders.keys() & changed:
-            now = _stamp_now(folder, handle)
-            if now is None or now[:2] != kept.stamps[folder][:2]:
-                return None
+        changed = _with_other_status(stamps, handle)
+        if any(_identity(folder, handle) != kept.stamps[folder][:2] for folder in kept.folders.keys() & changed):
+            return None
         return kept.unrested.union(changed)
     finally:
         os.close(handle)
 
 
-def _stamp_now(path: str, root: int) -> Stamp | None:
+def _with_other_status(stamps: Mapping[str, Stamp], root: int) -> list[str]:
+    """The paths that have another status now, or none. There may be very many, so nothing is called for each but `stat`."""
+    changed, look = [], os.stat
+    for path, stamp in stamps.items():
+        try:
+            now = look(path or ".", dir_fd=root, follow_symlinks=False)
+        except OSError:
+            changed.append(path)
+            continue
+        if (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) != stamp:
+            changed.append(path)
+    return changed
+
+
+def _identity(path: str, root: int) -> tuple[int, int] | None:
     try:
-        return stamp_of(os.stat(path or ".", dir_fd=root, follow_symlinks=False))
+        now = os.stat(path or ".", dir_fd=root, follow_symlinks=False)
     except OSError:
         return None
+    return now.st_dev, now.st_ino
 
 
-def _concerned(reading: Reading, paths: frozenset[str]) -> tuple[str, ...]:
-    """The slots whose files, or what they take values from, are among `paths`, and those with a problem."""
-    return tuple(
-        slot
-        for slot, (_, unit) in reading.units.items()
-        if unit.problems
-        or not unit.names_known
-        or (paths and not paths.isdisjoint([path for path, _ in reading.states[slot].stamps]))
-    )
+def _slots_by_path(
+    reading: Reading, fresh: Iterable[str], before: Mapping[str, str | set[str]]
+) -> Mapping[str, str | set[str]]:
+    """The slots by the paths of their files and of what they take values from; nearly all paths have one slot. A path that
+    a slot needed `before` stays: it is read once more than needed when that changes."""
+    slots = dict(before)
+    for slot in fresh:
+        for path, _ in reading.states[slot].stamps:
+            known = slots.get(path, slot)
+            if isinstance(known, set):
+                known.add(slot)
+            else:
+                slots[path] = slot if known == slot else {known, slot}
+    return slots
+
+
+def _concerned(kept: _KeptReading, paths: Iterable[str]) -> Iterator[str]:
+    """The slots whose files, or what they take values from, are among `paths`."""
+    for path in paths:
+        known = kept.slots.get(path, ())
+        yield from (known,) if isinstance(known, str) else known

@@ -6,7 +6,7 @@ Source.load ──► Reader (one version of all files) ──► units (cached)
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,11 +51,17 @@ class Source:
         self._resting: RestingFiles | None = None
         self._last: tuple[Reading, DesiredState] | None = None
 
-    def load(self, environment: str | None = None, root: Path | None = None) -> DesiredState:
+    def load(
+        self,
+        environment: str | None = None,
+        root: Path | None = None,
+        touched: Collection[Path] | None = None,
+    ) -> DesiredState:
         """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
-        configured one). Never raises for what files hold."""
+        configured one). Only the `touched` real paths may have changed since the last call; None: any. Never raises for what
+        files hold."""
         with gc_paused():
-            reading = self._read(environment or self._config.environment, root)
+            reading = self._read(environment or self._config.environment, root, touched)
             if self._last is not None and self._last[0] is reading:
                 return self._last[1]
             self._last = None
@@ -130,9 +136,9 @@ class Source:
         except MissingError:
             return False
 
-    def _read(self, environment: str | None, root: Path | None) -> Reading:
+    def _read(self, environment: str | None, root: Path | None, touched: Collection[Path] | None = None) -> Reading:
         for attempt in range(_TRIES):
-            reading = self._reader.read(environment, root)
+            reading = self._reader.read(environment, root, touched)
             if not reading.changed_during_read:
                 return reading
             time.sleep(0.002 * 2**attempt)  # whoever replaces the files gets a moment to finish

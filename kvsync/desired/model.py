@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Protocol
 
@@ -189,7 +189,9 @@ class Reading:
     """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
     under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
     hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
-    what a file, or the files in a folder, say. `unheld` hold no target. `sizes` are the bytes that each slot was read from."""
+    what a file, or the files in a folder, say. `unheld` hold no target. `sizes` are the bytes that each slot was read from.
+    `named` is how many targets the slots name, a target once for each. A reading that has the same slots as the one of
+    `base_version` differs from it in the slots `changed` at most."""
 
     units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
@@ -198,19 +200,37 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
     unsearched: list[tuple[FileGrants, Problem]] = field(default_factory=list)
     unheld: list[Problem] = field(default_factory=list)
+    named: int = 0
     files: int = 0
     watch: WatchSet = field(default_factory=WatchSet)
     changed_during_read: bool = False
+    version: object = field(default_factory=object)
+    base_version: object = None
+    changed: frozenset[str] = frozenset()
+
+    def changed_since(self, version: object) -> frozenset[str] | None:
+        """The slots that may differ from the reading of a version; None if that is not known."""
+        if version is self.version:
+            return frozenset()
+        return self.changed if version is not None and version is self.base_version else None
+
+    def next(self, slots: Collection[str]) -> Reading:
+        """A reading to be completed: this one, of which the slots are still to be read."""
+        return Reading(
+            dict(self.units),
+            {},
+            dict(self.states),
+            dict(self.sizes),
+            named=self.named - sum(len(self.units[slot][1].targets) for slot in slots),
+            files=self.files,
+            base_version=self.version,
+            changed=frozenset(slots),
+        )
 
     @property
     def size(self) -> int:
         """The bytes that all slots were read from."""
         return sum(self.sizes.values())
-
-    @property
-    def named(self) -> int:
-        """How many targets the slots name, a target once for each."""
-        return sum(len(unit.targets) for _, unit in self.units.values())
 
     @property
     def paths(self) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -71,13 +71,16 @@ class Reader:
         self._last = LastReading(environ, self._known_digests)
         self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
-    def read(self, environment: str | None, root: Path | None = None) -> Reading:
+    def read(
+        self, environment: str | None, root: Path | None = None, touched: Collection[Path] | None = None
+    ) -> Reading:
         """Read everything under `root` (None: the folder of the configuration) once; `changed_during_read` is true when
-        something was replaced meanwhile, so that it has to be read again. While nothing changes, this is the same object."""
+        something was replaced meanwhile, so that it has to be read again. While nothing changes, this is the same object. Only
+        the `touched` real paths may have changed since the last call; None: any."""
         reading, root = Reading(), root or self._config.root
         self._take_schemas(reading)
         asked, rules = (environment, root, self._facts), self.files.rules(root)
-        changes = self._last.changes(asked, str(root), rules)
+        changes = self._last.changes(asked, str(root), rules, touched)
         if changes is not None and changes.is_nothing:
             return changes.reading
         self._decryptor.begin()
@@ -104,11 +107,11 @@ class Reader:
         """The last reading with what changed read again; None if more than the content of files changed. Raises
         UnreadableError."""
         before, began_at = changes.reading, self._known_digests.now()
-        reading, limits = Reading(dict(before.units), {}, dict(before.states), dict(before.sizes)), self._config.limits
+        reading, limits = before.next(changes.slots), self._config.limits
         with Tree(root, rules, known=self._known_digests) as tree:
             if changes.have_new_names(tree):
                 return None
-            reading.files, totals = before.files, _Totals(limits)
+            totals = _Totals(limits)
             for slot in changes.slots:
                 path, _, overlay = slot.partition("\0")
                 self._put(tree, StateFile(path, overlay or None), reading, totals)
@@ -121,8 +124,9 @@ class Reader:
 
     def _put(self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals) -> None:
         slot, files = self._take(tree, file, reading, totals)
-        references = reading.units[slot][1].references
-        reading.states[slot] = file_state(files, references, tree.take_stamps())
+        unit = reading.units[slot][1]
+        reading.named += len(unit.targets)
+        reading.states[slot] = file_state(files, unit.references, tree.take_stamps())
 
     def _take_schemas(self, reading: Reading) -> None:
         """Read the schemas as they are now: units that were compiled with others are compiled again."""

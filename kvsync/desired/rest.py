@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
@@ -40,17 +40,19 @@ class FileRest:
         """When those that have not rested were last changed, or were gone."""
         self._is_first = True
 
-    def look(self, files: Mapping[str, FileState]) -> Mapping[str, float]:
-        """Look at all files. Returns those that have not rested, with the seconds that each still needs."""
+    def look(self, files: Mapping[str, FileState], may_differ: Collection[str] | None = None) -> Mapping[str, float]:
+        """Look at all files. Returns those that have not rested, with the seconds that each still needs. If it is known which
+        `may_differ` from the last look, the others are the same files, with the same names."""
         now, age = self._clock.monotonic(), self._clock.now()
         seen, self._seen = self._seen, files
         changed = [
-            (name, file)
-            for name, file in files.items()
-            if (before := seen.get(name)) is not file and not file.is_same(before)
+            (name, files[name])
+            for name in (files if may_differ is None else may_differ)
+            if (before := seen.get(name)) is not files[name] and not files[name].is_same(before)
         ]
+        gone = seen.keys() - files.keys() if may_differ is None else ()
         moved = [name for name, file in changed if not (self._is_first and abs(age - file.touched) >= self.seconds)]
-        self._since.update(dict.fromkeys((*moved, *(seen.keys() - files.keys())), now))
+        self._since.update(dict.fromkeys((*moved, *gone), now))
         self._is_first = False
         left = {name: since + self.seconds - now for name, since in self._since.items()}
         moving = {name: seconds for name, seconds in left.items() if seconds > _TICK}

@@ -18,19 +18,19 @@ class RestingFiles:
 
     def __init__(self, rest: FileRest, authority: Authority) -> None:
         self._rest, self._authority = rest, authority
-        self._units: Mapping[str, CompiledFile] = {}
+        self._units: dict[str, tuple[bytes, CompiledFile]] = {}
+        self._version: object = None
         self._last: DesiredState | None = None
 
     def rests_in(self, reading: Reading) -> float | None:
         """Note how the files are now. Returns the seconds that those which still move need to rest, None when none moves."""
-        return max(self._rest.look(reading.states).values(), default=None)
+        return max(self._look(reading).values(), default=None)
 
     def settled(self, loaded: DesiredState, reading: Reading) -> DesiredState:
         """What may be used of what was just loaded. A target that a moving file names, or named before, is as it was; where
         that cannot be known, so is every target that the file may name."""
-        moving = self._rest.look(reading.states)
-        units = {slot: unit for slot, (_, unit) in reading.units.items()}
-        concerned = {slot: [known[slot] for known in (units, self._units) if slot in known] for slot in moving}
+        moving, units = self._look(reading), reading.units
+        concerned = {slot: [known[slot][1] for known in (units, self._units) if slot in known] for slot in moving}
         unknown = {slot for slot, found in concerned.items() if not all(unit.names_known for unit in found)}
         grants = {self._authority.grants_of(slot.split("\0")) for slot in unknown}
         if None in grants:
@@ -44,10 +44,16 @@ class RestingFiles:
         else:
             state = loaded
         state = replace(state, rests_in=max(moving.values(), default=None))
-        before = {slot: unit for slot, unit in self._units.items() if slot in moving}
-        self._units = {slot: unit for slot, unit in units.items() if slot not in moving} | before
+        before = {slot: self._units[slot] for slot in moving if slot in self._units}
+        self._units = {**units, **before}
+        for slot in moving.keys() - before.keys():
+            self._units.pop(slot, None)
         self._last = state
         return state
+
+    def _look(self, reading: Reading) -> Mapping[str, float]:
+        changed, self._version = reading.changed_since(self._version), reading.version
+        return self._rest.look(reading.states, changed)
 
     def go_on(self, seconds: float, authority: Authority, is_outdated: Callable[[Target], bool]) -> None:
         """Go on under another configuration: with another time to rest, and without how these targets were."""

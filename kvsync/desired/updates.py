@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -11,14 +11,18 @@ from kvsync.desired.rest import FileState
 from kvsync.model.entry import Target
 
 Units = Mapping[str, tuple[bytes, CompiledFile]]
+Slots = Mapping[Target, Sequence[str]]
 
 
 class CleanState(NamedTuple):
-    """What files without any problem came to: their units, the digest of each target, and what they ask."""
+    """What a reading without any problem came to: its version and units, the digest of each target, and what the files ask.
+    `slots` are those of each target, None if they were not needed yet."""
 
+    version: object
     units: Units
     digests: Mapping[Target, bytes]
     state: DesiredState
+    slots: Slots | None = None
 
 
 class ReadingDigest:
@@ -27,17 +31,19 @@ class ReadingDigest:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = b"".join(_digest(f"{name}={value}") for name, value in sorted(variables.items()))
+        self._version: object = None
         self._states: Mapping[str, FileState] = {}
         self._parts: dict[str, bytes] = {}
 
-    def of(self, states: Mapping[str, FileState]) -> str:
-        """The digest of the slots with these states."""
-        before, self._states = self._states, states
-        if before.keys() != states.keys():
+    def of(self, reading: Reading) -> str:
+        """The digest of what was read."""
+        states, before, changed = reading.states, self._states, reading.changed_since(self._version)
+        self._version, self._states = reading.version, states
+        if changed is None and before.keys() != states.keys():
             before, self._parts = {}, dict.fromkeys(sorted(states), b"")
-        for slot, state in states.items():
-            if before.get(slot) is not state:
-                self._parts[slot] = _digest(slot) + b"".join(state.contents)
+        for slot in states if changed is None else changed:
+            if before.get(slot) is not states[slot]:
+                self._parts[slot] = _digest(slot) + b"".join(states[slot].contents)
         return blake2b(b"".join((self._variables, *self._parts.values())), digest_size=16).hexdigest()
 
 
@@ -48,28 +54,48 @@ def is_clean(reading: Reading, units: Iterable[CompiledFile]) -> bool:
     return all(unit.names_known and not (unit.problems or unit.is_crowded) for unit in units)
 
 
+def changed_units(before: CleanState, reading: Reading) -> Mapping[str, CompiledFile]:
+    """The units that are other ones than before, where both have the same slots."""
+    known = reading.changed_since(before.version)
+    slots = reading.units if known is None else sorted(known)
+    pairs = ((slot, reading.units[slot][1]) for slot in slots)
+    return {slot: unit for slot, unit in pairs if unit is not before.units[slot][1]}
+
+
 def concerned_targets(before: CleanState, reading: Reading) -> Set[Target] | None:
     """The targets of the units that changed; None if files or targets came, or if something is wrong."""
-    if before.units.keys() != reading.units.keys():
+    if reading.changed_since(before.version) is None and before.units.keys() != reading.units.keys():
         return None
-    changed = {slot: unit for slot, (_, unit) in reading.units.items() if unit is not before.units[slot][1]}
+    changed = changed_units(before, reading)
     if not is_clean(reading, changed.values()):
         return None
     found = {target for slot, unit in changed.items() for target in (*_named(unit), *_named(before.units[slot][1]))}
     return found if found <= before.digests.keys() else None
 
 
-def chunks_of(units: Units, targets: Set[Target]) -> dict[Target, list[DocumentRows]]:
+def updated_slots(before: CleanState, reading: Reading) -> Slots:
+    """The slots that name each target now."""
+    changed = changed_units(before, reading)
+    is_same = all(set(_named(unit)) == set(_named(before.units[slot][1])) for slot, unit in changed.items())
+    return before.slots if is_same and before.slots is not None else _slots_by_target(reading.units)
+
+
+def chunks_of(units: Units, slots: Slots, targets: Iterable[Target]) -> dict[Target, list[DocumentRows]]:
     """What the units ask of these targets, in their order; without those that no unit names."""
-    chunks: dict[Target, list[DocumentRows]] = {}
-    for _, unit in units.values() if targets else ():
-        for target in unit.targets:
-            if target in targets:
-                chunks.setdefault(target, [])
-        for chunk in unit.chunks:
-            if chunk.target in targets:
-                chunks.setdefault(chunk.target, []).append(chunk)
-    return chunks
+    return {
+        target: [chunk for slot in slots[target] for chunk in units[slot][1].chunks if chunk.target == target]
+        for target in targets
+        if target in slots
+    }
+
+
+def _slots_by_target(units: Units) -> Slots:
+    """The slots that name each target, in their order."""
+    slots: dict[Target, list[str]] = {}
+    for slot, (_, unit) in units.items():
+        for target in dict.fromkeys(_named(unit)):
+            slots.setdefault(target, []).append(slot)
+    return slots
 
 
 def _named(unit: CompiledFile) -> tuple[Target, ...]:

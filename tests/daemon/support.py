@@ -8,6 +8,7 @@ import io
 import json
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from kvsync.config.model import RunConfig
@@ -92,6 +93,7 @@ class FakeReconciler:
     def __init__(self, targets: Iterable[Target] = (A,)) -> None:
         self.loaded = LoadedTargets(dict.fromkeys(targets, "1"))
         self.loads = self.reloads = 0
+        self.touched: list[frozenset[Path] | None] = []
         self.requests: list[PassRequest] = []
         self.finished: list[Target] = []
         self.paused: set[Target] = set()
@@ -100,8 +102,9 @@ class FakeReconciler:
         self.on_reload: Callable[[], RunConfig] = lambda: QUIET
         self.has_new_config = False
 
-    async def load(self) -> LoadedTargets:
+    async def load(self, touched: Collection[Path] | None = None) -> LoadedTargets:
         self.loads += 1
+        self.touched.append(None if touched is None else frozenset(touched))
         return self.on_load()
 
     async def config_changed(self) -> bool:

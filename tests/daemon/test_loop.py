@@ -638,6 +638,33 @@ async def test_files_that_are_being_written_are_looked_at_again() -> None:
         await until(lambda: reconciler.loads == 6)
 
 
+async def test_only_what_events_name_is_looked_at(tmp_path: Path) -> None:
+    """An edit, and the look at whether it has rested, concern the paths that changed; any other trigger concerns all files, and
+    so does a look that follows a failed one."""
+    file, reconciler = (await asyncio.to_thread(tmp_path.resolve)) / "web.yaml", FakeReconciler([A])
+    watched = LoadedTargets({A: "1"}, watch=(tmp_path,))
+
+    def load() -> LoadedTargets:
+        if reconciler.loads == 4:
+            raise OSError("no")
+        return replace(watched, look_again=0.01 if reconciler.loads == 6 else None)
+
+    async def loaded(times: int) -> None:
+        await until(lambda: reconciler.loads >= times)
+
+    reconciler.on_load = load
+    async with running(reconciler, replace(QUIET, watch=True)) as work:
+        await loaded(2)  # what was armed is looked at once
+        for trigger, touched in ((Trigger.FILES, [file]),) * 3 + ((Trigger.SIGNAL, None),):
+            work.daemon.trigger(trigger, touched=touched)
+            await loaded(reconciler.loads + 1)
+        await loaded(7)
+        events = frozenset({file})
+        assert reconciler.touched == [None, None, events, events, None, None, frozenset()]
+        await asyncio.to_thread(file.write_text, "a")
+        await until(lambda: reconciler.touched[7:8] == [events])
+
+
 @pytest.mark.parametrize("error", [InvalidInput([Problem("no", Origin("kvsync.yaml", 1, 1))]), RuntimeError("bug")])
 async def test_a_broken_configuration_keeps_the_old_one(error: Exception, log: Log) -> None:
     """When the new configuration is broken the daemon says so and goes on with the old one."""
@@ -737,7 +764,7 @@ async def test_everything_goes_on_while_files_are_read(monkeypatch: pytest.Monke
     async with running(reconciler) as work:
         await work.passes(1)
 
-        async def slow() -> LoadedTargets:
+        async def slow(_: object) -> LoadedTargets:
             reconciler.loads += 1
             await go_on.wait()
             return LoadedTargets(dict.fromkeys((A, B), "2"))
@@ -754,15 +781,15 @@ async def test_everything_goes_on_while_files_are_read(monkeypatch: pytest.Monke
         assert reconciler.loads == 3  # what was asked for meanwhile, once
 
 
-async def test_a_first_reading_that_does_not_end_is_left(log: Log) -> None:
+async def test_a_first_reading_that_does_not_end_is_left(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM ends the daemon, and a single pass, also before the files were ever read."""
     reconciler = FakeReconciler([A])
 
-    async def never() -> LoadedTargets:
+    async def never(_: object = None) -> LoadedTargets:
         await asyncio.Event().wait()
         raise AssertionError
 
-    reconciler.load = never  # type: ignore[method-assign]
+    monkeypatch.setattr(reconciler, "load", never)
     async with running(reconciler) as work:
         result = await work.stop()
     assert (result.reason, reconciler.requests) == ("SIGTERM", [])

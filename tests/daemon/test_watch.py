@@ -26,9 +26,11 @@ class WatchReports:
 
     def __init__(self) -> None:
         self.reports: list[frozenset[Path]] = []
+        self.touched: list[frozenset[Path] | None] = []
 
-    def __call__(self, directories: frozenset[Path]) -> None:
+    def __call__(self, directories: frozenset[Path], touched: frozenset[Path] | None) -> None:
         self.reports.append(directories)
+        self.touched.append(touched)
 
     async def directory(self, wanted: Path) -> None:
         """Wait until something in this directory was reported, and forget what was."""
@@ -61,6 +63,23 @@ async def test_an_edit_is_seen(tmp_path: Path) -> None:
         await seen.directory(tmp_path)
         (tmp_path / "web.yaml").unlink()
         await seen.directory(tmp_path)
+
+
+async def test_the_paths_that_events_name_are_reported(tmp_path: Path) -> None:
+    """By their real path; None where anything may have changed: when directories were just armed, and now and then."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to("real")
+    async with watching(link) as (_, seen):
+        assert seen.touched == [None]
+        (real / "web.yaml").write_text("a")
+        await seen.directory(link)
+        [paths] = seen.touched[1:]
+        assert paths is not None
+        assert [(path.parent.name, path.name) for path in paths] == [("real", "web.yaml")]
+    async with watching(tmp_path, pace=WatchTiming(scan=0.05)) as (_, seen):
+        await seen.directory(tmp_path)
+        assert set(seen.touched) == {None}
 
 
 async def test_only_the_directory_concerned_is_reported(tmp_path: Path) -> None:
@@ -236,7 +255,7 @@ from kvsync.logs import configure
 
 async def main():
     count = 0
-    def seen(directories):
+    def seen(directories, touched):
         nonlocal count
         count += 1
         if count == 3:

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,8 +18,11 @@ from kvsync.desired.cache import Cache
 from kvsync.desired.file_digests import KnownDigests
 from kvsync.desired.model import Reading, Stores
 from kvsync.desired.reading import Reader
+from kvsync.desired.rest import FileRest
+from kvsync.model.entry import Target
 from kvsync.testing import FakeClock
 from tests.desired.conftest import Repo
+from tests.desired.events import events_since, statuses
 
 _open = os.open
 
@@ -45,9 +49,9 @@ class RepeatedReading:
         self.opened: list[str] = []
         monkeypatch.setattr(os, "open", self._open)
 
-    def read(self) -> Reading:
+    def read(self, touched: Collection[Path] | None = None) -> Reading:
         self.opened.clear()
-        reading = self._reader.read(None)
+        reading = self._reader.read(None, touched=touched)
         self._reader.units = reading.units
         return reading
 
@@ -147,7 +151,39 @@ def test_an_unchanged_folder_costs_one_status_for_each_file(repo: Repo, reading:
 
     few, many = calls_of_a_reading(20), calls_of_a_reading(60)
     grown = {name: count - few[name] for name, count in many.items() if count != few[name]}
-    assert grown == dict.fromkeys(("stat", "stamp_of", "_stamp_now"), 40)
+    assert grown == {"stat": 40}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_edit_that_events_name_costs_the_same_among_any_number_of_files(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """No function is called for each file: not to look for what changed, nor to put targets together, nor to let files rest. Of
+    a target of other files nothing is done."""
+    clock = FakeClock(time.time() + 3600)
+    monkeypatch.setattr("kvsync.desired.file_digests.Clock", lambda: clock)
+    repo.write("state/core.yaml", "store: core\nnamespace: web\nkeys: {a: x}\n")
+    source, file = repo.source(), repo.root / "state" / "core.yaml"
+    source.let_rest(FileRest(0.3, clock))
+
+    def calls_of_an_edit(files: int) -> Counter[str]:
+        add_files(repo, files)
+        for number in range(2):  # the first edit makes what all others use
+            clock.advance(10)
+            source.load()
+            written = repo.write("new", f"store: core\nnamespace: web\nkeys: {{a: {files}-{number}}}\n")
+            change(
+                file, partial(written.replace, file) if replaced else partial(file.write_bytes, written.read_bytes())
+            )
+            calls = calls_of(lambda: source.load(touched=[file, repo.root / "new"]))
+            clock.advance(1)
+            calls += calls_of(lambda: source.load(touched=[]))
+        entries = source.load().targets[Target("core", "web")].entries
+        assert [entry.content.value for entry in entries.values()] == [f"{files}-1".encode()]
+        return calls
+
+    few, many = calls_of_an_edit(20), calls_of_an_edit(60)
+    assert {name: count - few[name] for name, count in many.items() if count - few[name] >= 40} == {}
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -202,16 +238,27 @@ def mount(folder: Path) -> None:
     (folder / "..data").symlink_to("..v2")
 
 
+@pytest.mark.parametrize("with_events", [False, True])
 @pytest.mark.parametrize("change_it", CHANGES.values(), ids=CHANGES)
 def test_every_change_ends_what_is_remembered(
-    repo: Repo, reading: RepeatedReading, change_it: Callable[[Repo], object]
+    repo: Repo, reading: RepeatedReading, change_it: Callable[[Repo], object], with_events: bool
 ) -> None:
-    """A reading is used again only while each folder, file, variable and protected name is as it was."""
+    """A reading is used again only while each folder, file, variable and protected name is as it was, also where only what
+    events name is looked at."""
     repo.environ["NAME"] = "value"
     clock = repo.write("clock", "")
     repo.web("keys: {n: {env: NAME}}\n", "state/variable.yaml")
     first = reading.read()
     assert reading.read() is first
     change(clock, clock.touch)
+    before = statuses(repo.root)
     change_it(repo)
-    assert reading.read() is not first
+    assert reading.read(events_since(before, repo.root) if with_events else None) is not first
+
+
+def test_what_is_outside_of_the_files_makes_all_be_looked_at(repo: Repo, reading: RepeatedReading) -> None:
+    """It may be where a link on the way to them lies."""
+    first = reading.read()
+    change(repo.root / "state/web.yaml", lambda: repo.web("keys: {a: y}\n"))
+    assert reading.read([repo.root / "state/assets"]) is first
+    assert reading.read([repo.root.parent / "other"]) is not first

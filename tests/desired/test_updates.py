@@ -14,6 +14,7 @@ import pytest
 from kvsync.desired import DesiredState
 from kvsync.testing import FakeClock
 from tests.desired.conftest import CONFIG, Repo
+from tests.desired.events import events_since, statuses
 
 STEPS = 40
 
@@ -129,19 +130,23 @@ HAPPENINGS: list[Callable[[ChangingRepo], None]] = [
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(("seed", "rested"), [(5, True), (7, True), (7, False)])
+@pytest.mark.parametrize(
+    ("seed", "rested", "named"), [(5, True, False), (7, True, True), (8, True, True), (7, False, True)]
+)
 def test_loading_again_equals_the_first_loading(
-    repo: Repo, monkeypatch: pytest.MonkeyPatch, seed: int, rested: bool
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, seed: int, rested: bool, named: bool
 ) -> None:
-    """Whatever happens to the files in between, and whether their times show each change or not."""
+    """Whatever happens to the files in between, whether their times show each change or not, and whether all files are looked
+    at or only what events named."""
     clock = FakeClock(time.time() + (3600 if rested else 0))
     monkeypatch.setattr("kvsync.desired.file_digests.Clock", lambda: clock)
     changing = ChangingRepo(repo, seed=seed)
     source, steps = changing.repo.source(), []
     changing.repo.opened = None
     for _ in range(STEPS):
+        before = statuses(repo.root)
         steps.append(changing.step())
-        found = shown(source.load("prod"))
+        found = shown(source.load("prod", touched=events_since(before, repo.root) if named else None))
         assert found == shown(changing.repo.load("prod")), steps
     source.close()
 
