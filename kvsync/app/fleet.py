@@ -45,10 +45,11 @@ class Share(Protocol):
         ...
 
 
-def joined(state: StateDir, owner: str) -> TargetClaims:
+def joined(state: StateDir, owner: str, environment: str | None) -> TargetClaims:
     """Be one of the replicas that share a state."""
-    host = socket.gethostname()
-    return state.join(Replica(f"{host}_{os.getpid()}_{uuid4().hex[:8]}", host, os.getpid(), __version__, owner))
+    host, pid = socket.gethostname(), os.getpid()
+    whose = f"{owner} in {environment}" if environment else owner
+    return state.join(Replica(f"{host}_{pid}_{uuid4().hex[:8]}", host, pid, __version__, whose))
 
 
 def fleet_of(claims: TargetClaims, clock: Clock, fence: Fence) -> Fleet:

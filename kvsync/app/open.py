@@ -81,7 +81,7 @@ async def open_workspace(
                     joined,
                 )
 
-                claims = joined(state, config.owner)
+                claims = joined(state, config.owner, config.environment)
                 if writing != DAEMON:
                     await stack.enter_async_context(command_lease(claims, clock, fence))
             for killed in state.journal.close_interrupted():

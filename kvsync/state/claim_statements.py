@@ -14,6 +14,10 @@ UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => ?), s
     draining = ?, revision = ?
 WHERE id = ? AND {ALIVE}
 """  # noqa: S608 - constants
+REGISTER_ALONE: Final = "SELECT pg_advisory_xact_lock(hashtext('replicas'))"
+"""Of two replicas that begin at once, the second one finds the first."""
+
+OTHER_OWNER: Final = "SELECT host, owner FROM replicas WHERE owner <> ? ORDER BY started_at LIMIT 1"
 REGISTER: Final = """
 INSERT INTO replicas (id, host, pid, version, owner, started_at, seen_at, expires_at, load, draining, revision)
 VALUES (?, ?, ?, ?, ?, clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => ?), 0, 0, NULL)

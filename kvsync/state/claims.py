@@ -37,8 +37,8 @@ _BOUND: ContextVar[tuple[Target, int] | None] = ContextVar("target of the pass, 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A process that shares the state. Moments are epoch seconds by the database's clock; `load` is the cost of its targets,
-    `revision` that of its files."""
+    """A process that shares the state. Moments are epoch seconds by the database's clock; `owner` names the environment too,
+    `load` is the cost of its targets, `revision` that of its files."""
 
     id: str
     host: str
@@ -66,9 +66,9 @@ class TargetClaim:
 class TargetClaims:
     """The claims of one replica. It holds a target only as long as its own lease runs, which `beat` renews."""
 
-    def __init__(self, database: Database, me: Replica) -> None:
+    def __init__(self, database: Database, me: Replica, name: str) -> None:
         self.me = me
-        self._database = database
+        self._database, self._name = database, name
         self.takes_on_demand = True
         """Whether a pass may claim a target itself; else whoever divides the targets does."""
         self.wakes = 0
@@ -83,10 +83,12 @@ class TargetClaims:
 
     def register(self, lease: float) -> None:
         """Become one of the replicas, for so many seconds at first; again after a lease ended. Raises StateDirError, also
-        StateNewer."""
+        StateNewer, and while replicas of another owner or environment live."""
         me = self.me
         with self._transaction() as statements:
+            statements.execute(claim_statements.REGISTER_ALONE)
             self._end_expired(statements)
+            self._refuse_others(statements)
             statements.execute("DELETE FROM claims WHERE replica = ?", (me.id,))  # of an earlier lease
             over = "UPDATE runs SET status = ? WHERE status = ? AND replica = ?"
             statements.execute(over, (RunStatus.INTERRUPTED, RunStatus.RUNNING, me.id))
@@ -95,7 +97,7 @@ class TargetClaims:
             statements.execute(claim_statements.REGISTER, row)
             _, _, self._timeline, version = statements.execute(claim_statements.LAST).fetchone()
             if version > VERSION:
-                raise StateNewer(me.id, version, VERSION)
+                raise StateNewer(self._name, version, VERSION)
         self._held.clear()
 
     def beat(self, lease: float, load: float, *, is_draining: bool, revision: str | None) -> bool:
@@ -110,7 +112,7 @@ class TargetClaims:
                 statements.execute(claim_statements.SKIP, (self._highest, _SKIPPED))
         if is_older or timeline != self._timeline:
             self._held.clear()
-            raise StateRolledBack(self.me.id)
+            raise StateRolledBack(self._name)
         self._highest = max(self._highest, last)
         if not is_renewed:
             self._held.clear()
@@ -162,7 +164,7 @@ class TargetClaims:
         """Why a target could not be had."""
         if self._database.one(claim_statements.QUIET)[0]:
             why = "the database failed over or was upgraded, and earlier leases may still run"
-            return StateDirError(str(target), f"{why}; try again in {QUIET_SECONDS:.0f} s")
+            return StateDirError(self._name, f"{why}; try again in {QUIET_SECONDS:.0f} s")
         holder = self.holders().get(target)
         return ClaimHeld(str(target), holder.replica if holder is not None else "another replica")
 
@@ -218,6 +220,15 @@ class TargetClaims:
         """One over claims alone, also where a pass is under way."""
         with unbound(), self._database.transaction() as statements:
             yield statements
+
+    def _refuse_others(self, statements: Statements) -> None:
+        """Raise StateDirError while a replica lives that works for another owner or environment: targets would have the same
+        names."""
+        other = statements.execute(claim_statements.OTHER_OWNER, (self.me.owner,)).fetchone()
+        if other is not None:
+            host, owner = other
+            reason = f"a replica of {owner} on {host} uses this database, and this one is of {self.me.owner}"
+            raise StateDirError(self._name, f"{reason}; give each owner and each environment a database of its own")
 
     def _end_expired(self, statements: Statements) -> None:
         """Forget replicas whose leases are over, and close their runs."""

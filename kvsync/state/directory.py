@@ -167,7 +167,7 @@ class StateDir:
         """Be one of the replicas that share this state: from now on, passes record nothing without the claim of their
         target."""
         self._claims_database = self.database.another_connection()  # a slow statement of a pass delays no renewal
-        self.claims = claims = TargetClaims(self._claims_database, me)
+        self.claims = claims = TargetClaims(self._claims_database, me, self.name)
         self.database.begun = claims.check
         return claims
 

@@ -316,7 +316,7 @@ def test_a_command_leaves_an_undo_to_whoever_holds_its_target(replicas: Replicas
     assert replicas.run("apply", "--yes").returncode == 0
     with psycopg.connect(replicas.dsn) as connection:
         connection.execute(
-            "INSERT INTO replicas VALUES ('other', 'h', 1, '1', 'o', now(), now(), now() + interval '1 h', 0, 0)"
+            "INSERT INTO replicas VALUES ('other', 'h', 1, '1', 'fleet', now(), now(), now() + interval '1 h', 0, 0)"
         )
         connection.execute("INSERT INTO claims VALUES ('local', 'n00', 'other', 1, 1, now())")
         for number in range(2):

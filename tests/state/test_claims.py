@@ -47,9 +47,9 @@ def replica(address: PostgresAddress, tmp_path: Path) -> Iterator[Callable[..., 
     """Opens the state as a replica of this name, registered for so many seconds."""
     with ExitStack() as stack:
 
-        def opened(name: str, lease: float = LONG) -> StateDir:
+        def opened(name: str, lease: float = LONG, owner: str = "me") -> StateDir:
             state = stack.enter_context(StateDir.open_postgres(tmp_path / name, address, writable=True))
-            state.join(Replica(name, "host", 1, "1", "me")).register(lease)
+            state.join(Replica(name, "host", 1, "1", owner)).register(lease)
             return state
 
         yield opened
@@ -249,7 +249,7 @@ def test_after_a_failover_a_free_target_waits_for_earlier_leases(replica: Callab
     with one.database.transaction() as statements:
         statements.execute("UPDATE kvsync_state SET timeline = timeline - 1")
     assert claims_of(one).take([API], {}) == []
-    with pytest.raises(StateDirError, match="edge/api: the database failed over or was upgraded"):
+    with pytest.raises(StateDirError, match=rf"^state in {one.name}: the database failed over or was upgraded"):
         claims_of(one).ensure(API)
     with one.database.transaction() as statements:
         statements.execute("UPDATE kvsync_state SET quiet_until = clock_timestamp()")
@@ -266,6 +266,21 @@ async def test_a_command_leaves_at_once_also_after_a_pass(replica: Callable[...,
 
     await asyncio.create_task(work())
     assert claims_of(two).take([WEB], {}) == [WEB]
+
+
+def test_replicas_of_another_owner_are_refused(replica: Callable[..., StateDir], address: PostgresAddress) -> None:
+    """Two owners, or two environments, that were given the same database would divide each other's targets. Once the replicas
+    of the first have ended, the second one may use it."""
+    one = replica("one", owner="payments in prod")
+    refused = (
+        f"state in {address.name}: a replica of payments in prod on host uses this database, and this one is of payments in"
+        " dev; give each owner and each environment a database of its own"
+    )
+    with pytest.raises(StateDirError, match=f"^{re.escape(refused)}$"):
+        replica("two", owner="payments in dev")
+    assert [one.id for one in one.replicas()] == ["one"]
+    claims_of(one).leave()
+    assert [one.id for one in replica("two", owner="payments in dev").replicas()] == ["two"]
 
 
 def test_given_up_is_free_at_once(replica: Callable[..., StateDir]) -> None:
@@ -300,7 +315,7 @@ def test_a_database_that_forgot_fencing_numbers_is_noticed(
     highest = max(claims_of(one).held.values())
     with one.database.transaction() as statements:
         statements.execute("SELECT setval('fences', 1)")
-    with pytest.raises(StateRolledBack, match="forgotten committed transactions"):
+    with pytest.raises(StateRolledBack, match=rf"^state in {address.name}: .* forgotten committed transactions"):
         claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(one).held == {}
     claims_of(one).register(LONG)
