@@ -156,7 +156,11 @@ async def test_a_run_is_undone_as_it_was_shown(repo: MemoryRepository, person: P
     assert "2 to delete" in page
     (digest,) = set(re.findall(r'name="digest" value="([^"]+)"', page))
     assert "preview the undo again" in await person.act("undo", run=run, digest="sha256:" + "0" * 64)
-    assert await person.act("undo", run=run, digest=digest) == f"undo of {run} was requested"
+    stale = await person.send("undo", run=run, digest="sha256:0", back=f"/undo?run={run}")
+    assert stale.headers["Location"] == f"/undo?run={run}"
+    done = await person.send("undo", run=run, digest=digest, back=f"/undo?run={run}")
+    assert done.headers["Location"] == "/"
+    assert f"undo of {run} was requested" in await person.see()
     await person.daemon.becomes("undone")
     assert repo.values() == {}
     newest = (await person.daemon.status())["runs"][0]

@@ -87,6 +87,13 @@ class PageTags(HTMLParser):
 # -- what it says ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_target_says_which_wave_it_waits_for() -> None:
+    """Where all targets are listed, too."""
+    early = "waits for wave 1 of 3 (main/dev-*): baking until 12:17"
+    shown = with_targets(replace(IN_SYNC, state=State.PENDING, pending=5, early=early))
+    assert f"5 changes not applied; <bdi>{early}</bdi>" in home(shown)
+
+
 @pytest.mark.parametrize(
     ("states", "level", "text"),
     [

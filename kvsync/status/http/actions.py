@@ -96,15 +96,17 @@ class Actions:
             session, form = await self._session_of(request)
         except _Wrong as wrong:
             return self._refused(request, wrong)
-        act = self._does.get(form.get("do", ""))
+        act, back = self._does.get(form.get("do", "")), _back(form)
         try:
             if act is None:
                 raise UsageError("unknown action")
             session.say(await act(form))
         except KvsyncError as error:
             session.say(f"not done: {error}", is_bad=True)
+        else:
+            back = "/" if act == self._undo else back  # its preview is over
         self._parts.collector.changed()
-        return _to(_back(form))
+        return _to(back)
 
     async def _session_of(self, request: web.Request) -> tuple[Session, Form]:
         """The session and the form of a request. Raises _Wrong when it does not prove that its person sent it."""
