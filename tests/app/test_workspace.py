@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kvsync.app import TargetSelection, is_hash_of, resolve_targets
 from kvsync.errors import InvalidInput, LockHeld, TransientError, UsageError
-from kvsync.model.entry import Target
+from kvsync.model.entry import Applied, Target
 from kvsync.model.pass_options import PassOptions
+from kvsync.planning.sealing import SealingKeys
 from kvsync.reconcile import TargetPass
+from kvsync.state.ledger import _applied
 from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
 
 
@@ -141,6 +145,30 @@ async def test_several_targets_of_one_store_are_applied_together(repo: MemoryRep
     assert report.counts()["applied"] == 5
     async with repo.open(writing=None) as workspace:
         assert len(workspace.state.journal.runs()) == 1
+
+
+async def test_rows_of_the_ledger_are_decoded_for_what_changed_alone(
+    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many entries, a plan makes values of the rows of those that it changes, and the plan and write of an apply of no
+    others."""
+    decoded: list[str | None] = []
+
+    def decode(keys: SealingKeys, row: Sequence[Any]) -> Applied:
+        decoded.append(row[5])
+        return _applied(keys, row)
+
+    entries = {f"k{number}": 1 for number in range(100)}
+    await repo.settle(entries)
+    monkeypatch.setattr("kvsync.state.ledger._applied", decode)
+    assert rows(await repo.plan(writing="test")) == []
+    assert decoded == [], "nothing changed"
+    repo.edit("k1", "2")
+    repo.want(entries | {"k2": 2})
+    assert len(rows(await repo.plan(writing="test"))) == 2
+    assert len(decoded) == 2
+    await repo.apply()
+    assert (len(decoded), len(set(decoded))) == (4, 2)
 
 
 async def test_the_digest_of_a_plan_is_the_same_for_everybody(repo: MemoryRepository) -> None:
