@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from kvsync.app.configuration import read_config
@@ -136,6 +135,8 @@ def open_without_file(environment: str | None, *, writable: bool) -> Iterator[tu
     """The state in the database that the variable names, on a machine that has no configuration. The stores are those that had
     a pass, the environment is that of the last run. Nothing is kept on this machine. Raises StateDirError, also for another
     environment."""
+    from tempfile import TemporaryDirectory  # other commands do not pay for it
+
     root = Path.cwd()
     with TemporaryDirectory(prefix="kvsync-") as folder:
         config = Config(DEFAULT_FILE, root, "", (), Path(folder) / "state", {}, database=_DSN_CREDENTIAL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -25,7 +24,9 @@ class LedgerInStore:
         self, keeper: LedgerKeeping, namespace: str, pace: Pace, clock: Clock, stop: Callable[[], bool]
     ) -> None:
         self._keeper, self._namespace = keeper, namespace
-        rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        from random import Random  # a plan does not pay for it
+
+        rng = Random()  # noqa: S311 - spreads retries, guards nothing
         self._patience = RetryState(RetryPolicy(), pace, clock, rng, stop)
 
     async def read(self) -> bytes | None:

@@ -3,8 +3,6 @@ undone ones. A change of the entry in the files, or an operator, ends the deferr
 
 from __future__ import annotations
 
-import glob
-import shlex
 from collections.abc import Mapping
 
 from kvsync.apply.model import ApplyReport
@@ -96,8 +94,11 @@ class Deferrals:
         return self._undone.matches(known, entry_digest(self._desired.entries.get(identity)))
 
     def _how_to_retry(self, identity: Identity) -> str:
-        pattern = shlex.quote(glob.escape(identity.key))
-        return f" (to retry now: kvsync resume {shlex.quote(str(self._target))} --key {pattern})"
+        from glob import escape  # a target without deferred entries does not pay for it
+        from shlex import quote
+
+        pattern = quote(escape(identity.key))
+        return f" (to retry now: kvsync resume {quote(str(self._target))} --key {pattern})"
 
     def _report(self, event: str, identity: Identity, **fields: object) -> None:
         entry = {"key": identity.key, "label": identity.label}

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from kvsync.apply.read_back import fingerprint_of, kept_etag, shown_etag
 from kvsync.ledger.target_ledger import TargetLedger
-from kvsync.ledger.transfer import LedgerTransfer, PreviousOwner
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mode
@@ -25,6 +25,9 @@ from kvsync.stores.partial import PartialRead
 from kvsync.util.background import off_loop
 from kvsync.util.concurrency import gather_or_cancel
 
+if TYPE_CHECKING:
+    from kvsync.ledger.transfer import PreviousOwner
+
 
 class Observer:
     """Observes one target, and adds marks from the ledger if the store has none."""
@@ -39,11 +42,11 @@ class Observer:
         former: PreviousOwner | None = None,
     ) -> None:
         self.subject, self.target = subject, subject.target
-        self.ledger = (
-            TargetLedger(store, subject, state, writing=writing)
-            if former is None
-            else LedgerTransfer(store, subject, state, former, writing=writing)
-        )
+        self.ledger = TargetLedger(store, subject, state, writing=writing)
+        if former is not None:
+            from kvsync.ledger.transfer import LedgerTransfer  # only a transfer pays for it
+
+            self.ledger = LedgerTransfer(store, subject, state, former, writing=writing)
         self._store, self._signer, self._hints = store, subject.signer, version_hints(store)
         self.read_entries: Mapping[Identity, Actual] = {}
         self.unread: dict[Identity, str] = {}

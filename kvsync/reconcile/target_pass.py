@@ -11,7 +11,6 @@ from kvsync.apply.model import ApplyReport, Step
 from kvsync.apply.ports import DeletionPort
 from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
-from kvsync.ledger.transfer import PreviousOwner
 from kvsync.logs import get_logger
 from kvsync.model.capabilities import Marks
 from kvsync.model.change import Action, Change, Outcome, OutcomeKind, Refusal
@@ -25,7 +24,6 @@ from kvsync.model.snapshot import Snapshot
 from kvsync.planning.compare import Comparison, compare
 from kvsync.planning.cost import cost_of
 from kvsync.planning.plan_inputs import PlanInputs
-from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
 from kvsync.reconcile.context import ApplyOptions, PassContext
 from kvsync.reconcile.namespace_deletion import NamespaceDeletion
 from kvsync.reconcile.observer import Observer
@@ -42,6 +40,7 @@ from kvsync.util.background import off_loop
 
 if TYPE_CHECKING:
     from kvsync.apply.engine import Applier
+    from kvsync.ledger.transfer import PreviousOwner
 
 _log = get_logger()
 
@@ -78,7 +77,7 @@ class TargetPass:
         """Set the place of this pass, with the marks that count there and what is known about it."""
         self._subject = subject = self._context.pass_target(LocatedTarget(self.target, place), self._fence)
         self._rules = self._context.rules(self._desired, self._ask, self._store.capabilities, subject)
-        former = PreviousOwner.of(self._desired, self._ask)
+        former = self._previous_owner()
         self._observer = Observer(
             self._store, subject, self._context.state, writing=self._context.writing, former=former
         )
@@ -92,6 +91,13 @@ class TargetPass:
         if self._context.writing and subject.moved_from is not None:
             names = {"store": self.target.store, "namespace": self.target.namespace}
             _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
+
+    def _previous_owner(self) -> PreviousOwner | None:
+        if self._ask.from_owner is None:
+            return None
+        from kvsync.ledger.transfer import PreviousOwner  # only a transfer pays for it
+
+        return PreviousOwner.of(self._desired, self._ask)
 
     @property
     def target(self) -> Target:
@@ -193,6 +199,8 @@ class TargetPass:
 
     def _judged(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
         """The plan by the store's time, with its next moment by this machine's time."""
+        from kvsync.planning.plan_target import plan_target  # an unchanged target does not pay for it
+
         ahead = self._ahead()
         rules, facts = self._rules, self._facts
         if ahead:
@@ -208,6 +216,8 @@ class TargetPass:
 
     async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> PlanInputs:
         """Read what differs, and what was last applied of it."""
+        from kvsync.planning.plan_target import is_as_written
+
         entries, differing = self._desired.entries, comparison.differing
         applied = await off_loop(partial(self._observer.ledger.get, differing), len(differing))
         settling = self._memory.settling(self._rules.now)
@@ -249,6 +259,8 @@ class TargetPass:
             if snapshot is not None and self._context.writing:
                 self._memory.backfill_ledger(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
+                from kvsync.planning.plan_target import shows_the_past
+
                 is_due = snapshot.token is not None and self._ledger.is_due(self._rules.now)
                 is_partial = filters_listing(self._store) and not self._facts.actual.keys() <= snapshot.entries.keys()
                 is_unsure = is_due or is_partial or shows_the_past(self._facts)
@@ -333,6 +345,8 @@ class TargetPass:
         applied = self._facts.applied
         if identity not in applied:  # an entry that the plan had nothing to say of, such as the new name of a move
             applied = self._observer.ledger.get([identity])
+        from kvsync.planning.plan_target import judge
+
         rules = replace(self._rules, now=self._context.clock.now() + self._ahead())
         facts = replace(self._facts, actual=actual, applied=applied, settling={})
         verdict = judge(identity, self._desired, facts, rules)

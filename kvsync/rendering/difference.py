@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from difflib import SequenceMatcher, unified_diff
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -48,6 +47,8 @@ def text_difference(old: str, new: str) -> Iterator[Line]:
             "~", f"{len(before):,} lines -> {len(after):,} lines, first difference in line {_first(before, after)}"
         )
         return
+    from difflib import unified_diff  # an unchanged plan does not pay for it
+
     for line in islice(unified_diff(before, after, n=2, lineterm=""), 2, None):
         yield Line("@@", line[3:]) if line.startswith("@@") else Line(line[0], escape_text(line[1:]))
 
@@ -94,6 +95,8 @@ def _opcodes(old: list[Any], new: list[Any]) -> Iterable[tuple[str, int, int, in
     if max(len(old), len(new)) > MAX_LINES:
         return [("replace", 0, len(old), 0, len(new))]
     before, after = [canonical_json(item) for item in old], [canonical_json(item) for item in new]
+    from difflib import SequenceMatcher
+
     return SequenceMatcher(None, before, after).get_opcodes()
 
 

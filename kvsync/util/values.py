@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, FrozenInstanceError, fields
 from dataclasses import dataclass as _dataclass
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from reprlib import recursive_repr
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 
@@ -97,21 +97,52 @@ def _fields(described: dict[str, Any], cls: Any) -> dict[str, Field[Any]]:
     return inherited | cast(dict[str, Field[Any]], made.__dataclass_fields__)
 
 
+def _init(cls: Any) -> FunctionType:
+    init = _shared_init(cls) or _compiled_init(cls)
+    init.__qualname__ = f"{cls.__qualname__}.__init__"
+    kinds: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        kinds |= vars(base).get("__annotations__", {})
+    init.__annotations__ = {name: kinds[name] for name in _match_args(cls)} | {"return": None}
+    return init
+
+
+def _shared_init(cls: Any) -> FunctionType | None:
+    """`__init__` with the code that classes with as many fields share, under other names; None for a class whose fields are not
+    just its arguments."""
+    described = cls.__described__
+    defaults = tuple(one for one in map(_default, described.values()) if one is not MISSING)
+    last = [_default(one) for one in described.values()][len(described) - len(defaults) :]
+    if not all(_is_argument(one) and _factory(one) is MISSING for one in described.values()) or MISSING in last:
+        return None
+    code = _code(len(described), hasattr(cls, "__post_init__"))
+    names = dict(zip(code.co_varnames[1:], described, strict=True))
+    constants = tuple(names.get(one, one) if isinstance(one, str) else one for one in code.co_consts)
+    code = code.replace(co_varnames=("self", *described), co_consts=constants)
+    return FunctionType(code, {"_set": object.__setattr__}, "__init__", defaults)
+
+
+@cache
+def _code(count: int, has_post_init: bool) -> CodeType:
+    """Code of an `__init__` that sets so many fields."""
+    names = [f"_{number}" for number in range(count)]
+    return _defined(names, [f"_set(self, {name!r}, {name})" for name in names], {}, has_post_init).__code__
+
+
 def _compiled_init(cls: Any) -> FunctionType:
     described = cls.__described__.items()
     known: dict[str, Any] = {"_set": object.__setattr__, "_unset": _UNSET}
     lines = [line for name, one in described for line in _assignment(name, one, known)]
-    if hasattr(cls, "__post_init__"):
-        lines.append("self.__post_init__()")
-    arguments = ", ".join(["self", *(_argument(name, one) for name, one in described if _is_argument(one))])
-    source = f"def __init__({arguments}):\n  " + "\n  ".join(lines or ["pass"])
+    arguments = [_argument(name, one) for name, one in described if _is_argument(one)]
+    return _defined(arguments, lines, known, hasattr(cls, "__post_init__"))
+
+
+def _defined(arguments: list[str], lines: list[str], known: dict[str, Any], has_post_init: bool) -> FunctionType:
+    if has_post_init:
+        lines = [*lines, "self.__post_init__()"]
+    source = f"def __init__({', '.join(['self', *arguments])}):\n  " + "\n  ".join(lines or ["pass"])
     exec(source, known)  # noqa: S102 - made of the names of fields only  # nosec B102
     init: FunctionType = known["__init__"]
-    init.__qualname__ = f"{cls.__qualname__}.__init__"
-    kinds = {
-        name: kind for base in reversed(cls.__mro__) for name, kind in vars(base).get("__annotations__", {}).items()
-    }
-    init.__annotations__ = {name: kinds[name] for name, one in described if _is_argument(one)} | {"return": None}
     return init
 
 
@@ -202,7 +233,7 @@ _METHODS: Final = {
     "__setstate__": _restore,
 }
 _MADE_LATER: Final[dict[str, Callable[[Any], Any]]] = {
-    "__init__": _compiled_init,
+    "__init__": _init,
     "__eq__": _equal,
     "__hash__": _hashed,
     "__match_args__": _match_args,

@@ -130,3 +130,59 @@ def test_a_plain_subclass_compares_as_its_base_does() -> None:
     assert Plain(1) != Point(1)
     assert hash(Plain(1)) == hash(Point(1))
     assert repr(Plain(1)).endswith("Plain(x=1, y=0)")
+
+
+def test_classes_with_as_many_fields_share_the_code_of_init() -> None:
+    """The code is compiled once; names, defaults and errors are those of each class."""
+
+    @values.dataclass(frozen=True, slots=True)
+    class Size:
+        """Two fields with other names."""
+
+        width: int
+        height: int = 5
+
+        def __post_init__(self) -> None:
+            if self.height < 0:
+                raise ValueError("too low")
+
+    @values.dataclass(frozen=True, slots=True)
+    class Span:
+        """Two fields without defaults."""
+
+        begin: int
+        end: int
+
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "end", self.end + 1)
+
+    Size(1)
+    compiled: list[str] = []
+    sys.setprofile(lambda _frame, event, what: compiled.append(event) if event == "c_call" and what is exec else None)
+    try:
+        span = Span(end=2, begin=1)
+    finally:
+        sys.setprofile(None)
+    assert compiled == []
+    assert (span.begin, span.end, Size(3).height, Size(3, 4).height) == (1, 3, 5, 4)
+    assert str(inspect.signature(Span)) == "(begin: 'int', end: 'int') -> None"
+    with pytest.raises(ValueError, match="too low"):
+        Size(1, -1)
+    with pytest.raises(TypeError, match=r"__init__\(\) missing 1 required positional argument: 'end'"):
+        Span(1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'high'"):
+        Size(1, high=2)  # type: ignore[call-arg]
+
+
+def test_a_field_without_a_default_cannot_follow_one_with_a_default() -> None:
+    """No argument is taken for another one."""
+
+    @values.dataclass(frozen=True, slots=True)
+    class Wrong:
+        """Refused when the first value is made."""
+
+        first: int = 1
+        second: int  # type: ignore[misc]
+
+    with pytest.raises(SyntaxError, match="default"):
+        Wrong(1, 2)
