@@ -33,7 +33,6 @@ NOT_FOR_AN_UNCHANGED_TARGET = {
     "kvsync.http.client",
     "kvsync.ledger.transfer",
     "kvsync.planning.plan_target",
-    "secrets",
     "structlog",
     "tempfile",
     "yaml",
