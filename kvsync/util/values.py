@@ -14,7 +14,7 @@ from dataclasses import dataclass as _dataclass
 from functools import cache, partial
 from operator import attrgetter
 from reprlib import recursive_repr
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 
@@ -115,23 +115,21 @@ def _shared_init(cls: Any) -> FunctionType | None:
     last = [_default(one) for one in described.values()][len(described) - len(defaults) :]
     if not all(_is_argument(one) and _factory(one) is MISSING for one in described.values()) or MISSING in last:
         return None
-    code = _code(len(described), hasattr(cls, "__post_init__"))
-    names = dict(zip(code.co_varnames[1:], described, strict=True))
-    constants = tuple(names.get(one, one) if isinstance(one, str) else one for one in code.co_consts)
-    code = code.replace(co_varnames=("self", *described), co_consts=constants)
-    return FunctionType(code, {"_set": object.__setattr__}, "__init__", defaults)
+    code = _code(len(described), hasattr(cls, "__post_init__")).replace(co_varnames=("self", *described))
+    known = {f"_set_{number}": _setter(cls, name) for number, name in enumerate(described)}
+    return FunctionType(code, known, "__init__", defaults)
 
 
 @cache
 def _code(count: int, has_post_init: bool) -> CodeType:
     """Code of an `__init__` that sets so many fields."""
-    names = [f"_{number}" for number in range(count)]
-    return _defined(names, [f"_set(self, {name!r}, {name})" for name in names], {}, has_post_init).__code__
+    lines = [f"_set_{number}(self, _{number})" for number in range(count)]
+    return _defined([f"_{number}" for number in range(count)], lines, {}, has_post_init).__code__
 
 
 def _compiled_init(cls: Any) -> FunctionType:
     described = cls.__described__.items()
-    known: dict[str, Any] = {"_set": object.__setattr__, "_unset": _UNSET}
+    known: dict[str, Any] = {"_unset": _UNSET} | {f"_set_{name}": _setter(cls, name) for name, _ in described}
     lines = [line for name, one in described for line in _assignment(name, one, known)]
     arguments = [_argument(name, one) for name, one in described if _is_argument(one)]
     return _defined(arguments, lines, known, hasattr(cls, "__post_init__"))
@@ -175,7 +173,15 @@ def _assignment(name: str, one: Any, known: dict[str, Any]) -> Iterator[str]:
         if _default(one) is MISSING:
             return  # left to __post_init__
         yield f"{name} = _default_{name}"
-    yield f"_set(self, {name!r}, {name})"
+    yield f"_set_{name}(self, {name})"
+
+
+def _setter(cls: Any, name: str) -> Callable[[object, object], None]:
+    """Sets one field of a new value, straight in its slot: that takes two thirds of the time of `object.__setattr__`."""
+    slot = getattr(cls, name)
+    assert isinstance(slot, MemberDescriptorType)  # the class and all its bases have slots
+    setter: Callable[[object, object], None] = slot.__set__
+    return setter
 
 
 def _match_args(cls: Any) -> tuple[str, ...]:
