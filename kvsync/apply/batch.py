@@ -2,7 +2,7 @@
 
 prepare    scan the batch, or read what must be known before writing; entries that changed since the plan are planned
            again, alone
-intend     commit the intent to the journal
+intend     commit the intent to the journal, together with those of creates that are sent next
 note       changes of the ledger alone                                               -> applied
 send       one call of `Store.write`
   done         (read back if the store has no compare-and-set)                       -> applied
@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from kvsync.apply.batch_check import BatchCheck
 from kvsync.apply.model import PendingStep
-from kvsync.apply.outcomes import OutcomeRecorder, StepResult
+from kvsync.apply.outcomes import MOST_TOGETHER, OutcomeRecorder, StepResult
 from kvsync.apply.read_back import describe, has_landed, is_untouched, loses_content
 from kvsync.apply.replanning import MOVED, Replanner, landed
 from kvsync.apply.store_access import StoreAccess
@@ -84,7 +84,7 @@ class BatchSender:
         ready, again = await self._prepare(part)
         if not ready:
             return again
-        self._recorder.intend(ready)
+        self._recorder.intend(self._check.with_next_creates(ready, MOST_TOGETHER))
         now = self._access.clock.now()
         for work in ready:
             work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)
@@ -165,6 +165,7 @@ class BatchSender:
         self._recorder.close(known)
         if not unread:
             return []
+        self._recorder.flush()
         return await self._look_into(unread)
 
     def _ending(self, work: PendingStep, result: WriteResult) -> StepResult | None:

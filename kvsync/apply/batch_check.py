@@ -19,6 +19,7 @@ from kvsync.apply.read_back import is_confirmed, is_written
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.verification import Done, ReadBack
 from kvsync.errors import StoreError
+from kvsync.model.capabilities import Marks
 from kvsync.model.change import Change, OutcomeKind
 from kvsync.model.entry import Actual, Identity
 from kvsync.planning.marks import MarkSigner
@@ -52,6 +53,21 @@ class BatchCheck:
         self._begun_at: float | None = None
         self._is_deferring = self._is_checking = not self._capabilities.compare_and_set and len(self._works) > 1
         self._scanning = asyncio.Lock()
+        self._next = 0
+
+    def with_next_creates(self, ready: Sequence[PendingStep], most: int) -> list[PendingStep]:
+        """Steps whose intents are about to be committed, and creates of the batch that are sent next, so many in all. There are
+        none without compare-and-set, where entries are read right before they are sent, and none where the intents of a
+        killed run say what is ours."""
+        can_wait = self._capabilities.compare_and_set and self._capabilities.marks is Marks.STORE
+        is_due = not all(work.recorded for work in ready)
+        found, taken = list(ready), {work.index for work in ready}
+        while can_wait and is_due and self._next < len(self._works) and len(found) < most:
+            work = self._works[self._next]
+            self._next += 1
+            if work.change.before is None and not work.recorded and work.index not in taken:
+                found.append(work)
+        return found
 
     async def refresh(self, works: Sequence[PendingStep]) -> None:
         """Scan the batch, unless the last scan can still be relied on for these steps. Raises StateDirError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +19,7 @@ from kvsync.apply.ports import RunPort
 from kvsync.apply.restore_point import make_restore_point
 from kvsync.apply.store_access import ApplierOptions, StopCondition, StoreAccess
 from kvsync.apply.writes import batches_of
-from kvsync.errors import TransientError
+from kvsync.errors import StateDirError, TransientError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Actual, Identity
@@ -55,7 +56,14 @@ class Applier:
         """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError if the journal fails: then
         nothing was sent whose intent is not recorded."""
         recorder = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
-        halt = self._halt()
+        try:
+            return await self._carry_out(steps, recorder, self._halt())
+        except BaseException:
+            with suppress(StateDirError):  # what is known of the calls that ended
+                recorder.flush()
+            raise
+
+    async def _carry_out(self, steps: Sequence[Step], recorder: OutcomeRecorder, halt: StopCondition) -> ApplyReport:
         if steps:
             await make_restore_point(self._store, self._located.target, self._run, self._access(halt))
         works, order = await off_loop(partial(_ordered, steps, recorder), len(steps))
@@ -70,6 +78,7 @@ class Applier:
             grant = await self._delete(deletes, recorder, halt)
         if order.last and not halt():
             await self._send(order.ready_last(), recorder, halt)
+        recorder.flush()
         waiting = 0 if grant is None else len(deletes) - grant.granted
         report = recorder.report(halt.store_error, halt.reason)
         if report.store_error is None and any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes):
@@ -114,6 +123,8 @@ class Applier:
                 raise result
         for batch in batches:
             await batch.finish()
+        recorder.close_unsent(works, halt.reason)
+        recorder.flush()
 
     def _batches(
         self, works: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition

@@ -1,7 +1,12 @@
-"""Records the outcome of every change, in the journal and in the report. Nothing is sent before its intent is recorded."""
+"""Records the outcome of every change, in the journal and in the report. Nothing is sent before its intent is recorded.
+
+Outcomes are committed together: after `LONGEST_WAIT` seconds, or with the 64th. A run that is killed before leaves their
+intents open, as if the responses had not arrived.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -9,7 +14,7 @@ from typing import Final, NamedTuple
 from kvsync.apply.model import ApplyReport, PendingStep, RefusedChange, Step
 from kvsync.apply.ports import RunPort
 from kvsync.apply.read_back import kept_etag, shown_etag
-from kvsync.errors import StoreError
+from kvsync.errors import StateDirError, StoreError
 from kvsync.model.capabilities import Marks
 from kvsync.model.change import Action, Class, Outcome, OutcomeKind
 from kvsync.model.entry import ENDED, Applied, Identity, Mark
@@ -18,6 +23,12 @@ from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR
+
+MOST_TOGETHER: Final = 64
+"""Steps whose intents are committed together although each has a call of its own, and outcomes that wait for one commit."""
+
+LONGEST_WAIT: Final = 0.05
+"""Seconds after which outcomes are committed, however few they are."""
 
 
 class StepResult(NamedTuple):
@@ -56,9 +67,14 @@ class OutcomeRecorder:
         self._outcomes: list[Outcome | None] = [None] * len(steps)
         self._quarantined: list[RefusedChange] = []
         self._reached: set[int] = set()
+        self._waiting: list[Settled] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: StateDirError | None = None
 
     def intend(self, works: Iterable[PendingStep]) -> None:
         """Commit what is about to be written. Raises StateDirError: then none of it may be sent."""
+        if self._failure is not None:
+            raise self._failure
         fresh = [work for work in works if not work.recorded]
         if not fresh:
             return
@@ -67,7 +83,7 @@ class OutcomeRecorder:
             work.recorded = True
 
     def close(self, endings: Sequence[StepResult]) -> None:
-        """Commit how steps ended. Raises StateDirError."""
+        """Record how steps ended; it is committed soon (see `flush`). Raises StateDirError."""
         if not endings:
             return
         settled = []
@@ -87,9 +103,38 @@ class OutcomeRecorder:
             record = self._settled(ending, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
             if work.recorded or record.gone or record.applied is not None:
                 settled.append(record)
+        self._commit_soon(settled)
+        self._progress(len(endings))
+
+    def close_unsent(self, works: Iterable[PendingStep], reason: str) -> None:
+        """Record that steps were not sent, for this reason, although their intents are committed. Raises StateDirError."""
+        left = [work for work in works if work.recorded and self.is_open(work)]
+        self.close([StepResult(work, OutcomeKind.NOT_ATTEMPTED, reason) for work in left])
+
+    def flush(self) -> None:
+        """Commit the outcomes that wait for it. Raises StateDirError."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._failure is not None:
+            raise self._failure
+        settled, self._waiting = self._waiting, []
         if settled:
             self._run.settle(self._located, settled)
-        self._progress(len(endings))
+
+    def _commit_soon(self, settled: Sequence[Settled]) -> None:
+        self._waiting += settled
+        if len(self._waiting) >= MOST_TOGETHER:
+            self.flush()
+        elif self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LONGEST_WAIT, self._flush_late)
+
+    def _flush_late(self) -> None:
+        """Commit outcomes that waited long enough. A failure is raised by whatever is recorded next."""
+        try:
+            self.flush()
+        except StateDirError as error:
+            self._failure = error
 
     def is_open(self, work: PendingStep) -> bool:
         """True until the outcome of this step is known."""

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kvsync.apply import outcomes
 from kvsync.apply.model import Step
+from kvsync.apply.ports import RunPort
 from kvsync.errors import StateDirError
+from kvsync.model.capabilities import Marks
 from kvsync.model.change import Action, OutcomeKind
 from kvsync.model.entry import Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state import StateDir
 from kvsync.state.records import Intent, Settled
+from kvsync.stores.base import Write, WriteResult
 from tests.apply.harness import TARGET, ApplyHarness, entry, kinds, writes_of
 from tests.support.places import key_of
 
@@ -22,19 +28,114 @@ Make = Callable[..., ApplyHarness]
 
 
 async def test_the_intent_is_committed_before_the_write_is_sent(make: Make) -> None:
-    """When a call reaches the store, another reader of the state directory already finds its intents, and no others."""
+    """When a call reaches the store, another reader of the state directory already finds its intents, and besides only those of
+    the creates that are sent next."""
     harness = make(batch=2)
-    harness.want(*(entry(f"{n}") for n in range(6)))
+    harness.want(*(entry(f"{n:03}") for n in range(200)))
     changes = await harness.plan()
     seen: list[list[str]] = []
 
     def look() -> None:
         with StateDir.open(harness.path, writable=False) as other:
-            seen.append([one.identity.key for one in other.journal.changes(harness.run_id) if one.outcome is None])
+            seen.append([one.identity.key for one in other.journal.changes(harness.run_id)])
+
+    harness.server.before_change(look, times=100)
+    await harness.apply(changes)
+    sent = writes_of(harness.server)
+    assert [len(keys) for keys in seen] == [64] * 32 + [128] * 32 + [192] * 32 + [200] * 4
+    assert all(set(keys) <= set(known) for keys, known in zip(sent, seen, strict=True))
+
+
+@pytest.mark.parametrize("capabilities", [{"compare_and_set": False}, {"marks": Marks.LEDGER}])
+async def test_no_intent_is_committed_early_that_would_decide_what_is_ours(
+    make: Make, capabilities: dict[str, Any]
+) -> None:
+    """Where entries are read before they are written, or the ledger alone knows what is ours, a call finds its own intents
+    only."""
+    harness = make(batch=1, concurrency=1, **capabilities)
+    harness.want(*(entry(f"{n}") for n in range(3)))
+    changes = await harness.plan()
+    seen: list[int] = []
+
+    def look() -> None:
+        with StateDir.open(harness.path, writable=False) as other:
+            seen.append(len(other.journal.changes(harness.run_id)))
 
     harness.server.before_change(look, times=3)
     await harness.apply(changes)
-    assert seen == [["0", "1"], ["2", "3"], ["4", "5"]]
+    assert seen == [1, 2, 3]
+
+
+class CountingRun:
+    """A run that counts what it commits."""
+
+    def __init__(self, run: RunPort) -> None:
+        self._run, self.id = run, run.id
+        self.intended: list[int] = []
+        self.settled: list[int] = []
+
+    def restore_point(self, target: Target) -> str | None:
+        return self._run.restore_point(target)
+
+    def keep_restore_point(self, target: Target, name: str) -> None:
+        self._run.keep_restore_point(target, name)
+
+    def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
+        self.intended.append(len(intents))
+        self._run.intend(located, intents)
+
+    def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
+        self.settled.append(len(settled))
+        self._run.settle(located, settled)
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_calls_of_one_entry_share_commits(make: Make, concurrency: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit costs as much as a call, so 200 creates of one entry each take 4 for their intents and 4 for their outcomes."""
+    monkeypatch.setattr(outcomes, "LONGEST_WAIT", 600.0)
+    harness = make(batch=1, concurrency=concurrency)
+    harness.want(*(entry(f"{n:03}") for n in range(200)))
+    run = CountingRun(harness.state.journal.begin("test"))
+    report = await harness.applier(run).run([Step(one) for one in await harness.plan()])
+    assert set(kinds(report).values()) == {"applied"}
+    assert run.intended == [64, 64, 64, 8]
+    assert run.settled == [64, 64, 64, 8]
+
+
+async def test_an_outcome_does_not_wait_for_others(make: Make) -> None:
+    """While the second call waits for the store, the outcome of the first is committed."""
+    harness = make(batch=1, concurrency=1)
+    harness.want(entry("a"), entry("b"))
+    changes = await harness.plan()
+    write, answered = harness.store.write, asyncio.Event()
+
+    async def slowly(namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        if writes[0].identity.key == "b":
+            async with asyncio.timeout(60):
+                while harness.journal() != {"a": OutcomeKind.APPLIED, "b": None}:  # noqa: ASYNC110 - nothing announces it
+                    await asyncio.sleep(0.01)
+            answered.set()
+        return await write(namespace, writes)
+
+    harness.store.write = slowly  # type: ignore[method-assign]
+    await harness.apply(changes)
+    assert answered.is_set()
+
+
+async def test_a_stopped_run_closes_the_intents_of_what_it_did_not_send(make: Make) -> None:
+    """The journal says `not-attempted` of creates whose intents were committed early, and the run is not interrupted."""
+    harness = make(batch=1, concurrency=1)
+    harness.want(*(entry(f"{n}") for n in range(9)))
+    changes = await harness.plan()
+    stopped: list[bool] = []
+    harness.server.before_change(lambda: stopped.append(True))
+    run = harness.state.journal.begin("test")
+    report = await harness.applier(run, stop=lambda: bool(stopped)).run([Step(one) for one in changes])
+    run.finish()
+    found = {str(one.identity): one.outcome for one in harness.state.journal.changes(run.id)}
+    assert found == {key: OutcomeKind(kind) for key, kind in kinds(report).items()}
+    assert list(found.values()).count(OutcomeKind.APPLIED) == 1
+    assert harness.state.journal.run(run.id).status == "finished"
 
 
 KILLED = """
@@ -79,16 +180,20 @@ with StateDir.open(Path(sys.argv[1]), writable=True) as state:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_killed_process_leaves_what_it_was_about_to_do(tmp_path: Path, when: str) -> None:
-    """SIGKILL at the moment of a write: the journal holds its intent without an outcome, and all that was settled before."""
+    """SIGKILL at the moment of a write: the journal holds the intent of everything that may have been written, and an outcome
+    only of what was. What was written in the last moments has none."""
     state, written = tmp_path / "state", tmp_path / "written"
     done = subprocess.run([sys.executable, "-c", KILLED, state, when, written], check=False)
     assert done.returncode == -signal.SIGKILL
     assert written.read_text() == ("0 1" if when == "before" else "0 1 2")
     with StateDir.open(state, writable=False) as left:
         (run,) = left.journal.unfinished()
-        outcomes = [(one.identity.key, one.outcome) for one in left.journal.changes(run.id)]
-        assert outcomes == [("0", OutcomeKind.APPLIED), ("1", OutcomeKind.APPLIED), ("2", None)]
-        assert set(left.ledger.all(key_of(TARGET))) == {Identity("0"), Identity("1")}
+        found = {one.identity.key: one.outcome for one in left.journal.changes(run.id)}
+        assert list(found) == ["0", "1", "2", "3", "4"]
+        applied = {key for key, outcome in found.items() if outcome is not None}
+        assert applied <= {"0", "1"}
+        assert {found[key] for key in applied} <= {OutcomeKind.APPLIED}
+        assert set(left.ledger.all(key_of(TARGET))) == {Identity(key) for key in applied}
 
 
 class BrokenRun:
@@ -126,16 +231,17 @@ class BrokenRun:
 async def test_nothing_is_written_that_the_journal_does_not_hold(
     make: Make, batch: int, concurrency: int, kind: str, at: int
 ) -> None:
-    """A failing journal ends the apply with its error at once; all that was sent had its intent recorded."""
+    """A failing journal ends the apply with its error: nothing is sent without an intent, and at most 64 outcomes wait for one
+    commit, besides the calls in flight."""
     harness = make(batch=batch, concurrency=concurrency)
-    harness.want(*(entry(f"{n:02}") for n in range(20)))
+    harness.want(*(entry(f"{n:03}") for n in range(200)))
     changes = await harness.plan()
     run = BrokenRun(kind, at)
     with pytest.raises(StateDirError, match="disk is full"):
         await harness.applier(run).run([Step(one) for one in changes])
     sent = [key for call in writes_of(harness.server) for key in call]
     assert set(sent) <= set(run.intended)
-    assert len(sent) <= batch * (at + concurrency)
+    assert len(sent) <= 64 * (at + (kind == "settle")) + batch * concurrency * (kind == "settle")
 
 
 async def test_previous_values_are_read_in_bulk_when_the_plan_has_none(make: Make) -> None:
