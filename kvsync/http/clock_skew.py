@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from kvsync.http.model import Response
@@ -18,7 +19,7 @@ def set_store_clock(clock: Clock, answer: Response, sent_at: float) -> None:
     if not isinstance(clock, StoreClock):
         return
     try:
-        moment = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        moment = _moment(answer.headers.get("date", ""))
         age = float(answer.headers.get("age", "0"))
     except (ValueError, TypeError, OverflowError):
         return
@@ -29,9 +30,15 @@ def set_store_clock(clock: Clock, answer: Response, sent_at: float) -> None:
 def ahead_of_server(answer: Response, now: float) -> float | None:
     """Seconds by which `now` is ahead of the header Date, to about a second; None without a usable header."""
     try:
-        return now - parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        return now - _moment(answer.headers.get("date", ""))
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+@lru_cache(maxsize=16)
+def _moment(date: str) -> float:
+    """A header Date in epoch seconds. Hundreds of responses have the same. Raises ValueError, TypeError, OverflowError."""
+    return parsedate_to_datetime(date).timestamp()
 
 
 def skew_in_words(seconds: float | None) -> str:

@@ -92,6 +92,7 @@ class SqliteDatabase:
         self._generation = GenerationFile(state_dir)
         self._lock = threading.RLock()
         self.begun: Callable[[Statements], None] = lambda _statements: None
+        self._synchronous = ""
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows. Raises StateDirError."""
@@ -123,7 +124,7 @@ class SqliteDatabase:
         with self._lock, sqlite_errors(self._state_dir):
             if self._loss is not None:
                 self._loss.check()
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._wait_for("FULL" if durable else "NORMAL")
             before = self._connection.total_changes
             with transaction(self._connection):
                 yield self._connection
@@ -131,6 +132,12 @@ class SqliteDatabase:
                     count_transaction(self._connection)
             if self._loss is not None:
                 self._generation.write(self._loss.committed())
+
+    def _wait_for(self, synchronous: str) -> None:
+        """Set what the next commit waits for, if the last one waited for something else."""
+        if synchronous != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
 
     def alone(self, statements: Statements, table: StateTable) -> None:
         """Does nothing: one process writes at a time."""

@@ -28,7 +28,7 @@ DOWN_AFTER = 8
 ATTEMPTS_IN_SHORTAGE = 3
 """Attempts of one call while this machine has too little memory, descriptors or threads for it: the next pass tries again."""
 
-START = 2
+START = 4
 """Calls in flight before anything is known about a store."""
 
 
@@ -48,7 +48,7 @@ class Stopped(Exception):
 
 
 class Pace:
-    """Limits the calls in flight to one store. The limit doubles every round until the store first throttles, then grows by one
+    """Limits the calls in flight to one store. The limit triples every round until the store first throttles, then grows by one
     every round, and is halved whenever the store throttles.
 
     All appliers of the same store in one event loop share it.
@@ -87,7 +87,7 @@ class Pace:
     def succeeded(self) -> None:
         """Count a successful call."""
         self._given_up = 0
-        self._limit = min(self.most, self._limit + (1 if self._is_starting else 1 / self._limit))
+        self._limit = min(self.most, self._limit + (2 if self._is_starting else 1 / self._limit))
 
     def throttled(self, resume_at: float) -> None:
         """Count a throttled call; nothing is sent before `resume_at` (monotonic seconds)."""
@@ -172,7 +172,8 @@ class RetryState:
     async def hold(self) -> None:
         """Wait while the store has asked another call to wait, unless that is too long: a store that asks for a longer pause is
         only called with a reason. Raises Stopped."""
-        if self._pace.resume_at <= self._clock.monotonic() + self._retry.deadline:
+        now = self._clock.monotonic()
+        if now < self._pace.resume_at <= now + self._retry.deadline:
             with WAITS.shown(reason_after(0), self._pace.resume_at, self._clock):
                 await self._sleep(self._pace.resume_at)
 

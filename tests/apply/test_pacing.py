@@ -19,22 +19,22 @@ def patience(clock: FakeClock, retry: RetryPolicy, pace: Pace | None = None, *, 
 
 
 def test_the_limit_starts_low_grows_by_success_and_halves_when_throttled() -> None:
-    """Concurrency doubles every round until the store pushes back; from then on it grows by about one a round, up to its bound,
+    """Concurrency triples every round until the store pushes back; from then on it grows by about one a round, up to its bound,
     and halves, never under one, at every push."""
-    pace = Pace(8)
-    assert pace.limit == 2
-    for limit in (4, 8, 8):
+    pace = Pace(64)
+    assert pace.limit == 4
+    for limit in (12, 36, 64, 64):
         for _ in range(pace.limit):
             pace.succeeded()
         assert pace.limit == limit
     pace.throttled(0)
-    assert pace.limit == 4
-    for _ in range(4):
+    assert pace.limit == 32
+    for _ in range(32):
         pace.succeeded()
-    assert pace.limit in (4, 5)
-    for _ in range(200):
+    assert pace.limit in (32, 33)
+    for _ in range(4000):
         pace.succeeded()
-    assert pace.limit == 8
+    assert pace.limit == 64
     for _ in range(10):
         pace.throttled(0)
     assert pace.limit == 1

@@ -171,9 +171,9 @@ def call_for(resource: Resource, write: Write, slot: Slot, home: str | None, nul
 def result_of(where: str, resource: Resource, write: Write, call: Request, answer: Response, slot: Slot) -> WriteResult:
     """The result of the write at `slot`. Raises PermanentError if the response is about the endpoint, LostAnswer if the API
     cannot have sent it."""
-    problem = answer.problem()
     if answer.status in (200, 204):
         return _done(where, resource, write, call, answer, slot)
+    problem = answer.problem()
     if answer.status == 412:
         return _EXISTS if write.precondition is Precondition.ABSENT else _MOVED
     if answer.status == 409:

@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import lru_cache
 from hashlib import sha256
 from math import inf
 from typing import Final
@@ -91,7 +92,7 @@ class HmacKey:
     async def sign(self, call: Request, host: str) -> Mapping[str, str]:
         """The headers for this request at this moment."""
         self._signed_at = self._clock.now()
-        date = formatdate(self._signed_at, usegmt=True)
+        date = _http_date(int(self._signed_at))
         digest = b64encode(sha256(call.body).digest()).decode() if call.body else _EMPTY
         text = f"{call.method}\n{call.target}\n{date};{host};{digest}"
         signature = b64encode(hmac.digest(self._key.secret, text.encode("ascii"), "sha256")).decode()
@@ -134,6 +135,12 @@ class HmacKey:
             wrong = "the store does not know the Id of the connection string"
         shown = "the response is not shown, because a sensitive value was sent" if call.is_secret else cleaned(said)
         return ErrorText("credential", f"{wrong} ({shown})", _NEW_ONE)
+
+
+@lru_cache(maxsize=2)
+def _http_date(second: int) -> str:
+    """A moment in epoch seconds in the form of the header Date. Hundreds of requests are signed in the same second."""
+    return formatdate(second, usegmt=True)
 
 
 def connect(

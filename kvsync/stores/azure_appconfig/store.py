@@ -59,7 +59,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         batch=1,
         read_batch=10_000,
         page=100,
-        concurrency=32,
+        concurrency=64,
         flag_prefix=FLAG_PREFIX,
     )
 
