@@ -1,6 +1,7 @@
 """Measure, and print ratios with their goals: `python -m tests.benchmarks [--write FILE] [PART...]`, with the parts in `PARTS`.
 
-With `--write`, everything that was measured goes to a Markdown page, with the machine and the method. A part that cannot be
+With `--write`, everything that was measured goes to a Markdown page, with the machine and the method, and the page is entered
+in the navigation of the site. A part that cannot be
 measured is named there, and makes the exit code 1.
 """
 
@@ -28,7 +29,7 @@ from tests.benchmarks import (
     writing,
 )
 from tests.benchmarks.measure import Figure
-from tests.benchmarks.page import Part, render
+from tests.benchmarks.page import Part, render, with_page
 from tests.benchmarks.page import machine as this_machine
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -60,7 +61,13 @@ def main(arguments: list[str]) -> int:
     measured = [_measured(name) for name in chosen.parts or PARTS]
     if chosen.write is not None:
         chosen.write.write_text(render(measured, this_machine()), encoding="utf-8")
+        _enter(chosen.write.parent.parent / "mkdocs.yml")
     return int(any(part.error for part in measured))
+
+
+def _enter(navigation: Path) -> None:
+    if navigation.exists():
+        navigation.write_text(with_page(navigation.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _measured(name: str) -> Part:

@@ -1,8 +1,9 @@
 """Apify key-value stores: `python -m tests.benchmarks apify`. Everybody speaks to the same emulator, in a process of its own.
 
 Looking again at 5,000 records: requests, cheap and deep, and the time of a deep pass against 5,000 single reads with the
-official client. Applying 1,000 changes against the official asynchronous client at its best concurrency, which only writes, or
-makes the same calls as kvsync. Both as fast as it goes on one machine, and at the rate that the API allows one store.
+official client. CPU of whole commands that create and update 1,000 records, against the official asynchronous client that only
+sets them. Applying 1,000 changes against that client at its best concurrency, which only writes, or makes the same calls as
+kvsync. Both as fast as it goes on one machine, and at the rate that the API allows one store.
 """
 
 from __future__ import annotations
@@ -25,10 +26,27 @@ from apify_client.errors import ApifyApiError
 
 from kvsync.app import TargetSelection, Workspace, open_workspace
 from kvsync.model.pass_options import PassOptions
-from tests.benchmarks.measure import Figure
+from tests.benchmarks.measure import Cost, Figure, kvsync, python, run
 
 RECORDS, CHANGES = 5000, 1000
 FAST, LIMITED = "20000/6000", "200/60"
+SETS = """
+import asyncio, os, sys
+from apify_client import ApifyClientAsync
+
+async def main():
+    url, store_id, count, word = sys.argv[1:]
+    client = ApifyClientAsync(os.environ["APIFY_TOKEN"], api_url=url, api_public_url=url)
+    store, gate = client.key_value_store(store_id), asyncio.Semaphore(32)
+
+    async def put(number):
+        async with gate:
+            await store.set_record(f"key-{number:06}", f"{word} {number}")
+
+    await asyncio.gather(*(put(number) for number in range(int(count))))
+
+asyncio.run(main())
+"""
 AS_FAST, AS_ALLOWED = "as fast as it goes", "at 200 calls a second"
 
 
@@ -45,6 +63,7 @@ def measure(folder: Path) -> Iterator[Figure]:
         yield from _looking_again(server, place, AS_ALLOWED)
         yield from _applying(server, folder / "allowed", (1, 2, 4), AS_ALLOWED)
     with _emulator(FAST, data) as server:
+        yield from _cpu(server, folder / "cpu")
         yield from _applying(server, folder / "fast", (4, 8, 16, 32, 64), AS_FAST)
 
 
@@ -139,6 +158,32 @@ def _read_all(server: Server) -> None:
         assert store.get_record_as_bytes(key) is not None
 
 
+def _cpu(server: Server, place: Path) -> Iterator[Figure]:
+    """Whole processes in turns: both fill an empty store, then change every value."""
+    rounds = [(_written(server, place), _set(server, place)) for _ in range(3)]
+    for number, work in enumerate(("creates", "updates")):
+        ours, theirs = (min(costs[number].cpu for costs in turns) for turns in zip(*rounds, strict=True))
+        detail = f"{ours:.2f} s against {theirs:.2f} s of CPU, whole processes"
+        name = f"{CHANGES:,} {work}, CPU against the bare sets of the official client, 32 at once"
+        yield Figure(name, ours / theirs, 1.5, detail=detail)
+
+
+def _written(server: Server, place: Path) -> tuple[Cost, Cost]:
+    server.empty()
+    shutil.rmtree(place / ".kvsync", ignore_errors=True)
+    costs = []
+    for word in ("value", "other"):
+        _repo(server, place, CHANGES, word)
+        costs.append(run(kvsync("apply", "--yes", "-o", "json"), place))
+    return costs[0], costs[1]
+
+
+def _set(server: Server, place: Path) -> tuple[Cost, Cost]:
+    store = server.empty()
+    first, second = (run(python(SETS, server.url, store, str(CHANGES), word), place) for word in ("value", "other"))
+    return first, second
+
+
 def _applying(server: Server, folder: Path, concurrency: tuple[int, ...], how: str) -> Iterator[Figure]:
     place = _repo(server, folder, CHANGES)
     ours = float("inf")
@@ -197,17 +242,17 @@ async def _write_all(server: Server, id_: str, at_once: int, count: int = CHANGE
     return time.perf_counter() - started
 
 
-def _entries(count: int) -> Iterator[tuple[str, str]]:
-    return ((f"key-{number:06}", f"value {number}") for number in range(count))
+def _entries(count: int, word: str = "value") -> Iterator[tuple[str, str]]:
+    return ((f"key-{number:06}", f"{word} {number}") for number in range(count))
 
 
-def _repo(server: Server, place: Path, count: int) -> Path:
+def _repo(server: Server, place: Path, count: int, word: str = "value") -> Path:
     (place / "state").mkdir(parents=True, exist_ok=True)
     (place / "kvsync.yaml").write_text(
-        "version: 1\nowner: bench\npolicy: {prune: owned}\nstores:\n  scraper:\n    type: apify\n"
+        "version: 1\nowner: bench\npolicy: {prune: owned, guard: {max_update_pct: 100}}\nstores:\n  scraper:\n    type: apify\n"
         f"    endpoint: {server.url}\n"
         "    token: {env: APIFY_TOKEN}\n"
     )
-    keys = "".join(f"  {key}: {value}\n" for key, value in _entries(count))
+    keys = "".join(f"  {key}: {value}\n" for key, value in _entries(count, word))
     (place / "state" / "web.yaml").write_text(f"store: scraper\nnamespace: web\nkeys:\n{keys}")
     return place

@@ -1,7 +1,9 @@
 """App Configuration: `python -m tests.benchmarks azure`. Everybody speaks to the same emulator, in a process of its own.
 
-Creating 1,000 entries, 20 ms away: kvsync against the vendor's asynchronous SDK at its best concurrency, and against
-`az appconfig kv import` where it is installed. Looking again at 10,000 entries: requests, and CPU against decoding them once.
+Creating 1,000 entries, 20 ms away: kvsync against bare aiohttp, the vendor's importer for Node, the vendor's asynchronous SDK
+for Python at its best concurrency, and `az appconfig kv import` where it is installed.
+
+Looking again at 10,000 entries: requests, and CPU against decoding them once.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from kvsync.stores.azure_appconfig.api import next_target
 from kvsync.stores.azure_appconfig.auth import ConnectionString, HmacKey
 from kvsync.stores.azure_appconfig.resources import ApiVersion, ListingFilter, key_values
 from kvsync.util.clock import Clock
-from tests.benchmarks.measure import Cost, Figure, kvsync, python, run
+from tests.benchmarks.measure import NO_GOAL, Cost, Figure, kvsync, python, run
+from tests.benchmarks.peers import packages
 
 LATENCY = "latency:20ms"
 CREATES = 1_000
@@ -81,6 +84,22 @@ async def main():
 asyncio.run(main())
 """
 
+IMPORTER = """
+const { readFileSync } = require("node:fs");
+const { AppConfigurationClient } = require("@azure/app-configuration");
+const { AppConfigurationImporter, ConfigurationFormat, StringConfigurationSettingsSource } = require(
+  "@azure/app-configuration-importer"
+);
+
+const client = new AppConfigurationClient(process.env.AZURE_APPCONFIG_CONNECTION_STRING, { allowInsecureConnection: true });
+const data = readFileSync(process.argv[1], "utf8");
+const source = new StringConfigurationSettingsSource({ data, format: ConfigurationFormat.Json });
+new AppConfigurationImporter(client).Import(source, 300).catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
+"""
+
 
 def measure(folder: Path) -> Iterator[Figure]:
     """Yield the figures one by one."""
@@ -117,24 +136,50 @@ def _emulator() -> Iterator[Server]:
 def _creating(server: Server, folder: Path) -> Iterator[Figure]:
     server.control("PUT", "faults", {"spec": LATENCY})
     _write_repo(folder, CREATES)
-    command = kvsync("apply", "--yes", "-o", "json")
-    costs = [[_create(server, folder, one) for one in (command, python(BARE, str(CREATES)))] for _ in range(3)]
-    ours = min(cost.wall for cost, _ in costs)
-    apply, bare = (min(cost.cpu for cost in turns) for turns in zip(*costs, strict=True))
-    detail = f"{apply:.2f} s against {bare:.2f} s of CPU, whole processes"
+    file = _write_import(folder)
+    commands = [kvsync("apply", "--yes", "-o", "json"), python(BARE, str(CREATES)), *_importer(file)]
+    rounds = [[_create(server, folder, command) for command in commands] for _ in range(3)]
+    cpu = [min(cost.cpu for cost in costs) for costs in zip(*rounds, strict=True)]
+    wall = [min(cost.wall for cost in costs) for costs in zip(*rounds, strict=True)]
+    detail = f"{cpu[0]:.2f} s against {cpu[1]:.2f} s of CPU, whole processes"
     yield Figure(
-        f"{CREATES:,} creates, CPU against bare aiohttp with HMAC, 32 in flight", apply / bare, 1.5, detail=detail
+        f"{CREATES:,} creates, CPU against bare aiohttp with HMAC, 32 in flight", cpu[0] / cpu[1], 1.5, detail=detail
     )
+    if len(commands) > 2:
+        detail = f"{wall[0]:.2f} s against {wall[2]:.2f} s, whole processes"
+        yield Figure(f"{CREATES:,} creates, time against the JS importer", wall[0] / wall[2], 0.5, detail=detail)
+        detail = f"{cpu[0]:.2f} s against {cpu[2]:.2f} s of CPU"
+        yield Figure("the same, CPU", cpu[0] / cpu[2], NO_GOAL, detail=detail)
+    yield from _against_python_tools(server, folder, file, wall[0])
+    server.control("PUT", "faults", {"spec": ""})
+
+
+def _against_python_tools(server: Server, folder: Path, file: Path, ours: float) -> Iterator[Figure]:
     theirs = {width: _create(server, folder, python(SDK, str(width), str(CREATES))).wall for width in WIDTHS}
     width, best = min(theirs.items(), key=lambda item: item[1])
     detail = f"{ours:.2f} s against {best:.2f} s with {width} in flight, whole processes"
-    yield Figure(f"{CREATES:,} creates, kvsync against the official SDK", ours / best, 1 / 1.5, detail=detail)
+    yield Figure(f"{CREATES:,} creates, time against the official SDK", ours / best, 1 / 1.5, detail=detail)
     if shutil.which("az") is None:
-        print("az is not installed: `az appconfig kv import` is left out")
-    else:
-        seconds = _create(server, folder, _import(server, folder)).wall
-        yield Figure(f"{CREATES:,} creates, kvsync against az import", ours / seconds, 0.1, detail=f"{seconds:.2f} s")
-    server.control("PUT", "faults", {"spec": ""})
+        print("az is not installed: `az appconfig kv import` is left out", flush=True)
+        return
+    words = ["az", "appconfig", "kv", "import", "-s", "file", "--path", str(file), "--format", "json", "--yes"]
+    seconds = _create(server, folder, [*words, "--connection-string", server.env[CONNECTION]]).wall
+    yield Figure(f"{CREATES:,} creates, time against az import", ours / seconds, 0.1, detail=f"{seconds:.2f} s")
+
+
+def _importer(file: Path) -> list[list[str]]:
+    """The command of the importer for Node, if it can be had."""
+    modules = packages("importer.json", "the JS importer for App Configuration")
+    if modules is None:
+        return []
+    os.environ["NODE_PATH"] = str(modules)
+    return [["node", "-e", IMPORTER, str(file)]]
+
+
+def _write_import(folder: Path) -> Path:
+    file = folder / "import.json"
+    file.write_text(json.dumps({f"web:key-{number:05}": f"value {number}" for number in range(CREATES)}))
+    return file
 
 
 def _create(server: Server, folder: Path, command: list[str]) -> Cost:
@@ -142,13 +187,6 @@ def _create(server: Server, folder: Path, command: list[str]) -> Cost:
     server.control("POST", "reset", {"only": ["data"]})
     shutil.rmtree(folder / ".kvsync", ignore_errors=True)
     return run(command, folder)
-
-
-def _import(server: Server, folder: Path) -> list[str]:
-    file = folder / "import.json"
-    file.write_text(json.dumps({f"web:key-{number:05}": f"value {number}" for number in range(CREATES)}))
-    words = ["az", "appconfig", "kv", "import", "-s", "file", "--path", str(file), "--format", "json", "--yes"]
-    return [*words, "--connection-string", server.env[CONNECTION]]
 
 
 def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:

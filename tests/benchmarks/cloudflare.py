@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from kvsync.app import TargetSelection, open_workspace
 from tests.benchmarks.measure import Cost, Figure, best, kvsync, run
-from tests.emulators.npm import installed
+from tests.benchmarks.peers import packages
 
 PAIRS = 10_000
 ENTRIES = 100_000
@@ -85,16 +85,18 @@ def _emulator() -> Iterator[Server]:
 
 def _writing(server: Server, folder: Path) -> Iterator[Figure]:
     _write_repo(server, folder, PAIRS)
-    ours = min((_write(server, folder) for _ in range(3)), key=lambda cost: cost.wall)
-    requests = server.requests()
+    peer = _wrangler(folder)
+    rounds = [(_write(server, folder), server.requests(), _put(server, folder, peer)) for _ in range(3)]
+    ours, requests = min(((cost, requests) for cost, requests, _ in rounds), key=lambda pair: pair[0].cpu)
     detail = f"{requests}; {ours.wall:.2f} s, {ours.cpu:.2f} s of CPU, {ours.rss:.0f} MiB"
     yield Figure(f"{PAIRS:,} pairs, bulk puts a batch", requests[PUT] / (PAIRS / 1000), 1, detail=detail)
-    theirs = _wrangler(server, folder)
-    if theirs is None:
-        print("wrangler cannot be had: it is left out")
+    put = [cost for _, _, cost in rounds if cost is not None]
+    if not put:
         return
-    detail = f"{ours.wall:.2f} s against {theirs.wall:.2f} s, whole commands"
-    yield Figure(f"{PAIRS:,} pairs, kvsync against wrangler kv bulk put", ours.wall / theirs.wall, 0.5, detail=detail)
+    theirs, fastest = min(put, key=lambda cost: cost.cpu), min(cost.wall for cost in put)
+    wall = min(cost.wall for cost, _, _ in rounds)
+    detail = f"{wall:.2f} s against {fastest:.2f} s, whole commands"
+    yield Figure(f"{PAIRS:,} pairs, kvsync against wrangler kv bulk put", wall / fastest, 0.5, detail=detail)
     detail = f"{ours.cpu:.2f} s against {theirs.cpu:.2f} s of CPU"
     yield Figure("the same, CPU", ours.cpu / theirs.cpu, 0.6, detail=detail)
     detail = f"{ours.rss:.0f} MiB against {theirs.rss:.0f} MiB"
@@ -107,18 +109,20 @@ def _write(server: Server, folder: Path) -> Cost:
     return run(kvsync("apply", "--yes"), folder)
 
 
-def _wrangler(server: Server, folder: Path) -> Cost | None:
-    try:
-        program = installed("wrangler.json", "wrangler") / "wrangler/wrangler-dist/cli.js"
-    except BaseException as reason:  # noqa: BLE001 - the tests skip by an exception of their own
-        print(reason)
+def _wrangler(folder: Path) -> list[str] | None:
+    """The command that puts the same pairs, but for the id of the namespace; None if wrangler cannot be had."""
+    modules = packages("wrangler.json", "wrangler")
+    if modules is None:
         return None
     file = folder / "bulk.json"
     file.write_text(json.dumps([{"key": key, "value": value} for key, value in _entries(PAIRS)]))
     os.environ |= {"WRANGLER_SEND_METRICS": "false", "WRANGLER_HIDE_BANNER": "true", "CI": "1"}
-    command = ["node", "--no-warnings", str(program), "kv", "bulk", "put", str(file), "--remote", "--namespace-id"]
-    costs = [run([*command, server.empty()], folder) for _ in range(3)]
-    return min(costs, key=lambda cost: cost.wall)
+    program = str(modules / "wrangler/wrangler-dist/cli.js")
+    return ["node", "--no-warnings", program, "kv", "bulk", "put", str(file), "--remote", "--namespace-id"]
+
+
+def _put(server: Server, folder: Path, command: list[str] | None) -> Cost | None:
+    return None if command is None else run([*command, server.empty()], folder)
 
 
 def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:

@@ -29,6 +29,10 @@ Method:
 """
 
 
+_ENTRY, _BEFORE = "      - Performance: performance.md\n", "      - Architecture: architecture.md\n"
+"""The line of the page in the navigation of the site, and the line that follows it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """The figures of one part; `error` says why it ended early."""
@@ -42,6 +46,11 @@ class Part:
 def render(parts: Sequence[Part], machine: str) -> str:
     """The page as Markdown."""
     return "\n".join([HEAD.format(machine=machine), *(_section(part) for part in parts)])
+
+
+def with_page(navigation: str) -> str:
+    """The text of `mkdocs.yml` with the page in the navigation."""
+    return navigation if _ENTRY in navigation else navigation.replace(_BEFORE, _ENTRY + _BEFORE)
 
 
 def machine() -> str:

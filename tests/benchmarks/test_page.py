@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from tests.benchmarks.measure import NO_GOAL, Figure, python, run
-from tests.benchmarks.page import Part, render
+from tests.benchmarks.page import Part, render, with_page
 
 
 def test_the_page_has_every_figure_with_its_goal() -> None:
@@ -23,6 +25,15 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
     assert "\n| one edit | 90.00 ms | 60 ms, missed |  |\n" in page
     assert "\n| a \\| b | 3.00 MiB |  |  |\n" in page
     assert page.endswith("\n## Azure\n\n`make bench BENCH=azure`\n\nNot measured to the end: OSError: no network\n")
+
+
+def test_the_page_is_in_the_navigation_once() -> None:
+    """Writing the page enters it in the navigation of the site, and a second time changes nothing."""
+    text = (Path(__file__).parents[2] / "mkdocs.yml").read_text(encoding="utf-8")
+    entered = with_page(text)
+    assert entered.count("performance.md") == 1
+    assert with_page(entered) == entered
+    assert str(yaml.safe_load(entered)["nav"]).count("'performance.md'") == 1
 
 
 def test_the_memory_of_a_command_is_its_own(tmp_path: Path) -> None:
