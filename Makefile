@@ -86,6 +86,7 @@ sbom: $(VENV)/sbom/.installed  ## list the exact dependencies in CycloneDX (dist
 	@mkdir -p dist
 	PYTHONWARNINGS=ignore $(VENV)/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 		-o dist/kvsync-$(VERSION).cdx.json requirements.txt
+	$(BIN)/python scripts/sbom_version.py dist/kvsync-$(VERSION).cdx.json $(VERSION)
 
 VERSION = $(shell sed -n 's/^__version__[^"]*"\(.*\)"$$/\1/p' kvsync/__init__.py)
 

@@ -92,6 +92,7 @@ class ErrorCode(StrEnum):
     PLACE_UNUSABLE = "KV4301"
     PLACE_CHANGED = "KV4302"
     LEDGER_FOREIGN = "KV4303"
+    LEDGER_LOST = "KV4304"
     # What waits for a person or a moment
     PARKED = "KV5101"
     NOT_APPROVED = "KV5102"

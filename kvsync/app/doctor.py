@@ -98,10 +98,13 @@ def _is_absent(workspace: Workspace) -> bool:
 
 def _files(workspace: Workspace, loaded: DesiredState) -> Finding:
     if _is_absent(workspace):
-        return Finding("state files", "loaded", False, "no commit has been fetched yet")
+        return Finding(
+            "state files", "loaded", False, "no commit has been fetched yet", code=ErrorCode.SOURCE_UNAVAILABLE
+        )
     files = f"{count(loaded.entries, 'entry', 'entries')} in {count(loaded.files, 'file')}"
     wrong = f"{count(len(loaded.problems), 'problem')}; run kvsync validate to list them" if loaded.problems else files
-    return Finding("state files", "loaded", not loaded.problems, wrong)
+    code = loaded.problems[0].code if loaded.problems else None
+    return Finding("state files", "loaded", not loaded.problems, wrong, code=code)
 
 
 def _configuration(workspace: Workspace) -> Finding:
@@ -141,7 +144,7 @@ def _state_dir(workspace: Workspace) -> Finding:
         return _failed("state directory", "lock", error)
     if not workspace.pass_context.writable:
         hint = "check its owner and mode, or set another state_dir"
-        return Finding("state directory", "writable", False, f"{path} is not writable", hint)
+        return Finding("state directory", "writable", False, f"{path} is not writable", hint, ErrorCode.STATE_UNUSABLE)
     busy = "" if writer is None else f"; process {writer or '?'} holds the lock"
     return Finding("state directory", "writable", True, f"{path}{busy}")
 
@@ -163,7 +166,7 @@ async def _lease(workspace: Workspace) -> list[Finding]:
     if config is None:
         return []
     unshared = [
-        Finding(f"store {name}", "ledger", False, _UNSHARED, "set ledger: store")
+        Finding(f"store {name}", "ledger", False, _UNSHARED, "set ledger: store", ErrorCode.INVALID)
         for name in unshared_ledgers(workspace)
     ]
     try:
@@ -181,8 +184,9 @@ def _server(workspace: Workspace) -> list[Finding]:
     """Who can reach what the daemon shows, and whether what they must show can be read."""
     run = workspace.config.run
     if run.listen is None:
+        hint = "set run.listen: 127.0.0.1:9464"
         silent = "run.listen is not set, so the daemon cannot receive webhooks"
-        return [Finding("http", "run.hook", False, silent, "set run.listen: 127.0.0.1:9464")] if run.hook else []
+        return [Finding("http", "run.hook", False, silent, hint, ErrorCode.INVALID)] if run.hook else []
     is_here = is_loopback(host_and_port(run.listen)[0])
     who = "this machine only" if is_here else "other machines, with the token of run.token"
     secrets = {"run.token": run.token, "run.hook.secret": run.hook.secret if run.hook is not None else None}
@@ -259,13 +263,16 @@ def _why_late(store: Store, subject: str, patience: float) -> Finding:
     """Why the checks of a store have not ended: because kvsync itself waits, or because the server does not answer."""
     failure, wait = store.traffic.last_failure, WAITS.longest(subject)
     if wait is None and failure:
-        return Finding(subject, "reached", False, failure)
+        return Finding(subject, "reached", False, failure, code=ErrorCode.STORE_UNAVAILABLE)
     if wait is None:
         hint = "check the endpoint and the network, or set a longer timeout"
-        return Finding(subject, "reached", False, f"no response within {patience:g} s", hint)
+        return Finding(
+            subject, "reached", False, f"no response within {patience:g} s", hint, ErrorCode.STORE_UNAVAILABLE
+        )
     detail = f"not checked within {patience:g} s, because kvsync itself is {wait.words}"
     detail += f"; the last error was: {failure}" if failure else ""
-    return Finding(subject, "reached", False, detail, "run kvsync doctor again later, or set a longer timeout")
+    hint = "run kvsync doctor again later, or set a longer timeout"
+    return Finding(subject, "reached", False, detail, hint, ErrorCode.STORE_UNAVAILABLE)
 
 
 def _moved(subjects: Sequence[PassTarget]) -> list[DoctorCheck]:
@@ -273,8 +280,9 @@ def _moved(subjects: Sequence[PassTarget]) -> list[DoctorCheck]:
     hint = (
         "if this is intended, run kvsync apply (every entry there is treated as new); otherwise fix the configuration"
     )
+    code = ErrorCode.PLACE_CHANGED
     return [
-        DoctorCheck("place", False, f"{one.target} is now {one.located.place}; it was {one.moved_from}", hint)
+        DoctorCheck("place", False, f"{one.target} is now {one.located.place}; it was {one.moved_from}", hint, code)
         for one in subjects
         if one.moved_from is not None
     ]

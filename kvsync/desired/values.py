@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from collections.abc import Mapping as Environ
 from hashlib import blake2b
-from posixpath import normpath
+from posixpath import dirname, join, normpath
 from typing import Any, Final, NamedTuple, TypeVar
 
 from kvsync.config.authority import Authority, Denial
@@ -15,7 +15,7 @@ from kvsync.desired.discovery import MatchedFiles, find_files, split
 from kvsync.desired.fields import FORM_FIELDS
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import Reference
-from kvsync.desired.read_rules import TooMuchError, UnreadableError
+from kvsync.desired.read_rules import MissingError, TooMuchError, UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.sops import Decryptor
 from kvsync.desired.tree import Tree
@@ -169,7 +169,15 @@ def note_unreadable(error: UnreadableError, path: str, node: Node, problems: Pro
     if isinstance(error, DeniedError):
         problems.add(at(what, error.denial.message), node, error.denial.hint, Kind.NOT_ALLOWED)
     else:
-        problems.add(at(what, f"{quoted(path)}: {error}"), node)
+        problems.add(at(what, f"{quoted(path)}: {error}"), node, _where_missing(error, path, problems.file))
+
+
+def _where_missing(error: UnreadableError, path: str, file: str) -> str | None:
+    """The hint that says which path does not exist, because authors often write one relative to the root."""
+    if not isinstance(error, MissingError):
+        return None
+    meant = normpath(join(dirname(file), path))
+    return f"paths are relative to the folder of this file; this one is {quoted(meant)}"
 
 
 def is_absolute(path: str, node: Node, problems: Problems, what: str) -> bool:

@@ -28,7 +28,7 @@ def moment(value: object) -> float:
     try:
         read = datetime.fromisoformat(str(value))
     except ValueError:
-        raise ValueError(f"{value!r} is not a moment such as 2026-12-24T00:00:00Z") from None
+        raise ValueError(f"{value!r} is not a time such as 2026-12-24T00:00:00Z") from None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 
 

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, suppress
 from math import ceil
 from typing import Any, Final
 
-from kvsync.errors import AuthError, StoreError, TransientError
+from kvsync.errors import AuthError, ErrorCode, StoreError, TransientError
 from kvsync.http.etcd import end_of, raw
 from kvsync.http.failures import understood
 from kvsync.leader.division import MOST, DivisionRecord, decoded_division, encoded_division
@@ -122,7 +122,7 @@ class EtcdKeeper:
             return [DoctorCheck.of_error("reached", error, "check run.lease.etcd.endpoint")]
         if problem is not None:
             detail, _, hint = problem.partition("; ")
-            return [DoctorCheck("leader", False, detail, hint)]
+            return [DoctorCheck("leader", False, detail, hint, ErrorCode.REQUEST_REJECTED)]
         return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader")]
 
     async def aclose(self) -> None:

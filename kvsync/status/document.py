@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from kvsync.errors import ErrorCode
 from kvsync.model.entry import Target
 from kvsync.model.plan import UnmanagedTarget
 from kvsync.planning.deletion_limit import DeletionBudget
@@ -180,6 +181,7 @@ def _parked(state: StateDir) -> list[Document]:
             **_names(one.target),
             "digest": one.digest,
             "reasons": list(one.reasons),
+            "code": ErrorCode.PARKED,
             "since": _moment(one.since),
             "approved_at": _moment(one.approved_at),
         }

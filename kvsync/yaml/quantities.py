@@ -102,7 +102,7 @@ def moment() -> Decoder:
             raise ValueError("the years from 1 to 9999, in UTC, are allowed")
         return seconds
 
-    return ScalarDecoder("a moment such as 2026-12-24T00:00:00Z", read, {"type": "string", "pattern": f"^{_MOMENT}$"})
+    return ScalarDecoder("a time such as 2026-12-24T00:00:00Z", read, {"type": "string", "pattern": f"^{_MOMENT}$"})
 
 
 def _duration_pattern(whole: bool) -> str:

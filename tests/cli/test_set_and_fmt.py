@@ -184,7 +184,7 @@ def test_set_adds_a_key_and_the_plan_has_it(files: Repo) -> None:
         (("local/web", "about", "x"), "is sensitive; reference its value with env or sops instead"),
         (("local/web", "limits", "{"), "limits is JSON, and the new value is not"),
         (("local/web", "promo", "x", "--ttl", "5"), "--ttl: expected a duration such as 30s"),
-        (("local/web", "promo", "x", "--expires-at", "soon"), "--expires-at: expected a moment"),
+        (("local/web", "promo", "x", "--expires-at", "soon"), "--expires-at: expected a time"),
         (("local/none", "a", "x"), "no state file names local/none"),
         (("local", "a", "x"), "name a namespace too"),
     ],

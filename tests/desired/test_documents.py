@@ -107,7 +107,7 @@ def test_absent_and_moved(repo: Repo) -> None:
         ("moved: [{from: b, to: b}]", '4:9: moved[0]: "b" is moved to itself'),
         ("moved: [{from: x, to: b}, {from: x, to: a}]", '4:27: moved[1]: "x" is moved twice'),
         ("moved: [{from: x}]", '4:9: moved[0]: missing field "to"'),
-        ("files: [{path: none}]", '4:9: files[0]: "none": it does not exist'),
+        ("files: [{path: none}]", '4:9: files[0]: "none": it does not exist (paths are relative to'),
         ("files: [{path: ., glob: '*.png'}]", '4:9: files[0]: no file under "." matches "*.png"'),
         ("files: [{path: ../..}]", '4:9: files[0]: "../..": it is outside'),
         ("files: [{path: /etc}]", '4:9: files[0]: "/etc" is absolute'),

@@ -195,7 +195,11 @@ WRONG = [
     ("a: {base64: '*secret*'}", "4:15: keys.a.base64: invalid Base64"),
     ("a: {env: NOT_SET}", "4:12: keys.a.env: the environment variable NOT_SET is not set"),
     ("a: {env: 'no name'}", "4:12: keys.a.env: expected the name of an environment variable"),
-    ("a: {file: missing.txt}", "4:13: keys.a.file: \"missing.txt\": it does not exist"),
+    (
+        "a: {file: missing.txt}",
+        '4:13: keys.a.file: "missing.txt": it does not exist (paths are relative to the folder of this file; this one is '
+        '"state/missing.txt")',
+    ),
     ("a: {file: /etc/passwd}", "4:13: keys.a.file: \"/etc/passwd\" is absolute (use a path relative to this file)"),
     ("a: {file: ../../x}", "4:13: keys.a.file: \"../../x\": it is outside the folder of the configuration"),
     ("a: {file: .}", "4:13: keys.a.file: \".\": it is not a file"),
@@ -204,7 +208,7 @@ WRONG = [
     ("a: {value: x, ttl: 1h, renew_before: 2h}", "4:6: keys.a: renew_before must be shorter than the ttl of 3600s"),
     ("a: {value: x, ttl: 30}", "4:22: keys.a.ttl: expected a duration such as 30s, 5m or 1h30m, at least 1s (or none), found"),
     ("a: {value: x, ttl: 0s}", "4:22: keys.a.ttl: expected a duration"),
-    ("a: {value: x, expires_at: tomorrow}", "4:29: keys.a.expires_at: expected a moment"),
+    ("a: {value: x, expires_at: tomorrow}", "4:29: keys.a.expires_at: expected a time"),
     ("a: {value: x, mode: create}", "4:23: keys.a.mode: expected one of enforce, create-only, observe"),
     ("a: {value: x, protected: yes}", "4:28: keys.a.protected: expected true or false, found \"yes\" (write true)"),
     ("a: {value: x, tags: [b]}", "4:23: keys.a.tags: expected a mapping"),

@@ -114,7 +114,10 @@ def test_missing_key_holds_only_the_targets_concerned(secrets: Repo, key: AgeKey
     [
         (one(key="db.nothing"), "the decrypted file has no such key"),
         (one(key="db.hosts.7"), "the decrypted file has no such key"),
-        (one(file="nothing.yaml"), "it does not exist"),
+        (
+            one(file="nothing.yaml"),
+            'it does not exist (paths are relative to the folder of this file; this one is "state/nothing.yaml")',
+        ),
         (one(file="plain.yaml"), "it is not encrypted with SOPS"),
         (one(file="broken.yaml"), "it is not a single valid YAML document"),
         (one(file="/etc/passwd"), "is absolute"),

@@ -162,7 +162,7 @@ INVALID_TEXTS: list[tuple[Decoder, str, str]] = [
     (
         moment(),
         "2026-12-24T00:00:00",
-        'f.yaml:1:1: it: expected a moment such as 2026-12-24T00:00:00Z, found "2026-12-24T00:00:00" '
+        'f.yaml:1:1: it: expected a time such as 2026-12-24T00:00:00Z, found "2026-12-24T00:00:00" '
         "(add the offset from UTC: end it with Z, or with +01:00)",
     ),
     (path(), "{a: b}", "f.yaml:1:1: it: expected a path, found a mapping"),

@@ -16,7 +16,7 @@ from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines, width
 from kvsync.cli.table import fitted, table
-from kvsync.errors import KvsyncError
+from kvsync.errors import KvsyncError, with_code
 from kvsync.model.entry import Target
 from kvsync.util.escaping import escape_name, escape_text
 
@@ -214,7 +214,7 @@ def _parked_lines(one: dict[str, Any]) -> list[str]:
     from kvsync.rendering.words import short_hash
 
     name = escape_name(f"{one['store']}/{one['namespace']}")
-    reasons = [f"  {reason}" for reason in one["reasons"]]
+    reasons = [f"  {with_code(reason, one['code'])}" for reason in one["reasons"]]
     digest = short_hash(one["digest"])
     how = f"approved at {one['approved_at']}" if one["approved_at"] else f"approve with: kvsync approve {digest}"
     return [f"parked: {name} since {one['since']}", *reasons, f"  {how}"]

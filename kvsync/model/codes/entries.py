@@ -105,6 +105,13 @@ OWNERSHIP: Final[Descriptions] = (
         "Use another namespace, set `owner` as it was, or upgrade kvsync. If the previous owner is gone, run `kvsync transfer"
         " --from-owner NAME`.",
     ),
+    CodeDescription(
+        ErrorCode.LEDGER_LOST,
+        "Ledger in the store is lost",
+        "The ledger in the store is damaged or incomplete, older than one that this machine knows, copied from another place,"
+        " or not signed with `owner_key`. kvsync uses the ledger in the state directory instead, and deletes nothing.",
+        "Run `kvsync apply`, which writes a complete ledger. If nobody restored the store, check who can write to it.",
+    ),
 )
 
 WAITING: Final[Descriptions] = (

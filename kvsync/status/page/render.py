@@ -17,6 +17,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from kvsync.errors import ErrorCode
 from kvsync.model.entry import Target
 from kvsync.rendering.words import count, moment, orphans_kept, orphans_unmanaged, short_hash
 from kvsync.status.page import words
@@ -185,6 +186,7 @@ _GLOBALS: Final[dict[str, Any]] = {
     "level_of_state": level_of_state,
     "meanings": MEANINGS,
     "numbers": numbers,
+    "parked_code": ErrorCode.PARKED,
     "most_ends": MOST_ENDS,
     "most_parked": MOST_PARKED,
     "most_problems": MOST_PROBLEMS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvsync.errors import StoreError
+from kvsync.errors import ErrorCode, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Request
 from kvsync.model.health import DoctorCheck
@@ -45,7 +45,7 @@ class Doctor:
         if self._username is None:
             return [reading, DoctorCheck("writing", True, "unknown until there is a key-value store")]
         detail = f"the token has access to no named key-value store of {self._username}"
-        return [reading, DoctorCheck("username", False, detail, "correct username, or remove it")]
+        return [reading, _refused("username", detail, "correct username, or remove it")]
 
     async def _usage(self) -> list[DoctorCheck]:
         """What the account has used of its monthly limit; nothing if the token may not see that."""
@@ -69,4 +69,8 @@ class Doctor:
         if is_permitted:
             return DoctorCheck("writing", True, f"permitted, in {name}")
         hint = "give the token permission to write (Console > Settings > API & Integrations); plan and drift need none"
-        return DoctorCheck("writing", False, f"the token may only read {name}", hint)
+        return _refused("writing", f"the token may only read {name}", hint)
+
+
+def _refused(check: str, detail: str, hint: str) -> DoctorCheck:
+    return DoctorCheck(check, False, detail, hint, ErrorCode.CREDENTIAL_REJECTED)

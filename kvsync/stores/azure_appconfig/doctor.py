@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from kvsync.errors import AuthError, StoreError
+from kvsync.errors import AuthError, ErrorCode, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, raw_message
 from kvsync.http.model import Credentials, Request, Response
@@ -47,7 +47,7 @@ class Doctor:
             return [DoctorCheck.of_error("endpoint", error, _CHECK_ENDPOINT)]
         if not _is_from_app_configuration(answer):
             detail = f"the server responded with status {answer.status}, but it is not App Configuration"
-            return [DoctorCheck("endpoint", False, detail, _CHECK_ENDPOINT)]
+            return [DoctorCheck("endpoint", False, detail, _CHECK_ENDPOINT, ErrorCode.STORE_UNAVAILABLE)]
         findings = [DoctorCheck("endpoint", True, "reached"), *self._clock_findings(answer)]
         if answer.status in (401, 403):
             return [*findings, self._refusal(reading, answer)]
@@ -69,12 +69,12 @@ class Doctor:
             return DoctorCheck("writing", True, "permitted")
         if answer.status in (401, 403):
             why = self._credentials.explain(Request("DELETE", call.target, call.what), answer)
-            return DoctorCheck("writing", False, why.detail, why.hint)
+            return DoctorCheck("writing", False, why.detail, why.hint, ErrorCode.CREDENTIAL_REJECTED)
         return _trouble(answer)
 
     def _refusal(self, call: Request, answer: Response) -> DoctorCheck:
         why = self._credentials.explain(call, answer)
-        return DoctorCheck(why.cause, False, why.detail, why.hint)
+        return DoctorCheck(why.cause, False, why.detail, why.hint, ErrorCode.CREDENTIAL_REJECTED)
 
     def _clock_findings(self, answer: Response) -> list[DoctorCheck]:
         if answer.status == 401:  # the refusal itself reports a wrong clock

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from kvsync.errors import AuthError, PermanentError, StoreError
+from kvsync.errors import AuthError, ErrorCode, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Request
 from kvsync.model.health import DoctorCheck
@@ -75,7 +75,13 @@ class Doctor:
     def _namespaces(self, listed: Mapping[str, str]) -> list[DoctorCheck]:
         known = set(listed.values())
         return [
-            DoctorCheck("namespace", False, f"{name}: there is no namespace {id_}", f"correct namespace_ids.{name}")
+            DoctorCheck(
+                "namespace",
+                False,
+                f"{name}: there is no namespace {id_}",
+                f"correct namespace_ids.{name}",
+                ErrorCode.NAMESPACE_MISSING,
+            )
             for name, id_ in self._configured.items()
             if id_ not in known
         ]

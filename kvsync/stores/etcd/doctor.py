@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from kvsync.errors import AuthError, StoreError
+from kvsync.errors import AuthError, ErrorCode, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.etcd import call, encoded, object_of
 from kvsync.http.failures import understood
@@ -65,11 +65,13 @@ def _state(endpoint: Endpoint, status: dict[str, Any]) -> Sequence[DoctorCheck]:
     found = [DoctorCheck("endpoint", True, f"{endpoint.where}: etcd {status['version']}, database {size:.0f} MiB")]
     if not leader:
         hint = "check that a majority of the members is running"
-        found.append(DoctorCheck("quorum", False, f"{endpoint.where}: it knows no leader", hint))
+        detail = f"{endpoint.where}: it knows no leader"
+        found.append(DoctorCheck("quorum", False, detail, hint, ErrorCode.STORE_UNAVAILABLE))
     alarms = " ".join(map(str, status.get("errors", ())))
     if "NOSPACE" in alarms:
         hint = "compact and defragment etcd, then run `etcdctl alarm disarm`"
-        found.append(DoctorCheck("database", False, f"{endpoint.where}: the database is full", hint))
+        detail = f"{endpoint.where}: the database is full"
+        found.append(DoctorCheck("database", False, detail, hint, ErrorCode.BATCH_REJECTED))
     return found
 
 

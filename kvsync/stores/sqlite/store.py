@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvsync.config.model import StoreConfig
-from kvsync.errors import StoreError
+from kvsync.errors import ErrorCode, StoreError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.health import DoctorCheck
@@ -114,7 +114,8 @@ class SqliteStore(Store):
             return (DoctorCheck("database", True, f"{path}: {answer}"),)
         problem = answer.splitlines()[-1]
         hint = "restore a copy, or move it away and apply again"
-        return (DoctorCheck("database", False, f"{path} is damaged or not a SQLite database: {problem}", hint),)
+        detail = f"{path} is damaged or not a SQLite database: {problem}"
+        return (DoctorCheck("database", False, detail, hint, ErrorCode.REQUEST_REJECTED),)
 
     async def aclose(self) -> None:
         """Close the file."""
