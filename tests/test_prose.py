@@ -45,6 +45,15 @@ INSTEAD = {
 }
 """What not to write, as a pattern, and what to write instead."""
 
+INSTEAD_ON_PAGES = {
+    r"(?:is|are) to be": "must be, will be",
+    "half-way": "halfway",
+    "misspelt": "misspelled",
+    "whoever": "anyone who",
+    "without a word": "silently",
+}
+"""What pages do not use either: they are for people who do not read code."""
+
 
 def _pattern(phrase: str) -> re.Pattern[str]:
     """The phrase as whole words, over line breaks too, and not in the names that backquotes mark."""
@@ -53,6 +62,7 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 
 
 BANNED = {phrase: _pattern(phrase) for phrase in INSTEAD}
+ON_PAGES = {phrase: _pattern(phrase) for phrase in INSTEAD_ON_PAGES}
 ANY = re.compile("|".join(pattern.pattern for pattern in BANNED.values()), re.IGNORECASE)
 """Finds out quickly that a text uses none of them."""
 
@@ -140,6 +150,7 @@ def test_pages_are_written_in_plain_words(page: Path) -> None:
     """No page uses a banned phrase."""
     text = prose_of(page.read_text(encoding="utf-8"))
     assert [f"{page.relative_to(ROOT)}:{found}" for found in found_in(text)] == []
+    assert [phrase for phrase, pattern in ON_PAGES.items() if pattern.search(text)] == []
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.UNKNOWN_FIELD,
         "Unknown field",
-        "A mapping has a field that kvsync does not know. Often the name is misspelt, or a mapping that is meant as data"
+        "A mapping has a field that kvsync does not know. Often the name is misspelled, or a mapping that is meant as data"
         " stands where options are expected.",
         "Correct the name; the message suggests the nearest one. To store a mapping as data, write `{json: …}`.",
     ),
