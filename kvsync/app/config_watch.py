@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kvsync.config.layers import joined_digest, overlay_paths, text_digest
 from kvsync.config.model import Config
-from kvsync.desired.rest import FileRest, FileState
+from kvsync.desired.file_stability import FileStability, FileState
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
 
@@ -16,69 +16,69 @@ LONGEST_HOLD = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigNews:
-    """What a look found: `is_new` when another configuration is to be loaded, `is_broken` when it was tried already and cannot
-    be used. `rests_in` is not None while the file may still be being written: look again in so many seconds."""
+class ConfigCheck:
+    """Result of one check: `is_new` if another configuration is to be loaded, `is_broken` if it was tried already and cannot be
+    used. `stable_in` is not None while the file may still be being written: check again after so many seconds."""
 
     is_new: bool = False
     is_broken: bool = False
-    rests_in: float | None = None
+    stable_in: float | None = None
 
 
 class ConfigWatch:
-    """Looks at the configuration, its overlay and its included files on disk. A file that changes, or is gone, counts only once
-    it has rested."""
+    """Checks the configuration, its overlay and its included files on disk. A file that changed or was deleted counts
+    only once it is stable."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._clock = clock
-        self._rest = FileRest(config.run.debounce, clock)
-        self._news = ConfigNews()
+        self._stability = FileStability(config.run.debounce, clock)
+        self._last = ConfigCheck()
         self._new_since: float | None = None
         self._refused: bytes | None = None
         self.use(config)
         with suppress(OSError):
-            self._look()
+            self._read_digest()
 
     def use(self, config: Config) -> None:
         """Compare with this configuration from now on: it is in force."""
         self._files = (config.file, *overlay_paths(config.file, config.environment), *config.included)
         self._in_force = config.digest
-        self._rest.seconds = config.run.debounce
+        self._stability.seconds = config.run.debounce
         self._refused = self._new_since = None
 
     def refuse(self) -> None:
         """Note that what is on disk cannot be used, so that it is not tried again."""
         with suppress(OSError):
-            self._refused, self._new_since = self._look()[0], None
+            self._refused, self._new_since = self._read_digest()[0], None
 
-    def look(self) -> ConfigNews:
-        """Look at the file. Where this machine cannot read it at the moment, what was found last still holds."""
+    def check(self) -> ConfigCheck:
+        """Check the files. While this machine cannot read them, the last result stays valid."""
         with suppress(OSError):
-            self._news = self._found()
-        return self._news
+            self._last = self._found()
+        return self._last
 
-    def _found(self) -> ConfigNews:
-        digest, left = self._look()
+    def _found(self) -> ConfigCheck:
+        digest, left = self._read_digest()
         if digest == self._in_force:
             self._refused = self._new_since = None
-            return ConfigNews()
+            return ConfigCheck()
         if left is not None:
-            return ConfigNews(rests_in=left)
+            return ConfigCheck(stable_in=left)
         if digest == self._refused:
-            return ConfigNews(is_broken=True)
+            return ConfigCheck(is_broken=True)
         self._new_since = self._clock.monotonic() if self._new_since is None else self._new_since
-        return ConfigNews(is_new=True)
+        return ConfigCheck(is_new=True)
 
     @property
     def is_overdue(self) -> bool:
         """True when a new configuration has waited long enough for the state files."""
         return self._new_since is not None and self._clock.monotonic() - self._new_since >= LONGEST_HOLD
 
-    def _look(self) -> tuple[bytes, float | None]:
-        """The digest of the files, empty when there is no configuration, and the seconds they still have to rest."""
+    def _read_digest(self) -> tuple[bytes, float | None]:
+        """The digest of the files, empty when there is no configuration, and the seconds until they are stable."""
         states = [(str(file), _state_of(file)) for file in self._files]
         there = {name: state for name, state in states if state is not None}
-        left = self._rest.look(there)
+        left = self._stability.unstable(there)
         is_whole = str(self._files[0]) in there
         digest = joined_digest([state.contents[0] for state in there.values()]) if is_whole else b""
         return digest, max(left.values(), default=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from kvsync.app.leadership import keeper_of, unshared_ledgers
+from kvsync.app.leadership import lease_store_of, unshared_ledgers
 from kvsync.app.model import Working
 from kvsync.app.open import open_workspace
 from kvsync.app.state_access import open_state
@@ -170,7 +170,7 @@ async def _lease(workspace: Workspace) -> list[Finding]:
         for name in unshared_ledgers(workspace)
     ]
     try:
-        backend = keeper_of(workspace, config, "kvsync doctor", os.environ)
+        backend = lease_store_of(workspace, config, "kvsync doctor", os.environ)
     except StoreError as error:
         return [_failed("lease", "reached", error), *unshared]
     async with aclosing(backend):

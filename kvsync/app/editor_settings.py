@@ -55,7 +55,7 @@ def editor_settings(config: Config) -> EditorSettings:
         before = _read(path, name)
         try:
             after = change(before)
-        except _UnfitError as error:
+        except _UneditableError as error:
             result.left.append(f"{name}: {error}")
             continue
         if before != after:
@@ -63,7 +63,7 @@ def editor_settings(config: Config) -> EditorSettings:
     return result
 
 
-class _UnfitError(Exception):
+class _UneditableError(Exception):
     """A file of settings that cannot be changed without a loss."""
 
 
@@ -103,7 +103,9 @@ def _vs_code(text: str, associations: Associations) -> str:
         merged = dict(known) | ours
     except (ValueError, TypeError, AttributeError, RecursionError):
         wanted = json.dumps({_MEMBER: ours})
-        raise _UnfitError(f"comments in it would be lost, or it is not a JSON object; add {wanted} to it") from None
+        raise _UneditableError(
+            f"comments in it would be lost, or it is not a JSON object; add {wanted} to it"
+        ) from None
     return text if dict(known) == merged else _with_member(text.rstrip() or "{\n}", _MEMBER, merged)
 
 
@@ -144,9 +146,11 @@ def _jetbrains(text: str, associations: Associations) -> str:
     try:
         project = ET.fromstring(text) if text.strip() else ET.Element("project", version="4")  # noqa: S314  # a file of the user  # nosec B314
     except ET.ParseError as error:
-        raise _UnfitError(f"it is not XML ({error}); mend or delete it") from None
+        raise _UneditableError(f"it is not XML ({error}); mend or delete it") from None
     if "<!--" in text or project.tag != "project":
-        raise _UnfitError("comments in it would be lost, or it is not a project file; map the schemas in the settings")
+        raise _UneditableError(
+            "comments in it would be lost, or it is not a project file; map the schemas in the settings"
+        )
     component = _child(project, "component", name="JsonSchemaMappingsProjectConfiguration")
     entries = _child(_child(component, "state"), "map")
     for which, patterns in associations.items():

@@ -110,7 +110,7 @@ async def _of_target(
                 _shown(applied.get(identity), store.capabilities),
                 verdict,
                 identity in reported,
-                (*why, *_unread(observer.unread.get(identity)), *_in_the_way(workspace, plan, desired, key)),
+                (*why, *_unread(observer.unread.get(identity)), *_blockers(workspace, plan, desired, key)),
                 tuple(workspace.state.journal.changes_of(target, identity, KEPT)),
                 plan.error,
             )
@@ -178,7 +178,7 @@ def _unread(reason: str | None) -> tuple[str, ...]:
     return () if reason is None else (f"the store holds it, but it could not be read: {reason}",)
 
 
-def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: str) -> Iterable[str]:
+def _blockers(workspace: Workspace, plan: TargetPlan, desired: Desired, key: str) -> Iterable[str]:
     """What else keeps anything from being done."""
     if key_matcher(desired.policy.ignore)(key):
         yield "it matches policy.ignore: kvsync ignores it"

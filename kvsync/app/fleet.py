@@ -105,7 +105,7 @@ async def command_lease(claims: TargetClaims, clock: Clock, fence: Fence) -> Asy
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
         with suppress(KvsyncError):  # the lease ends on its own
-            claims.leave()
+            claims.release_all()
 
 
 class _CommandLease:
@@ -122,11 +122,11 @@ class _CommandLease:
 
     async def renew(self) -> None:
         while True:
-            await self._clock.sleep(TIMING.beat)
+            await self._clock.sleep(TIMING.renew_every)
             asked_at = self._clock.monotonic()
             with suppress(KvsyncError):  # then the lease ends, and the fence closes
-                if await in_background(self._beat):
+                if await in_background(self._renew):
                     self._until = asked_at + TIMING.lease - TIMING.margin
 
-    def _beat(self) -> bool:
-        return self._claims.beat(TIMING.lease, 0.0, is_draining=True, revision=None)
+    def _renew(self) -> bool:
+        return self._claims.renew(TIMING.lease, 0.0, is_draining=True, revision=None)

@@ -21,13 +21,13 @@ from kvsync.http.route import Route
 from kvsync.http.trust import ClientCertificate
 from kvsync.leader.division import DivisionRecord, DivisionWatch
 from kvsync.leader.elector import Elector
-from kvsync.leader.model import RevisionKeeper, Timing
+from kvsync.leader.model import CoordinationStore, Timing
 from kvsync.model.capabilities import Marks
 from kvsync.model.shard import Shard
 from kvsync.stores.extensions import ledger_keeper
 
 _LONGEST_CALL: Final = 5.0
-"""Seconds for one request to what keeps the lease."""
+"""Seconds for one request to the store of the lease."""
 
 
 def shard_name(shard: Shard | None) -> str:
@@ -35,14 +35,16 @@ def shard_name(shard: Shard | None) -> str:
     return "" if shard is None else f"-{shard.index}-of-{shard.count}"
 
 
-def keeper_of(workspace: Workspace, config: LeaseConfig, identity: str, environ: Mapping[str, str]) -> RevisionKeeper:
-    """What keeps the lease, under the name for this share of the targets. Connects on first use. Raises PermanentError where
+def lease_store_of(
+    workspace: Workspace, config: LeaseConfig, identity: str, environ: Mapping[str, str]
+) -> CoordinationStore:
+    """The store of the lease, under the name for this shard of the targets. Connects on first use. Raises PermanentError if
     the configuration cannot work on this machine."""
-    match config.keeper:
+    match config.backend:
         case EtcdLease():
-            return _etcd(workspace, config, config.keeper, identity, environ)
+            return _etcd(workspace, config, config.backend, identity, environ)
         case KubernetesLease():
-            return _kubernetes(workspace, config, config.keeper, identity, environ)
+            return _kubernetes(workspace, config, config.backend, identity, environ)
 
 
 @asynccontextmanager
@@ -54,20 +56,20 @@ async def leading(workspace: Workspace, environ: Mapping[str, str]) -> AsyncIter
         yield None
         return
     identity = f"{socket.gethostname()}_{uuid4()}"
-    keeper = keeper_of(workspace, config, identity, environ)
+    store = lease_store_of(workspace, config, identity, environ)
     timing = Timing(config.duration, config.renew_within, config.retry)
     spread = Random()  # noqa: S311 - spreads load, guards nothing
-    elector = Elector(keeper, identity, timing, workspace.clock, spread)
+    elector = Elector(store, identity, timing, workspace.clock, spread)
     workspace.pass_context.fence.follow(elector.seconds_left, elector.led_since)
     base, shard = _lease_name(config), shard_name(workspace.pass_context.shard)
     mine = DivisionRecord(base + shard, identity, workspace.config.owner, _stores_digest(workspace.config))
-    elector.division = DivisionWatch(keeper, mine, workspace.clock)
+    elector.division = DivisionWatch(store, mine, workspace.clock)
     folder, clock = workspace.state.path, workspace.clock
-    workspace.revisions = RevisionCheck(keeper, identity, folder, clock, records=True)
+    workspace.revisions = RevisionCheck(store, identity, folder, clock, records=True)
     try:
         yield elector
     finally:
-        await keeper.aclose()
+        await store.aclose()
 
 
 @asynccontextmanager
@@ -92,7 +94,7 @@ async def leading_now(elector: Elector | None) -> AsyncIterator[None]:
 
 
 def _lease_name(config: LeaseConfig) -> str:
-    return config.keeper.key if isinstance(config.keeper, EtcdLease) else config.keeper.name
+    return config.backend.key if isinstance(config.backend, EtcdLease) else config.backend.name
 
 
 def _stores_digest(config: Config) -> str:
@@ -112,8 +114,8 @@ def unshared_ledgers(workspace: Workspace) -> list[str]:
 
 def _etcd(
     workspace: Workspace, config: LeaseConfig, etcd: EtcdLease, identity: str, environ: Mapping[str, str]
-) -> RevisionKeeper:
-    from kvsync.leader.etcd import EtcdKeeper
+) -> CoordinationStore:
+    from kvsync.leader.etcd import EtcdLeaseStore
     from kvsync.leader.etcd_gateway import Gateway, GatewayAccess
 
     root = workspace.config.root
@@ -129,14 +131,14 @@ def _etcd(
     access = GatewayAccess(user, workspace.redactor.register_token, route)
     where, timeout = f"lease {key} in etcd", _timeout(config)
     gateways = [Gateway(where, url, workspace.clock, timeout, access) for url in etcd.endpoints]
-    return EtcdKeeper(key, identity, config.duration, gateways)
+    return EtcdLeaseStore(key, identity, config.duration, gateways)
 
 
 def _kubernetes(
     workspace: Workspace, config: LeaseConfig, named: KubernetesLease, identity: str, environ: Mapping[str, str]
-) -> RevisionKeeper:
+) -> CoordinationStore:
     from kvsync.leader.in_cluster import in_cluster, own_namespace
-    from kvsync.leader.kubernetes import KubernetesKeeper, LeaseName
+    from kvsync.leader.kubernetes import KubernetesLeaseStore, LeaseName
 
     def token(file: Path) -> str:
         return resolve(Credential(CredentialKind.FILE, str(file)), workspace.config.root, environ, workspace.redactor)
@@ -144,7 +146,7 @@ def _kubernetes(
     name = named.name + shard_name(workspace.pass_context.shard)
     client = in_cluster(f"lease {name}", workspace.clock, _timeout(config), environ, token)
     lease = LeaseName(named.namespace or own_namespace(f"lease {name}"), name)
-    return KubernetesKeeper(lease, identity, config.duration, client, workspace.clock)
+    return KubernetesLeaseStore(lease, identity, config.duration, client, workspace.clock)
 
 
 def _timeout(config: LeaseConfig) -> float:

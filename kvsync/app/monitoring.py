@@ -37,7 +37,7 @@ class PassTriggers(Protocol):
         """Report that something happened which every target may concern."""
         ...
 
-    def look_at(self, target: Target) -> bool:
+    def request_pass(self, target: Target) -> bool:
         """Request a pass of one target. False if this daemon makes no passes of it."""
         ...
 
@@ -99,7 +99,7 @@ class Serving:
                 stores,
                 wake,
                 budget,
-                triggers.look_at,
+                triggers.request_pass,
                 undo,
             )
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvsync.app import Workspace, assemble
-from kvsync.app.config_watch import ConfigNews, ConfigWatch
+from kvsync.app.config_watch import ConfigCheck, ConfigWatch
 from kvsync.app.configuration import check_reloadable, read_config
 from kvsync.app.daemon_pass import carry_out_undo, run_pass
 from kvsync.app.fleet import Share
@@ -57,7 +57,7 @@ class WorkspaceReconciler:
         self._reading = asyncio.Lock()
         self._environment = environment
         self._config_watch: ConfigWatch | None = None
-        self._config_news = ConfigNews()
+        self._config_check = ConfigCheck()
         self._broken: Problem | None = None
         self._in_flight: Counter[Target] = Counter()
         self.share: Share | None = None
@@ -85,10 +85,10 @@ class WorkspaceReconciler:
         return None if self._files is None else self._files.revision
 
     def follow_files(self) -> None:
-        """Use files only once they have rested, and notice another configuration, from now on: for a daemon, which may look
+        """Use files only once they are stable, and notice another configuration, from now on: for a daemon, which may look
         while they are being written."""
         self._config_watch = ConfigWatch(self.workspace.config, self.workspace.clock)
-        self.workspace.let_rest()
+        self.workspace.use_only_stable_files()
 
     async def load(self, touched: Collection[Path] | None = None) -> LoadedTargets:
         """Read the files again, in the background; what is wrong with them is in the answer. Only the `touched` real paths may
@@ -98,7 +98,7 @@ class WorkspaceReconciler:
         return self._loaded(files)
 
     def _loaded(self, files: DesiredState) -> LoadedTargets:
-        config, waits = self.workspace.config, (files.rests_in, self._config_news.rests_in)
+        config, waits = self.workspace.config, (files.stable_in, self._config_check.stable_in)
         owns = self._owned(files)
         return LoadedTargets(
             targets={
@@ -153,12 +153,12 @@ class WorkspaceReconciler:
         state files: what changed together is used together."""
         if self._config_watch is None or self.workspace.config.run.reload is ReloadMode.MANUAL:
             return False
-        news = self._config_watch.look()
+        news = self._config_watch.check()
         if news.is_new and not self._config_watch.is_overdue:
             async with self._reading:
-                moving = await self._used(Workspace.rests_in)
-            news = news if moving is None else ConfigNews(rests_in=moving)
-        self._config_news = news
+                moving = await self._used(Workspace.stable_in)
+            news = news if moving is None else ConfigCheck(stable_in=moving)
+        self._config_check = news
         if not news.is_broken:
             self._broken = None
         return news.is_new
@@ -173,7 +173,7 @@ class WorkspaceReconciler:
             raise
         old = self._workspaces.replace(workspace)
         self._files = self._broken = None
-        self._config_news = ConfigNews()
+        self._config_check = ConfigCheck()
         if self._config_watch is not None:
             self._config_watch.use(config)
         await self._workspaces.release(old)
@@ -271,8 +271,8 @@ class WorkspaceReconciler:
         before = self._files
         if self._broken is not None and before is not None:
             self._files = replace(self.workspace.held(self._broken), watch=before.watch)
-        elif self._config_news.rests_in is not None and before is not None:
-            await self._used(Workspace.rests_in)  # the files go on resting meanwhile
+        elif self._config_check.stable_in is not None and before is not None:
+            await self._used(Workspace.stable_in)  # note how the files are meanwhile
         else:
             return await self._read(touched)
         return self._files or before

@@ -32,7 +32,7 @@ from kvsync.planning.cost import cost_of
 from kvsync.planning.pass_target import PassTarget
 from kvsync.rendering.words import count
 from kvsync.stores.isolated import IsolatedStore
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.stores.registry import open_store
 
 _EVERYTHING = Guard(max_delete_pct=100, max_update_pct=100, max_deletes=10**9)
@@ -220,14 +220,14 @@ class Relocation:
             return str(error)
         gone = workspace.state.ledger.get(target.key, pair.same)
         left = await self._ledger(source).retire(gone, self._pace(source), workspace.clock, _never)
-        return left or await self._ledger(target).leave(self._pace(target), workspace.clock, _never)
+        return left or await self._ledger(target).write_if_due(self._pace(target), workspace.clock, _never)
 
     def _ledger(self, subject: PassTarget) -> TargetLedger:
         store = self._workspace.stores[subject.target.store]
         return TargetLedger(store, subject, self._workspace.state, writing=True)
 
-    def _pace(self, subject: PassTarget) -> Pace:
-        return Pace.of(self._workspace.stores[subject.target.store].capabilities)
+    def _pace(self, subject: PassTarget) -> ConcurrencyLimiter:
+        return ConcurrencyLimiter.of(self._workspace.stores[subject.target.store].capabilities)
 
 
 def _never() -> bool:

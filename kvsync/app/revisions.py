@@ -79,7 +79,7 @@ class RevisionCheck:
         """Why these files must not be applied without an approval, None if they may be. Raises StateDirError."""
         try:
             async with self._lock:
-                return await self._judge(files)
+                return await self._decide(files)
         except AuthError as error:
             self._warn(error)
             return None
@@ -91,10 +91,10 @@ class RevisionCheck:
         is_older = self._newer is not None and revision == self._mine
         return self._newer.revision if self._newer is not None and is_older else None
 
-    async def _judge(self, files: DesiredState) -> str | None:
+    async def _decide(self, files: DesiredState) -> str | None:
         if self._clock.monotonic() >= self._read_at + _FRESH:
             self._history, self._read_at = await self._log.revisions(), self._clock.monotonic()
-        if files.is_applicable and (self._mine is None or files.rests_in is None):  # what still moves is not used
+        if files.is_applicable and (self._mine is None or files.stable_in is None):  # what still moves is not used
             self._switch(files.revision)
         if self._mine is None:
             return None

@@ -86,11 +86,11 @@ def _with_format(store: Store, template: str) -> tuple[Store, str] | None:
 def _candidate(store: Store, template: str, keys: Sequence[str]) -> FormatCandidate:
     if template == PLAIN:
         return FormatCandidate(template, sum(map(is_encodable, keys)))
-    homes = Counter(_homes(store, KeyFormat(template), keys))
+    homes = Counter(_namespaces_by_key(store, KeyFormat(template), keys))
     return FormatCandidate(template, homes.total(), dict(sorted(homes.items())))
 
 
-def _homes(store: Store, keys: KeyFormat, found: Sequence[str]) -> Iterator[str]:
+def _namespaces_by_key(store: Store, keys: KeyFormat, found: Sequence[str]) -> Iterator[str]:
     """The namespace of each key that can be managed in one."""
     for key in found:
         home = keys.namespace_of(key)

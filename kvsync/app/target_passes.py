@@ -25,7 +25,7 @@ from kvsync.state import Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.util.concurrency import gather_by_group
 from kvsync.util.values import dataclass
 from kvsync.util.waits import waiting_place
@@ -57,7 +57,7 @@ class TargetPasses:
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
         self._loaded: dict[Target, DesiredState] = {}
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, ConcurrencyLimiter] = {}
 
     async def plan(self, targets: Sequence[Target], loaded: DesiredState, ask: PassOptions) -> list[TargetPlan]:
         """Plan targets, in their order. Raises StateDirError; what goes wrong in a store is in the plan."""
@@ -75,7 +75,7 @@ class TargetPasses:
         done += await gather_by_group(parts, work, group=_store_of, limit=self._limit)
         return [combined(one, [part for part in done if part.plan.target == one.target]) for one in plans]
 
-    async def leave(
+    async def leave_unwritten(
         self, plans: Sequence[TargetPlan], released: Collection[Target], stop: Callable[[], bool]
     ) -> list[TargetReport]:
         """Reports of targets in which no entry is written; ledgers in stores may be. Raises StateDirError."""
@@ -208,11 +208,11 @@ class TargetPasses:
             last.failure = failure = crashed(plan.target, "applying", error)
             return withheld(plan, "", failure)
 
-    def _pace(self, store: str) -> Pace:
+    def _pace(self, store: str) -> ConcurrencyLimiter:
         """The pace of a store, which all its targets share."""
         if store not in self._paces:
             opened = self._stores[store]
-            self._paces[store] = Pace.of(opened.capabilities, opened.config.concurrency)
+            self._paces[store] = ConcurrencyLimiter.of(opened.capabilities, opened.config.concurrency)
         return self._paces[store]
 
 

@@ -205,12 +205,12 @@ class Waves:
         total = wave_count(self._waves, self._members)
         if hold is None:
             return replace(plan, wave=WavePosition(number, total))
-        until = None if hold.until is None else self._state.waves.wall(hold.until)
+        until = None if hold.until is None else self._state.waves.to_wall_clock(hold.until)
         return replace(plan, wave=WavePosition(number, total, self._text(hold), until))
 
     def _text(self, hold: WaveHold) -> str:
         """Why a target waits, for people."""
-        until = "" if hold.until is None else f" until {moment(self._state.waves.wall(hold.until))}"
+        until = "" if hold.until is None else f" until {moment(self._state.waves.to_wall_clock(hold.until))}"
         return f"{hold.reason}{until}"
 
     def _find(self, own: int) -> _KnownHold:
@@ -222,10 +222,10 @@ class Waves:
         known = self._known.get(own)
         is_current = known is not None and known.files is files and now - known.at < TRUST
         if known is None or not is_current or _is_over(known.hold, self._state.waves.now()):
-            known = self._known[own] = self._judge(own, files, now)
+            known = self._known[own] = self._decide(own, files, now)
         return known
 
-    def _judge(self, own: int, files: DesiredState, at: float) -> _KnownHold:
+    def _decide(self, own: int, files: DesiredState, at: float) -> _KnownHold:
         awaited = [one for index in range(own) for one in self._members.get(index, ()) if one in files.targets]
         desired = {one: self.records.digest(one, files) for one in awaited if one not in files.held}
         records = self._state.waves.all()
@@ -242,7 +242,7 @@ class Waves:
         """When a daemon looks again (epoch seconds)."""
         records = self._state.waves
         later = records.now() + (LOOK_AGAIN if hold.is_moving else LOOK_LATER)
-        return records.wall(later if hold.until is None else hold.until)
+        return records.to_wall_clock(later if hold.until is None else hold.until)
 
 
 def _is_over(hold: WaveHold | None, now: float) -> bool:

@@ -20,7 +20,7 @@ from kvsync.app.waves import Waves
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
-from kvsync.desired.rest import FileRest
+from kvsync.desired.file_stability import FileStability
 from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.git.revision import revision
 from kvsync.model.entry import Target
@@ -94,14 +94,14 @@ class Workspace:
         yield from (target.namespace for target in loaded.managed)
         yield from (one.origin.file for one in (*loaded.problems, *loaded.warnings) if one.origin is not None)
 
-    def let_rest(self) -> None:
-        """Use state files of the folder of the configuration only once they have rested, from now on."""
+    def use_only_stable_files(self) -> None:
+        """Use state files only once they are stable, from now on."""
         if self.checkout is None:  # a commit does not change
-            self._source.let_rest(FileRest(self.config.run.debounce, self.clock))
+            self._source.use_only_stable_files(FileStability(self.config.run.debounce, self.clock))
 
-    def rests_in(self) -> float | None:
-        """Look whether the files have rested, and use nothing of them. Returns the seconds that they still need, or None."""
-        return self._source.rests_in()
+    def stable_in(self) -> float | None:
+        """Check whether the files are stable, and use nothing of them. Returns the seconds until they are, or None."""
+        return self._source.stable_in()
 
     def held(self, problem: Problem) -> DesiredState:
         """The desired state with every target held for this problem."""
@@ -170,7 +170,7 @@ class Workspace:
         released = self.released(plan, approvals)
         pending = [one for one in plan.targets if one.target in released and has_work(one)]
         others = [one for one in plan.targets if one.target not in released or not has_work(one)]
-        untouched = await self.passes.leave(others, released, stop)
+        untouched = await self.passes.leave_unwritten(others, released, stop)
         self.waves.records.finish(untouched)
         held = await self._wave_passes.held(plan, pending, stop)
         if held is not None:

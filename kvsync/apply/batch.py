@@ -104,7 +104,7 @@ class BatchSender:
         except TransientError as error:
             await self._access.retries.wait(error)
             return [*again, ready]
-        return again + await self._judge(ready, results)
+        return again + await self._sort_results(ready, results)
 
     async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], SplitSteps]:
         """Read what must be known before writing: the steps that can be sent, and those that must be sent again on their
@@ -152,7 +152,7 @@ class BatchSender:
         has_content = work.previous is None or work.previous.content is not None
         return not has_content and not work.change.sensitive and loses_content(work)
 
-    async def _judge(self, works: list[PendingStep], results: Sequence[WriteResult]) -> SplitSteps:
+    async def _sort_results(self, works: list[PendingStep], results: Sequence[WriteResult]) -> SplitSteps:
         """Sort the results of one call. Known ones are committed first, before anything else is asked of the store."""
         known: list[StepResult] = []
         unread: list[tuple[PendingStep, WriteResult]] = []

@@ -28,7 +28,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import version_hints
-from kvsync.stores.pacing import Pace, Stopped
+from kvsync.stores.pacing import ConcurrencyLimiter, Stopped
 from kvsync.util.background import off_loop
 from kvsync.util.clock import Clock
 
@@ -50,7 +50,7 @@ class Applier:
     ) -> None:
         self.signer = signer
         self._store, self._located, self._run, self._clock, self._options = store, located, run, clock, options
-        self._pace = options.pace or Pace.of(store.capabilities, options.concurrency)
+        self._pace = options.pace or ConcurrencyLimiter.of(store.capabilities, options.concurrency)
 
     async def run(self, steps: Sequence[Step]) -> ApplyReport:
         """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError if the journal fails: then

@@ -97,7 +97,7 @@ def is_same_change(approved: Change, again: Change) -> bool:
             return False
     if approved.after is None or again.after is None:
         return approved.after is again.after
-    return _wish(approved) == _wish(again)
+    return _requested(approved) == _requested(again)
 
 
 def describe(actual: Actual | None) -> str:
@@ -136,7 +136,7 @@ def _lives_as_long(wished: float | None, actual: float | None) -> bool:
     return abs(wished - actual) <= _SLACK
 
 
-def _wish(change: Change) -> tuple[object, ...]:
+def _requested(change: Change) -> tuple[object, ...]:
     entry = change.after
     assert entry is not None
     return entry.fingerprint, entry.ttl, entry.expires_at, entry.sensitive, entry.protected

@@ -13,7 +13,7 @@ from kvsync.model.entry import Actual, Identity, Target
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
 from kvsync.stores.extensions import scan
-from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
+from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy, RetryState, Stopped
 from kvsync.stores.partial import PartialRead
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
@@ -36,7 +36,7 @@ class ApplierOptions:
     progress: Callable[[int], None] = lambda _count: None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     concurrency: int | None = None
-    pace: Pace | None = None
+    pace: ConcurrencyLimiter | None = None
     deletions: DeletionPort | None = None
     time: TimePort | None = None
     arrived: ArrivalCheck | None = None
@@ -81,7 +81,7 @@ class StoreAccess:
         store: Store,
         target: Target,
         halt: StopCondition,
-        pace: Pace,
+        pace: ConcurrencyLimiter,
         clock: Clock,
         options: ApplierOptions,
     ) -> None:

@@ -8,7 +8,7 @@ from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions
 from kvsync.cli.edits import carry_out_edits
 from kvsync.cli.exit_codes import Exit, worst
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def adopt_files(settings: GlobalOptions, request: AdoptionRequest) -> Exit
     async with opening.workspace(settings) as workspace:
         loaded = opening.load(workspace)
         found = await adopt_into_files(workspace, loaded, request.targets, request.keys)
-    say(*(f"left unchanged: {one.target}/{name(one.identity)}: {one.reason}" for one in found.left))
+    print_message(*(f"left unchanged: {one.target}/{name(one.identity)}: {one.reason}" for one in found.left))
     carry_out_edits(
         found.edits,
         dry_run=request.dry_run,

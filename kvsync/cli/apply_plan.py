@@ -10,7 +10,7 @@ from kvsync.app import permit as holding
 from kvsync.cli import confirm
 from kvsync.cli import rendered as shown
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 from kvsync.cli.progress import progress
 from kvsync.util.values import dataclass
 
@@ -52,7 +52,7 @@ async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Selected
         _log_changes(report, workspace.state.seal)
     quiet = not chosen.stale and all(map(is_quiet, chosen.plan.targets))
     shown.show_report(report, loaded.problems, workspace.state.seal, order.forms, order.style, quiet=quiet)
-    _hint_at_waves(report, order.command)
+    _print_wave_hint(report, order.command)
     if stop.reason:
         return of_signal(stop.reason)
     return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
@@ -60,12 +60,12 @@ async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Selected
 
 def _show_and_ask(plan: Plan, split: holding.PermittedPlan, order: ApplyRequest) -> None:
     """Show the plan, and ask if that is wanted and there is something to apply. Raises NotApproved."""
-    say(*(_unmatched(one) for one in order.approvals if not _is_of(one, plan)))
+    print_message(*(_unmatched(one) for one in order.approvals if not _is_of(one, plan)))
     in_text = order.forms.output == "text"
     if in_text or (order.asks and split.has_work):
         shown.show_plan_text(plan, order.style, to_stderr=not in_text)
     if split.denied:
-        say(f"kvsync: {split.denied}")
+        print_message(f"kvsync: {split.denied}")
     if order.asks and split.has_work:
         confirm.confirm(_question(split))
 
@@ -76,14 +76,16 @@ def _whole(chosen: SelectedPlan, split: holding.PermittedPlan, done: Report) -> 
     return replace(done, plan=chosen.plan, targets=tuple(map(chosen.completed, reports)))
 
 
-def _hint_at_waves(report: Report, command: str) -> None:
+def _print_wave_hint(report: Report, command: str) -> None:
     """Say how to go on once the bake time of an earlier wave is over."""
     from kvsync.rendering.words import moment
 
     waves = [one.plan.wave for one in report.targets if one.early and one.plan.wave is not None]
     ends = [wave.until for wave in waves if wave.until is not None]
     if ends and command == "apply":
-        say(f"kvsync: run kvsync apply again at {moment(min(ends))} to apply the later waves, or use --wait DURATION")
+        print_message(
+            f"kvsync: run kvsync apply again at {moment(min(ends))} to apply the later waves, or use --wait DURATION"
+        )
 
 
 def _is_of(approval: str, plan: Plan) -> bool:

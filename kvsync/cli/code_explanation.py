@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Final
 
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_document, answer_lines
+from kvsync.cli.output import print_document, print_lines
 from kvsync.errors import ErrorCode
 
 SCHEMA: Final = "kvsync.error-code/1"
@@ -37,9 +37,9 @@ def explain_code(code: ErrorCode, *, as_json: bool) -> Exit:
     one = CATALOGUE[code]
     if as_json:
         about = {"title": one.title, "cause": one.cause, "remedy": one.remedy}
-        answer_document({"schema": SCHEMA, "code": code.value, **about})
+        print_document({"schema": SCHEMA, "code": code.value, **about})
     else:
-        answer_lines(
+        print_lines(
             f"{code}: {one.title}", "", *wrap(one.cause, _WIDTH), "", *wrap(f"What to do: {one.remedy}", _WIDTH)
         )
     return Exit.DONE

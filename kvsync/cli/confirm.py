@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from kvsync.cli.output import say, say_block
+from kvsync.cli.output import print_message, print_message_block
 from kvsync.errors import NotApproved
 from kvsync.util.escaping import escape_text
 
@@ -23,11 +23,11 @@ def confirm(question: str) -> None:
     # asyncio takes the first Ctrl-C for itself, and would leave the question standing.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        say_block(f"{escape_text(question)} Type yes to continue: ")
+        print_message_block(f"{escape_text(question)} Type yes to continue: ")
         given = sys.stdin.readline()
     finally:
         signal.signal(signal.SIGINT, before)
     if given.strip().lower() != "yes":
         if not given:
-            say("")
+            print_message("")
         raise NotApproved("aborted: not confirmed")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kvsync.cli.output import answer, answer_document, answer_lines
+from kvsync.cli.output import print_document, print_lines, print_text
 
 if TYPE_CHECKING:
     from kvsync.app.editing import Edit
@@ -34,10 +34,10 @@ def carry_out_edits(
     if output == "json":
         files = [edit.file for edit in edits]
         written = bool(edits) and not dry_run
-        answer_document({"schema": SCHEMA, "files": files, "written": written, "diff": diff, **more})
+        print_document({"schema": SCHEMA, "files": files, "written": written, "diff": diff, **more})
     elif not edits:
-        answer_lines(*when_none)
+        print_lines(*when_none)
     elif dry_run or shows_diff:
-        answer(diff)
+        print_text(diff)
     else:
-        answer_lines(*(f"wrote {edit.file}" for edit in edits))
+        print_lines(*(f"wrote {edit.file}" for edit in edits))

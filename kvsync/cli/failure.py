@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kvsync.cli.exit_codes import Exit, of_error
-from kvsync.cli.output import answer_document, say
+from kvsync.cli.output import print_document, print_message
 from kvsync.errors import ErrorCode, InvalidInput, KvsyncError, NotApproved, Problem, with_code
 from kvsync.rendering.problems import problem_document
 from kvsync.util.shortage import code_of, shortage_of
@@ -19,21 +19,21 @@ SCHEMA = "kvsync.error/1"
 def report(error: BaseException, *, as_json: bool, debug: bool = False) -> Exit:
     """Say on stderr what went wrong, with `as_json` also as the one document on stdout; returns the exit code."""
     if isinstance(error, InvalidInput):
-        say_problems(error.problems)
+        print_problems(error.problems)
     elif isinstance(error, KvsyncError):
-        say(f"kvsync: {with_code(str(error), error.code)}", *(f"  {detail}" for detail in _details(error)))
+        print_message(f"kvsync: {with_code(str(error), error.code)}", *(f"  {detail}" for detail in _details(error)))
     elif (shortage := shortage_of(error)) is not None:
-        say(f"kvsync: {with_code(shortage, ErrorCode.SHORTAGE)}")
+        print_message(f"kvsync: {with_code(shortage, ErrorCode.SHORTAGE)}")
     else:
-        _say_bug(error, debug=debug)
+        _print_bug_report(error, debug=debug)
     if as_json:
-        answer_document(error_document(error))
+        print_document(error_document(error))
     return of_error(error)
 
 
-def say_problems(problems: Sequence[Problem]) -> None:
+def print_problems(problems: Sequence[Problem]) -> None:
     """Every problem on a line of its own, and how many there are."""
-    say(
+    print_message(
         *(with_code(str(one), one.code) for one in problems),
         f"{len(problems):,} problem{'s' if len(problems) != 1 else ''}",
     )
@@ -60,14 +60,14 @@ def _kind(error: KvsyncError) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
 
 
-def _say_bug(error: BaseException, *, debug: bool) -> None:
+def _print_bug_report(error: BaseException, *, debug: bool) -> None:
     first = str(error).partition("\n")[0]
     what = f"{type(error).__name__}: {first}" if first else type(error).__name__
     advice = "" if debug else "; --log-level debug shows where"
-    say(f"kvsync: unexpected error: {what}. This is a bug in kvsync{advice} [{ErrorCode.BUG}]")
+    print_message(f"kvsync: unexpected error: {what}. This is a bug in kvsync{advice} [{ErrorCode.BUG}]")
     if debug:
         import traceback
 
         lines = "".join(traceback.format_exception(error)).splitlines()
-        say(*(f"  {line}" for line in lines))
+        print_message(*(f"  {line}" for line in lines))
         sys.stderr.flush()

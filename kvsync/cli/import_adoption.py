@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvsync.cli import open as opening
 from kvsync.cli.exit_codes import Exit, of_signal
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 from kvsync.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ async def adopt(settings: GlobalOptions, result: ImportResult) -> Exit:
             return of_signal(stopped_by)
         after = await _plan(workspace, loaded, targets)
         result.take_in_plans(plan, after)
-    say(*(f"not adopted: {line}" for line in result.refused_lines[:_MOST_SHOWN]))
+    print_message(*(f"not adopted: {line}" for line in result.refused_lines[:_MOST_SHOWN]))
     errors = [one.error for one in report.targets if one.error] + [one.error for one in after.targets if one.error]
-    say(*(f"kvsync: {error}" for error in errors))
+    print_message(*(f"kvsync: {error}" for error in errors))
     if errors:
         return Exit.ERROR
     return Exit.PENDING if pending(after) else Exit.DONE

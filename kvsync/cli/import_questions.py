@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from kvsync.cli.output import say, say_block
+from kvsync.cli.output import print_message, print_message_block
 from kvsync.errors import NotApproved
 from kvsync.util.escaping import escape_text
 
@@ -71,9 +71,9 @@ def _asked_format(request: ImportRequest, survey: Survey) -> str:
         some = ", ".join(f"{name} ({number:,})" for name, number in list(one.namespaces.items())[:5])
         more = f", and {len(one.namespaces) - 5:,} more" if len(one.namespaces) > 5 else ""
         lines.append(f"  {one.key_format:<20} {one.fits:>6,} keys fit  {some or 'one namespace'}{more}")
-    say(*lines)
+    print_message(*lines)
     while problem := _format_problem(given := _ask(request, "key_format", best)):
-        say(f"{problem}; type a format such as {best}")
+        print_message(f"{problem}; type a format such as {best}")
     return given
 
 
@@ -91,13 +91,15 @@ def _format_problem(given: str) -> str | None:
 def _asked_names(request: ImportRequest, names: Sequence[str]) -> list[str]:
     if len(names) < 2:
         return list(names)
-    say(f"namespaces: {', '.join(names[:_MOST_SHOWN])}{' …' if len(names) > _MOST_SHOWN else ''}")
+    print_message(f"namespaces: {', '.join(names[:_MOST_SHOWN])}{' …' if len(names) > _MOST_SHOWN else ''}")
     while (given := _ask(request, "Which of them, separated by commas", "all")) != "all":
         chosen = dict.fromkeys(name.strip() for name in given.split(","))
         unknown = [name for name in chosen if name not in names]
         if not unknown:
             return list(chosen)
-        say(f'there is no namespace "{unknown[0]}"{_near(unknown[0], names)}; type names from the list, or all')
+        print_message(
+            f'there is no namespace "{unknown[0]}"{_near(unknown[0], names)}; type names from the list, or all'
+        )
     return list(names)
 
 
@@ -110,7 +112,7 @@ def _ask(request: ImportRequest, question: str, proposal: str) -> str:
     """What a person answers; the proposal where nothing is typed, or nobody can be asked."""
     if not request.asks:
         return proposal
-    say_block(f"{escape_text(question)} [{escape_text(proposal)}]: ")
+    print_message_block(f"{escape_text(question)} [{escape_text(proposal)}]: ")
     return sys.stdin.readline().strip() or proposal
 
 

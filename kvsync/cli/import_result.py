@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvsync.cli.output import answer_document, answer_lines, say
+from kvsync.cli.output import print_document, print_lines, print_message
 
 if TYPE_CHECKING:
     from kvsync.app.dump import Dumped, OmittedEntry
@@ -80,25 +80,31 @@ def report_dump(dumped: Sequence[Dumped], outside: Sequence[OmittedEntry], writt
     from kvsync.rendering.words import count, name
 
     if written is not None:
-        say("configuration:", *(f"  {line}" for line in written.splitlines()))
+        print_message("configuration:", *(f"  {line}" for line in written.splitlines()))
     for one in dumped:
-        say(f"{one.target}: {count(one.entries, 'entry', 'entries')} in {', '.join(sorted(one.files)) or 'no file'}")
-        say(*(f"  not written: {name(entry.identity)}: {entry.reason}" for entry in (*one.left_out, *one.passed_over)))
+        print_message(
+            f"{one.target}: {count(one.entries, 'entry', 'entries')} in {', '.join(sorted(one.files)) or 'no file'}"
+        )
+        print_message(
+            *(f"  not written: {name(entry.identity)}: {entry.reason}" for entry in (*one.left_out, *one.passed_over))
+        )
         if one.suspects:
-            say(f"  values that look like secrets: {', '.join(map(name, one.suspects))}; check them before you commit")
-    say(*(f"in no namespace, not written: {name(one.identity)}: {one.reason}" for one in outside))
+            print_message(
+                f"  values that look like secrets: {', '.join(map(name, one.suspects))}; check them before you commit"
+            )
+    print_message(*(f"in no namespace, not written: {name(one.identity)}: {one.reason}" for one in outside))
 
 
 def _identity(one: OmittedEntry | Refusal) -> dict[str, Any]:
     return {"key": one.identity.key, "label": one.identity.label, "reason": one.reason}
 
 
-def answer(result: ImportResult, output: str) -> None:
+def print_result(result: ImportResult, output: str) -> None:
     """Print the result, as text or as a JSON document."""
     if output == "json":
-        answer_document({"schema": SCHEMA, **asdict(result)})
+        print_document({"schema": SCHEMA, **asdict(result)})
     else:
-        answer_lines(*_lines(result))
+        print_lines(*_lines(result))
 
 
 def _lines(result: ImportResult) -> Iterator[str]:

@@ -14,8 +14,8 @@ from kvsync.cli.confirm import require_terminal
 from kvsync.cli.exit_codes import Exit, worst
 from kvsync.cli.import_adoption import adopt
 from kvsync.cli.import_questions import ImportRequest, choose, confirm
-from kvsync.cli.import_result import ImportResult, answer, report_dump
-from kvsync.cli.output import say
+from kvsync.cli.import_result import ImportResult, print_result, report_dump
+from kvsync.cli.output import print_message
 from kvsync.errors import InvalidInput, KvsyncError, UsageError
 from kvsync.util.private_files import write_private
 
@@ -32,7 +32,7 @@ async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
     result = ImportResult(request.store, dry_run=request.dry_run)
     text = settings.config.read_text(encoding="utf-8") if settings.config.exists() else None
     async with _opened(settings, _drafted(settings, request, text, None)) as workspace:
-        survey = await _look(workspace, request, result)
+        survey = await _survey(workspace, request, result)
     key_format, namespaces = choose(survey, request, result)
     written = _drafted(settings, request, text, key_format)
     async with _opened(settings, written) as workspace:
@@ -42,12 +42,12 @@ async def run_import(settings: GlobalOptions, request: ImportRequest) -> Exit:
         result.configuration = str(settings.config)
     report_dump(dumped, outside, written)
     if request.dry_run:
-        answer(result, request.output)
+        print_result(result, request.output)
         return Exit.PARTIAL if result.left_out else Exit.DONE
     confirm(request, f"Write {settings.config.name} and {len(result.files)} files, and take ownership?")
     _write(settings, request, dumped, written)
     code = await adopt(settings, result)
-    answer(result, request.output)
+    print_result(result, request.output)
     return worst({code, Exit.PARTIAL if result.left_out else Exit.DONE})
 
 
@@ -80,11 +80,11 @@ async def _opened(settings: GlobalOptions, drafted: str | None) -> AsyncIterator
             read_config(settings.config, environment=settings.environment, environ=os.environ)  # has lines of its own
         if drafted is not None:
             name = settings.config.name  # without its text: a value of --set may be a secret
-            say(f"kvsync: {name} as import would write it is invalid; correct --type, --set or --key-format")
+            print_message(f"kvsync: {name} as import would write it is invalid; correct --type, --set or --key-format")
         raise
 
 
-async def _look(workspace: Workspace, request: ImportRequest, result: ImportResult) -> Survey:
+async def _survey(workspace: Workspace, request: ImportRequest, result: ImportResult) -> Survey:
     from kvsync.app.survey import survey
     from kvsync.cli.progress import progress
 
@@ -110,7 +110,7 @@ async def _dump(
     with progress("reading"):
         managed = workspace.load().managed
         new = [name for name in namespaces if Target(request.store, name) not in managed]
-        say(*(f"{request.store}/{name}: the files name it already" for name in namespaces if name not in new))
+        print_message(*(f"{request.store}/{name}: the files name it already" for name in namespaces if name not in new))
         found = await dump(workspace, request.store, new)
         return found, await strays(workspace, request.store, namespaces, is_all=not request.namespaces)
 

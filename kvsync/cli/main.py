@@ -13,7 +13,7 @@ import click
 from kvsync.cli import failure
 from kvsync.cli.command import bind_variables, global_options
 from kvsync.cli.exit_codes import Exit, of_error
-from kvsync.cli.output import prepare, say, say_block
+from kvsync.cli.output import prepare, print_message, print_message_block
 from kvsync.errors import UsageError
 from kvsync.util.version import version_text
 
@@ -105,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.UsageError as error:
         return _usage(error, as_json=_wants_json(arguments))
     except (KeyboardInterrupt, click.Abort):
-        say("")
+        print_message("")
         return of_error(KeyboardInterrupt())
     except Exception as error:  # noqa: BLE001 - the last resort
         return failure.report(error, as_json=_wants_json(arguments), debug="debug" in arguments)
@@ -113,11 +113,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _usage(error: click.UsageError, *, as_json: bool) -> Exit:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        say_block(f"{error.format_message()}\n")
+        print_message_block(f"{error.format_message()}\n")
         return Exit.USAGE
     code = failure.report(UsageError(error.format_message().rstrip(".")), as_json=as_json)
     if error.ctx is not None:
-        say(f"Try '{error.ctx.command_path} --help'.")
+        print_message(f"Try '{error.ctx.command_path} --help'.")
     return code
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kvsync.cli.command import GlobalOptions
-from kvsync.cli.failure import say_problems
-from kvsync.cli.output import say
+from kvsync.cli.failure import print_problems
+from kvsync.cli.output import print_message
 from kvsync.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def workspace(
 
         commit = await check_out(opened, offline=settings.offline, fetches=fetches, working=progress)
         if commit is not None:
-            say(commit)
+            print_message(commit)
         yield opened
 
 
@@ -74,7 +74,7 @@ async def config_revision(settings: GlobalOptions, as_author: str | None) -> Con
     from kvsync.app.revision import read_revision
 
     revision = await read_revision(settings.config, as_author)
-    say(f"using the configuration of {revision.name} (commit {revision.commit[:12]})")
+    print_message(f"using the configuration of {revision.name} (commit {revision.commit[:12]})")
     return revision
 
 
@@ -104,7 +104,7 @@ def load(opened: Workspace) -> DesiredState:
     if loaded.problems and not _usable(loaded):
         raise InvalidInput(loaded.problems)
     if loaded.problems:
-        say_problems(loaded.problems)
+        print_problems(loaded.problems)
     return loaded
 
 

@@ -22,28 +22,28 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def answer(text: str) -> None:
+def print_text(text: str) -> None:
     """Print an answer that is rendered, and so escaped, already. A reader that has gone away is not an error; a full disk is:
     raises KvsyncError."""
     _write(sys.stdout, REDACTOR.redact(text))
 
 
-def answer_document(document: dict[str, Any] | list[dict[str, Any]]) -> None:
+def print_document(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Print an answer as the one JSON document of a command. Raises KvsyncError."""
     _write(sys.stdout, REDACTOR.clean_text(document))
 
 
-def answer_lines(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     """Print an answer of lines, each escaped as a whole. Raises KvsyncError."""
-    answer("".join(f"{escape_text(line)}\n" for line in lines))
+    print_text("".join(f"{escape_text(line)}\n" for line in lines))
 
 
-def say(*lines: str) -> None:
+def print_message(*lines: str) -> None:
     """Print lines to stderr, each escaped as a whole: whatever a line quotes, it stays one line."""
-    say_block("".join(f"{escape_text(line)}\n" for line in lines))
+    print_message_block("".join(f"{escape_text(line)}\n" for line in lines))
 
 
-def say_block(text: str) -> None:
+def print_message_block(text: str) -> None:
     """Print text to stderr that is rendered, and so escaped, already."""
     try:
         _write(sys.stderr, REDACTOR.redact(text))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread, Timer
 from typing import TYPE_CHECKING, Final
 
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 from kvsync.util.escaping import escape_text
 from kvsync.util.waits import WAITS
 
@@ -92,7 +92,7 @@ def _report_waits(ended: Event) -> None:
     while not ended.wait(pause):
         wait = WAITS.longest()
         if wait is not None:
-            say(f"kvsync: {wait}")
+            print_message(f"kvsync: {wait}")
         pause = _FIRST_LINE if wait is None else _NEXT_LINE
 
 

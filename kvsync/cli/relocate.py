@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvsync.cli import open as opening
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.one_time import OneTimeChange
-from kvsync.cli.output import answer, say, say_block
+from kvsync.cli.output import print_message, print_message_block, print_text
 from kvsync.errors import NotApproved
 from kvsync.util.escaping import escape_text
 
@@ -31,12 +31,12 @@ async def relocate(change: OneTimeChange, former: FormerPlace, names: tuple[str,
         targets = resolve_targets(loaded, names)
         with progress("planning"):
             plan = await relocation.plan(targets)
-        say(*relocation.notes)
+        print_message(*relocation.notes)
         if relocation.rename is not None:
             return await _rename(change, workspace, relocation.rename, plan)
         code = await change.carry_out(workspace, loaded, plan)
         errors = () if change.dry_run else await relocation.finish()
-        say(*(f"kvsync: {error}" for error in errors))
+        print_message(*(f"kvsync: {error}" for error in errors))
         return Exit.PARTIAL if errors and code is Exit.DONE else code
 
 
@@ -56,7 +56,7 @@ async def _rename(change: OneTimeChange, workspace: Workspace, rename: Namespace
     in_text = forms.output == "text"
     if in_text or not change.yes:
         text = escape_text(f"{rename.source}: {rename}") + "\nPlan: 1 namespace to rename.\n"
-        (answer if in_text else say_block)(text)
+        (print_text if in_text else print_message_block)(text)
     if change.dry_run:
         if not in_text:
             shown.show_plan(plan, (), seal, forms, style)
@@ -68,7 +68,7 @@ async def _rename(change: OneTimeChange, workspace: Workspace, rename: Namespace
         confirm(f"Rename the namespace {rename.source.namespace} to {rename.target.namespace}?")
     run = await rename.carry_out(workspace)
     if in_text:
-        answer("Done: 1 namespace renamed.\n")
+        print_text("Done: 1 namespace renamed.\n")
     else:
         shown.show_report(Report(plan, tuple(map(TargetReport, plan.targets)), run), (), seal, forms, style)
     return Exit.DONE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvsync.cli.output import answer, answer_document, say_block
+from kvsync.cli.output import print_document, print_message_block, print_text
 from kvsync.errors import KvsyncError, Problem
 from kvsync.rendering.problems import problem_document
 from kvsync.util.private_files import write_private
@@ -81,7 +81,7 @@ def show_plan_text(plan: Plan, style: Style, *, to_stderr: bool = False) -> None
     """Show a plan to a person: as the answer, or next to another one."""
     from kvsync.rendering.text import render_plan
 
-    (say_block if to_stderr else answer)(render_plan(plan, style))
+    (print_message_block if to_stderr else print_text)(render_plan(plan, style))
 
 
 def write_file(path: str, text: str) -> None:
@@ -107,9 +107,9 @@ def _show(
     if forms.markdown_into:
         write_file(forms.markdown_into, REDACTOR.redact(markdown()))
     if forms.output == "json":
-        answer_document(document())
+        print_document(document())
     else:
-        answer(markdown() if forms.output == "markdown" else text())
+        print_text(markdown() if forms.output == "markdown" else text())
 
 
 def _with_problems(document: Document, problems: Collection[Problem]) -> Document:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from kvsync.cli import open as opening
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.one_time import OneTimeChange
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 
 if TYPE_CHECKING:
     from kvsync.model.change import Change, Refusal
@@ -37,7 +37,7 @@ async def take_over(change: OneTimeChange, request: TakeoverRequest) -> Exit:
         loaded = opening.load(workspace)
         ask = PassOptions(deep=True, keys=request.keys, adopt=Adopt.IF_EQUAL, from_owner=request.from_owner)
         plan = await opening.plan(workspace, loaded, request.targets, ask)
-        say(*_left(plan))
+        print_message(*_left(plan))
         chosen = narrowed(plan, request.is_wanted, workspace.state.digest_key)
         return await change.carry_out(workspace, loaded, chosen)
 

@@ -30,7 +30,7 @@ _LEAST: Final = 2
 """Seconds: etcd makes shorter leases this long."""
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_KEEPERS: Final = ("kubernetes", "etcd")
+_BACKENDS: Final = ("kubernetes", "etcd")
 
 ETCD_LEASE_FIELDS: Final = (
     Field(
@@ -81,14 +81,14 @@ LEASE_FIELDS: Final = (
 
 def lease() -> Decoder:
     """Decoder of the section; `configured_lease` converts its result."""
-    return checked(record(LEASE_FIELDS), _check, {"oneOf": [{"required": [name]} for name in _KEEPERS]})
+    return checked(record(LEASE_FIELDS), _check, {"oneOf": [{"required": [name]} for name in _BACKENDS]})
 
 
 def configured_lease(values: Mapping[str, Any]) -> LeaseConfig:
     """Convert the decoded section to a `LeaseConfig`."""
     etcd, kubernetes, whole = values["etcd"], values["kubernetes"], values["duration"]
-    keeper = KubernetesLease(**kubernetes) if kubernetes is not None else _etcd(etcd)
-    return LeaseConfig(keeper, whole, _renew_within(values), values["retry"])
+    backend = KubernetesLease(**kubernetes) if kubernetes is not None else _etcd(etcd)
+    return LeaseConfig(backend, whole, _renew_within(values), values["retry"])
 
 
 def _etcd(values: Mapping[str, Any]) -> EtcdLease:
@@ -110,7 +110,7 @@ def _renew_within(values: Mapping[str, Any]) -> float:
 def _check(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if not isinstance(node, nodes.Mapping):
         return
-    given = set(_KEEPERS) & set(node.items)
+    given = set(_BACKENDS) & set(node.items)
     if len(given) != 1:
         found = "kubernetes and etcd cannot be combined" if given else "kubernetes or etcd is missing"
         problems.add(at(what, "set kubernetes or etcd"), node, found)

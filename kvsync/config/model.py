@@ -162,7 +162,7 @@ class LeaseConfig:
     """Several replicas, one of which writes: the one that holds the lease. Times in seconds: it ends `duration` after it was
     last renewed, a leader that could not renew it for `renew_within` stops writing, and it is claimed every `retry`."""
 
-    keeper: EtcdLease | KubernetesLease
+    backend: EtcdLease | KubernetesLease
     duration: float = 10
     renew_within: float = 7
     retry: float = 2

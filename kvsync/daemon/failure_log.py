@@ -21,7 +21,7 @@ MOST_TEXTS = 8
 _log = get_logger()
 
 
-class _News(Enum):
+class _LogEntry(Enum):
     """What is to be logged of a failure: that it began, that it goes on, or that it has another error."""
 
     BEGINS = auto()
@@ -40,18 +40,18 @@ class _LastingFailure:
     due_at: float = -inf
     errors: set[str | None] = field(default_factory=set)
 
-    def meet(self, error: str | None, now: float) -> _News | None:
+    def count_failure(self, error: str | None, now: float) -> _LogEntry | None:
         """Count one more, and return what is to be logged of it."""
         self.failures += 1
         if now >= self.due_at:
             self.logged += 1
             self.due_at = now + INTERVALS.longest(self.logged)
             self.errors = {error}
-            return _News.BEGINS if self.logged == 1 else _News.LASTS
+            return _LogEntry.BEGINS if self.logged == 1 else _LogEntry.LASTS
         if error in self.errors or len(self.errors) >= MOST_TEXTS:
             return None
         self.errors.add(error)
-        return _News.DIFFERS
+        return _LogEntry.DIFFERS
 
     def take_count(self) -> int:
         """Return how many failures there were since this was last called."""
@@ -102,26 +102,26 @@ class FailureLog:
         if lasting.logged and not result.retryable and result.error not in lasting.errors:
             return False
         news, fields = (
-            lasting.meet(result.error, now),
+            lasting.count_failure(result.error, now),
             {"store": store, "error": result.error, "code": result.code, "retry_in": retry_in},
         )
-        if news is _News.BEGINS:
+        if news is _LogEntry.BEGINS:
             lasting.take_count()
             _log.error("store.unavailable", **fields)
-        elif news is _News.LASTS:
+        elif news is _LogEntry.LASTS:
             seconds = round(now - lasting.since, 1)
             _log.error("store.down", **fields, failures=lasting.take_count(), seconds=seconds)
-        elif news is _News.DIFFERS:
+        elif news is _LogEntry.DIFFERS:
             _log_failed(result, retry_in)
         return True
 
     def _log_target(self, result: PassResult, retry_in: float | None) -> None:
         now = self._clock.monotonic()
         lasting = self._failing.setdefault(result.target, _LastingFailure(now))
-        news = lasting.meet(result.error, now)
+        news = lasting.count_failure(result.error, now)
         if news is not None:
-            count = lasting.take_count() if news is not _News.DIFFERS else 0
-            _log_failed(result, retry_in, **({"failures": count} if news is _News.LASTS else {}))
+            count = lasting.take_count() if news is not _LogEntry.DIFFERS else 0
+            _log_failed(result, retry_in, **({"failures": count} if news is _LogEntry.LASTS else {}))
 
     def _respond(self, target: Target) -> None:
         """Note that the store does not fail this target, and log that it is back when it fails none."""

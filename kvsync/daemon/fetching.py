@@ -63,7 +63,7 @@ class Fetcher:
             if await self._fetch():
                 self._on_news()
 
-    async def leave(self) -> None:
+    async def finish_first(self) -> None:
         """End the first fetch, if it still goes on."""
         if self._first is not None:
             self._first.cancel()

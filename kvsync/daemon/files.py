@@ -34,15 +34,15 @@ class Files:
         self._moving_since = self._moved_at = float("-inf")  # monotonic
         self._first, self._has_failed = True, False
 
-    async def first_look(self) -> None:
+    async def load_first(self) -> None:
         """Read for the first time, and again while files are still being written, for a while. Raises what reading raises."""
-        await self.look()
+        await self.reload()
         ends = self._clock.monotonic() + FIRST_REST
         while self.loaded.look_again is not None and self._clock.monotonic() + self.loaded.look_again <= ends:
             await self._clock.sleep(self.loaded.look_again)
-            await self.look()
+            await self.reload()
 
-    async def look(self, touched: Collection[Path] | None = None) -> frozenset[Target]:
+    async def reload(self, touched: Collection[Path] | None = None) -> frozenset[Target]:
         """Read again. Only the `touched` real paths may have changed since the last look; None: anything. Returns the targets
         whose desired state, or whose problems, changed.
 

@@ -76,7 +76,7 @@ class Daemon:
             StoreWatcher(stores, self._clock, options.rng, self._store_changed) if stores is not None else None
         )
         self._schedule = Schedule(self._tick, self._clock)
-        self._looking, self._touched = FileLoading(self._look), TouchedPaths()
+        self._loading, self._touched = FileLoading(self._reload_files), TouchedPaths()
         self._pending, self._triggered = NOTHING, asyncio.Event()
         self._config = ConfigReload(reconciler, options.notifier, self._use_config)
         self._next_look: asyncio.TimerHandle | None = None
@@ -112,7 +112,7 @@ class Daemon:
         self._triggered.set()
         self._parts.reporter.triggered(trigger)
 
-    def look_at(self, target: Target) -> bool:
+    def request_pass(self, target: Target) -> bool:
         """Request a pass of one target. False if this daemon makes no passes of it."""
         if all(worker.target != target for worker in self._parts.pool.working):
             return False
@@ -134,10 +134,10 @@ class Daemon:
         self._use(self._settings)
         self._look_again()
         self._readiness.find_unseen()
-        self._undoing.look(self._parts.files.targets)
+        self._undoing.begin_requested(self._parts.files.targets)
         gate = self._parts.gate.watch(self._window_changed)
         fetching = () if self._fetcher is None else (self._fetcher.run(),)
-        looking = (self._process_triggers(), self._looking.run(), self._watcher.run())
+        looking = (self._process_triggers(), self._loading.run(), self._watcher.run())
         jobs = (*looking, gate, self._readiness.announce(), result_of(self._lost), *fetching)
         await run_until(self._stop.asked, jobs)
 
@@ -162,7 +162,7 @@ class Daemon:
         if self._next_look is not None:
             self._next_look.cancel()
         if self._fetcher is not None:
-            await self._fetcher.leave()
+            await self._fetcher.finish_first()
         began = self._clock.monotonic()
         unfinished = await self._parts.pool.shutdown(self._stop.hurry, self._leave_within)
         await self._undoing.shutdown(max(self._leave_within - (self._clock.monotonic() - began), 0))
@@ -195,7 +195,7 @@ class Daemon:
         self._report_next_tick()
 
     def _report_next_tick(self) -> None:
-        self._parts.reporter.tick_scheduled(self._schedule.next_beat)
+        self._parts.reporter.tick_scheduled(self._schedule.next_tick)
 
     def _files_changed(self, directories: frozenset[Path], touched: frozenset[Path] | None) -> None:
         self._check_state()
@@ -235,15 +235,15 @@ class Daemon:
             if pending.triggers & FETCHING and self._fetcher is not None:
                 self._fetcher.ask()
             if pending.triggers & LOOKING:
-                await self._looking.ask()
+                await self._loading.ask()
             for trigger in pending.triggers & EVERYONE:
                 self._parts.pool.ask_all(trigger, deep=pending.deep)
             if Trigger.WAKE in pending.triggers:
                 self._waker.wake()
 
-    async def _look(self) -> None:
+    async def _reload_files(self) -> None:
         is_reloaded = await self._config.run_if_new()
-        changed = await self._parts.files.look(self._touched.take())
+        changed = await self._parts.files.reload(self._touched.take())
         targets = self._parts.files.targets
         self._parts.pool.manage(targets)
         self._keep()

@@ -20,7 +20,7 @@ class DaemonObserver:
     def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """The files were read; from now on exactly these targets are managed."""
 
-    def tick_scheduled(self, next_beat: float | None) -> None:
+    def tick_scheduled(self, next_tick: float | None) -> None:
         """The next scheduled pass of everything is due then (epoch seconds), or never."""
 
     def pass_started(self, request: PassRequest) -> None:

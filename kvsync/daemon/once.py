@@ -51,7 +51,7 @@ async def run_once(
         if denied_by is not None:
             parts.reporter.log_window()
         if not await unless(stop.asked, parts.begin(deep=deep)):
-            return _what_became(parts, denied_by, stop.reason)
+            return _outcome(parts, denied_by, stop.reason)
         passes, asked = asyncio.ensure_future(parts.pool.pass_once()), asyncio.ensure_future(stop.asked.wait())
         try:
             await asyncio.wait((passes, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -59,10 +59,10 @@ async def run_once(
             asked.cancel()
             await parts.pool.shutdown(stop.hurry, options.leave_within)
             await passes
-    return _what_became(parts, denied_by or parts.gate.denied_by, stop.reason)
+    return _outcome(parts, denied_by or parts.gate.denied_by, stop.reason)
 
 
-def _what_became(parts: DaemonParts, denied_by: Window | None, interrupted: str | None) -> OnceResult:
+def _outcome(parts: DaemonParts, denied_by: Window | None, interrupted: str | None) -> OnceResult:
     workers = parts.pool.working
     return OnceResult(
         tuple(worker.last for worker in workers if worker.last is not None),

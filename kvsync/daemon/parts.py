@@ -39,7 +39,7 @@ class DaemonParts:
 
     async def begin(self, *, deep: bool = False) -> None:
         """Read the files, and request the first pass of every target. Raises KvsyncError if they cannot be read."""
-        await self.files.first_look()
+        await self.files.load_first()
         self.pool.manage(self.files.targets)
         self.pool.ask_all(Trigger.START, deep=deep)
 

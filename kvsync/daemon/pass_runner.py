@@ -32,7 +32,7 @@ class PassRunner:
             request = self._request(worker, ask)
             self._reporter.pass_started(request)
             result = await self._reconciler.reconcile(request, lambda: self._must_stop(worker, request))
-            return self._no_longer_than_needed(request, result)
+            return self._next_at_end_of_grace(request, result)
         except KvsyncError as error:
             return failed_pass(worker.target, error)
         except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
@@ -57,7 +57,7 @@ class PassRunner:
             target, self._gate.may_apply(target), ask.deep, self._files.grace(), tuple(sorted(ask.triggers))
         )
 
-    def _no_longer_than_needed(self, request: PassRequest, result: PassResult) -> PassResult:
+    def _next_at_end_of_grace(self, request: PassRequest, result: PassResult) -> PassResult:
         """Schedule the next pass for when the files are stable, if a removal waits: this pass had the longest grace."""
         if not (request.grace and result.pending and result.next_moment):
             return result

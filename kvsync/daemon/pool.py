@@ -79,7 +79,7 @@ class WorkerPool:
         """Let passes in flight end after their batch, for up to `within` seconds or until `hurry` is set; then cancel them.
         Returns how many had to be cancelled."""
         for worker in self._workers.values():
-            worker.leave()
+            worker.stop_after_pass()
         await _first(asyncio.gather(*self._tasks, return_exceptions=True), hurry, within)
         late = [task for task in self._tasks if not task.done()]
         for task in late:

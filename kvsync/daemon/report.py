@@ -66,10 +66,10 @@ class Reporter:
         for observer in self.observers:
             observer.triggered(trigger)
 
-    def tick_scheduled(self, next_beat: float | None) -> None:
+    def tick_scheduled(self, next_tick: float | None) -> None:
         """Report when the next scheduled pass of all targets is due (epoch seconds); None: never."""
         for observer in self.observers:
-            observer.tick_scheduled(next_beat)
+            observer.tick_scheduled(next_tick)
 
     def stopping(self) -> None:
         """Report that the daemon is about to stop, to systemd too."""

@@ -3,7 +3,7 @@
 Intervals follow the loop's monotonic clock: setting the wall clock neither stops nor repeats them. APScheduler keeps the time
 of cron expressions, which mean the wall clock; after that was set, its jobs are planned again. `DebugExecutor` runs them
 synchronously in the loop: the default executor starts a task for each job, and a shutdown cancels such a task and logs an
-error when a beat is due at that moment.
+error when a tick is due at that moment.
 """
 
 from __future__ import annotations
@@ -51,42 +51,42 @@ class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no ty
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A beat every so many seconds, each up to `jitter` seconds late."""
+    """A tick every `seconds`, each up to `jitter` seconds late."""
 
     seconds: float
     jitter: float
 
 
 class IntervalTimer:
-    """Calls `on_beat` at every beat of an interval, in the running loop. Beats that a busy loop missed become one."""
+    """Calls `on_tick` at an interval, in the running loop. Ticks that a busy loop missed become one."""
 
-    def __init__(self, interval: Interval, on_beat: Callable[[], None]) -> None:
-        self._interval, self._on_beat = interval, on_beat
+    def __init__(self, interval: Interval, on_tick: Callable[[], None]) -> None:
+        self._interval, self._on_tick = interval, on_tick
         self._loop = asyncio.get_running_loop()
         self._base = self._loop.time()
         self._plan()
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the next beat."""
+        """Seconds until the next tick."""
         return max(self._timer.when() - self._loop.time(), 0)
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop calling. Idempotent."""
         self._timer.cancel()
 
     def _plan(self) -> None:
         missed = max(self._loop.time() - self._base, 0) // self._interval.seconds
         self._base += (missed + 1) * self._interval.seconds
-        self._timer = self._loop.call_at(self._base + uniform(0, self._interval.jitter), self._beat)  # noqa: S311
+        self._timer = self._loop.call_at(self._base + uniform(0, self._interval.jitter), self._tick)  # noqa: S311
 
-    def _beat(self) -> None:
+    def _tick(self) -> None:
         self._plan()
-        self._on_beat()
+        self._on_tick()
 
 
 class Schedule:
-    """Calls `on_tick(deep)` in the loop at every beat."""
+    """Calls `on_tick(deep)` in the loop at every tick."""
 
     def __init__(self, on_tick: Callable[[bool], None], clock: Clock | None = None) -> None:
         self._on_tick, self._clock = on_tick, clock or Clock()
@@ -98,14 +98,14 @@ class Schedule:
     def start(self, settings: RunConfig) -> None:
         """Start the schedule of these settings, in place of the earlier one."""
         self.stop()
-        for deep, beat in ((False, regular(settings)), (True, deep_one(settings))):
-            if isinstance(beat, Interval):
-                self._timers.append(IntervalTimer(beat, lambda deep=deep: self._on_tick(deep)))  # type: ignore[misc]
-            elif beat is not None:
-                self._start_cron(beat)
+        for deep, timing in ((False, regular(settings)), (True, deep_schedule(settings))):
+            if isinstance(timing, Interval):
+                self._timers.append(IntervalTimer(timing, lambda deep=deep: self._on_tick(deep)))  # type: ignore[misc]
+            elif timing is not None:
+                self._start_cron(timing)
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop calling. Idempotent."""
         while self._timers:
             self._timers.pop().stop()
         if self._step_timer is not None:
@@ -116,8 +116,8 @@ class Schedule:
             self._scheduler = None
 
     @property
-    def next_beat(self) -> float | None:
-        """When it beats next (epoch seconds), None when it does not."""
+    def next_tick(self) -> float | None:
+        """Time of the next tick (epoch seconds), None if none is planned."""
         jobs = self._scheduler.get_jobs() if self._scheduler is not None else ()
         moments = [job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None]
         moments += [self._clock.now() + timer.seconds_left for timer in self._timers]
@@ -136,18 +136,18 @@ class Schedule:
         self._look_for_step_later(trigger)
 
     def _due(self, scheduler: AsyncIOScheduler) -> None:
-        # APScheduler computes the next time only after the job returns, and `on_tick` reads `next_beat`.
+        # APScheduler computes the next time only after the job returns, and `on_tick` reads `next_tick`.
         asyncio.get_running_loop().call_soon(self._tick, scheduler)
 
     def _tick(self, scheduler: AsyncIOScheduler) -> None:
-        if scheduler is self._scheduler:  # a scheduler that was stopped may have had a beat due
+        if scheduler is self._scheduler:  # a scheduler that was stopped may have had a tick due
             self._on_tick(False)
 
     def _look_for_step_later(self, trigger: CronTrigger) -> None:
         self._step_timer = asyncio.get_running_loop().call_later(STEP_LOOKS, self._look_for_step, trigger)
 
     def _look_for_step(self, trigger: CronTrigger) -> None:
-        """Plan the cron job again when the wall clock was set, and beat once: a beat may have been skipped."""
+        """Plan the cron job again when the wall clock was set, and tick once: a tick may have been skipped."""
         offset = self._clock.now() - self._clock.monotonic()
         if abs(offset - self._offset) < SMALLEST_STEP:
             self._look_for_step_later(trigger)
@@ -164,7 +164,7 @@ def regular(settings: RunConfig) -> CronTrigger | Interval | None:
     return _interval(settings.every, settings.jitter)
 
 
-def deep_one(settings: RunConfig) -> Interval | None:
+def deep_schedule(settings: RunConfig) -> Interval | None:
     """Return when deep passes are due."""
     return _interval(settings.deep_every, settings.jitter)
 

@@ -21,7 +21,7 @@ class UndoDispatcher:
         self._port, self._gate, self._stop = port, gate, stop
         self._running: dict[Target, asyncio.Task[None]] = {}
 
-    def look(self, managed: Collection[Target]) -> frozenset[Target]:
+    def begin_requested(self, managed: Collection[Target]) -> frozenset[Target]:
         """The managed targets that need a pass for an undo; the others are begun."""
         if self._port is None or self._gate.observe or not self._gate.leads():
             return frozenset()

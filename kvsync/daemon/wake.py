@@ -49,7 +49,7 @@ class Waker:
     def wake(self) -> None:
         """Request a pass of each target that was paused or resumed, is parked or deferred, or has something to undo. A pass in
         flight may have looked too early, so its target gets another one."""
-        undone = self._undoing.look(self._parts.files.targets)
+        undone = self._undoing.begin_requested(self._parts.files.targets)
         workers = self._parts.pool.working
         changed = self._pauses_changed([worker.target for worker in workers])
         for worker in workers:

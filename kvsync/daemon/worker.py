@@ -102,7 +102,7 @@ class Worker:
         """Take up work again."""
         self._suspended = False
 
-    def leave(self) -> None:
+    def stop_after_pass(self) -> None:
         """Let `run` return once the pass in flight is over."""
         self._leaving = True
         self._forget()

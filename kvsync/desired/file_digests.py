@@ -63,7 +63,7 @@ class KnownDigests:
 
     def keep(self, path: str, status: os.stat_result, file: SeenFile, began_at: float) -> None:
         """Remember a file that was read. `status` is that after reading, which began at `began_at` (epoch seconds)."""
-        if has_rested(status, began_at):
+        if is_stable(status, began_at):
             self._next[path] = stamp_of(status), file._replace(data=None)
 
     def now(self) -> float:
@@ -71,7 +71,7 @@ class KnownDigests:
         return self._clock.now()
 
 
-def has_rested(status: os.stat_result, moment: float) -> bool:
+def is_stable(status: os.stat_result, moment: float) -> bool:
     """True if a later change of the file or folder will show in its status. `moment` is that of the look (epoch seconds)."""
     return max(status.st_mtime, status.st_ctime) <= moment - _REST_SECONDS
 

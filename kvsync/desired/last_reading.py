@@ -3,7 +3,7 @@
 The status of each folder and file that was looked at is compared: nothing is opened, listed, read or compiled. A file that
 changed is read again alone. A folder that changed is listed again; if it has other names, everything is read again.
 
-What had not rested when it was read counts as changed: some file systems keep times to the second. So does a file with a
+A file that was not stable when it was read counts as changed: some file systems keep times to the second. So does a file with a
 problem: what it needs may be missing, and nothing shows when that comes. Where a symbolic link was met, any change makes
 everything be read again.
 """
@@ -15,7 +15,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from kvsync.desired.file_digests import KnownDigests, Stamp, has_rested, stamp_of
+from kvsync.desired.file_digests import KnownDigests, Stamp, is_stable, stamp_of
 from kvsync.desired.model import Reading
 from kvsync.desired.protection import Protection
 from kvsync.desired.read_rules import ReadRules, UnreadableError
@@ -24,14 +24,14 @@ from kvsync.desired.tree import Tree
 
 class _KeptReading(NamedTuple):
     """A reading with what it depends on. `stamps` are by physical path, of files and of `folders`, which have the digest of
-    their names if they were listed. `unrested` may have changed without another stamp. `slots` are those that depend on a path,
+    their names if they were listed. `unstable` may have changed without another stamp. `slots` are those that depend on a path,
     `troubled` those with a problem."""
 
     asked: Hashable
     reading: Reading
     real: str
     stamps: Mapping[str, Stamp]
-    unrested: frozenset[str]
+    unstable: frozenset[str]
     folders: Mapping[str, bytes | None]
     slots: Mapping[str, str | set[str]]
     troubled: frozenset[str]
@@ -130,7 +130,7 @@ class LastReading:
             reading,
             tree.real,
             stamps,
-            frozenset(path for path, status in looked_at.items() if not has_rested(status, began_at)),
+            frozenset(path for path, status in looked_at.items() if not is_stable(status, began_at)),
             folders,
             _slots_by_path(reading, fresh, {} if changes is None else changes.kept.slots),
             frozenset(slot for slot, (_, unit) in fresh.items() if unit.problems or not unit.names_known),
@@ -157,7 +157,7 @@ def _stamps_of(touched: Collection[Path], kept: _KeptReading) -> Mapping[str, St
 
 
 def _changed_paths(root: str, kept: _KeptReading, stamps: Mapping[str, Stamp]) -> frozenset[str] | None:
-    """What has another status than in `stamps`, or had not rested; None if another folder is in the place of one. A link that
+    """What has another status than in `stamps`, or was not stable; None if another folder is in the place of one. A link that
     replaces something has another inode, and changes the time of the folder that it is in."""
     try:
         if os.path.realpath(root, strict=True) != kept.real:
@@ -169,7 +169,7 @@ def _changed_paths(root: str, kept: _KeptReading, stamps: Mapping[str, Stamp]) -
         changed = _with_other_status(stamps, handle)
         if any(_identity(folder, handle) != kept.stamps[folder][:2] for folder in kept.folders.keys() & changed):
             return None
-        return kept.unrested.union(changed)
+        return kept.unstable.union(changed)
     finally:
         os.close(handle)
 

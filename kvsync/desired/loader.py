@@ -15,12 +15,12 @@ from typing import Final
 from kvsync.config.model import Config
 from kvsync.desired.assembler import Assembler
 from kvsync.desired.cache import Cache
+from kvsync.desired.file_stability import FileStability
 from kvsync.desired.model import DesiredState, Reading, StoreFacts, Stores, WatchSet
 from kvsync.desired.read_rules import MissingError, UnreadableError
 from kvsync.desired.reading import Reader
 from kvsync.desired.reading_budget import StepBudgets
-from kvsync.desired.rest import FileRest
-from kvsync.desired.resting import RestingFiles
+from kvsync.desired.stable_files import StableFiles
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
@@ -48,7 +48,7 @@ class Source:
         self._reader = Reader(config, Stores(stores, config.stores, authority, config.variables), self._cache, environ)
         self._assembler = Assembler(config, stores, self._cache, authority)
         self._good: dict[Target, Desired] = {}
-        self._resting: RestingFiles | None = None
+        self._stable_files: StableFiles | None = None
         self._last: tuple[Reading, DesiredState] | None = None
 
     def load(
@@ -74,19 +74,25 @@ class Source:
             self._cache.keep(reading.fresh, checked, None if before == reading.units.keys() else reading.paths)
             if environment not in (None, self._config.environment):
                 return loaded
-            state = self._with_kept(loaded if self._resting is None else self._resting.settled(loaded, reading))
-            if state.rests_in is None:
+            state = self._with_kept(
+                loaded if self._stable_files is None else self._stable_files.settled(loaded, reading)
+            )
+            if state.stable_in is None:
                 self._last = reading, state
             return state
 
-    def let_rest(self, rest: FileRest) -> None:
-        """Use files only once they have rested, from now on."""
-        self._resting, self._last = RestingFiles(rest, self._config.authority), None
+    def use_only_stable_files(self, stability: FileStability) -> None:
+        """Use files only once they are stable, from now on."""
+        self._stable_files, self._last = StableFiles(stability, self._config.authority), None
 
-    def rests_in(self) -> float | None:
-        """Look whether the files have rested, and use nothing of them. Returns the seconds that they still need, None when they
+    def stable_in(self) -> float | None:
+        """Check whether the files are stable, and use nothing of them. Returns the seconds until they are, None when they
         have."""
-        return None if self._resting is None else self._resting.rests_in(self._read(self._config.environment, None))
+        return (
+            None
+            if self._stable_files is None
+            else self._stable_files.stable_in(self._read(self._config.environment, None))
+        )
 
     def without_files(self, problem: Problem) -> DesiredState:
         """What holds as long as there are no files to load, for this reason: every target keeps its last good state."""
@@ -120,9 +126,9 @@ class Source:
         before = {name: store.policy for name, store in other._config.stores.items()}
         same = {name for name, policy in policies.items() if before.get(name) == policy}
         self._good = {target: good for target, good in other._good.items() if target.store in same}
-        self._resting = other._resting
-        if self._resting is not None:
-            self._resting.go_on(
+        self._stable_files = other._stable_files
+        if self._stable_files is not None:
+            self._stable_files.reconfigure(
                 self._config.run.debounce, self._config.authority, lambda target: target.store not in same
             )
 

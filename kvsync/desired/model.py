@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kvsync.config.authority import Authority, FileGrants
 from kvsync.config.model import StoreConfig
-from kvsync.desired.rest import FileState
+from kvsync.desired.file_stability import FileState
 from kvsync.desired.rows import Rows
 from kvsync.desired.schemas import Schemas
 from kvsync.errors import Kind, Origin, Problem
@@ -78,7 +78,7 @@ class DesiredState:
     `kept` is what was asked of the targets that are held now when their files were last without problems, as far as this
     process knows: a target may be there that the files cannot even be seen to name. `source` is the commit that the files are
     of, None when they are of none. `nested` has, for each target whose keys could be keys of other targets as well, the
-    namespaces of its store for which that is so, its own among them. `rests_in` is not None while some file may still be being
+    namespaces of its store for which that is so, its own among them. `stable_in` is not None while some file may still be being
     written: its targets are as they were before, and it can be used in so many seconds, if it stays as it is. `warnings` hold
     nothing back. `revision` is a digest of what was read and of `vars`, the same on every machine, and of the commit.
     """
@@ -95,7 +95,7 @@ class DesiredState:
     kept: Mapping[Target, Desired] = field(default_factory=dict)
     source: str | None = None
     nested: Mapping[Target, frozenset[str]] = field(default_factory=dict)
-    rests_in: float | None = None
+    stable_in: float | None = None
     warnings: tuple[Problem, ...] = ()
     revision: str = ""
 

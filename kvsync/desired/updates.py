@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from hashlib import blake2b
 from typing import NamedTuple
 
+from kvsync.desired.file_stability import FileState
 from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Reading
-from kvsync.desired.rest import FileState
 from kvsync.model.entry import Target
 
 Units = Mapping[str, tuple[bytes, CompiledFile]]

@@ -142,14 +142,14 @@ class Emulator(ABC):
         """Whether the request asks for a change."""
         return request.method not in READING
 
-    def interfere(self, request: Request) -> None:  # noqa: B027  (an emulator may have no way to do it)
+    def write_concurrently(self, request: Request) -> None:  # noqa: B027  (an emulator may have no way to do it)
         """Let another writer change what this request is about to write."""
 
     def pages(self, request: Request) -> bool:
         """Whether the request asks for a page of a listing whose pages slide when entries come and go."""
         return False
 
-    def slide(self, request: Request, *, ends: bool) -> None:  # noqa: B027  (most have no such pages)
+    def shift_listing(self, request: Request, *, ends: bool) -> None:  # noqa: B027  (most have no such pages)
         """Let an entry of the listing that this request is a page of end; or another writer add one to it."""
 
     def close(self) -> None:  # noqa: B027  (most keep nothing outside of their storage)

@@ -168,7 +168,7 @@ class _Handler:
 
     async def _serve(self, raw: web.BaseRequest, request: Request) -> web.StreamResponse:
         emulator = self._emulator
-        fate = self._faults.deal(request.method, writes=emulator.writes(request), pages=emulator.pages(request))
+        fate = self._faults.next_fate(request.method, writes=emulator.writes(request), pages=emulator.pages(request))
         if fate.latency:
             await self._clock.sleep(fate.latency)
         answer = self._decide(request, fate)
@@ -181,7 +181,7 @@ class _Handler:
         if "cut" in fate.names and answer.body and request.method != "HEAD":
             return await _cut(raw, self._response(answer))
         sent = b"" if request.method == "HEAD" else answer.body
-        self._stats.weigh(len(request.body), len(sent))
+        self._stats.add_bytes(len(request.body), len(sent))
         return self._response(answer)
 
     def _decide(self, request: Request, fate: InjectedFaults) -> Answer | None:
@@ -191,12 +191,12 @@ class _Handler:
         if "drop" in fate.names:
             return None
         if "foreign-write" in fate.names:
-            self._emulator.interfere(request)
+            self._emulator.write_concurrently(request)
         if fate.stale or fate.partial:
             request = replace(request, stale=fate.stale, partial=fate.partial)
         answer = self._emulator.answer(request)
         for name in sorted(fate.names & {"page-expiry", "page-write"}):
-            self._emulator.slide(request, ends=name == "page-expiry")
+            self._emulator.shift_listing(request, ends=name == "page-expiry")
         if "drop-after-write" in fate.names:
             return None
         if status := self._injected(fate, "-after-write"):

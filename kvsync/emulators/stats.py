@@ -26,7 +26,7 @@ class Stats:
         entry = {"n": self._requests.total(), "method": method, "target": target, "status": status}
         self._log.append(entry | ({"faults": sorted(faults)} if faults else {}))
 
-    def weigh(self, received: int, sent: int) -> None:
+    def add_bytes(self, received: int, sent: int) -> None:
         """Add the bytes of the bodies of one request and its answer."""
         self._received += received
         self._sent += sent

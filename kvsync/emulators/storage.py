@@ -47,7 +47,7 @@ class Storage:
             raise UsageError(f"{file} cannot be used ({error}); is another emulator running on this folder?") from None
 
     @property
-    def keeps(self) -> bool:
+    def is_persistent(self) -> bool:
         """Whether anything is kept at all; documents that are dear to make need not be made otherwise."""
         return self._database is not None
 

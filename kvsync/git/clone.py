@@ -94,7 +94,7 @@ class Clone:
         assert found is not None
         return Tip(name, found)
 
-    async def good(self) -> str | None:
+    async def last_good(self) -> str | None:
         """The commit that was last found good. Raises GitFailed when the clone is damaged."""
         return await self.commit_of(self._good)
 

@@ -57,14 +57,14 @@ def is_known(failure: GitFailed) -> bool:
 
 def explained(url: str, failure: GitFailed) -> SourceError:
     """The failure of git as an error for people."""
-    detail = _last_word(failure.text)
+    detail = _reason_line(failure.text)
     for pattern, meaning, hint in _MEANINGS:
         if re.search(pattern, failure.text):
             return SourceError(f"{url}: {meaning}: {detail}" if hint is None else f"{url}: {meaning}", hint)
     return SourceError(f"{url}: git {failure.verb} failed: {detail}")
 
 
-def _last_word(text: str) -> str:
+def _reason_line(text: str) -> str:
     """The line that says why, without the words that git puts before it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:"))]

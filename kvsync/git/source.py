@@ -139,7 +139,7 @@ class Checkout:
 
     async def _use_good(self, clone: Clone) -> None:
         """Put in force what was good before, if by today's settings it still is."""
-        good = await clone.good()
+        good = await clone.last_good()
         if good is not None and good != self._commit:
             await self._use(clone, good)
 
@@ -148,7 +148,7 @@ class Checkout:
         if self.source.allow_rewrites or is_object(self.source.ref):
             return None
         known = self._status()
-        good = await clone.good() or (known.commit if known else None)
+        good = await clone.last_good() or (known.commit if known else None)
         if good is None or (await clone.commit_of(good) is not None and await clone.holds(commit, good)):
             return None
         said = f"the history was rewritten: it no longer contains commit {good[:12]}, which is in use"
@@ -168,7 +168,7 @@ class Checkout:
         before, self._tree, self._commit = self._tree, laid_out, commit
         if before is not None:
             await asyncio.to_thread(before.remove)
-        if await clone.good() != commit:
+        if await clone.last_good() != commit:
             await clone.keep_good(commit)
         return None
 
@@ -178,13 +178,13 @@ class Checkout:
         if self._endless is not None and self._endless[0] == commit:
             raise self._endless[1]
         if self._unfit is None or self._unfit.commit != commit:
-            laid_out = await self._try_out(clone, commit)
+            laid_out = await self._use_once_checked(clone, commit)
             if isinstance(laid_out, Worktree):
                 return laid_out
             self._unfit = laid_out
         return self._unfit
 
-    async def _try_out(self, clone: Clone, commit: str) -> Worktree | CommitRefused:
+    async def _use_once_checked(self, clone: Clone, commit: str) -> Worktree | CommitRefused:
         try:
             members = await clone.members(commit)
         except TooMuchOutput as error:

@@ -25,9 +25,9 @@ from kvsync.http.model import (
 )
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
+from kvsync.http.request_limiter import RequestLimiter
 from kvsync.http.route import USUAL, Route
 from kvsync.http.shared_budget import Lender
-from kvsync.http.turns import Turns
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
@@ -99,7 +99,7 @@ class Client:
         self._repeats_reads = options.repeats_reads
         self._credentials, self._error_mapper = options.credentials, options.error_mapper
         self._limits = options.limits
-        self._turns = Turns(options, options.account or self.origin, clock)
+        self._limiter = RequestLimiter(options, options.account or self.origin, clock)
         self._budget, self._rng = RetryBudget(), Random()  # noqa: S311 - spreads load
         self._flights = asyncio.Semaphore(self._limits.concurrency)
         self._transport: Transport | None = None
@@ -136,7 +136,7 @@ class Client:
                 with waiting_place(self.label), WAITS.shown(reason, until, self._clock):
                     await self._clock.sleep(pause)
             else:
-                self._budget.earn()
+                self._budget.record_success()
                 return answer
         raise AssertionError("the last attempt returns or raises")
 
@@ -171,7 +171,7 @@ class Client:
     async def _exchange(self, call: Request) -> tuple[Response, Mapping[str, str]]:
         """The response, and the headers that authenticated the request."""
         with waiting_place(self.label):
-            await self._turns.take(call)
+            await self._limiter.take(call)
         async with self._flights:
             transport = self._open_transport()
             signed: Mapping[str, str] = {}
@@ -194,7 +194,7 @@ class Client:
                 raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
         set_store_clock(self._clock, answer, sent_at)
         self._count(call, str(answer.status), len(answer.body))
-        self._turns.observe(call, answer.headers)
+        self._limiter.observe(call, answer.headers)
         return answer, signed
 
     def _seconds_for(self, call: Request) -> float:

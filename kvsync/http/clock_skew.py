@@ -24,7 +24,7 @@ def set_store_clock(clock: Clock, answer: Response, sent_at: float) -> None:
     except (ValueError, TypeError, OverflowError):
         return
     if age == 0:
-        clock.learn(moment, sent_at, clock.monotonic())
+        clock.set_from_server(moment, sent_at, clock.monotonic())
 
 
 def ahead_of_server(answer: Response, now: float) -> float | None:

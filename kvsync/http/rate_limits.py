@@ -44,7 +44,7 @@ class RetryBudget:
         self._left = self._reserve = reserve
         self._earned = earned
 
-    def earn(self) -> None:
+    def record_success(self) -> None:
         """Count a successful request."""
         self._left = min(self._reserve, self._left + self._earned)
 

@@ -37,7 +37,7 @@ class Division:
         return sum(self.costs.get(target, 0.0) for target in self.mine)
 
 
-def to_take(division: Division, replica: str) -> list[Target]:
+def targets_to_claim(division: Division, replica: str) -> list[Target]:
     """The free targets that this replica takes, up to a fair share. Replicas go through them in different orders, so that they
     rarely want the same one."""
     taken, load, fair = [], division.load, division.fair
@@ -49,7 +49,7 @@ def to_take(division: Division, replica: str) -> list[Target]:
     return taken
 
 
-def to_shed(division: Division) -> list[Target]:
+def targets_to_release(division: Division) -> list[Target]:
     """The targets that this replica gives up, because another one has clearly less to do."""
     load, fair = division.load, division.fair
     is_needed = any(one < fair * (1 - TOLERANCE) for one in division.other_loads)

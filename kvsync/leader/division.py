@@ -22,10 +22,10 @@ from kvsync.util.values import dataclass
 MOST: Final = 100
 """How many records are read."""
 
-LOOK_SECONDS: Final = 10.0
-"""Between two looks at the records of others."""
+REFRESH_SECONDS: Final = 10.0
+"""Seconds between two reads of the records of others."""
 
-_PATIENCE: Final = 5.0
+_TIMEOUT: Final = 5.0
 _SHARE: Final = re.compile(r"-([0-9]{1,4})-of-([0-9]{1,4})\Z")
 """The end of the name of a lease where the work is divided."""
 
@@ -54,7 +54,7 @@ class DivisionRecord:
         return (int(match[1]), int(match[2])) if match else (1, 1)
 
 
-class DivisionKeeper(Protocol):
+class DivisionStore(Protocol):
     """Keeps the records next to a lease. The methods raise StoreError."""
 
     async def divisions(self) -> Sequence[DivisionRecord]:
@@ -109,8 +109,8 @@ def _conflict(mine: DivisionRecord, one: DivisionRecord) -> str | None:
 class DivisionWatch:
     """Records how this replica divides the work, and compares it with what others recorded."""
 
-    def __init__(self, keeper: DivisionKeeper, mine: DivisionRecord, clock: Clock) -> None:
-        self._keeper, self._mine, self._clock = keeper, mine, clock
+    def __init__(self, store: DivisionStore, mine: DivisionRecord, clock: Clock) -> None:
+        self._store, self._mine, self._clock = store, mine, clock
         self.leaders: Mapping[str, str | None] = {}
         """Who leads each share; nothing while that is not known."""
         self.conflicts: tuple[str, ...] = ()
@@ -120,24 +120,24 @@ class DivisionWatch:
         self._is_failing = False
 
     async def run(self, leads: Callable[[], bool]) -> None:
-        """Look until cancelled."""
+        """Refresh at an interval until cancelled."""
         while True:
             before = self.leaders, self.conflicts
-            await self.look(leads=leads())
+            await self.refresh(leads=leads())
             if before != (self.leaders, self.conflicts):
                 self.changed()
-            await self._clock.sleep(LOOK_SECONDS)
+            await self._clock.sleep(REFRESH_SECONDS)
 
-    async def look(self, *, leads: bool) -> None:
-        """Look once. Raises nothing."""
+    async def refresh(self, *, leads: bool) -> None:
+        """Read the records of all leaders once, and record its own while it `leads`. Raises nothing."""
         try:
-            async with asyncio.timeout(_PATIENCE):
-                others = await self._keeper.divisions()
+            async with asyncio.timeout(_TIMEOUT):
+                others = await self._store.divisions()
                 if leads and self._mine not in others:
-                    await self._keeper.record_division(self._mine)
-                    others = await self._keeper.divisions()
+                    await self._store.record_division(self._mine)
+                    others = await self._store.divisions()
         except (StoreError, TimeoutError) as error:
-            late = TransientError(f"no response within {_PATIENCE:g} s")
+            late = TransientError(f"no response within {_TIMEOUT:g} s")
             self._failed(error if isinstance(error, StoreError) else late)
         else:
             self._compare(others)

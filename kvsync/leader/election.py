@@ -14,7 +14,7 @@ from kvsync.util.values import dataclass
 
 
 class Election:
-    """What the answers of a keeper come to."""
+    """Whether this replica leads, from the answers of the lease store."""
 
     def __init__(self, timing: Timing) -> None:
         self.leads = False
@@ -22,8 +22,8 @@ class Election:
         self._timing = timing
         self._asked_at, self._duration = -inf, timing.duration
 
-    def heard(self, claim: LeaseClaim, asked_at: float, now: float) -> None:
-        """Take in what a keeper said to a claim that was sent at `asked_at`. An answer that comes too late to act on makes
+    def record_answer(self, claim: LeaseClaim, asked_at: float, now: float) -> None:
+        """Record the answer to a claim that was sent at `asked_at`. An answer that comes too late to act on makes
         nobody a leader."""
         self.leader = claim.leader
         if claim.is_ours:
@@ -55,25 +55,25 @@ class Election:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
-    """A sign of life of a leader as someone sees it who cannot know its clock: what its record says, without regard to what
-    the moments in it mean."""
+class Renewal:
+    """Renewal of a lease as another replica observes it: the record as it is, because its times belong to the clock of the
+    leader."""
 
     record: object
     duration: float
 
 
-class Watch:
-    """Tells when the lease of someone else has ended: when its record was seen to stay the same for the whole of its duration.
-    The moments that stand in the record are never compared with a clock of this machine."""
+class RenewalWatch:
+    """Detects that the lease of another replica has ended: its record did not change for the whole duration. The times in the
+    record are never compared with a clock of this machine."""
 
     def __init__(self, least: float) -> None:
         self._least = least
-        self._sign: Sign | None = None
+        self._renewal: Renewal | None = None
         self._seen_at = -inf
 
-    def left(self, sign: Sign, now: float) -> float:
+    def left(self, renewal: Renewal, now: float) -> float:
         """The seconds until the lease counts as ended, 0 or less once it does. `now` is a moment after the record was read."""
-        if sign != self._sign:
-            self._sign, self._seen_at = sign, now
-        return self._seen_at + max(sign.duration, self._least) - now
+        if renewal != self._renewal:
+            self._renewal, self._seen_at = renewal, now
+        return self._seen_at + max(renewal.duration, self._least) - now

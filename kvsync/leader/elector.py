@@ -11,14 +11,14 @@ from typing import Final
 from kvsync.errors import KvsyncError, StoreError, TransientError
 from kvsync.leader.division import DivisionWatch
 from kvsync.leader.election import Election
-from kvsync.leader.model import Keeper, LeaseClaim, Timing
+from kvsync.leader.model import LeaseClaim, LeaseStore, Timing
 from kvsync.logs import get_logger
 from kvsync.state import LeaseRecord
 from kvsync.util.clock import Clock
 from kvsync.util.shortage import code_of
 
 RELEASE_WITHIN: Final = 1.0
-"""Seconds that releasing may take: whoever leaves does not wait for a keeper that does not answer."""
+"""Seconds that releasing may take: whoever leaves does not wait for a store that does not answer."""
 
 _SPREAD: Final = 0.2
 """The part of a pause that is left to chance, so that replicas do not all claim at the same moment."""
@@ -35,12 +35,12 @@ _log = get_logger()
 class Elector:
     """Claims the lease for one replica. The replica leads only while `seconds_left` is positive."""
 
-    def __init__(self, keeper: Keeper, identity: str, timing: Timing, clock: Clock, rng: Random) -> None:
+    def __init__(self, store: LeaseStore, identity: str, timing: Timing, clock: Clock, rng: Random) -> None:
         self.identity = identity
-        self._keeper, self._timing, self._clock, self._rng = keeper, timing, clock, rng
+        self._store, self._timing, self._clock, self._rng = store, timing, clock, rng
         self._election = Election(timing)
         self._again_in: float | None = None
-        self._told: tuple[bool, str | None] | None = None
+        self._reported: tuple[bool, str | None] | None = None
         self._led_since = 0.0  # monotonic
         self._is_failing = False
         self.is_able: Callable[[], bool] = lambda: True
@@ -63,7 +63,7 @@ class Elector:
         leader = self.identity if leads else known
         shares, conflicts = ({}, ()) if self.division is None else (self.division.leaders, self.division.conflicts)
         problems = (*conflicts, *filter(None, [self.problem]))
-        return LeaseRecord(self._keeper.name, self.identity, leader, leads, shares, problems)
+        return LeaseRecord(self._store.name, self.identity, leader, leads, shares, problems)
 
     def may_write(self) -> bool:
         """True while this replica leads."""
@@ -82,7 +82,7 @@ class Elector:
     async def run(self, on_change: Callable[[], None]) -> None:
         """Claim, renew and step down until cancelled; `on_change` is called when another replica leads than before."""
         async with self._watching_division():
-            await self._claim_for_good(on_change)
+            await self._claim_repeatedly(on_change)
 
     @asynccontextmanager
     async def _watching_division(self) -> AsyncIterator[None]:
@@ -96,7 +96,7 @@ class Elector:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
-    async def _claim_for_good(self, on_change: Callable[[], None]) -> None:
+    async def _claim_repeatedly(self, on_change: Callable[[], None]) -> None:
         while True:
             self._expire(on_change)  # the machine may have slept, or this process been stopped
             try:
@@ -142,23 +142,23 @@ class Elector:
 
     async def turn(self, on_change: Callable[[], None] = lambda: None) -> None:
         """Claim once. Raises StoreError."""
-        asked_at, patience = self._clock.monotonic(), self._patience()
+        asked_at, timeout = self._clock.monotonic(), self._claim_timeout()
         try:
-            async with asyncio.timeout(patience):
-                claim = await self._keeper.claim()
+            async with asyncio.timeout(timeout):
+                claim = await self._store.claim()
         except TimeoutError:
-            raise TransientError(f"lease {self._keeper.name}: no response within {patience:.2g} s") from None
+            raise TransientError(f"lease {self._store.name}: no response within {timeout:.2g} s") from None
         led = self._election.leads
-        self._election.heard(claim, asked_at, self._clock.monotonic())
+        self._election.record_answer(claim, asked_at, self._clock.monotonic())
         self._again_in, self.problem = claim.again_in, claim.problem
         if claim.problem is None:
             self._is_failing = False
         else:
-            endless = StoreError(f"lease {self._keeper.name}: {claim.problem}")
+            endless = StoreError(f"lease {self._store.name}: {claim.problem}")
             self._failed(str(endless), endless)
         if led and not self._election.leads:
             self._lost(_why_lost(claim), on_change)
-        self._tell(on_change)
+        self._report_change(on_change)
 
     async def release(self) -> None:
         """Lead no more, and let others lead at once. Never raises: a lease that cannot be released ends automatically."""
@@ -166,16 +166,16 @@ class Elector:
         self._election.step_down()
         try:
             async with asyncio.timeout(RELEASE_WITHIN):
-                await self._keeper.release()
+                await self._store.release()
         except (KvsyncError, TimeoutError) as error:
             if led:
                 cause = error if isinstance(error, KvsyncError) else TransientError("no response")
                 self._failed(f"it could not be released, and expires automatically: {cause}", cause)
         else:
             if led:
-                _log.info("lease.released", lease=self._keeper.name, identity=self.identity)
+                _log.info("lease.released", lease=self._store.name, identity=self.identity)
 
-    def _patience(self) -> float:
+    def _claim_timeout(self) -> float:
         """Seconds for one claim: short enough for another one in time."""
         half = self._timing.renew_within / 2
         if not self._election.leads:
@@ -192,7 +192,7 @@ class Elector:
         """Say it once until the next answer. The traceback comes with what was not expected."""
         self._again_in = None
         if not self._is_failing:
-            fields = {"lease": self._keeper.name, "error": text, "code": code_of(error), "leads": self.may_write()}
+            fields = {"lease": self._store.name, "error": text, "code": code_of(error), "leads": self.may_write()}
             _log.error("lease.error", **fields, exc_info=not isinstance(error, KvsyncError))
         self._is_failing = True
 
@@ -202,16 +202,16 @@ class Elector:
 
     def _lost(self, reason: str, on_change: Callable[[], None]) -> None:
         seconds = round(self._clock.monotonic() - self._led_since, 1)
-        _log.warning("lease.lost", lease=self._keeper.name, identity=self.identity, reason=reason, seconds=seconds)
-        self._told = None
+        _log.warning("lease.lost", lease=self._store.name, identity=self.identity, reason=reason, seconds=seconds)
+        self._reported = None
         on_change()
 
-    def _tell(self, on_change: Callable[[], None]) -> None:
-        election, names = self._election, {"lease": self._keeper.name, "identity": self.identity}
+    def _report_change(self, on_change: Callable[[], None]) -> None:
+        election, names = self._election, {"lease": self._store.name, "identity": self.identity}
         now = election.leads, election.leader
-        if now == self._told:
+        if now == self._reported:
             return
-        before, self._told = self._told, now
+        before, self._reported = self._reported, now
         if election.leads:
             self._led_since = self._clock.monotonic()
             _log.info("lease.acquired", **names, previous=before[1] if before else None)

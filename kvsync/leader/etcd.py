@@ -40,7 +40,7 @@ _SHOWN: Final = 60
 """Characters of a value of someone else that are shown."""
 
 
-class EtcdKeeper:
+class EtcdLeaseStore:
     """Talks to one of the endpoints, and to the next one after it failed."""
 
     def __init__(self, key: str, identity: str, duration: float, gateways: Sequence[Gateway]) -> None:

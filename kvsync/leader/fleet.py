@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from kvsync.errors import KvsyncError, StateRolledBack
-from kvsync.leader.balance import Division, to_shed, to_take
+from kvsync.leader.balance import Division, targets_to_claim, targets_to_release
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.model.revision import same_files
@@ -45,7 +45,7 @@ class FleetTiming:
     replica has them first."""
 
     lease: float = 10.0
-    beat: float = 2.0
+    renew_every: float = 2.0
     margin: float = 2.0
     patience: float = 120.0
 
@@ -144,7 +144,7 @@ class Fleet:
                 self.changed()
             if wakes != self._claims.wakes:
                 self.woken()
-            await self._clock.sleep(self._timing.beat * (1 - self._rng.uniform(0, _SPREAD)))
+            await self._clock.sleep(self._timing.renew_every * (1 - self._rng.uniform(0, _SPREAD)))
 
     async def turn(self) -> None:
         """Renew the lease, then take or give up targets. Raises StateDirError."""
@@ -170,7 +170,7 @@ class Fleet:
         self._until = 0.0
         with suppress(KvsyncError, TimeoutError):
             async with asyncio.timeout(self._timing.margin):
-                await in_background(self._claims.leave)
+                await in_background(self._claims.release_all)
                 _log.info("fleet.left", replica=self.identity)
 
     def _renew(self) -> bool:
@@ -181,16 +181,16 @@ class Fleet:
             return True
         load = sum(self._costs.get(target, _LEAST_COST) for target in self._claims.held)
         is_behind = self._is_long_behind()  # then it is not counted as one that takes work
-        renewed = self._claims.beat(self._timing.lease, load, is_draining=is_behind, revision=self.revision())
+        renewed = self._claims.renew(self._timing.lease, load, is_draining=is_behind, revision=self.revision())
         if not renewed:
             self._is_registered = False
         return renewed
 
     async def _balance(self) -> None:
-        self._alive, holders = await in_background(self._look)
+        self._alive, holders = await in_background(self._read_claims)
         if self._is_replaceable():
             self._leaving.update(self._claims.held)
-        await self._let_go(holders)
+        await self._release_announced(holders)
         if self._is_replaceable():
             return
         division = self._division(holders)
@@ -200,7 +200,7 @@ class Fleet:
         if taken:
             self._led_since = self._clock.monotonic()
             _log.info("fleet.taken", replica=self.identity, targets=len(taken), held=len(self._claims.held))
-        shed = to_shed(division)
+        shed = targets_to_release(division)
         if shed:
             self._leaving.update(shed)
             _log.info("fleet.shed", replica=self.identity, targets=len(shed), held=len(self._claims.held))
@@ -219,7 +219,7 @@ class Fleet:
             self._up_to_date_at = now
         return now - self._up_to_date_at >= self._timing.patience
 
-    def _look(self) -> tuple[tuple[Replica, ...], dict[Target, TargetClaim]]:
+    def _read_claims(self) -> tuple[tuple[Replica, ...], dict[Target, TargetClaim]]:
         changed = {target: cost for target, cost in self._costs.items() if self._is_notable(target, cost)}
         self._claims.set_costs(changed)
         self._announced |= changed
@@ -229,7 +229,7 @@ class Fleet:
         known = self._announced.get(target, 0.0)
         return target in self._claims.held and abs(cost - known) > _NOTABLE * known
 
-    async def _let_go(self, holders: Collection[Target]) -> None:
+    async def _release_announced(self, holders: Collection[Target]) -> None:
         """Give up what was announced a step ago and has no pass in flight, and what no file names any more."""
         unwanted = {target for target in self._claims.held if target not in self._wanted}
         over = sorted(target for target in self._leaving | unwanted if target in holders and not self.is_busy(target))
@@ -252,7 +252,7 @@ class Fleet:
 
     def _chosen(self, division: Division) -> list[Target]:
         overdue = [target for target, steps in self._free_for.items() if steps > _OVERDUE]
-        return list(dict.fromkeys([*to_take(division, self.identity), *overdue]))
+        return list(dict.fromkeys([*targets_to_claim(division, self.identity), *overdue]))
 
     def _own(self) -> frozenset[Target]:
         return frozenset(target for target in self._claims.held if target not in self._leaving)

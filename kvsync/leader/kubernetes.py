@@ -23,7 +23,7 @@ from kvsync.http.client import Client
 from kvsync.http.failures import sender, understood
 from kvsync.http.model import Request, Response
 from kvsync.leader.division import DivisionRecord, decoded_division, encoded_division
-from kvsync.leader.election import Sign, Watch
+from kvsync.leader.election import Renewal, RenewalWatch
 from kvsync.leader.model import LeaseClaim
 from kvsync.leader.revisions import decoded_revisions, encoded_revisions
 from kvsync.model.health import DoctorCheck
@@ -62,15 +62,15 @@ class LeaseName:
         return f"{self.collection}/{self.name}"
 
 
-class KubernetesKeeper:
+class KubernetesLeaseStore:
     """Keeps the lease in the cluster's API. `client` speaks to it."""
 
     def __init__(self, lease: LeaseName, identity: str, duration: float, client: Client, clock: Clock) -> None:
         self.name = f"{lease.namespace}/{lease.name} in Kubernetes"
         self._lease, self._identity, self._duration = lease, identity, duration
         self._client, self._clock = client, clock
-        self._watch = Watch(duration)
-        self._watches: dict[str, Watch] = {}
+        self._watch = RenewalWatch(duration)
+        self._watches: dict[str, RenewalWatch] = {}
         self._moment_at = 0  # microseconds since 1970
 
     async def claim(self) -> LeaseClaim:
@@ -132,7 +132,7 @@ class KubernetesKeeper:
         with self._understood("listing the leases"):
             items: list[Mapping[str, Any]] = self._object(await self._client.send(call)).get("items") or []
             found = {str(one["metadata"]["name"]): one for one in items if _annotations(one).get(_DIVISION)}
-        self._watches = {name: self._watches.get(name, Watch(self._duration)) for name in found}
+        self._watches = {name: self._watches.get(name, RenewalWatch(self._duration)) for name in found}
         now = self._clock.monotonic()
         alive = [one for name, one in found.items() if _is_alive(one, self._watches[name], now)]
         records = (decoded_division(_annotations(one)[_DIVISION]) for one in alive)
@@ -163,7 +163,7 @@ class KubernetesKeeper:
         """Renew or take over what is there, unless someone has it; None when it changed meanwhile."""
         leader, spec = _leader(found), found.get("spec") or {}
         if leader and leader != self._identity:
-            left = self._watch.left(_sign(spec), self._clock.monotonic())
+            left = self._watch.left(_renewal(spec), self._clock.monotonic())
             if left > 0:
                 return LeaseClaim(leader, again_in=left)
         moment = self._moment()
@@ -249,10 +249,10 @@ def _annotations(found: Mapping[str, Any]) -> Mapping[str, str]:
     return (found.get("metadata") or {}).get("annotations") or {}
 
 
-def _is_alive(found: Mapping[str, Any], watch: Watch, now: float) -> bool:
+def _is_alive(found: Mapping[str, Any], watch: RenewalWatch, now: float) -> bool:
     """True for a lease whose leader was seen to renew it, or is seen for the first time."""
     division = decoded_division(_annotations(found)[_DIVISION])
-    renews = watch.left(_sign(found.get("spec") or {}), now) > 0
+    renews = watch.left(_renewal(found.get("spec") or {}), now) > 0
     return division is not None and renews and _leader(found) == division.leader
 
 
@@ -260,6 +260,6 @@ def _leader(found: Mapping[str, Any]) -> str:
     return str((found.get("spec") or {}).get("holderIdentity") or "")
 
 
-def _sign(spec: Mapping[str, Any]) -> Sign:
+def _renewal(spec: Mapping[str, Any]) -> Renewal:
     duration = spec.get("leaseDurationSeconds")
-    return Sign(dict(spec), float(duration) if isinstance(duration, int) else 0)
+    return Renewal(dict(spec), float(duration) if isinstance(duration, int) else 0)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from kvsync.leader.division import DivisionKeeper
+from kvsync.leader.division import DivisionStore
 from kvsync.model.health import DoctorCheck
 from kvsync.model.revision import AppliedRevision
 from kvsync.util.values import dataclass
 
 MARGIN: Final = 0.1
-"""The part of a lease, at its end, in which nothing of the leader's is in flight any more: so much faster may another
-replica's clock run."""
+"""Fraction of a lease, at its end, in which the leader has no request in flight: the clock of another replica may run faster
+by this fraction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """In seconds: a lease ends `duration` after it was last renewed; a leader that could not renew it for `renew_within` stops
-    writing; it is claimed every `retry`."""
+    """Timing of a lease, in seconds. It ends `duration` after its last renewal. A leader that could not renew it for
+    `renew_within` stops writing. Each replica claims it every `retry`."""
 
     duration: float
     renew_within: float
@@ -27,9 +27,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class LeaseClaim:
-    """What a keeper says. `leader` is who leads, None when that is not known; `is_ours` says that it is this replica, for
-    `duration` seconds from the moment when it asked. `again_in` is when the lease of someone else may end, if that is
-    known. `problem` says why it never ends, and what to do."""
+    """Answer to a claim. `leader` is the identity of the leader, None if it is not known. `is_ours` is True if this replica
+    leads, for `duration` seconds from the moment when it sent the claim. `again_in` is the number of seconds after which the
+    lease of another replica may end, if known. `problem` is why the lease never ends, and what to do."""
 
     leader: str | None
     is_ours: bool = False
@@ -38,14 +38,14 @@ class LeaseClaim:
     problem: str | None = None
 
 
-class Keeper(Protocol):
-    """Backend that keeps the lease of one name. All methods except `aclose` raise StoreError."""
+class LeaseStore(Protocol):
+    """Backend that holds the lease of one name. All methods except `aclose` raise StoreError."""
 
     name: str
-    """What the lease is called, for people."""
+    """Name of the lease in messages."""
 
     async def claim(self) -> LeaseClaim:
-        """Take the lease if it is free, renew it if it is ours, else return who has it."""
+        """Take the lease if it is free, renew it if it is ours, else return who holds it."""
 
     async def release(self) -> None:
         """Give up the lease if it is ours, so that no replica has to wait for its end."""
@@ -57,8 +57,9 @@ class Keeper(Protocol):
         """Release connections. Idempotent."""
 
 
-class RevisionKeeper(Keeper, DivisionKeeper, Protocol):
-    """Keeps the revisions that leaders applied, and how they divide the work, too. The methods raise StoreError."""
+class CoordinationStore(LeaseStore, DivisionStore, Protocol):
+    """Lease store that also holds the revisions that leaders applied, and how they divide the work. The methods raise
+    StoreError."""
 
     async def revisions(self) -> Sequence[AppliedRevision]:
         """What leaders applied, oldest first."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from kvsync.errors import PermanentError, TransientError
 from kvsync.stores.extensions import LedgerKeeping
-from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
+from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy, RetryState, Stopped
 from kvsync.util.clock import Clock
 
 _Result = TypeVar("_Result")
@@ -21,7 +21,7 @@ class LedgerInStore:
     """
 
     def __init__(
-        self, keeper: LedgerKeeping, namespace: str, pace: Pace, clock: Clock, stop: Callable[[], bool]
+        self, keeper: LedgerKeeping, namespace: str, pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]
     ) -> None:
         self._keeper, self._namespace = keeper, namespace
         from random import Random  # a plan does not pay for it

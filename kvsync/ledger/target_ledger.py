@@ -30,7 +30,7 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper, version_hints
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.util.clock import Clock
 
 _log = get_logger()
@@ -70,7 +70,7 @@ class TargetLedger:
         """What the plan says about the store's ledger, as sentences."""
         return ()
 
-    async def take_over(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
+    async def take_over(self, pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]) -> None:
         """Make the store's ledger ours if it is taken over in this pass; see `LedgerTransfer`. Raises StoreError."""
 
     def all(self) -> Mapping[Identity, Applied]:
@@ -157,7 +157,9 @@ class TargetLedger:
         elif news:
             self._state.ledger.record(self._key, news)
 
-    async def announce(self, entries: Iterable[Entry], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
+    async def announce(
+        self, entries: Iterable[Entry], pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]
+    ) -> None:
         """Write to the store's ledger what entries are about to hold: if this machine is killed before it can record them, the
         next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError if it cannot be
         written."""
@@ -176,7 +178,7 @@ class TargetLedger:
         mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
         return LedgerRow.of(Applied(self._keys.sealed(mark), unseen_since=now))
 
-    async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
+    async def write_if_due(self, pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]) -> str | None:
         """Write the store's ledger if it is due; returns why that failed. The state directory keeps what could not be written,
         and the next pass writes it. Raises StateDirError."""
         if self._keeper is None or not self.is_due(clock.now()):
@@ -189,13 +191,13 @@ class TargetLedger:
         return None
 
     async def give_up(
-        self, kept: Collection[Identity], pace: Pace, clock: Clock, stop: Callable[[], bool]
+        self, kept: Collection[Identity], pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]
     ) -> str | None:
         """Forget everything except the entries `kept`, in the state directory and in the store; returns why the store's ledger
         could not be changed. Raises StateDirError."""
         if kept:
             self._state.ledger.record(self._key, {}, [name for name in self.all() if name not in kept])
-            return await self.leave(pace, clock, stop)
+            return await self.write_if_due(pace, clock, stop)
         if self._keeper is not None:
             in_store = LedgerInStore(self._keeper, self._target.namespace, pace, clock, stop)
             try:
@@ -206,7 +208,9 @@ class TargetLedger:
         self._state.ledger.forget(self._key)
         return None
 
-    async def retire(self, gone: Iterable[Identity], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
+    async def retire(
+        self, gone: Iterable[Identity], pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]
+    ) -> str | None:
         """Forget the entries `gone`. The ledger in the store is removed with the last entry; a ledger that belongs to another
         target by now stays. Returns why the store's ledger could not be changed. Raises StateDirError."""
         self._state.ledger.record(self._key, {}, gone)
@@ -219,7 +223,7 @@ class TargetLedger:
                 await in_store.remove()
         except StoreError as error:
             return f"the ledger could not be removed from the store: {error}"
-        return await self.leave(pace, clock, stop) if found.is_whole and self._rows() else None
+        return await self.write_if_due(pace, clock, stop) if found.is_whole and self._rows() else None
 
     async def _leave(self, in_store: LedgerInStore, now: float, announced: Rows) -> None:
         """Write the merged ledger: ours, what other machines have written in the meantime, and the `announced` rows."""

@@ -29,7 +29,7 @@ from kvsync.model.snapshot import Snapshot
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
 
@@ -116,7 +116,7 @@ class LedgerTransfer(TargetLedger):
         self._overlay = self._rows_of_both()
         return None
 
-    async def take_over(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
+    async def take_over(self, pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]) -> None:
         """Write the previous owner's ledger as ours, with one write. Raises LedgerNotOurs, StateDirError, StoreError."""
         if self._taking is None or self._keeper is None:
             return
@@ -138,7 +138,7 @@ class LedgerTransfer(TargetLedger):
         found = self._theirs.get(names).items()
         return {identity: LedgerRow.of(one) for identity, one in found}
 
-    async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
+    async def write_if_due(self, pace: ConcurrencyLimiter, clock: Clock, stop: Callable[[], bool]) -> str | None:
         """Take the store's ledger over if that was not done yet, and write it if it is due; returns why that failed. Raises
         StateDirError."""
         try:
@@ -146,4 +146,4 @@ class LedgerTransfer(TargetLedger):
         except StoreError as error:
             return f"the ledger could not be taken over: {error}"
         self._overlay = None  # from here on everything is recorded as ours
-        return await super().leave(pace, clock, stop)
+        return await super().write_if_due(pace, clock, stop)

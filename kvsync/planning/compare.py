@@ -58,7 +58,7 @@ def compare(
     )
 
 
-def judged_keys(desired: Desired, snapshot: Snapshot) -> Iterator[str]:
+def keys_to_match(desired: Desired, snapshot: Snapshot) -> Iterator[str]:
     """The keys that `compare` tests against the patterns that the policy ignores."""
     settled = snapshot.settled
     yield from (

@@ -48,10 +48,10 @@ def _moved(removed: Sequence[Change], changes: Sequence[Change], desired: Mappin
         (change, change.moved_to) for change in removed if change.moved_to is not None and not change.moved_to_target
     ]
     written = {change.identity: change for change in changes if change.after is not None} if moves else {}
-    return {name for change, name in moves if _lives_on(change, written.get(name), desired.get(name))}
+    return {name for change, name in moves if _keeps_content(change, written.get(name), desired.get(name))}
 
 
-def _lives_on(removed: Change, write: Change | None, entry: Entry | None) -> bool:
+def _keeps_content(removed: Change, write: Change | None, entry: Entry | None) -> bool:
     """True if the new name has, or is created with, the content of the old one. Another content replaces the old one, and a new
     name that held something else loses that."""
     before = removed.before

@@ -21,7 +21,7 @@ from kvsync.planning.cost import cost_of
 from kvsync.planning.moved_descriptions import with_moved_descriptions
 from kvsync.planning.order import split_waiting
 from kvsync.planning.plan_inputs import PlanInputs
-from kvsync.planning.release import judge_release
+from kvsync.planning.release import classify_release
 from kvsync.planning.timers import grace_end, next_moment
 from kvsync.planning.undesired import classify_undesired
 from kvsync.planning.verdict import Idle, Removal, Rules, Verdict
@@ -42,7 +42,9 @@ def plan_target(
     """Make the plan of one target. It depends on the arguments only."""
     wanted = key_matcher(facts.keys) if facts.keys else lambda _key: True
     judged = [
-        (identity, judge(identity, desired, facts, rules)) for identity in comparison.differing if wanted(identity.key)
+        (identity, classify_identity(identity, desired, facts, rules))
+        for identity in comparison.differing
+        if wanted(identity.key)
     ]
     verdicts = [_blocked(verdict, facts.blocked) for _, verdict in judged]
     if desired.moves:
@@ -72,12 +74,12 @@ def plan_target(
     return replace(plan, cost=cost_of(plan, capabilities)) if changes else plan
 
 
-def judge(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules) -> Verdict:
+def classify_identity(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules) -> Verdict:
     """Classify one identity, whether it is desired, in the store, or both."""
     entry, actual = desired.entries.get(identity), facts.actual.get(identity)
     last = facts.applied.get(identity)
     if rules.releases:
-        released = None if actual is None else judge_release(actual, last, rules)
+        released = None if actual is None else classify_release(actual, last, rules)
         return released or Idle.FOREIGN
     if (
         identity in facts.settling
@@ -117,7 +119,7 @@ def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
     return is_same and mark.protected == entry.protected and last.expires_at == (entry.expires_at or last.expires_at)
 
 
-def shows_the_past(facts: PlanInputs) -> bool:
+def may_be_stale(facts: PlanInputs) -> bool:
     """True if the store may still show content that kvsync has overwritten."""
     return any(_is_past(facts.actual.get(identity), befores) for identity, befores in facts.overwritten.items())
 

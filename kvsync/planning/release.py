@@ -14,7 +14,7 @@ _UNREAD = "its content was not read, so its mark cannot be removed without a ris
 _WEAK = "its mark was made by an earlier version of kvsync, and it is not in the ledger; adopt it, and release it then"
 
 
-def judge_release(actual: Actual, last: Applied | None, rules: Rules) -> Change | Refusal | None:
+def classify_release(actual: Actual, last: Applied | None, rules: Rules) -> Change | Refusal | None:
     """Plan the release of one entry; None if it has no mark of ours. `last` is its row in the ledger of this place."""
     claim, identity = claim_of(actual, last, rules.signer, rules.now), actual.identity
     if claim is Claim.WEAK:

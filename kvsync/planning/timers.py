@@ -61,7 +61,7 @@ def _end_of_life(
     """Yield when kvsync must act on a lifetime: to renew it, or to delete the entry if the store does not."""
     margin = entry.renewal_margin()
     if entry.expires_at is not None and capabilities.longest is not None:
-        yield from _on_the_way(
+        yield from _early_renewals(
             entry.expires_at, _end(entry, verdict, facts, now + capabilities.longest), capabilities.longest
         )
     if capabilities.lifetimes is Lifetimes.NATIVE and (entry.ttl is None or margin == 0):
@@ -79,7 +79,7 @@ def _end(entry: Entry, verdict: Verdict, facts: PlanInputs, latest: float) -> fl
     return actual.expires_at if is_kept and actual is not None and actual.expires_at is not None else latest
 
 
-def _on_the_way(declared: float, end: float, longest: float) -> Iterator[float]:
+def _early_renewals(declared: float, end: float, longest: float) -> Iterator[float]:
     """Yield the renewal times of an entry that expires before its declared end."""
     if end < declared - 1:
         yield min(declared - longest, end - longest / 3)

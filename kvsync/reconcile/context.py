@@ -20,7 +20,7 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.verdict import Rules
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
-from kvsync.stores.pacing import Pace, RetryPolicy
+from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
 from kvsync.util.write_fence import Fence
@@ -57,7 +57,7 @@ class PassContext:
         self.claim(located.target, fence)
         places, owner_keys = self.state.places, self.owner_keys()
         self.state.use_owner_keys(owner_keys)
-        known = places.enter(located, self.clock.now()) if self.writing else places.look(located)
+        known = places.enter(located, self.clock.now()) if self.writing else places.known_without_binding(located)
         return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), known.key, known.moved_from)
 
     def rules(self, desired: Desired, ask: PassOptions, has: Capabilities, subject: PassTarget) -> Rules:
@@ -95,7 +95,7 @@ class ApplyOptions:
     what looks at the other targets that entries move to."""
 
     run: Run
-    pace: Pace
+    pace: ConcurrencyLimiter
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int], None] = lambda _count: None
     deletions: DeletionPort | None = None

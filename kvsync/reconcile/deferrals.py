@@ -30,7 +30,7 @@ class Deferrals:
         self._refused = self._quarantine.all(self._key)
         self._healed = self._contended.all(self._key)
         undone = self._undone.all(self._key)
-        self._taken_back = {one: known for one, known in undone.items() if self._still_asks(one, known)}
+        self._taken_back = {one: known for one, known in undone.items() if self._is_unchanged(one, known)}
         self._let_go = undone.keys() - self._taken_back.keys()
         self._planned: set[Identity] = set()  # the refused writes that the plan asks for again
 
@@ -77,7 +77,7 @@ class Deferrals:
             self._count({change.identity: entry_digest(change.after) for change in healed}, now)
 
     def _count(self, digests: Mapping[Identity, bytes], now: float) -> None:
-        for identity, known in self._contended.healed(self._key, digests, now).items():
+        for identity, known in self._contended.record_heals(self._key, digests, now).items():
             self._report("entry.contended", identity, times=known.count, retry_in=known.until - now)
 
     def _is_contended(self, change: Change) -> bool:
@@ -89,7 +89,7 @@ class Deferrals:
         digest = entry_digest(self._desired.entries.get(identity))
         return self._contended.matches(self._healed[identity], digest)
 
-    def _still_asks(self, identity: Identity, known: UndoneEntry) -> bool:
+    def _is_unchanged(self, identity: Identity, known: UndoneEntry) -> bool:
         """True if the files still ask the same of an undone entry as when it was undone."""
         return self._undone.matches(known, entry_digest(self._desired.entries.get(identity)))
 

@@ -134,7 +134,7 @@ class Observer:
         """The etag of an entry in the form in which the ledger may keep it."""
         return kept_etag(actual.etag, sensitive=sensitive, store=self._store)
 
-    async def look_again(self, identity: Identity) -> Actual | None:
+    async def reread(self, identity: Identity) -> Actual | None:
         """Read one entry. Raises StoreError."""
         return (await self.read([identity])).get(identity)
 

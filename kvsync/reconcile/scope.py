@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from kvsync.model.desired import Desired
 from kvsync.model.snapshot import Snapshot
-from kvsync.planning.compare import judged_keys, key_matcher
+from kvsync.planning.compare import key_matcher, keys_to_match
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import NestedNamespaces, has_extension
 from kvsync.util.background import in_background
@@ -38,7 +38,7 @@ async def ignored_keys(desired: Desired, snapshot: Snapshot) -> Callable[[str], 
     block the event loop.
     """
     globs = desired.policy.ignore
-    keys = list(judged_keys(desired, snapshot)) if globs else []
+    keys = list(keys_to_match(desired, snapshot)) if globs else []
     if sum(map(len, globs)) * (len(keys) + 1) < _FEW_COMPARISONS:
         return key_matcher(globs)
 

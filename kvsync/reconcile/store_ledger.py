@@ -14,7 +14,7 @@ from kvsync.model.plan import TargetPlan
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import ConcurrencyLimiter
 
 
 class StoreLedger:
@@ -41,7 +41,7 @@ class StoreLedger:
         """True if the store's ledger is out of date or expires soon."""
         return self._ledger.is_due(now)
 
-    async def announce(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> None:
+    async def announce(self, plan: TargetPlan, pace: ConcurrencyLimiter, stop: Callable[[], bool]) -> None:
         """Take the store's ledger over where that is planned, and write to it what entries are about to hold. If only the
         latter fails, entries are written all the same: the state directory knows them, and the ledger is written again
         afterwards. Raises LedgerNotOurs, StateDirError, and StoreError if the ledger cannot be taken over."""
@@ -54,12 +54,14 @@ class StoreLedger:
         except StoreError:
             return
 
-    async def finish(self, kept: Collection[Identity] | None, pace: Pace, stop: Callable[[], bool]) -> str | None:
+    async def finish(
+        self, kept: Collection[Identity] | None, pace: ConcurrencyLimiter, stop: Callable[[], bool]
+    ) -> str | None:
         """Write the ledger if it is out of date (None), or give up all but `kept`; returns why that failed. Raises
         StateDirError."""
         clock = self._store.context.clock
         if kept is None:
-            return await self._ledger.leave(pace, clock, stop)
+            return await self._ledger.write_if_due(pace, clock, stop)
         return await self._ledger.give_up(kept, pace, clock, stop)
 
     def _is_announced(self, change: Change) -> bool:

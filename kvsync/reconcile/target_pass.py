@@ -35,7 +35,7 @@ from kvsync.reconcile.store_ledger import StoreLedger
 from kvsync.state import Run
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import filters_listing
-from kvsync.stores.pacing import Pace, RetryPolicy
+from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy
 from kvsync.util.background import off_loop
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class TargetPass:
 
     def _concluded(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
         """Conclude the plan: record it, and add what the store's ledger costs."""
-        plan = self._judged(snapshot, comparison)
+        plan = self._with_local_times(snapshot, comparison)
         moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
         if (moment, moved_from) != (plan.next_moment, None):
             plan = replace(plan, next_moment=moment, moved_from=moved_from)
@@ -197,7 +197,7 @@ class TargetPass:
         self._remember(plan, snapshot)
         return self._ledger.planned(plan, self._rules.now)
 
-    def _judged(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
+    def _with_local_times(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
         """The plan by the store's time, with its next moment by this machine's time."""
         from kvsync.planning.plan_target import plan_target  # an unchanged target does not pay for it
 
@@ -259,11 +259,11 @@ class TargetPass:
             if snapshot is not None and self._context.writing:
                 self._memory.backfill_ledger(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
-                from kvsync.planning.plan_target import shows_the_past
+                from kvsync.planning.plan_target import may_be_stale
 
                 is_due = snapshot.token is not None and self._ledger.is_due(self._rules.now)
                 is_partial = filters_listing(self._store) and not self._facts.actual.keys() <= snapshot.entries.keys()
-                is_unsure = is_due or is_partial or shows_the_past(self._facts)
+                is_unsure = is_due or is_partial or may_be_stale(self._facts)
                 self._memory.keep_memo(plan, snapshot, is_unsure=is_unsure)
 
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
@@ -313,7 +313,7 @@ class TargetPass:
         self._memory.drop_memo()
         return await self._deletion.carry_out(plan, run, deletions)
 
-    async def leave_ledger(self, plan: TargetPlan, pace: Pace, stop: Callable[[], bool]) -> TargetReport:
+    async def leave_ledger(self, plan: TargetPlan, pace: ConcurrencyLimiter, stop: Callable[[], bool]) -> TargetReport:
         """Write the ledger that the store keeps if it is out of date, or give it up, in a pass that writes nothing else. Raises
         StateDirError."""
         self._context.claim(self.target, self._fence)
@@ -328,7 +328,9 @@ class TargetPass:
         error = await self._finish({one.identity for one in plan.refused} if gives_up else None, pace, stop)
         return replace(withheld(plan, ""), error=error)
 
-    async def _finish(self, kept: Collection[Identity] | None, pace: Pace, stop: Callable[[], bool]) -> str | None:
+    async def _finish(
+        self, kept: Collection[Identity] | None, pace: ConcurrencyLimiter, stop: Callable[[], bool]
+    ) -> str | None:
         """Write the store's ledger, or give it up except for `kept`; returns why that failed."""
         if kept is None and not self._ask.leaves_ledger:
             return None
@@ -339,17 +341,17 @@ class TargetPass:
 
     async def _replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:
         """Observe one entry and classify it again."""
-        fresh = await self._observer.look_again(identity)
+        fresh = await self._observer.reread(identity)
         entry = self._desired.entries.get(identity)
         actual = {} if fresh is None else {identity: self._observer.shown(fresh, entry)}
         applied = self._facts.applied
         if identity not in applied:  # an entry that the plan had nothing to say of, such as the new name of a move
             applied = self._observer.ledger.get([identity])
-        from kvsync.planning.plan_target import judge
+        from kvsync.planning.plan_target import classify_identity
 
         rules = replace(self._rules, now=self._context.clock.now() + self._ahead())
         facts = replace(self._facts, actual=actual, applied=applied, settling={})
-        verdict = judge(identity, self._desired, facts, rules)
+        verdict = classify_identity(identity, self._desired, facts, rules)
         return verdict if isinstance(verdict, Change | Refusal) else None
 
 

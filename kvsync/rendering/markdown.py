@@ -21,12 +21,12 @@ from kvsync.rendering.words import (
     cost_line,
     count,
     done_words,
-    left_alone,
     name,
     orphan_lines,
     promise_line,
     short_hash,
     summed_up,
+    untouched_counts,
 )
 from kvsync.util.escaping import clip, escape_markdown, markdown_code
 
@@ -54,7 +54,7 @@ def render_plan(plan: Plan) -> str:
     page = _Page(MAX_LENGTH - _ROOM_FOR_END)
     shown = [target for target in plan.targets if not is_quiet(target)]
     counts = summary(plan.targets)
-    said = summed_up(counts) if shown else f"nothing to do, {left_alone(counts)}"
+    said = summed_up(counts) if shown else f"nothing to do, {untouched_counts(counts)}"
     page.add([f"{marker(plan.environment)}\n### kvsync plan{_of_environment(plan)}: {said}\n"])
     orphans = [f"> {escape_markdown(clip(line, 500))}  \n" for line in orphan_lines(plan)]
     page.add(orphans, "line about orphans", len(orphans), head="\n", keep=page.left // 2)

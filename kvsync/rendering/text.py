@@ -20,13 +20,13 @@ from kvsync.rendering.words import (
     count,
     counts,
     done_words,
-    left_alone,
     name,
     of_environment,
     orphan_lines,
     promise_line,
     short_hash,
     summed_up,
+    untouched_counts,
 )
 from kvsync.util.escaping import escape_cell, escape_name
 
@@ -52,7 +52,7 @@ class _Piece(NamedTuple):
     paint: Paint = Paint.NONE
 
 
-class _Room:
+class _ChangeBudget:
     """How many more changes may be shown."""
 
     def __init__(self, changes: int) -> None:
@@ -69,18 +69,18 @@ def render_plan(plan: Plan, style: Style = _DEFAULT) -> str:
     """The plan as text that ends in a line end. One line when there is nothing to say."""
     orphans = "".join(f"{escape_cell(line)}\n" for line in orphan_lines(plan))
     if all(map(is_quiet, plan.targets)):
-        return f"{orphans}Nothing to do{of_environment(plan.environment)}: {left_alone(summary(plan.targets))}.\n"
-    room = _Room(style.changes)
-    blocks = ["\n".join(_target(target, plan.owner, style, room)) for target in plan.targets if not is_quiet(target)]
+        return f"{orphans}Nothing to do{of_environment(plan.environment)}: {untouched_counts(summary(plan.targets))}.\n"
+    budget = _ChangeBudget(style.changes)
+    blocks = ["\n".join(_target(target, plan.owner, style, budget)) for target in plan.targets if not is_quiet(target)]
     return "\n\n".join([*blocks, orphans + style.paint(_last_line(plan), Paint.HEAD)]) + "\n"
 
 
 def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
     """A plan that holds nothing but drift, as text that ends in a line end. Where nothing was compared it claims nothing."""
     classes = Counter(change.cause.value for target in plan.targets for change in target.changes)
-    room = _Room(style.changes)
+    budget = _ChangeBudget(style.changes)
     shown = (target for target in plan.targets if not is_quiet(target))
-    blocks = ["\n".join(_drifted(target, plan.owner, style, room)) for target in shown]
+    blocks = ["\n".join(_drifted(target, plan.owner, style, budget)) for target in shown]
     found = counts((number, name_) for name_, number in sorted(classes.items()))
     unseen = sum(1 for target in plan.targets if _is_kept(target))
     nothing = "not known" if unseen and unseen == len(plan.targets) else "none"
@@ -89,18 +89,18 @@ def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
     return "\n\n".join([*blocks, style.paint(last, Paint.HEAD)]) + "\n"
 
 
-def _drifted(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator[str]:
+def _drifted(plan: TargetPlan, owner: str, style: Style, budget: _ChangeBudget) -> Iterator[str]:
     title = style.paint(escape_name(str(plan.target)), Paint.HEAD)
     yield f"{title} ({escape_cell(plan.type)}): {'not compared' if _is_kept(plan) else f'{len(plan.changes):,} drifted'}"
-    yield from _shown(plan.changes, room, lambda change: _change(change, owner, style), style)
+    yield from _shown(plan.changes, budget, lambda change: _change(change, owner, style), style)
     yield from _notices(plan, style)
 
 
 def render_report(reports: Sequence[TargetReport], style: Style = _DEFAULT) -> str:
     """What became of the plans, as text that ends in a line end; every change that was not applied says why."""
-    room = _Room(style.changes)
+    budget = _ChangeBudget(style.changes)
     shown = [one for one in reports if one.outcomes or one.error or one.plan.parked or one.namespace_deleted]
-    blocks = ["\n".join(_report(report, style, room)) for report in shown]
+    blocks = ["\n".join(_report(report, style, budget)) for report in shown]
     last = f"Done: {done_words(reports) or 'nothing was applied'}."
     return "\n\n".join([*blocks, style.paint(last, Paint.HEAD)]) + "\n"
 
@@ -119,13 +119,13 @@ def _last_line(plan: Plan) -> str:
     return "; ".join([f"Plan{of_environment(plan.environment)}: {summed_up(summary(plan.targets))}", *extra])
 
 
-def _target(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator[str]:
+def _target(plan: TargetPlan, owner: str, style: Style, budget: _ChangeBudget) -> Iterator[str]:
     yield _head(plan, style)
-    yield from _shown(plan.changes, room, lambda change: _change(change, owner, style), style)
-    yield from _shown(plan.refused, room, lambda refusal: _refusal(refusal, style), style)
+    yield from _shown(plan.changes, budget, lambda change: _change(change, owner, style), style)
+    yield from _shown(plan.refused, budget, lambda refusal: _refusal(refusal, style), style)
     if plan.reported:
         yield "  reported only, not written:"
-        yield from _shown(plan.reported, room, lambda change: _change(change, owner, style), style)
+        yield from _shown(plan.reported, budget, lambda change: _change(change, owner, style), style)
     yield from _notices(plan, style)
     if plan.changes:
         yield style.paint(f"  cost: {cost_line(plan.cost)}", Paint.DIM)
@@ -157,8 +157,10 @@ def _notices(plan: TargetPlan, style: Style) -> Iterator[str]:
         yield f"  approve with: kvsync approve {short_hash(plan.digest)}"
 
 
-def _shown(items: Sequence[_T], room: _Room, render: Callable[[_T], Iterable[str]], style: Style) -> Iterator[str]:
-    granted = room.take(len(items))
+def _shown(
+    items: Sequence[_T], budget: _ChangeBudget, render: Callable[[_T], Iterable[str]], style: Style
+) -> Iterator[str]:
+    granted = budget.take(len(items))
     for item in items[:granted]:
         yield from render(item)
     if granted < len(items):
@@ -208,7 +210,7 @@ def _below(line: Line, style: Style) -> str:
     return _INDENT + style.paint(f"{line.sign} {line.text}", _LINE_PAINTS.get(line.sign, Paint.NONE))
 
 
-def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
+def _report(report: TargetReport, style: Style, budget: _ChangeBudget) -> Iterator[str]:
     done = done_words([report])
     title = style.paint(escape_name(str(report.plan.target)), Paint.HEAD)
     yield f"{title} ({escape_cell(report.plan.type)}): {done or 'nothing was applied'}"
@@ -219,7 +221,7 @@ def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
     untold = {*_FINE, OutcomeKind.NOT_ATTEMPTED} if is_parked else _FINE
     bad = sorted((outcome for outcome in report.outcomes if outcome.kind not in untold), key=lambda each: each.kind)
     for _, same in groupby(bad, key=lambda outcome: outcome.kind):
-        yield from _shown(list(same), room, lambda outcome: _outcome(outcome, style), style)
+        yield from _shown(list(same), budget, lambda outcome: _outcome(outcome, style), style)
     if is_parked or not (report.outcomes or report.namespace_deleted):
         yield from _notices(report.plan, style)
 

@@ -79,10 +79,10 @@ def summed_up(summary: Summary) -> str:
     parts.append(f"{summary.delete:,} to delete")
     parts += [f"{count(summary.namespaces, 'namespace')} to delete"] if summary.namespaces else []
     parts += [f"{summary.refused:,} refused"] if summary.refused else []
-    return ", ".join([*parts, left_alone(summary)])
+    return ", ".join([*parts, untouched_counts(summary)])
 
 
-def left_alone(summary: Summary) -> str:
+def untouched_counts(summary: Summary) -> str:
     """The counts of what is not touched."""
     return f"{summary.unchanged:,} unchanged, {summary.foreign:,} foreign"
 

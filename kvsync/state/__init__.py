@@ -2,7 +2,7 @@
 
 directory   the facade: opens the state, and has one attribute for each part
 trust       whether a directory may be used; `volume` finds it inside a shared volume
-home        what the state is besides its tables: key (`keys`), lock (`lock`), how a daemon is woken
+backend     the parts of the state besides its tables: key (`keys`), lock (`lock`), the signal that wakes a daemon
 tables      the tables, described once; `schema` and `postgres_schema` migrate them
 database    statements that all engines understand; `sqlite_database` and `postgres_database` are the engines
 journal     intent and outcome of each change; `run` writes it, `run_history` searches it, `journal_pruning` bounds it

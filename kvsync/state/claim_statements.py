@@ -9,7 +9,7 @@ QUIET_SECONDS: Final = 10.0
 
 ALIVE: Final = "expires_at > clock_timestamp()"
 
-BEAT: Final = f"""
+RENEW: Final = f"""
 UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => ?), seen_at = clock_timestamp(), load = ?,
     draining = ?, revision = ?
 WHERE id = ? AND {ALIVE}

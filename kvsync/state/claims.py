@@ -64,7 +64,7 @@ class TargetClaim:
 
 
 class TargetClaims:
-    """The claims of one replica. It holds a target only as long as its own lease runs, which `beat` renews."""
+    """The claims of one replica. It holds a target only as long as its own lease runs, which `renew` renews."""
 
     def __init__(self, database: Database, me: Replica, name: str) -> None:
         self.me = me
@@ -72,7 +72,7 @@ class TargetClaims:
         self.takes_on_demand = True
         """Whether a pass may claim a target itself; else whoever divides the targets does."""
         self.wakes = 0
-        """How often a person woke the replicas, as of the last beat: an approval or a pause to look at."""
+        """How often a person woke the replicas, as of the last renewal: an approval or a pause to look at."""
         self._held: dict[Target, int] = {}
         self._highest = self._timeline = 0
 
@@ -100,12 +100,12 @@ class TargetClaims:
                 raise StateNewer(self._name, version, VERSION)
         self._held.clear()
 
-    def beat(self, lease: float, load: float, *, is_draining: bool, revision: str | None) -> bool:
+    def renew(self, lease: float, load: float, *, is_draining: bool, revision: str | None) -> bool:
         """Renew the lease; False when it had run out: then all claims are lost. Raises StateDirError, StateRolledBack."""
         with self._transaction() as statements:
             row = (lease, load, int(is_draining), revision, self.me.id)
             self._notice(statements)
-            is_renewed = statements.execute(claim_statements.BEAT, row).rowcount > 0
+            is_renewed = statements.execute(claim_statements.RENEW, row).rowcount > 0
             last, self.wakes, timeline, _ = statements.execute(claim_statements.LAST).fetchone()
             is_older = last < self._highest
             if is_older:
@@ -118,7 +118,7 @@ class TargetClaims:
             self._held.clear()
         return is_renewed
 
-    def leave(self) -> None:
+    def release_all(self) -> None:
         """Give everything up, so that others take it at once. Raises StateDirError."""
         self._held.clear()
         with self._transaction() as statements:

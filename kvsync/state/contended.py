@@ -54,7 +54,7 @@ class Contention:
         it says of the future would hold the entry for as long as the clock was wrong."""
         return self.last - SET_BACK <= now < self.until
 
-    def healed_again(self, now: float, digest: bytes) -> Contention:
+    def after_heal(self, now: float, digest: bytes) -> Contention:
         """What is known after one more heal, to the desired entry with this sealed digest."""
         starts_anew = now > self.until + CALM_SECONDS or digest != self.digest
         count = 1 if starts_anew else self.count + 1
@@ -72,7 +72,7 @@ class Contended:
         self._context, self._database = context, context.database
         self.rows = RowsByPlace(context.database, "contended", "key, label, count, last, until, digest")
 
-    def healed(self, place: str, digests: Mapping[Identity, bytes], now: float) -> dict[Identity, Contention]:
+    def record_heals(self, place: str, digests: Mapping[Identity, bytes], now: float) -> dict[Identity, Contention]:
         """Count a heal of each of these entries, given with their `entry_digest`; returns those that are contended now. Raises
         StateDirError."""
         contended = {}
@@ -81,7 +81,7 @@ class Contended:
             for identity, digest in digests.items():
                 entry = entry_row(place, identity)
                 row = connection.execute(_ENTRY, entry).fetchone()
-                known = (Contention(*row) if row else _NEVER).healed_again(now, self._sealed(digest))
+                known = (Contention(*row) if row else _NEVER).after_heal(now, self._sealed(digest))
                 connection.execute(_PUT, (*entry, known.count, known.last, known.until, known.digest))
                 if known.contended:
                     contended[identity] = known

@@ -68,7 +68,7 @@ class Database(Protocol):
         task is then given them, each once, until it writes or they are no longer `is_valid`."""
         ...
 
-    def together(self, statements: Statements, work: Sequence[Query]) -> None:
+    def execute_all(self, statements: Statements, work: Sequence[Query]) -> None:
         """Run statements that write and do not depend on each other, inside a transaction."""
         ...
 

@@ -66,7 +66,9 @@ class Deletions:
 
     def _shown(self, budget: DeletionBudget) -> DeletionBudget:
         """The budget with its moment by the wall clock."""
-        return budget if budget.free_at is None else replace(budget, free_at=self._timeline.wall(budget.free_at))
+        return (
+            budget if budget.free_at is None else replace(budget, free_at=self._timeline.to_wall_clock(budget.free_at))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target, sealed
 from kvsync.planning.sealing import SealingKeys, sealing_keys
+from kvsync.state.backend import DirectoryBackend, StateBackend
 from kvsync.state.budgets import Budgets
 from kvsync.state.claims import Replica, TargetClaims, holders_of, replicas_of
 from kvsync.state.contended import Contended
@@ -29,7 +30,6 @@ from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
 from kvsync.state.emptied import Emptied
 from kvsync.state.generation import GenerationFile
-from kvsync.state.home import DirectoryHome, Home
 from kvsync.state.journal import Journal, cut_off_query
 from kvsync.state.ledger import Ledger
 from kvsync.state.memo import Memos
@@ -63,10 +63,10 @@ class StateDir:
     directory exists."""
 
     def __init__(
-        self, path: Path, home: Home, database: Database, timeline: SteadyTime, redact: Callable[[str], str]
+        self, path: Path, backend: StateBackend, database: Database, timeline: SteadyTime, redact: Callable[[str], str]
     ) -> None:
         self.path = self.asked = self.root = path
-        self._home, self.database = home, database
+        self._backend, self.database = backend, database
         self._owner_keys: tuple[bytes, ...] = ()
         self.claims: TargetClaims | None = None
         self._claims_database: Database | None = None
@@ -128,7 +128,7 @@ class StateDir:
         writable = writable and (replaces_lost or not is_lost)
         database = open_for_writing(path) if writable else open_for_reading(path)
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
-        opened = cls(path, DirectoryHome(path), database, timeline, redact)
+        opened = cls(path, DirectoryBackend(path), database, timeline, redact)
         opened.asked, opened.keeps_caches, opened.is_lost = asked, writable, is_lost
         opened.missing = 0 if is_lost else database.missing()
         return opened
@@ -145,23 +145,23 @@ class StateDir:
         redact: Callable[[str], str] = str,
     ) -> Self:
         """Open the state that PostgreSQL keeps, and the directory for caches only. Raises StateDirUntrusted, StateDirError."""
+        from kvsync.state.postgres_backend import DatabaseTime, PostgresBackend
         from kvsync.state.postgres_database import PostgresDatabase  # an extra
-        from kvsync.state.postgres_home import DatabaseTime, PostgresHome
 
         asked, path = path.absolute(), real_directory(path, config_root, writable=writable)
         database = PostgresDatabase(address, read_only=address.is_read_only or not writable)
-        opened = cls(path, PostgresHome(database), database, DatabaseTime(database, clock or Clock()), redact)
+        opened = cls(path, PostgresBackend(database), database, DatabaseTime(database, clock or Clock()), redact)
         opened.asked, opened.keeps_caches = asked, writable
         return opened
 
     @property
     def is_shared(self) -> bool:
         """True when other machines use this state as well, so that targets must be claimed."""
-        return self._home.is_shared
+        return self._backend.is_shared
 
     def share_root(self, root: Path) -> None:
         """Lie in `root` with the directories of other environments, and use the key there."""
-        self.root, self._home = root, DirectoryHome(self.path, root)
+        self.root, self._backend = root, DirectoryBackend(self.path, root)
 
     def join(self, me: Replica) -> TargetClaims:
         """Be one of the replicas that share this state: from now on, passes record nothing without the claim of their
@@ -180,7 +180,7 @@ class StateDir:
         return holders_of(self.database) if self.is_shared else {}
 
     def _restore_key(self) -> bool:
-        return "key" in self.__dict__ and self._home.restore_key(self.key)
+        return "key" in self.__dict__ and self._backend.restore_key(self.key)
 
     def _replica(self) -> str | None:
         return None if self.claims is None else self.claims.me.id
@@ -188,7 +188,7 @@ class StateDir:
     @property
     def name(self) -> str:
         """Where the state is, for people: a path, or host, port and database."""
-        return self._home.name
+        return self._backend.name
 
     @cached_property
     def key(self) -> bytes:
@@ -196,11 +196,11 @@ class StateDir:
         Where it cannot be kept it lasts as long as this process. Raises StateDirError."""
         with suppress(StateDirError):
             _make(self.path)
-        return self._home.key()
+        return self._backend.key()
 
     def take_key(self, key: bytes) -> None:
         """Use the key of another state, from which everything is copied. Raises StateDirError."""
-        self._home.take_key(key)
+        self._backend.take_key(key)
         self.__dict__.pop("key", None)
 
     def seal(self, fingerprint: bytes) -> str:
@@ -223,12 +223,12 @@ class StateDir:
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the one process that writes to stores, while inside. Raises LockHeld when another is, StateDirError."""
-        return self._home.hold(command)
+        return self._backend.hold(command)
 
     def writer(self) -> int | None:
         """The id of the process that holds the lock now, 0 if it is unknown; None when none does. Raises
         StateDirError."""
-        return self._home.writer()
+        return self._backend.writer()
 
     @property
     def control_dir(self) -> Path:
@@ -237,11 +237,11 @@ class StateDir:
 
     def wake(self) -> None:
         """Wake a running daemon, so that it looks at pauses and approvals at once. Raises StateDirError."""
-        self._home.wake()
+        self._backend.wake()
 
     def listening(self, woken: Callable[[], None]) -> AbstractContextManager[None]:
         """Inside, call `woken` from a thread when a process on another machine wakes the daemons, if that can be heard."""
-        return self._home.listening(woken)
+        return self._backend.listening(woken)
 
     def read_ahead(self, target: Target) -> None:
         """Read together what a pass of a target asks first, for the running task: a shared state is a round trip away. Raises

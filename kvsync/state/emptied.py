@@ -19,7 +19,7 @@ class Emptied:
     def since(self, place: str) -> float | None:
         """When kvsync emptied a place, not in the future; None if it did not. Raises StateDirError."""
         row = self._database.one(_SINCE, (place,))
-        return None if row is None else self._timeline.wall(min(row[0], self._timeline.now()))
+        return None if row is None else self._timeline.to_wall_clock(min(row[0], self._timeline.now()))
 
     def record(self, place: str, now: float) -> None:
         """Note that kvsync has just emptied a place. Raises StateDirError."""

@@ -40,12 +40,12 @@ def open_environment(
     else:
         found = opened(own, True)
     if is_new and own.exists():
-        _give_to_owner(root, own)
+        _chown_to_owner(root, own)
     found.share_root(root)
     return found
 
 
-def _give_to_owner(root: Path, own: Path) -> None:
+def _chown_to_owner(root: Path, own: Path) -> None:
     """Let what root made belong to the user whose state directory it is in."""
     owner = root.stat()
     if os.geteuid() == 0 != owner.st_uid:

@@ -14,10 +14,10 @@ class WatchedFile:
         self._file, self._least, self._cure = file, least, cure
         self._known: os.stat_result | None = None
         self._seen: os.stat_result | None = None
-        self.look()
+        self.check()
         self.accept()
 
-    def look(self) -> str | None:
+    def check(self) -> str | None:
         """Look at the file. Returns what happened to it if it is not the accepted one any more; None if it is, or cannot be
         examined."""
         try:

@@ -145,7 +145,7 @@ class Journal:
     def written_since(self, located: LocatedTarget, moment: float) -> dict[Identity, float]:
         """The entries of a target that were written after `moment`, and when: both in epoch seconds by the wall clock as it is
         set now. Raises StateDirError."""
-        wall = self._context.timeline.wall
+        wall = self._context.timeline.to_wall_clock
         rows = self._database.query(_WRITTEN, self._just_applied(located, moment))
         return {identity_of(key, label): wall(steady_at) for key, label, steady_at in rows}
 

@@ -48,7 +48,7 @@ class LossDetector:
     def check(self) -> None:
         """Raise StateDirLost if what was written is not there any more, or new rows would be lost. Raises sqlite3.Error if
         that cannot be found out now."""
-        self._look()
+        self._check_files()
         if self._database.has_changed or self._log.has_changed:
             self._examine()
             self._pages.start()
@@ -64,7 +64,7 @@ class LossDetector:
     def committed(self) -> int:
         """Take note of a transaction of this process, which may have moved the log into the database; returns its number.
         Raises StateDirLost, sqlite3.Error."""
-        self._look()
+        self._check_files()
         if self._database.has_shrunk or self._log.has_shrunk:
             self._examine()
         elif self._database.has_changed and self._is_older():
@@ -72,9 +72,9 @@ class LossDetector:
         self._accept()
         return self.remember()
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
         for file in (self._database, self._log):
-            if (wrong := file.look()) is not None:
+            if (wrong := file.check()) is not None:
                 raise self._loss(wrong)
         if self._database.is_emptied:
             raise self._loss(self._database.overwritten())

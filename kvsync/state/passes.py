@@ -123,7 +123,7 @@ class PassHistory:
             add = (_ADD_DRIFT, (at, *target_row(target), counts))
             work += [(_PRUNE_DRIFT, (HISTORY_POINTS - 1,)), add]  # the one that is added is not seen when others go
         with self._database.transaction() as connection:
-            self._database.together(connection, work)
+            self._database.execute_all(connection, work)
 
     def all(self) -> list[PassRecord]:
         """The last pass of every target, by target. Raises StateDirError."""

@@ -82,7 +82,7 @@ class PlaceHistory:
         """Where every target led last. Raises StateDirError."""
         return {Target(*row[:2]): PlaceRecord(*row[2:]) for row in self._database.query(_ALL)}
 
-    def look(self, located: LocatedTarget) -> KnownPlace:
+    def known_without_binding(self, located: LocatedTarget) -> KnownPlace:
         """What is known of a target's place, for a process that only reads: until a writing one binds it, what an earlier
         version knew by name counts for the place that is found. Raises StateDirError."""
         known = self.known(located.target)

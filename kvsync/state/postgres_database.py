@@ -134,7 +134,7 @@ class PostgresDatabase:
             rows = statements.records(*combined(queries))
         self._ahead.keep(zip(queries, rows, strict=True), is_valid)
 
-    def together(self, statements: Statements, work: Sequence[Query]) -> None:
+    def execute_all(self, statements: Statements, work: Sequence[Query]) -> None:
         """Run statements that write in one, inside a transaction. Raises StateDirError."""
         statements.execute(*chained(work))
 

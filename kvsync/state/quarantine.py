@@ -53,7 +53,7 @@ class Quarantine:
 
     def all(self, place: str) -> dict[Identity, Quarantined]:
         """Every refused write of a place, also those that may be tried again by now. Raises StateDirError."""
-        rows, wall = self.rows.of(place), self._context.timeline.wall
+        rows, wall = self.rows.of(place), self._context.timeline.to_wall_clock
         return {
             identity_of(key, label): Quarantined(digest, self._context.key(), attempts, wall(until), error)
             for key, label, digest, attempts, until, error in rows

@@ -21,7 +21,7 @@ class Removals:
 
     def since(self, place: str) -> dict[Identity, float]:
         """The moments of a place's entries, none in the future. Raises StateDirError."""
-        now, wall = self._timeline.now(), self._timeline.wall
+        now, wall = self._timeline.now(), self._timeline.to_wall_clock
         return {identity_of(key, label): wall(min(since, now)) for key, label, since in self.rows.of(place)}
 
     def update(self, place: str, current: Iterable[Identity], now: float) -> dict[Identity, float]:

@@ -113,7 +113,7 @@ class SqliteDatabase:
     def read_ahead(self, queries: Sequence[Query], is_valid: Callable[[], bool]) -> None:
         """Does nothing: a query costs no round trip."""
 
-    def together(self, statements: Statements, work: Sequence[Query]) -> None:
+    def execute_all(self, statements: Statements, work: Sequence[Query]) -> None:
         """Run statements that write, inside a transaction."""
         for sql, parameters in work:
             statements.execute(sql, parameters)

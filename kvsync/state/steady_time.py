@@ -44,7 +44,7 @@ class SteadyTime:
         """A moment of the wall clock as it is kept."""
         return moment - self._ahead()
 
-    def wall(self, moment: float) -> float:
+    def to_wall_clock(self, moment: float) -> float:
         """A kept moment by the wall clock as it is set now."""
         return moment + self._ahead()
 

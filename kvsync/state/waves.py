@@ -28,9 +28,9 @@ class WaveRecords:
         """This moment as it is kept."""
         return self._context.timeline.now()
 
-    def wall(self, moment: float) -> float:
+    def to_wall_clock(self, moment: float) -> float:
         """A kept moment by the wall clock (epoch seconds)."""
-        return self._context.timeline.wall(moment)
+        return self._context.timeline.to_wall_clock(moment)
 
     def all(self) -> dict[Target, WaveRecord]:
         """Every target's record. Raises StateDirError."""

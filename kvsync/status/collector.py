@@ -132,10 +132,10 @@ class Collector(DaemonObserver):
         self._look_ready()
         self.changed()
 
-    def tick_scheduled(self, next_beat: float | None) -> None:
+    def tick_scheduled(self, next_tick: float | None) -> None:
         """Note the next scheduled pass."""
-        self._passes.scheduled(next_beat)
-        self._process = replace(self._process, next_beat=next_beat)
+        self._passes.scheduled(next_tick)
+        self._process = replace(self._process, next_beat=next_tick)
         self.changed()
 
     def pass_started(self, request: PassRequest) -> None:

@@ -171,7 +171,7 @@ def _wave(known: WaveRecord | None, state: StateDir) -> Document | None:
     """Since when a target of a wave has been in sync, or why it is not; None where no waves are configured."""
     if known is None:
         return None
-    since = _moment(state.waves.wall(known.since)) if known.failure is None else None
+    since = _moment(state.waves.to_wall_clock(known.since)) if known.failure is None else None
     return {"in_sync_since": since, "reason": known.failure}
 
 

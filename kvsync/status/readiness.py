@@ -21,9 +21,9 @@ class PassWatch:
         self._due_at: float | None = None
         self._running: dict[Target, float] = {}
 
-    def scheduled(self, next_beat: float | None) -> None:
+    def scheduled(self, next_tick: float | None) -> None:
         """Note when passes of all targets are due next (epoch seconds), None when never."""
-        left = None if next_beat is None else max(next_beat - self._clock.now(), 0)
+        left = None if next_tick is None else max(next_tick - self._clock.now(), 0)
         self._due_at = None if left is None else self._clock.monotonic() + left
 
     def started(self, target: Target) -> None:

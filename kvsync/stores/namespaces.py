@@ -89,7 +89,7 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
             self._gone.pop(name, None)
             return known.namespace
 
-    async def look_again(self, name: str) -> _Namespace | None:
+    async def resolve_again(self, name: str) -> _Namespace | None:
         """The namespace that a name leads to as of now; None if there is none. Nothing is created. Raises StoreError."""
         async with self._locks[name]:
             known = self._resolved.get(name)
@@ -175,7 +175,7 @@ class ManagedNamespaces(ABC):
         """Look the name up again, list what it leads to, and delete that by its id. Returns why it stays, None once it is gone.
         Raises StoreError."""
         resolver = await self._resolver()
-        found = await resolver.look_again(namespace)
+        found = await resolver.resolve_again(namespace)
         if found is None:
             return await resolver.why_not_gone(namespace)
         if (await self.locate(namespace)).key != place.key:
@@ -190,7 +190,7 @@ class ManagedNamespaces(ABC):
         """Look both names up again, and rename what the first one leads to by its id. Returns why it keeps its name, None once
         it is renamed. Raises StoreError."""
         resolver = await self._resolver()
-        found = await resolver.look_again(namespace)
+        found = await resolver.resolve_again(namespace)
         if found is None or (await self.locate(namespace)).key != place.key:
             return f"its name leads to another {resolver.kind} now"
         if name in await resolver.names():

@@ -47,7 +47,7 @@ class Stopped(Exception):
     """kvsync was asked to stop while a call waited for its next attempt."""
 
 
-class Pace:
+class ConcurrencyLimiter:
     """Limits the calls in flight to one store. The limit triples every round until the store first throttles, then grows by one
     every round, and is halved whenever the store throttles.
 
@@ -64,7 +64,7 @@ class Pace:
         self.resume_at = 0.0
 
     @classmethod
-    def of(cls, capabilities: Capabilities, concurrency: int | None = None) -> Pace:
+    def of(cls, capabilities: Capabilities, concurrency: int | None = None) -> ConcurrencyLimiter:
         """The pace for a store: calls that carry many writes are sent one at a time, calls of one write up to `concurrency`
         together (by default what the store declares)."""
         return cls(1 if capabilities.batch > 1 else concurrency or capabilities.concurrency)
@@ -95,7 +95,7 @@ class Pace:
         self._limit = max(1.0, self._limit / 2)
         self.resume_at = max(self.resume_at, resume_at)
 
-    def gave_up(self) -> None:
+    def count_failure(self) -> None:
         """Count a call that failed after its last retry."""
         self._given_up += 1
 
@@ -132,7 +132,9 @@ class Pace:
 class RetryState:
     """The retries of one call. A success renews them."""
 
-    def __init__(self, retry: RetryPolicy, pace: Pace, clock: Clock, rng: Random, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, retry: RetryPolicy, pace: ConcurrencyLimiter, clock: Clock, rng: Random, stop: Callable[[], bool]
+    ) -> None:
         self._retry, self._pace, self._clock, self._rng, self._stop = retry, pace, clock, rng, stop
         self._policy = BackoffPolicy(retry.base, retry.cap)
         self._failures = 0
@@ -153,7 +155,7 @@ class RetryState:
         delay = self._policy.delay(self._failures, self._rng, error.retry_after)
         self._pace.throttled(now + (error.retry_after or 0))
         if self._failures >= self._attempts(error) or now + delay > self._began + self._retry.deadline:
-            self._pace.gave_up()
+            self._pace.count_failure()
             raise error
         with WAITS.shown(reason_after(error.retry_after), now + delay, self._clock):
             await self._sleep(now + delay)

@@ -27,8 +27,8 @@ from kvsync.util.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class ServerCall:
-    """One call that reached the server: `method` is listing, lookup, change, ledger (one is read alone) or leave (one is
-    left)."""
+    """One call that reached the server: `method` is `listing`, `lookup`, `change`, `ledger` (a read of the
+    ledger alone) or `put_ledger` (also its removal)."""
 
     method: str
     namespace: str
@@ -172,17 +172,17 @@ class MemoryServer(MemoryBackend):
         self._arrive("ledger", namespace, ())
         return super().ledger(namespace, now)
 
-    def leave(self, namespace: str, ledger: StoredLedger) -> None:
+    def put_ledger(self, namespace: str, ledger: StoredLedger) -> None:
         """As the memory does, with the faults that concern writes."""
-        self._arrive("leave", namespace, ())
+        self._arrive("put_ledger", namespace, ())
         if self._interruptions:
             self._interruptions.pop(0)()
-        super().leave(namespace, ledger)
+        super().put_ledger(namespace, ledger)
         self._lose_answer()
 
     def forget_ledger(self, namespace: str) -> None:
         """As the memory does, with the faults that concern writes."""
-        self._arrive("leave", namespace, ())
+        self._arrive("put_ledger", namespace, ())
         if self._interruptions:
             self._interruptions.pop(0)()
         super().forget_ledger(namespace)

@@ -58,7 +58,7 @@ class StoreClock(Clock):
         self._clock = clock
         self._least, self._most = -inf, inf  # of what the server's clock is ahead of the monotonic clock
 
-    def learn(self, moment: float, sent_at: float, received_at: float) -> None:
+    def set_from_server(self, moment: float, sent_at: float, received_at: float) -> None:
         """Use the time in a server's answer (epoch seconds, cut to whole ones). `sent_at` and `received_at` are those of the
         request and the answer (monotonic)."""
         least, most = moment - received_at, moment + 1 - sent_at

@@ -95,7 +95,7 @@ class _Builder:
             self._check_properties(event)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
-            self._weights[id(node)] = self._weigh(node)
+            self._weights[id(node)] = self._expanded_size(node)
         return node
 
     def _collection(self, event: Any, line: int, column: int, depth: int) -> Node:
@@ -176,15 +176,15 @@ class _Builder:
                 f"aliases expand to more than {self._limits.replay:,} values", at, "write the values without aliases"
             )
 
-    def _weigh(self, node: Node) -> tuple[int, int]:
+    def _expanded_size(self, node: Node) -> tuple[int, int]:
         """How many nodes an anchored one represents, and how deep it is, aliases in it expanded."""
         known = self._weights.get(id(node))
         if known is not None:
             return known
         if isinstance(node, Mapping):
-            parts = [self._weigh(value) for _, value in node.items.values()]
+            parts = [self._expanded_size(value) for _, value in node.items.values()]
         elif isinstance(node, Sequence):
-            parts = [self._weigh(item) for item in node.items]
+            parts = [self._expanded_size(item) for item in node.items]
         else:
             return 1, 0
         return 1 + sum(size for size, _ in parts), 1 + max((height for _, height in parts), default=0)

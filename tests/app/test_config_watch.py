@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app.config_watch import LONGEST_HOLD, ConfigNews, ConfigWatch
+from kvsync.app.config_watch import LONGEST_HOLD, ConfigCheck, ConfigWatch
 from kvsync.app.configuration import read_config
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
@@ -130,9 +130,9 @@ async def test_a_configuration_that_cannot_be_read_for_a_moment_is_not_broken(re
     await repo.settle({"a": 1})
     watch = ConfigWatch(read_config(repo.root / "kvsync.yaml", environ={}), repo.clock)
     with no_descriptors_left():
-        assert watch.look() == ConfigNews()
+        assert watch.check() == ConfigCheck()
         repo.clock.advance(REST)
-        assert watch.look() == ConfigNews()
+        assert watch.check() == ConfigCheck()
 
 
 async def test_reload_manual_waits_for_the_signal(repo: MemoryRepository) -> None:

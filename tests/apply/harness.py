@@ -80,13 +80,13 @@ class ApplyHarness:
         for identity in sorted({*self.desired, *snapshot.entries}, key=str):
             actual = snapshot.entries.get(identity)
             if actual is not None and actual.fingerprint is None:
-                actual = await self._observer.look_again(identity)
+                actual = await self._observer.reread(identity)
             verdicts.append(self._judge(identity, actual))
         return [verdict for verdict in verdicts if isinstance(verdict, Change)]
 
     async def replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:
         self.replanned.append(identity)
-        verdict = self._judge(identity, await self._observer.look_again(identity))
+        verdict = self._judge(identity, await self._observer.reread(identity))
         return verdict if isinstance(verdict, Change | Refusal) else None
 
     def _judge(self, identity: Identity, actual: Any) -> Any:

@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
-from kvsync.stores.pacing import ATTEMPTS_IN_SHORTAGE, DOWN_AFTER, Pace, RetryPolicy, RetryState, Stopped
+from kvsync.stores.pacing import ATTEMPTS_IN_SHORTAGE, DOWN_AFTER, ConcurrencyLimiter, RetryPolicy, RetryState, Stopped
 from kvsync.testing import FakeClock
 
 
-def patience(clock: FakeClock, retry: RetryPolicy, pace: Pace | None = None, *, stopped: bool = False) -> RetryState:
-    return RetryState(retry, pace or Pace(4), clock, random.Random(1), lambda: stopped)
+def patience(
+    clock: FakeClock, retry: RetryPolicy, pace: ConcurrencyLimiter | None = None, *, stopped: bool = False
+) -> RetryState:
+    return RetryState(retry, pace or ConcurrencyLimiter(4), clock, random.Random(1), lambda: stopped)
 
 
 def test_the_limit_starts_low_grows_by_success_and_halves_when_throttled() -> None:
     """Concurrency triples every round until the store pushes back; from then on it grows by about one a round, up to its bound,
     and halves, never under one, at every push."""
-    pace = Pace(64)
+    pace = ConcurrencyLimiter(64)
     assert pace.limit == 4
     for limit in (12, 36, 64, 64):
         for _ in range(pace.limit):
@@ -44,12 +46,12 @@ def test_the_limit_starts_low_grows_by_success_and_halves_when_throttled() -> No
 def test_only_calls_of_one_go_together(batch: int, configured: int | None, most: int) -> None:
     """A store that takes batches gets them one at a time; others as many calls as configured, or as they declare."""
     capabilities = Capabilities(type="x", namespace="n", batch=batch, concurrency=6)
-    assert Pace.of(capabilities, configured).most == most
+    assert ConcurrencyLimiter.of(capabilities, configured).most == most
 
 
 async def test_no_more_calls_are_in_flight_than_the_limit_says() -> None:
     """However many want to send, no more than the limit do at once, and all get their turn."""
-    pace, running, most, done = Pace(3), 0, 0, 0
+    pace, running, most, done = ConcurrencyLimiter(3), 0, 0, 0
 
     async def call() -> None:
         nonlocal running, most, done
@@ -67,7 +69,7 @@ async def test_no_more_calls_are_in_flight_than_the_limit_says() -> None:
 
 async def test_a_cancelled_wait_gives_its_turn_to_the_next() -> None:
     """Cancelling who waits for a slot neither takes the slot nor blocks those behind."""
-    pace = Pace(1)
+    pace = ConcurrencyLimiter(1)
     async with pace.slot():
         waiting = [asyncio.create_task(_pass_through(pace)) for _ in range(3)]
         await asyncio.sleep(0)
@@ -80,7 +82,7 @@ async def test_a_cancelled_wait_gives_its_turn_to_the_next() -> None:
 
 async def test_cancelling_at_the_very_moment_of_the_turn_loses_no_slot() -> None:
     """A waiter that is woken and cancelled in the same tick passes the turn on."""
-    pace = Pace(1)
+    pace = ConcurrencyLimiter(1)
     async with pace.slot():
         waiting = [asyncio.create_task(_pass_through(pace)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -88,7 +90,7 @@ async def test_cancelling_at_the_very_moment_of_the_turn_loses_no_slot() -> None
     assert await waiting[1]
 
 
-async def _pass_through(pace: Pace) -> bool:
+async def _pass_through(pace: ConcurrencyLimiter) -> bool:
     async with pace.slot():
         return True
 
@@ -99,7 +101,9 @@ def test_waits_are_jittered_under_a_doubling_ceiling(seed: int, failures: int) -
 
     async def waits() -> list[float]:
         clock = FakeClock()
-        asked = RetryState(RetryPolicy(10, 10_000, base=1, cap=8), Pace(1), clock, random.Random(seed), lambda: False)
+        asked = RetryState(
+            RetryPolicy(10, 10_000, base=1, cap=8), ConcurrencyLimiter(1), clock, random.Random(seed), lambda: False
+        )
         spans = []
         for _ in range(failures):
             began = clock.monotonic()
@@ -113,7 +117,7 @@ def test_waits_are_jittered_under_a_doubling_ceiling(seed: int, failures: int) -
 
 async def test_the_stores_request_is_a_lower_bound() -> None:
     """`retry_after` is waited out in full, and holds everybody else back too."""
-    clock, pace = FakeClock(), Pace(4)
+    clock, pace = FakeClock(), ConcurrencyLimiter(4)
     await patience(clock, RetryPolicy(), pace).wait(TransientError("slow down", retry_after=20))
     assert clock.monotonic() >= 20
     pace.throttled(clock.monotonic() + 5)
@@ -146,13 +150,13 @@ async def test_success_renews_patience() -> None:
 
 async def test_after_one_call_was_given_up_the_next_gets_one_attempt_until_something_succeeds() -> None:
     """A store that is down is not waited for once per entry, and after enough calls in a row it counts as down."""
-    pace = Pace(1)
-    pace.gave_up()
+    pace = ConcurrencyLimiter(1)
+    pace.count_failure()
     with pytest.raises(TransientError):
         await patience(FakeClock(), RetryPolicy(attempts=9), pace).wait(TransientError("x"))
     seen = [pace.is_down]
     for _ in range(DOWN_AFTER):
-        pace.gave_up()
+        pace.count_failure()
     seen.append(pace.is_down)
     pace.succeeded()
     assert [*seen, pace.is_down] == [False, True, False]
@@ -169,7 +173,7 @@ async def test_stopping_ends_a_long_wait() -> None:
 
 async def test_a_long_rest_is_not_waited_for() -> None:
     """A call waits while another one was told to, but not for a rest that is longer than its own patience: it asks itself."""
-    clock, pace = FakeClock(), Pace(4)
+    clock, pace = FakeClock(), ConcurrencyLimiter(4)
     call = patience(clock, RetryPolicy(deadline=120), pace)
     began = clock.monotonic()
     pace.throttled(began + 86_400)

@@ -131,15 +131,15 @@ def test_the_file_is_a_part_of_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "wrangler.toml").write_text(TOML)
     old, clock = load(tmp_path, "wrangler_file: wrangler.toml"), FakeClock()
     watch = ConfigWatch(old, clock)
-    assert not watch.look().is_new
+    assert not watch.check().is_new
     (tmp_path / "wrangler.toml").write_text(TOML.replace(ONE, THREE))
-    watch.look()
+    watch.check()
     clock.advance(60)
-    assert watch.look().is_new
+    assert watch.check().is_new
     new = load(tmp_path, "wrangler_file: wrangler.toml")
     assert [(one.field, one.widens) for one in changes(old, new)] == [("stores.edge", True)]
     watch.use(new)
-    assert not watch.look().is_new
+    assert not watch.check().is_new
 
 
 def test_several_stores_can_include_one_file(tmp_path: Path) -> None:
@@ -149,4 +149,4 @@ def test_several_stores_can_include_one_file(tmp_path: Path) -> None:
     config = load(tmp_path, again)
     assert [one.options["namespace_ids"] for one in config.stores.values()] == [{"WEB": ONE}, {"WEB": TWO}]
     assert config.included == (tmp_path / "wrangler.toml",)
-    assert not ConfigWatch(config, FakeClock()).look().is_new
+    assert not ConfigWatch(config, FakeClock()).check().is_new

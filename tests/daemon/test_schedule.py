@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kvsync.daemon import schedule as schedule_module
-from kvsync.daemon.schedule import CronTrigger, Schedule, deep_one, regular
+from kvsync.daemon.schedule import CronTrigger, Schedule, deep_schedule, regular
 from kvsync.util.clock import Clock
 from tests.daemon.support import QUIET, turns, until
 
@@ -37,7 +37,7 @@ def test_cron_excludes_the_interval_and_nothing_means_never() -> None:
     """An expression takes the place of the interval; without both there is no regular beat, and no deep one unless asked."""
     assert isinstance(regular(replace(QUIET, every=300, cron="* * * * *")), CronTrigger)
     assert regular(QUIET) is None
-    assert deep_one(QUIET) is None
+    assert deep_schedule(QUIET) is None
 
 
 async def test_new_settings_replace_the_old_beat() -> None:
@@ -116,12 +116,12 @@ async def test_a_reload_while_a_beat_is_due_logs_no_error(steps: int, caplog: py
 
 
 async def test_next_beat_is_current_inside_the_callback() -> None:
-    """When `on_tick` runs, `next_beat` is already the time of the following beat."""
+    """When `on_tick` runs, `next_tick` is already the time of the following beat."""
     following: list[float | None] = []
-    schedule = Schedule(lambda _deep: following.append(schedule.next_beat))
+    schedule = Schedule(lambda _deep: following.append(schedule.next_tick))
     schedule.start(replace(QUIET, every=0.02, jitter=0))
     await turns(3)
-    first = schedule.next_beat
+    first = schedule.next_tick
     await until(lambda: following)
     schedule.stop()
     assert first is not None
@@ -136,11 +136,11 @@ async def test_a_clock_that_is_set_neither_stops_nor_repeats_an_interval(step: f
     schedule = Schedule(beats.append, clock)
     schedule.start(replace(QUIET, every=0.02, jitter=0))
     await until(lambda: beats)
-    before = schedule.next_beat
+    before = schedule.next_tick
     clock.stepped = step
     beats.clear()
     await until(lambda: len(beats) >= 2)
-    following = schedule.next_beat
+    following = schedule.next_tick
     schedule.stop()
     assert before is not None
     assert following is not None

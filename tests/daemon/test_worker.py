@@ -48,7 +48,7 @@ async def working(clock: ManualClock, passes: ScriptedPasses) -> AsyncIterator[W
         yield worker
     finally:
         passes.gate.set()
-        worker.leave()
+        worker.stop_after_pass()
         await task
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.desired import DesiredState, Source
-from kvsync.desired.rest import FileRest
+from kvsync.desired.file_stability import FileStability
 from kvsync.model.entry import Target
 from kvsync.testing import FakeClock
 from tests.desired.conftest import WEB, Repo
@@ -30,7 +30,7 @@ class PollingLoader:
 
     def __post_init__(self) -> None:
         self.source = self.repo.source()
-        self.source.let_rest(FileRest(REST, self.clock))
+        self.source.use_only_stable_files(FileStability(REST, self.clock))
 
     def look(self, after: float = 0) -> DesiredState:
         self.clock.advance(after)
@@ -50,7 +50,7 @@ def daemon(repo: Repo) -> PollingLoader:
     repo.web("keys: {limit: 1000, big: {file: ../assets/big.txt}}\n")
     repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 1}\n")
     found = PollingLoader(repo)
-    assert found.look().rests_in is None
+    assert found.look().stable_in is None
     return found
 
 
@@ -72,9 +72,9 @@ def test_a_file_is_used_once_it_has_rested(
     """What was just written is not used at the first look, and is used once it stayed as it is for as long as configured."""
     write(daemon.repo)
     assert daemon.values() == {"limit": "1000", "big": "old"}
-    assert daemon.look(after=REST / 2).rests_in == pytest.approx(REST / 2)
+    assert daemon.look(after=REST / 2).stable_in == pytest.approx(REST / 2)
     assert daemon.values(after=REST / 2) == expected
-    assert daemon.look().rests_in is None
+    assert daemon.look().stable_in is None
 
 
 def test_a_file_that_goes_on_changing_is_not_used(daemon: PollingLoader) -> None:

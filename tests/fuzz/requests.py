@@ -105,7 +105,7 @@ def answer(data: bytes) -> None:
     etag_of(got)
     Rate(60, clock).observe(got.headers)
     Quota(60, 1.0, clock).observe(got.headers)
-    SyncTokens().learn(got.headers.get("sync-token"))
+    SyncTokens().update(got.headers.get("sync-token"))
     elsewhere = RedirectFollower("store", clock, Traffic(), ClientOptions(), allow_insecure=False)
     with suppress(StoreError):
         elsewhere._checked("https://api/v2", got.headers.get("location", ""), Request("GET", "/", "reading"))

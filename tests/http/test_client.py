@@ -291,7 +291,7 @@ async def test_writes_keep_to_their_rate(stack: AsyncExitStack) -> None:
 async def test_a_write_that_waited_too_long_is_not_sent(stack: AsyncExitStack) -> None:
     """What must follow a look at once does not wait for a quota that is used up."""
     web = await start(stack, says(200))
-    web.client._turns._quota = Quota(1, 60, web.clock)
+    web.client._limiter._quota = Quota(1, 60, web.clock)
     await web.client.send(replace(DELETE, not_after=web.clock.monotonic() + 5))
     error = await web.error(replace(DELETE, not_after=web.clock.monotonic() + 5))
     assert isinstance(error, TransientError)
@@ -384,7 +384,7 @@ async def test_a_slow_lender_stops_no_request() -> None:
 async def test_a_wait_is_shown_while_it_lasts(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be seen which store waits, for what and how long, whether the server makes it wait or a limit of kvsync."""
     fixture = await start(stack, says(429, Retry_After="30"), says(200, b"{}"), says(200, b"{}"))
-    fixture.client._turns._quota = Quota(2, 60, fixture.clock)
+    fixture.client._limiter._quota = Quota(2, 60, fixture.clock)
     seen: list[str] = []
     sleep = fixture.clock.sleep
 

@@ -95,10 +95,10 @@ def test_repetitions_are_earned() -> None:
     """The reserve runs out; each call that is answered well pays for one more, up to the reserve."""
     budget = RetryBudget(reserve=2)
     assert [budget.spend() for _ in range(3)] == [True, True, False]
-    budget.earn()
+    budget.record_success()
     assert [budget.spend(), budget.spend()] == [True, False]
     for _ in range(10):
-        budget.earn()
+        budget.record_success()
     assert [budget.spend() for _ in range(3)] == [True, True, False]
 
 

@@ -16,7 +16,7 @@ AHEAD: Final = "KVSYNC_TEST_AHEAD"
 
 def prepare() -> None:
     """Set them. The environment of the command is not there yet."""
-    fleet.TIMING = FleetTiming(lease=6.0, beat=0.5, margin=1.5)  # type: ignore[misc]
+    fleet.TIMING = FleetTiming(lease=6.0, renew_every=0.5, margin=1.5)  # type: ignore[misc]
     Clock.now = _now  # type: ignore[method-assign, assignment]
 
 

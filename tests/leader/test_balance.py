@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from kvsync.leader.balance import TOLERANCE, Division, to_shed, to_take
+from kvsync.leader.balance import TOLERANCE, Division, targets_to_claim, targets_to_release
 from kvsync.model.entry import Target
 
 Fleet = dict[str, set[Target]]
@@ -21,8 +21,8 @@ def settle(costs: Mapping[Target, float], fleet: Fleet, steps: int) -> list[int]
         for name in fleet:
             others = [sum(costs[target] for target in held) for other, held in fleet.items() if other != name]
             free = set(costs) - set().union(*fleet.values())
-            fleet[name] |= set(to_take(Division(costs, fleet[name], free, others), name))
-            fleet[name] -= set(to_shed(Division(costs, fleet[name], (), others)))
+            fleet[name] |= set(targets_to_claim(Division(costs, fleet[name], free, others), name))
+            fleet[name] -= set(targets_to_release(Division(costs, fleet[name], (), others)))
         moved.append(sum(len(fleet[name] ^ before[name]) for name in fleet))
     return moved
 

@@ -10,7 +10,7 @@ from kvsync.app.configuration import read_config
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.config.model import Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
 from kvsync.errors import InvalidInput
-from kvsync.leader.etcd import EtcdKeeper
+from kvsync.leader.etcd import EtcdLeaseStore
 from kvsync.leader.etcd_gateway import Gateway
 from kvsync.util.clock import Clock
 from tests.cli.conftest import Repo
@@ -40,7 +40,7 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
     )
     found = lease(tmp_path, text)
     assert found is not None
-    keeper = found.keeper
+    keeper = found.backend
     assert isinstance(keeper, EtcdLease)
     assert (found.duration, found.renew_within, found.retry) == (15, 12, 0.5)
     assert keeper.endpoints == ("https://a:2379", "http://b:2379")
@@ -122,7 +122,7 @@ async def test_a_ledger_of_ones_own_is_reported(tmp_path: Path, monkeypatch: pyt
 async def test_a_single_pass_behind_another_leader_does_nothing(repo: Repo, etcd: str, key: str) -> None:
     """`run --once` exits with 5 and names the leader, of its own share where there are shares; alone it leads, and releases."""
     repo.configure(**{"policy:": f"run: {{lease: {{etcd: {{endpoint: '{etcd}', key: {key}}}}}}}\npolicy:"})
-    other = EtcdKeeper(key, "another replica", 600, [Gateway("lease test", etcd, Clock(), 60)])
+    other = EtcdLeaseStore(key, "another replica", 600, [Gateway("lease test", etcd, Clock(), 60)])
     try:
         await other.claim()
         refused = repo.run("run", "--once", code=5)

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kvsync.leader.election import Election, Sign, Watch
+from kvsync.leader.election import Election, Renewal, RenewalWatch
 from kvsync.leader.model import MARGIN, LeaseClaim, Timing
 from tests.support.examples import examples
 
@@ -32,15 +32,15 @@ THEIRS = LeaseClaim("them")
 def test_what_may_be_written_until_when(now: float, left: float) -> None:
     """Counted from the question: writes begin for `renew_within`, and are over a tenth of the lease before its end."""
     election = Election(TIMING)
-    election.heard(OURS, asked_at=100, now=100)
+    election.record_answer(OURS, asked_at=100, now=100)
     assert election.seconds_left(now) == left
 
 
 def test_a_renewal_counts_from_its_own_question() -> None:
     """Each renewal moves the end to where it would be had the answer come at once."""
     election = Election(TIMING)
-    election.heard(OURS, asked_at=0, now=1)
-    election.heard(OURS, asked_at=5, now=6)
+    election.record_answer(OURS, asked_at=0, now=1)
+    election.record_answer(OURS, asked_at=5, now=6)
     assert election.seconds_left(6) == 8
     assert election.seconds_left(12) == 0
 
@@ -48,7 +48,7 @@ def test_a_renewal_counts_from_its_own_question() -> None:
 def test_an_answer_that_comes_too_late_makes_no_leader() -> None:
     """Who was paused while it asked does not lead by the answer it finds."""
     election = Election(TIMING)
-    election.heard(OURS, asked_at=0, now=7)
+    election.record_answer(OURS, asked_at=0, now=7)
     assert not election.leads
     assert election.seconds_left(7) == 0
 
@@ -56,36 +56,36 @@ def test_an_answer_that_comes_too_late_makes_no_leader() -> None:
 def test_who_hears_of_another_leader_stops_at_once() -> None:
     """The word of the keeper ends what the clock would still allow."""
     election = Election(TIMING)
-    election.heard(OURS, asked_at=0, now=0)
-    election.heard(THEIRS, asked_at=1, now=1)
+    election.record_answer(OURS, asked_at=0, now=0)
+    election.record_answer(THEIRS, asked_at=1, now=1)
     assert (election.leads, election.leader, election.seconds_left(1)) == (False, "them", 0)
 
 
 def test_stepping_down_is_news_once() -> None:
     """A lease that could not be renewed is lost once, and not before its time."""
     election = Election(TIMING)
-    election.heard(OURS, asked_at=0, now=0)
+    election.record_answer(OURS, asked_at=0, now=0)
     assert [election.expire(6.9), election.expire(7), election.expire(8)] == [False, True, False]
 
 
 def test_a_shorter_lease_than_asked_for_is_what_counts() -> None:
     """Where the keeper grants less, everything is over sooner; more than was asked for is not used."""
     election = Election(TIMING)
-    election.heard(replace(OURS, duration=5), asked_at=0, now=0)
+    election.record_answer(replace(OURS, duration=5), asked_at=0, now=0)
     assert (election.seconds_left(3), election.seconds_left(3.5)) == (1.5, 0)
-    election.heard(replace(OURS, duration=60), asked_at=0, now=0)
+    election.record_answer(replace(OURS, duration=60), asked_at=0, now=0)
     assert election.seconds_left(0) == 9
 
 
 def test_a_record_that_changes_is_a_sign_of_life() -> None:
     """The lease of another counts as ended once its record was seen to stay the same for the whole of its duration."""
-    watch = Watch(10)
-    assert watch.left(Sign("a", 10), 100) == 10
-    assert watch.left(Sign("a", 10), 109) == 1
-    assert watch.left(Sign("b", 10), 110) == 10
-    assert watch.left(Sign("b", 10), 120) == 0
-    assert watch.left(Sign("c", 30), 121) == 30
-    assert watch.left(Sign("d", 1), 122) == 10, "a leader may have another configuration than this replica"
+    watch = RenewalWatch(10)
+    assert watch.left(Renewal("a", 10), 100) == 10
+    assert watch.left(Renewal("a", 10), 109) == 1
+    assert watch.left(Renewal("b", 10), 110) == 10
+    assert watch.left(Renewal("b", 10), 120) == 0
+    assert watch.left(Renewal("c", 30), 121) == 30
+    assert watch.left(Renewal("d", 1), 122) == 10, "a leader may have another configuration than this replica"
 
 
 # -- any number of replicas, any order of events ---------------------------------------------------------------------------
@@ -128,20 +128,20 @@ class Kubernetes:
 
     leader: str | None = None
     renewals: int = 0
-    watches: dict[str, Watch] = field(default_factory=dict)
+    watches: dict[str, RenewalWatch] = field(default_factory=dict)
 
     def answer(self, who: str, local: float, at: float) -> LeaseClaim:
-        watch = self.watches.setdefault(who, Watch(TIMING.duration))
-        sign = Sign((self.leader, self.renewals), TIMING.duration)
-        if self.leader not in (None, who) and watch.left(sign, local) > 0:
+        watch = self.watches.setdefault(who, RenewalWatch(TIMING.duration))
+        renewal = Renewal((self.leader, self.renewals), TIMING.duration)
+        if self.leader not in (None, who) and watch.left(renewal, local) > 0:
             return LeaseClaim(self.leader)
         self.leader, self.renewals = who, self.renewals + 1
         return LeaseClaim(who, is_ours=True, duration=TIMING.duration)
 
     def free_at(self, who: Replica, at: float) -> float:
-        watch = self.watches.setdefault(who.name, Watch(TIMING.duration))
-        sign = Sign((self.leader, self.renewals), TIMING.duration)
-        return at + watch.left(sign, who.now(at)) / who.rate
+        watch = self.watches.setdefault(who.name, RenewalWatch(TIMING.duration))
+        renewal = Renewal((self.leader, self.renewals), TIMING.duration)
+        return at + watch.left(renewal, who.now(at)) / who.rate
 
 
 @dataclass
@@ -211,7 +211,7 @@ class Elections(RuleBasedStateMachine):
         """The answer comes back."""
         one = self.replicas[name]
         if one.asked_at is not None and one.answer is not None:
-            one.election.heard(one.answer, one.asked_at, one.now(self.at))
+            one.election.record_answer(one.answer, one.asked_at, one.now(self.at))
             one.asked_at = None
             self.write(one)
 

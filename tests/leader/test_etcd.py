@@ -22,7 +22,7 @@ from kvsync.app.leadership import leading
 from kvsync.errors import StoreError, TransientError
 from kvsync.leader.division import DivisionRecord, DivisionWatch
 from kvsync.leader.elector import Elector
-from kvsync.leader.etcd import EtcdKeeper
+from kvsync.leader.etcd import EtcdLeaseStore
 from kvsync.leader.etcd_gateway import Gateway, GatewayAccess
 from kvsync.leader.model import LeaseClaim, Timing
 from kvsync.model.revision import AppliedRevision
@@ -40,13 +40,15 @@ def keeper(
     duration: float = 60,
     timeout: float = 30,
     password: Callable[[], str] | None = None,
-) -> EtcdKeeper:
+) -> EtcdLeaseStore:
     access = GatewayAccess(None if password is None else ("kvsync", password))
-    return EtcdKeeper(key, identity, duration, [Gateway("lease test", url, Clock(), timeout, access) for url in urls])
+    return EtcdLeaseStore(
+        key, identity, duration, [Gateway("lease test", url, Clock(), timeout, access) for url in urls]
+    )
 
 
 @asynccontextmanager
-async def keepers(key: str, url: str, *names: str, duration: float = 60) -> AsyncIterator[list[EtcdKeeper]]:
+async def keepers(key: str, url: str, *names: str, duration: float = 60) -> AsyncIterator[list[EtcdLeaseStore]]:
     async with AsyncExitStack() as stack:
         found = [keeper(key, name, url, duration=duration) for name in names]
         for one in found:
@@ -237,7 +239,7 @@ async def test_what_is_not_an_answer_of_etcd_is_an_error_to_try_again(key: str, 
 async def test_an_etcd_that_is_silent_is_given_up_in_time(key: str) -> None:
     """No claim takes longer than its timeout, and releasing what was never had asks nobody."""
     async with serving(is_silent) as server:
-        one = EtcdKeeper(key, "a", 2, [Gateway("lease test", server.origin, Clock(), 0.1)])
+        one = EtcdLeaseStore(key, "a", 2, [Gateway("lease test", server.origin, Clock(), 0.1)])
         with pytest.raises(TransientError, match=r"no response from \S+ within 0.1 s"):
             await one.claim()
         await one.release()
@@ -395,7 +397,7 @@ async def test_replicas_that_divide_the_work_in_another_way_are_noticed(etcd: st
         watch = DivisionWatch(found["leader-1-of-2"], mine, Clock())
         assert await seen(watch) == ({"1/2": "a", "2/2": None}, ())
         for name, division in others.items():
-            await DivisionWatch(found[name], division, Clock()).look(leads=True)
+            await DivisionWatch(found[name], division, Clock()).refresh(leads=True)
         leaders, conflicts = await seen(watch)
         assert leaders == {"1/2": "a", "2/2": "b"}
         said = " ".join(conflicts)
@@ -413,7 +415,7 @@ async def test_replicas_that_divide_the_work_in_another_way_are_noticed(etcd: st
 
 async def seen(watch: DivisionWatch) -> tuple[Mapping[str, str | None], tuple[str, ...]]:
     """What a leader finds out."""
-    await watch.look(leads=True)
+    await watch.refresh(leads=True)
     return watch.leaders, watch.conflicts
 
 

@@ -13,7 +13,7 @@ import pytest
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.leader.division import DivisionRecord, DivisionWatch
 from kvsync.leader.in_cluster import in_cluster, own_namespace
-from kvsync.leader.kubernetes import KubernetesKeeper, LeaseName
+from kvsync.leader.kubernetes import KubernetesLeaseStore, LeaseName
 from kvsync.leader.model import LeaseClaim
 from kvsync.model.revision import AppliedRevision
 from kvsync.testing import FakeClock
@@ -40,7 +40,7 @@ async def keepers(api: Cluster, *names: str, lease: LeaseName = NAME) -> AsyncIt
     found = []
     for name, clock in zip(names, clocks, strict=True):
         client = in_cluster("lease test", Clock(), 60, api.environ, Path.read_text, api.folder)
-        found.append(KubernetesKeeper(lease, name, 10, client, clock))
+        found.append(KubernetesLeaseStore(lease, name, 10, client, clock))
     try:
         yield [*found, clocks]
     finally:
@@ -254,12 +254,12 @@ async def test_replicas_that_divide_the_work_in_another_way_are_noticed(api: Clu
         for keeper, _ in found:
             await keeper.claim()
         watches = [DivisionWatch(keeper, one, Clock()) for (keeper, _), one in zip(found, divisions, strict=True)]
-        await watches[0].look(leads=True)
+        await watches[0].refresh(leads=True)
         assert [event["event"] for event in log.events()] == ["division.unknown"]
         assert (watches[0].leaders, watches[0].conflicts) == ({}, ())
         api.allowed.add("list")
         for watch in reversed(watches):
-            await watch.look(leads=True)
+            await watch.refresh(leads=True)
         assert watches[0].leaders == {"1/2": "a", "2/2": "b"}
         (conflict,) = watches[0].conflicts
         assert conflict.startswith(
@@ -268,5 +268,5 @@ async def test_replicas_that_divide_the_work_in_another_way_are_noticed(api: Clu
         keeper, (clock,) = found[0]
         clock.advance(11)
         await keeper.claim()
-        await watches[0].look(leads=True)
+        await watches[0].refresh(leads=True)
         assert (watches[0].leaders, watches[0].conflicts) == ({"1/2": "a", "2/2": None}, ())

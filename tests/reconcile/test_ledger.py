@@ -12,7 +12,7 @@ from kvsync.ledger.examination import examine
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.testing.conformance.ledgers import keeper_of
+from kvsync.testing.conformance.ledgers import lease_store_of
 from tests.support.machines import (
     SHARED_KINDS,
     WEB,
@@ -46,17 +46,17 @@ async def test_the_ledger_is_left_first_and_last(repo: MemoryRepository) -> None
     some leaves it once; one with nothing to do writes nothing at all."""
     repo.want({"a": 1, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
     assert is_clean(await repo.apply())
-    writes = [call.method for call in repo.server.calls if call.method in ("change", "leave")]
-    assert (writes[0], writes[-1], writes.count("leave")) == ("leave", "leave", 2)
+    writes = [call.method for call in repo.server.calls if call.method in ("change", "put_ledger")]
+    assert (writes[0], writes[-1], writes.count("put_ledger")) == ("put_ledger", "put_ledger", 2)
     assert keys_there(repo) == {"a", "b", "c"}
     repo.want({"a": 2, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
     repo.server.calls.clear()
     assert is_clean(await repo.apply())
-    assert calls(repo)["leave"] == 2
+    assert calls(repo)["put_ledger"] == 2
     repo.want({"a": 2, "b": "{value: x, sensitive: true}"})
     repo.server.calls.clear()
     assert is_clean(await repo.apply())
-    assert calls(repo)["leave"] == 1
+    assert calls(repo)["put_ledger"] == 1
     repo.server.calls.clear()
     await repo.apply()
     assert calls(repo) == {"listing": 1}
@@ -89,7 +89,7 @@ async def test_a_lost_ledger_in_the_store_is_written_again(
     assert rows(await here.plan()) == []
     assert ledger_events.reasons() == ["it no longer exists"]
     assert outcomes(await here.apply()) == {}
-    assert calls(repo)["leave"] == 1
+    assert calls(repo)["put_ledger"] == 1
     assert "change" not in calls(repo)
     after = document(repo)
     assert before is not None
@@ -110,7 +110,7 @@ async def test_an_older_ledger_with_the_same_rows_is_replaced_once(
     repo.server.ledgers["web"] = older
     repo.server.calls.clear()
     await here.apply()
-    assert calls(repo)["leave"] == 1
+    assert calls(repo)["put_ledger"] == 1
     assert ledger_events.reasons()[-1].startswith("it is an older one")
     ledger_events.events.clear()
     repo.server.calls.clear()
@@ -137,7 +137,7 @@ async def test_with_both_lost_nothing_is_deleted(repo: MemoryRepository, here: M
     repo.server.calls.clear()
     assert rows(await here.plan()) == []
     await here.apply()
-    assert "leave" not in calls(repo)
+    assert "put_ledger" not in calls(repo)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ async def test_a_ledger_that_is_not_ours_refuses_the_target(
         assert why in error
     assert repo.values() == {}
     assert document_text(repo) == text
-    assert not {"change", "leave"} & calls(repo).keys()
+    assert not {"change", "put_ledger"} & calls(repo).keys()
 
 
 async def test_a_ledger_that_becomes_another_owners_is_not_replaced(repo: MemoryRepository, here: Machine) -> None:
@@ -233,7 +233,7 @@ async def test_a_ledger_that_cannot_be_left_is_left_by_the_next_pass(
     repo.want({"a": 1})
     await here.apply()
     repo.want({"a": 2, "b": 1})
-    repo.server.fail(PermanentError("no room"), times=2, on=["leave"])
+    repo.server.fail(PermanentError("no room"), times=2, on=["put_ledger"])
     report = await here.apply()
     assert outcomes(report) == {"a": "applied", "b": "applied"}
     assert "the ledger could not be written to the store: no room" in (report.targets[0].error or "")
@@ -243,13 +243,13 @@ async def test_a_ledger_that_cannot_be_left_is_left_by_the_next_pass(
     again = await here.apply()
     assert (outcomes(again), again.targets[0].error) == ({}, None)
     assert keys_there(repo) == {"a", "b"}
-    assert calls(repo)["leave"] == 1
+    assert calls(repo)["put_ledger"] == 1
 
 
 async def test_leaving_the_ledger_is_repeated_with_patience(repo: MemoryRepository, here: Machine) -> None:
     """A throttled call and a lost answer are not a reason to leave the ledger unwritten."""
     repo.want({"a": 1})
-    repo.server.fail(TransientError("busy"), on=["leave"])
+    repo.server.fail(TransientError("busy"), on=["put_ledger"])
     repo.server.throttle(on=["ledger"])
     report = await here.apply()
     assert report.targets[0].error is None
@@ -322,7 +322,7 @@ async def test_ledgers_that_end_are_renewed_in_time(tmp_path: Path, monkeypatch:
         assert repo.server.ledgers["web"].expires_at > repo.clock.now()  # type: ignore[operator]
         await repo.apply()
         assert only((await repo.plan_all()).targets).changes == ()
-    assert calls(repo)["leave"] == 2 + 400 // 60
+    assert calls(repo)["put_ledger"] == 2 + 400 // 60
 
 
 async def test_a_ledger_alone_is_renewed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ async def test_a_ledger_alone_is_renewed_in_time(tmp_path: Path, monkeypatch: py
     repo.clock.advance(NINETY_DAYS * 2 / 3 + 1)
     repo.server.calls.clear()
     assert outcomes(await repo.apply()) == {}
-    assert calls(repo)["leave"] == 1
+    assert calls(repo)["put_ledger"] == 1
     assert repo.server.ledgers["web"].expires_at == repo.clock.now() + NINETY_DAYS
     assert held.expires_at is not None
     plan = await repo.plan()
@@ -351,13 +351,13 @@ async def test_the_doctor_looks_at_ledgers(repo: MemoryRepository, here: Machine
     async with repo.open(writing=None, state_dir=here.path) as workspace:
         store = workspace.stores["main"]
         ours, theirs = subject_of(store, WEB, "team-a"), subject_of(store, WEB, "team-b")
-        found = await examine(keeper_of(store), [ours])
+        found = await examine(lease_store_of(store), [ours])
         assert (found.ok, found.detail) == (True, "2 entries in the ledgers that the store keeps")
-        found = await examine(keeper_of(store), [theirs])
+        found = await examine(lease_store_of(store), [theirs])
         assert not found.ok
         assert "main/web: it belongs to owner 'team-a'" in found.detail
         leave(repo, b"{")
-        found = await examine(keeper_of(store), [ours])
+        found = await examine(lease_store_of(store), [ours])
         assert not found.ok
         assert "main/web: it is truncated" in found.detail
 

@@ -183,7 +183,7 @@ async def test_a_ledger_that_begins_again_is_counted_on(
     for machine in (here, there, here):
         repo.server.calls.clear()
         assert outcomes(await machine.apply()) == {}
-        assert not {"ledger", "leave"} & {call.method for call in repo.server.calls}
+        assert not {"ledger", "put_ledger"} & {call.method for call in repo.server.calls}
     assert ledger_events.reasons() == []
 
 
@@ -230,17 +230,17 @@ async def test_what_a_lost_machine_was_making_is_known_to_the_next(
     repo.want({"a": 1})
     await here.apply()
     repo.want({"a": 1, "b": 1, "c": 1, "d": 1})
-    left = repo.server.leave
+    left = repo.server.put_ledger
 
     def killed(namespace: str, ledger: StoredLedger) -> None:
         if repo.server.count("change") > 1:
             raise KeyboardInterrupt
         left(namespace, ledger)
 
-    repo.server.leave = killed  # type: ignore[method-assign]
+    repo.server.put_ledger = killed  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         await here.apply()
-    repo.server.leave = left  # type: ignore[method-assign]
+    repo.server.put_ledger = left  # type: ignore[method-assign]
     repo.server.write("web", "d", b"theirs", expires_at=repo.clock.now() + 7_776_000)
     repo.want({"a": 1, "b": 2, "d": 2})
     plan = (await there.apply()).plan.targets[0]

@@ -87,17 +87,17 @@ async def test_a_ledger_is_taken_over(repo: MemoryRepository, name: str) -> None
 async def test_a_transfer_that_breaks_off_at_its_write_is_finished(repo: MemoryRepository, is_written: bool) -> None:
     """Whether the ledger had been written or not: each entry belongs to one of the two owners, and the next run finishes."""
     await change_owner(repo)
-    machine, whole = Machine(repo, "one"), repo.server.leave
+    machine, whole = Machine(repo, "one"), repo.server.put_ledger
 
     def breaks(*arguments: object) -> None:
         if is_written:
             whole(*arguments)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    repo.server.leave = breaks  # type: ignore[method-assign,assignment]
+    repo.server.put_ledger = breaks  # type: ignore[method-assign,assignment]
     with pytest.raises(KeyboardInterrupt):
         await machine.apply(TRANSFER)
-    repo.server.leave = whole  # type: ignore[method-assign]
+    repo.server.put_ledger = whole  # type: ignore[method-assign]
     assert keys_there_as(repo, "team-b" if is_written else OWNER) >= {"a", "drifts", "gone", "secret"}
     assert (await machine.apply(TRANSFER)).targets[0].error is None
     await check(repo, machine)
@@ -107,7 +107,7 @@ async def test_a_ledger_that_cannot_be_written_changes_nothing(repo: MemoryRepos
     """Nothing is recorded as ours before the store says so."""
     await change_owner(repo)
     machine = Machine(repo, "one")
-    repo.server.fail(PermanentError("the disk is full"), on=["leave"])
+    repo.server.fail(PermanentError("the disk is full"), on=["put_ledger"])
     report = await machine.apply(TRANSFER)
     assert "the disk is full" in str(report.targets[0].error)
     repo.server.heal()

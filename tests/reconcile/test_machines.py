@@ -95,16 +95,16 @@ async def test_a_ledger_overwritten_by_a_late_machine_is_put_right(
     one, two = machines
     repo.want({"a": 1})
     await one.apply()
-    leave = repo.server.leave
+    leave = repo.server.put_ledger
 
     def slowly(*arguments: object) -> None:
-        monkeypatch.setattr(repo.server, "leave", leave)
+        monkeypatch.setattr(repo.server, "put_ledger", leave)
         repo.want({"a": 2, "b": 1})
         two.apply_meanwhile()
         leave(*arguments)  # type: ignore[arg-type]
 
     repo.want({"a": 1, "c": 1})
-    monkeypatch.setattr(repo.server, "leave", slowly)
+    monkeypatch.setattr(repo.server, "put_ledger", slowly)
     await one.apply()
     assert keys_there(repo) == {"a", "c"}, "the other machine's part was overwritten"
     repo.want({"a": 2, "b": 1, "c": 1})

@@ -84,7 +84,7 @@ class TwoMachines(RuleBasedStateMachine):
             case "fail":
                 server.fail(TransientError("reset"), on=["change"])
             case "leave":
-                server.fail(TransientError("down"), times=20, on=["leave"])
+                server.fail(TransientError("down"), times=20, on=["put_ledger"])
             case "cut":
                 server.list_incompletely(keep=1)
 

@@ -71,7 +71,7 @@ def taken_over(one: StateDir, two: StateDir) -> None:
     with unbound():
         ended(two, "one")
     assert claims_of(two).take([WEB], {}) == [WEB]
-    assert not claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+    assert not claims_of(one).renew(LONG, 0.0, is_draining=False, revision=None)
     claims_of(one).register(LONG)
     claims_of(two).give_up([WEB])
     assert claims_of(one).take([WEB], {}) == [WEB]
@@ -93,14 +93,14 @@ def test_a_target_has_one_holder_until_its_lease_ends(replica: Callable[..., Sta
     one, two = replica("one"), replica("two")
     assert claims_of(one).take([WEB, API], {}) == [API, WEB]
     first = claims_of(one).held[WEB]
-    claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+    claims_of(one).renew(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(two).take([WEB], {}) == []
     with pytest.raises(ClaimHeld, match=r"edge/web: one holds this target"):
         claims_of(two).ensure(WEB)
     ended(two, "one")
     assert claims_of(two).take([WEB], {}) == [WEB]
     assert claims_of(two).held[WEB] > first
-    assert not claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+    assert not claims_of(one).renew(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(one).held == {}
     claims_of(one).register(LONG)
     assert claims_of(one).take([WEB, API], {}) == [API]
@@ -190,7 +190,7 @@ def test_a_lease_is_renewed_while_a_pass_waits(replica: Callable[..., StateDir],
         begun = thread.submit(one.journal.begin, "run")
         while not other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
             assert not begun.done()
-        assert claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+        assert claims_of(one).renew(LONG, 0.0, is_draining=False, revision=None)
         assert not begun.done()
         other.rollback()
         assert begun.result().id
@@ -262,7 +262,7 @@ async def test_a_command_leaves_at_once_also_after_a_pass(replica: Callable[...,
 
     async def work() -> None:
         claims_of(one).bind(WEB)
-        claims_of(one).leave()
+        claims_of(one).release_all()
 
     await asyncio.create_task(work())
     assert claims_of(two).take([WEB], {}) == [WEB]
@@ -279,7 +279,7 @@ def test_replicas_of_another_owner_are_refused(replica: Callable[..., StateDir],
     with pytest.raises(StateDirError, match=f"^{re.escape(refused)}$"):
         replica("two", owner="payments in dev")
     assert [one.id for one in one.replicas()] == ["one"]
-    claims_of(one).leave()
+    claims_of(one).release_all()
     assert [one.id for one in replica("two", owner="payments in dev").replicas()] == ["two"]
 
 
@@ -289,7 +289,7 @@ def test_given_up_is_free_at_once(replica: Callable[..., StateDir]) -> None:
     claims_of(one).take([WEB, API], {})
     claims_of(one).give_up([WEB])
     assert claims_of(two).take([WEB, API], {}) == [WEB]
-    claims_of(one).leave()
+    claims_of(one).release_all()
     assert claims_of(two).take([API], {}) == [API]
     assert [one.id for one in two.replicas()] == ["two"]
 
@@ -316,7 +316,7 @@ def test_a_database_that_forgot_fencing_numbers_is_noticed(
     with one.database.transaction() as statements:
         statements.execute("SELECT setval('fences', 1)")
     with pytest.raises(StateRolledBack, match=rf"^state in {address.name}: .* forgotten committed transactions"):
-        claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+        claims_of(one).renew(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(one).held == {}
     claims_of(one).register(LONG)
     claims_of(one).take([WEB], {})
@@ -395,7 +395,7 @@ def test_a_wake_is_heard_by_the_other_replicas(replica: Callable[..., StateDir])
             if heard.wait(0.2):
                 break
     assert heard.is_set()
-    claims_of(two).beat(LONG, 0.0, is_draining=False, revision=None)
+    claims_of(two).renew(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(two).wakes > before
 
 
@@ -443,7 +443,7 @@ def test_an_upgrade_ends_what_older_replicas_hold(
         claims_of(one).bind(WEB)
         with pytest.raises(ClaimLost):
             run.intend(WEB_AT, [update(KEY, "a", "b")])
-    assert not claims_of(one).beat(LONG, 0.0, is_draining=False, revision=None)
+    assert not claims_of(one).renew(LONG, 0.0, is_draining=False, revision=None)
     newer = f"a newer kvsync wrote the state (schema {VERSION + 1}, this one has {VERSION}); upgrade kvsync"
     with pytest.raises(StateNewer, match=re.escape(newer)):
         claims_of(one).register(LONG)

@@ -288,7 +288,7 @@ def test_an_upgrade_releases_entries_that_waited_for_their_content(path: Path, w
         assert state.ledger.get(name_key(WEB), [KEY]).keys() == {KEY}
         if writable:
             assert state.quarantine.put(WEB_KEY, KEY, b"digest", "413", 0).attempts == 1
-            assert state.contended.healed(WEB_KEY, {KEY: b"digest"}, 0) == {}
+            assert state.contended.record_heals(WEB_KEY, {KEY: b"digest"}, 0) == {}
 
 
 _BEFORE_STEADY_MOMENTS = (

@@ -82,7 +82,7 @@ def test_a_standby_that_lost_a_claim_lets_nobody_write(primary: Cluster, tmp_pat
         primary.control("-m", "immediate", "stop")
         standby.promote()
         with pytest.raises(StateRolledBack):
-            until_answered(lambda: first.beat(LONG, 0.0, is_draining=False, revision=None))
+            until_answered(lambda: first.renew(LONG, 0.0, is_draining=False, revision=None))
         assert first.held == {}
         assert until_answered(lambda: second.take([WEB], {})) == []
         with unbound():  # what is bound inside ends with it

@@ -161,10 +161,10 @@ def test_quarantine_ends(state: StateDir) -> None:
 
 def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
     """The third heal in a row makes an entry contended, and holds it back from then on."""
-    assert state.contended.healed(WEB_KEY, {KEY: b"1"}, 0) == {}
-    assert state.contended.healed(WEB_KEY, {KEY: b"1"}, 300) == {}
+    assert state.contended.record_heals(WEB_KEY, {KEY: b"1"}, 0) == {}
+    assert state.contended.record_heals(WEB_KEY, {KEY: b"1"}, 300) == {}
     assert state.contended.held(WEB_KEY, 300) == {}
-    [known] = state.contended.healed(WEB_KEY, {KEY: b"1", Identity("other"): b"1"}, 600).values()
+    [known] = state.contended.record_heals(WEB_KEY, {KEY: b"1", Identity("other"): b"1"}, 600).values()
     assert (known.count, known.until) == (3, 660)
     assert state.contended.matches(known, b"1")
     assert not state.contended.matches(known, b"2")
@@ -177,7 +177,7 @@ def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
 def test_heals_are_counted_for_one_desired_entry(state: StateDir) -> None:
     """The count starts again when what is healed is another desired entry, and does not go on when the first one comes back."""
     for digest in (b"1", b"1", b"2", b"1", b"1"):
-        assert state.contended.healed(WEB_KEY, {KEY: digest}, 0) == {}
+        assert state.contended.record_heals(WEB_KEY, {KEY: digest}, 0) == {}
     assert state.contended.all(WEB_KEY)[KEY].count == 2
 
 
@@ -188,7 +188,7 @@ def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
     for gap in gaps:
         now += gap
         calm = now > known.until + CALM_SECONDS
-        after = known.healed_again(now, b"")
+        after = known.after_heal(now, b"")
         assert after.last == now
         assert 0 <= after.until - now <= WAITS.cap
         assert after.contended == (after.until > now)
@@ -281,7 +281,7 @@ def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
     state.memo.put(WEB_KEY, "d", "c", Memo("token"))
     state.removals.update(WEB_KEY, [KEY], 10)
     state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
-    state.contended.healed(WEB_KEY, {KEY: b"1"}, 0)
+    state.contended.record_heals(WEB_KEY, {KEY: b"1"}, 0)
     with state.bulk():
         assert state.memo.get(WEB_KEY, "d", "c") == Memo("token")
         assert state.removals.since(WEB_KEY) == {KEY: 10}

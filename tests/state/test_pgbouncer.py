@@ -97,7 +97,7 @@ def test_claims_hold_and_wakes_are_seen_by_polling(states: list[StateDir]) -> No
             with pytest.raises(ClaimLost):
                 run.intend(WEB_AT, [update(KEY, "a", "b")])
         one.wake()
-        second.beat(60, 0.0, is_draining=False, revision=None)
+        second.renew(60, 0.0, is_draining=False, revision=None)
         assert second.wakes > wakes
     assert [change.identity for change in two.journal.cut_off(WEB_AT)] == [KEY]
 

@@ -65,7 +65,7 @@ def test_no_step_prolongs_the_wait_of_a_contended_entry(
     """A heal too early harms nothing; one that waits for the wrong clock leaves drift for days."""
     with opened() as state:
         for _ in range(3):
-            contended = state.contended.healed("p", {KEY: b"digest"}, clock.now())
+            contended = state.contended.record_heals("p", {KEY: b"digest"}, clock.now())
         wait = contended[KEY].until - clock.now()
         assert KEY in state.contended.held("p", clock.now())
     clock.step(step)

@@ -43,7 +43,7 @@ def test_what_waits_is_counted_by_target(tmp_path: Path) -> None:
         for key in ("a", "b"):
             state.quarantine.put(key_of(WEB), Identity(key), b"1", "too large", 100)
         for _ in range(3):
-            state.contended.healed(key_of(API), {Identity("c"): b"1"}, 100)
+            state.contended.record_heals(key_of(API), {Identity("c"): b"1"}, 100)
         assert state.quarantine.counts(101) == {WEB: 2}
         assert state.contended.counts(101) == {API: 1}
         assert state.quarantine.counts(1000) == state.contended.counts(1000) == {}

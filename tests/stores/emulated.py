@@ -321,10 +321,10 @@ def _held_after(most: int) -> Iterator[threading.Event]:
     """Let the emulators carry out so many writes, and hold further ones until the end of the block; gives the event that one
     is held."""
     is_held, goes_on, number, waiting = threading.Event(), threading.Event(), count(), list[object]()
-    deal, sleep = Faults.deal, VirtualClock.sleep
+    next_fate, sleep = Faults.next_fate, VirtualClock.sleep
 
     def deal_so_many(faults: Faults, method: str, *, writes: bool, pages: bool = False) -> InjectedFaults:
-        fate = deal(faults, method, writes=writes, pages=pages)
+        fate = next_fate(faults, method, writes=writes, pages=pages)
         return replace(fate, latency=_HELD) if writes and next(number) >= most else fate
 
     async def hold(clock: VirtualClock, seconds: float) -> None:
@@ -338,7 +338,7 @@ def _held_after(most: int) -> Iterator[threading.Event]:
         return None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Faults, "deal", deal_so_many)
+        patch.setattr(Faults, "next_fate", deal_so_many)
         patch.setattr(VirtualClock, "sleep", hold)
         try:
             yield is_held

@@ -26,7 +26,7 @@ from kvsync.stores.apify.content import kept_type, sent_type
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.extensions import locate, observe_deep, version_hints
 from kvsync.testing import FakeClock
-from kvsync.testing.conformance.ledgers import keeper_of
+from kvsync.testing.conformance.ledgers import lease_store_of
 from tests.cli.runner import run_command
 from tests.http.script_server import Act, says, serving
 from tests.stores.apify_service import Bare, Service, apify_store
@@ -201,10 +201,10 @@ async def test_the_ledgers_key_is_nobodys(service: Service, connect: Open, ledge
 async def test_the_ledger_comes_back_and_is_seen(service: Service, connect: Open) -> None:
     """What is left as the ledger is read again by another connection, and makes an earlier token void."""
     store, other = connect(ledger="store"), connect(ledger="store")
-    assert await keeper_of(store).read_ledger("web") is None
+    assert await lease_store_of(store).read_ledger("web") is None
     token = (await see(store)).token
-    await keeper_of(store).write_ledger("web", b'{"a": 1}')
-    assert await keeper_of(other).read_ledger("web") == b'{"a": 1}'
+    await lease_store_of(store).write_ledger("web", b'{"a": 1}')
+    assert await lease_store_of(other).read_ledger("web") == b'{"a": 1}'
     assert service.record("web", LEDGER_KEY) == (b'{"a": 1}', "application/json; charset=utf-8")
     assert (await see(other)).token != token
     again = (await see(store)).token
@@ -216,7 +216,7 @@ async def test_the_ledger_comes_back_and_is_seen(service: Service, connect: Open
 async def test_labels_and_prefixes_by_format(service: Service, connect: Open) -> None:
     """With a key format only keys of that format are seen, in listings and archives, and the ledger next to them."""
     store = connect(key_format="conf-{label}.{key}", ledger="store")
-    await keeper_of(store).write_ledger("web", b"{}")
+    await lease_store_of(store).write_ledger("web", b"{}")
     service.put("web", "other", b"1")
     service.put("web", "conf-odd", b"1")
     write = creation("a")
@@ -435,7 +435,7 @@ async def test_a_namespace_that_is_deleted_under_us_is_not_an_empty_store(servic
         "read": lambda store: store.read("web", [Identity("a")]),
         "write": lambda store: store.write("web", [creation("a")]),
         "delete": lambda store: store.write("web", [Write(Identity("a"), Precondition.UNCHANGED)]),
-        "ledger": lambda store: keeper_of(store).read_ledger("web"),
+        "ledger": lambda store: lease_store_of(store).read_ledger("web"),
     }
     stores = {name: connect(ledger="store") for name in reading}
     for store in stores.values():
@@ -531,7 +531,7 @@ async def test_what_the_api_does_not_take_is_refused_for_good() -> None:
             assert result.status is WriteStatus.REJECTED
             assert "the API rejected it" in (result.error or "")
         with pytest.raises(PermanentError, match="set ledger: local"):
-            await keeper_of(store).write_ledger("web", b"x" * 101)
+            await lease_store_of(store).write_ledger("web", b"x" * 101)
         await store.aclose()
         assert service.keys("web") == {}
 

@@ -197,11 +197,11 @@ async def test_a_read_sees_the_writes_before_it(service: Service, connect: Open)
 def test_the_newest_token_counts() -> None:
     """Of each replica set the token with the highest number is sent, without its number; noise is ignored."""
     tokens = SyncTokens()
-    tokens.learn("a=QQ==;sn=5, b=x=y;sn=1")
-    tokens.learn("a=old;sn=4,nonsense,;sn=,c=;sn=x")
+    tokens.update("a=QQ==;sn=5, b=x=y;sn=1")
+    tokens.update("a=old;sn=4,nonsense,;sn=,c=;sn=x")
     assert tokens.header() == "a=QQ==,b=x=y"
-    tokens.learn(None)
-    tokens.learn("b=z;sn=2")
+    tokens.update(None)
+    tokens.update("b=z;sn=2")
     assert tokens.header() == "a=QQ==,b=z"
 
 

@@ -22,7 +22,7 @@ from kvsync.stores.registry import open_store
 from kvsync.stores.voximplant.api import ENDPOINT
 from kvsync.stores.voximplant.remote import Application
 from kvsync.testing import FakeClock
-from kvsync.testing.conformance.ledgers import keeper_of
+from kvsync.testing.conformance.ledgers import lease_store_of
 from kvsync.util.clock import Clock
 from tests.http.script_server import says, serving
 from tests.stores.emulated import SharedClock
@@ -299,14 +299,14 @@ async def test_a_ledger_does_not_move_with_the_name(connect: Open, service: Serv
     store = connect(service, clock, options={"application": "first", "ledger": LedgerPlace.STORE})
     ledger = b'["row"]\n' * 1000
     await locate(store, "web")
-    await keeper_of(store).write_ledger("web", ledger)
+    await lease_store_of(store).write_ledger("web", ledger)
     new = service.replace_application(1, "first")
     await locate(store, "web", writing=True)
-    assert await keeper_of(store).read_ledger("web") is None
-    await keeper_of(store).write_ledger("web", ledger)
+    assert await lease_store_of(store).read_ledger("web") is None
+    await lease_store_of(store).write_ledger("web", ledger)
     assert set(service.everything(application=new)) == set(service.everything())
     assert (
-        await keeper_of(connect(options={"application_id": new, "ledger": LedgerPlace.STORE})).read_ledger("web")
+        await lease_store_of(connect(options={"application_id": new, "ledger": LedgerPlace.STORE})).read_ledger("web")
         == ledger
     )
 

@@ -29,7 +29,7 @@ LATER = {"b": 1, "d": 3, "secret": "{value: two, sensitive: true}", "mortal": "{
 VALUES = {"a": "2", "b": "1", "d": "1", "secret": "two", "mortal": "x", "theirs": "x"}
 VALUES_LATER = {"b": "1", "d": "3", "secret": "two", "mortal": "x", "theirs": "x"}
 SURVIVORS = ("held", "ledgers", "_versions")
-METHODS = ("listing", "lookup", "change", "ledger", "leave")
+METHODS = ("listing", "lookup", "change", "ledger", "put_ledger")
 
 
 def pass_until(repo: MemoryRepository, machine: Machine, file: Path, count: int, *, after: bool) -> bool:

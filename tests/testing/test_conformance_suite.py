@@ -18,7 +18,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteResult
 from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
-from kvsync.testing.conformance.ledgers import keeper_of
+from kvsync.testing.conformance.ledgers import lease_store_of
 from tests.testing.faulty import Faulty, failures, suite_over
 
 
@@ -106,15 +106,15 @@ class StaleToken(Faulty):
 
 class CutsLedgers(Faulty):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        await keeper_of(self._inner).write_ledger(namespace, ledger[:20_000])
+        await lease_store_of(self._inner).write_ledger(namespace, ledger[:20_000])
 
 
 class MixesLedgers(Faulty):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        await keeper_of(self._inner).write_ledger("one", ledger)
+        await lease_store_of(self._inner).write_ledger("one", ledger)
 
     async def read_ledger(self, namespace: str) -> bytes | None:
-        return await keeper_of(self._inner).read_ledger("one")
+        return await lease_store_of(self._inner).read_ledger("one")
 
 
 class KeepsLedgers(Faulty):
@@ -124,7 +124,7 @@ class KeepsLedgers(Faulty):
 
 class ListsLedgers(Faulty):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        await keeper_of(self._inner).write_ledger(namespace, ledger)
+        await lease_store_of(self._inner).write_ledger(namespace, ledger)
         await self._inner.write(namespace, [Write(Identity("ledger"), Precondition.ABSENT, Content(ledger))])
 
 

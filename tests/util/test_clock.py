@@ -23,7 +23,7 @@ def say(store: StoreClock, clock: Stepped, late: float = 0.2) -> None:
     """Have the server answer, `late` seconds after the request, with the right time cut to whole seconds."""
     sent_at = clock.monotonic()
     clock.advance(late)
-    store.learn(float(int(clock.now() - clock.stepped)), sent_at, clock.monotonic())
+    store.set_from_server(float(int(clock.now() - clock.stepped)), sent_at, clock.monotonic())
 
 
 def test_without_a_server_the_machine_decides() -> None:
@@ -63,5 +63,5 @@ def test_a_server_whose_own_clock_is_set_is_followed() -> None:
     clock = Stepped()
     store = StoreClock(clock)
     say(store, clock)
-    store.learn(clock.now() + DAY, clock.monotonic(), clock.monotonic())
+    store.set_from_server(clock.now() + DAY, clock.monotonic(), clock.monotonic())
     assert store.now() == pytest.approx(clock.now() + DAY, abs=2)

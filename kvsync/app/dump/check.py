@@ -46,7 +46,7 @@ def faults(
         loaded = source.load()
         source.close()
     if loaded.problems:
-        return _blamed(loaded.problems, files, entries, workspace.config)
+        return _named_in_problem(loaded.problems, files, entries, workspace.config)
     found = loaded.targets[target].entries
     checked = ((one.identity, _difference(one, found.get(one.identity), workspace, target)) for one in entries)
     return {identity: reason for identity, reason in checked if reason is not None}
@@ -89,7 +89,7 @@ def _difference(dumped: DumpEntry, entry: Entry | None, workspace: Workspace, ta
     return None
 
 
-def _blamed(
+def _named_in_problem(
     problems: Sequence[Problem], files: Mapping[str, bytes], entries: Sequence[DumpEntry], config: Config
 ) -> dict[Identity, str]:
     places = {name: list(_places(data, config)) for name, data in files.items() if name.endswith(".yaml")}

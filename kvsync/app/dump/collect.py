@@ -77,7 +77,7 @@ class _Dumper:
     def dumped(self, target: Target, held: _ReadEntries) -> Dumped:
         """The files of one target, with only what comes back from them as it is in the store."""
         workspace, owner = self._workspace, self._workspace.config.owner
-        passed_over = [(one.identity, reason) for one in held.entries if (reason := self._passed_over(target, one))]
+        passed_over = [(one.identity, reason) for one in held.entries if (reason := self._skip_reason(target, one))]
         capabilities = workspace.stores[target.store].capabilities
         skipped = {identity for identity, _ in passed_over}
         kept = [_entry(one, owner, capabilities) for one in held.entries if one.identity not in skipped]
@@ -143,7 +143,7 @@ class _Dumper:
             return _NOT_TEXT
         return _UNSETTABLE if b"\0" in entry.content.value else None
 
-    def _passed_over(self, target: Target, actual: Actual) -> str | None:
+    def _skip_reason(self, target: Target, actual: Actual) -> str | None:
         """Why an entry does not belong in these files; None when it does."""
         if actual.mark is not None and actual.mark.owner != self._workspace.config.owner:
             return f"it belongs to owner {actual.mark.owner!r}"

@@ -34,20 +34,20 @@ async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, 
     keys = KeyFormat(template, native_labels=store.capabilities.labels)
     if isinstance(store, KeyListing):
         listed = [Identity(key) for key in sorted(await store.remote_keys())]
-        return list(_homeless(listed, keys, namespaces, is_all=is_all))
+        return list(_outside_namespaces(listed, keys, namespaces, is_all=is_all))
     if keys.is_plain and namespaces:
         return []
     raw = open_store(replace(store.config, key_format=_RAW), replace(store.context, read_only=True, cache_dir=None))
     try:
         if keys.holds_namespace:
             found = await _listed(raw, _ANY)
-            return list(_homeless(found, keys, namespaces, is_all=is_all))
+            return list(_outside_namespaces(found, keys, namespaces, is_all=is_all))
         if not namespaces:
             return [OmittedEntry(identity, _NO_NAMESPACE.format(template, name)) for identity in await _tried(raw)]
         lists = [(namespace, await _listed(raw, namespace)) for namespace in namespaces]
     finally:
         await raw.aclose()
-    return [one for namespace, found in lists for one in _homeless(found, keys, [namespace])]
+    return [one for namespace, found in lists for one in _outside_namespaces(found, keys, [namespace])]
 
 
 async def _listed(raw: Store, namespace: str) -> list[Identity]:
@@ -65,7 +65,7 @@ async def _tried(raw: Store) -> list[Identity]:
         return []
 
 
-def _homeless(
+def _outside_namespaces(
     found: Iterable[Identity], keys: KeyFormat, namespaces: Sequence[str], *, is_all: bool = False
 ) -> Iterator[OmittedEntry]:
     """What is an entry of none of the namespaces; without `is_all`, only what looks like an entry of one of them."""

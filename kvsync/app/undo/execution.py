@@ -25,7 +25,7 @@ from kvsync.model.plan import TargetPlan, TargetReport, outcome_counts
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import target_report
 from kvsync.state import Run, RunCause, UndoRequest
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import ConcurrencyLimiter
 
 _RESTORED = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
 
@@ -88,7 +88,7 @@ class UndoExecution:
             return TargetReport(plan, error=plan.error, code=plan.code)
         self._hold(undoing, plan.changes)
         report = await self._apply(undoing, plan, run)
-        self._let_go(undoing.subject, plan.changes, report.outcomes)
+        self._release_changed(undoing.subject, plan.changes, report.outcomes)
         return report
 
     def _hold(self, undoing: TargetUndo, changes: Sequence[Change]) -> None:
@@ -104,7 +104,7 @@ class UndoExecution:
         self._state.undone.put(undoing.subject.key, known)
         self._state.undone.forget(undoing.subject.key, back)
 
-    def _let_go(self, subject: PassTarget, changes: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
+    def _release_changed(self, subject: PassTarget, changes: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
         """Hold only what is as it was: the files ask for the rest as before."""
         restored = {one.identity for one in outcomes if one.kind in _RESTORED}
         if not self._stop():
@@ -129,7 +129,7 @@ class UndoExecution:
         """Let the ledger that the store keeps, where it does, say what was taken back."""
         store = self._workspace.stores[subject.target.store]
         ledger = TargetLedger(store, subject, self._state, writing=True)
-        return await ledger.leave(Pace.of(store.capabilities), self._workspace.clock, self._stop)
+        return await ledger.write_if_due(ConcurrencyLimiter.of(store.capabilities), self._workspace.clock, self._stop)
 
 
 async def finish_open(workspace: Workspace, loaded: DesiredState) -> int:

@@ -10,7 +10,7 @@ from kvsync.cli import completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 from kvsync.errors import UsageError
 from kvsync.util.values import dataclass
 
@@ -116,7 +116,7 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
         loaded = opening.load(workspace)
         workspace.waves.waiting = wait
         if finished := await finish_open(workspace, loaded):
-            say(f"kvsync: completed an interrupted undo ({finished} targets)")
+            print_message(f"kvsync: completed an interrupted undo ({finished} targets)")
         plan = await _plan(workspace, loaded, chosen)
         order = ApplyRequest(
             "apply",
@@ -144,7 +144,7 @@ async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOption
         return saved_plan.SelectedPlan(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)
     if (warning := saved_plan.check(saved, workspace, chosen.planfile, exact=chosen.exact)) is not None:
-        say(f"kvsync: {warning}")
+        print_message(f"kvsync: {warning}")
     targets = () if chosen.exact else saved_plan.targets_of(saved, loaded)
     fresh = await opening.plan(workspace, loaded, targets, ask)
     picked = saved_plan.choose(saved, fresh, workspace)

@@ -8,7 +8,7 @@ from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.open import operator
-from kvsync.cli.output import answer_lines
+from kvsync.cli.output import print_lines
 
 
 @command(
@@ -24,5 +24,5 @@ def approve(settings: GlobalOptions, hash_: str) -> Exit:
     are enough. A running daemon applies the plan immediately; otherwise the next kvsync apply does.
     """
     released = operator(settings).approve(hash_)
-    answer_lines(*(f"approved {record.target} ({record.digest})" for record in released))
+    print_lines(*(f"approved {record.target} ({record.digest})" for record in released))
     return Exit.DONE

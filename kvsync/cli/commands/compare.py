@@ -12,7 +12,7 @@ from kvsync.cli import completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import print_document, print_text
 from kvsync.util.escaping import clip, escape_name, escape_text, quote_text
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ async def _compare(settings: GlobalOptions, a: str, b: str, form: _Form) -> Exit
     with progress("comparing"):
         found = await ask(settings.config, settings.environment, a, b, in_files=form.in_files)
     if form.output == "json":
-        answer_document(_document(found))
+        print_document(_document(found))
     else:
-        answer("".join(_text(found, most=None if form.full else _MOST)))
+        print_text("".join(_text(found, most=None if form.full else _MOST)))
     if any(one.error for one in found.targets):
         return Exit.ERROR
     return Exit.DONE if found.is_equal else Exit.PENDING

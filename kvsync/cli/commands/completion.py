@@ -6,7 +6,7 @@ import click
 
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer
+from kvsync.cli.output import print_text
 
 
 @command(
@@ -28,5 +28,5 @@ def completion(_settings: GlobalOptions, shell: str) -> Exit:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    answer(kind(cli, {}, "kvsync", "_KVSYNC_COMPLETE").source() + "\n")
+    print_text(kind(cli, {}, "kvsync", "_KVSYNC_COMPLETE").source() + "\n")
     return Exit.DONE

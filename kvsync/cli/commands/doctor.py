@@ -10,8 +10,8 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.failure import say_problems
-from kvsync.cli.output import answer_document, answer_lines
+from kvsync.cli.failure import print_problems
+from kvsync.cli.output import print_document, print_lines
 from kvsync.cli.progress import progress
 from kvsync.errors import with_code
 
@@ -46,7 +46,7 @@ async def _doctor(settings: GlobalOptions, output: str) -> Exit:
 
 def _answer(found: Examination, output: str) -> Exit:
     if found.problems:
-        say_problems(found.problems)
+        print_problems(found.problems)
     code = Exit.ERROR if found.is_absent else Exit.INVALID if found.problems else Exit.DONE
     return _say(found.findings, output, code)
 
@@ -55,9 +55,9 @@ def _say(found: Sequence[Finding], output: str, code: Exit) -> Exit:
     shown = [_without_repetition(one) for one in found]
     sound = all(one.ok for one in shown)
     if output == "json":
-        answer_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in shown]})
+        print_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in shown]})
     else:
-        answer_lines(*map(_line, shown))
+        print_lines(*map(_line, shown))
     return code if sound or code else Exit.ERROR
 
 

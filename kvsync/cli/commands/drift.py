@@ -9,7 +9,7 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_plan
-from kvsync.cli.output import answer
+from kvsync.cli.output import print_text
 from kvsync.cli.rendered import OutputOptions, show_plan
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def _drift(
         plan = _only_drift(plan, workspace.state.digest_key)
         style = settings.style(full=full)
         if output == "text":
-            answer(render_drift(plan, style))
+            print_text(render_drift(plan, style))
         else:
             show_plan(plan, loaded.problems, workspace.state.seal, OutputOptions(output), style)
         return of_plan(plan, problems=bool(loaded.problems), pending=True)

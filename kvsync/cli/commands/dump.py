@@ -12,7 +12,7 @@ from kvsync.cli import completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_document, answer_lines, say
+from kvsync.cli.output import print_document, print_lines, print_message
 from kvsync.cli.progress import progress
 from kvsync.errors import KvsyncError, UsageError
 from kvsync.model.target_name import parse_target
@@ -100,9 +100,9 @@ async def _dump(settings: GlobalOptions, request: _DumpRequest) -> Exit:
     for one in found.dumped:
         _write(request.folder, one)
     if request.output == "json":
-        answer_document(_document(request.folder, store, found))
+        print_document(_document(request.folder, store, found))
     else:
-        answer_lines(*_lines(request, store, found))
+        print_lines(*_lines(request, store, found))
     return Exit.PARTIAL if found.outside_namespace or any(one.left_out for one in found.dumped) else Exit.DONE
 
 
@@ -133,7 +133,7 @@ def _convert(workspace: Workspace, request: _DumpRequest, store: str, namespace:
     file = Path(request.kvset or request.wrangler or "")
     found: Kvset | Bulk = (read_kvset if request.kvset else read_bulk)(file, config, namespace, owner)
     if request.kvset and namespace and found.outside_namespace:
-        say(f"{len(found.outside_namespace):,} keys of {file} belong to other namespaces")
+        print_message(f"{len(found.outside_namespace):,} keys of {file} belong to other namespaces")
     left_out = () if request.kvset and namespace else found.outside_namespace
     outside_namespace = [OmittedEntry(Identity(key), "its key does not fit key_format") for key in left_out]
     return _Found(convert(workspace, found.entries, _secrets(workspace, request)), outside_namespace)

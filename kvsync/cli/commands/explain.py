@@ -12,7 +12,7 @@ from kvsync.cli import code_explanation, completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_document, answer_lines
+from kvsync.cli.output import print_document, print_lines
 from kvsync.errors import KvsyncError, UsageError, with_code
 from kvsync.util.escaping import escape_cell, escape_name, quote_text
 
@@ -66,9 +66,9 @@ async def _explain(settings: GlobalOptions, key: str, label: str | None, targets
         raise KvsyncError(_unknown(key, label, loaded))
     if output == "json":
         entries = [_document(one, owner, seal) for one in found]
-        answer_document({"schema": SCHEMA, "key": key, "environment": environment, "entries": entries})
+        print_document({"schema": SCHEMA, "key": key, "environment": environment, "entries": entries})
     else:
-        answer_lines(*([f"environment: {escape_name(environment)}", ""] if environment else []), *_blocks(found, owner))
+        print_lines(*([f"environment: {escape_name(environment)}", ""] if environment else []), *_blocks(found, owner))
     broken = any(one.error for one in found)
     return Exit.INVALID if loaded.problems else Exit.ERROR if broken else Exit.DONE
 

@@ -11,7 +11,7 @@ from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.edits import carry_out_edits
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 
 
 @command(
@@ -34,6 +34,6 @@ async def _fmt(settings: GlobalOptions, *, dry_run: bool, output: str) -> Exit:
 
     async with opening.workspace(settings, fetches=False) as workspace:
         edits, left = formatted_files(workspace)
-    say(*(f"left unchanged: {reason}" for reason in left))
+    print_message(*(f"left unchanged: {reason}" for reason in left))
     carry_out_edits(edits, dry_run=dry_run, output=output)
     return Exit.PENDING if dry_run and edits else Exit.DONE

@@ -12,7 +12,7 @@ from kvsync.cli import completing, options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.namespace_line import namespace_line
-from kvsync.cli.output import answer, answer_document, width
+from kvsync.cli.output import print_document, print_text, width
 from kvsync.cli.table import aligned, fitted, table
 from kvsync.model.entry import Identity, Target
 from kvsync.util.escaping import escape_text
@@ -64,11 +64,13 @@ def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any
     else:
         found = list_runs(settings.config, settings.environment, HistoryQuery(**chosen))
     if output == "json":
-        answer_document({"schema": SCHEMA} | found)
+        print_document({"schema": SCHEMA} | found)
     elif run:
-        answer("\n".join(filter(None, ("".join(_groups(found["runs"])), *_details(found)))))
+        print_text("\n".join(filter(None, ("".join(_groups(found["runs"])), *_details(found)))))
     else:
-        answer("".join(_groups(found["runs"])) or "no run matches\n" if _is_narrowed(chosen) else _all(found["runs"]))
+        print_text(
+            "".join(_groups(found["runs"])) or "no run matches\n" if _is_narrowed(chosen) else _all(found["runs"])
+        )
     return Exit.DONE
 
 

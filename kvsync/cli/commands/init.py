@@ -9,7 +9,7 @@ import click
 
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_lines
+from kvsync.cli.output import print_lines
 from kvsync.errors import KvsyncError, UsageError
 
 _CONFIGURATION: Final = """\
@@ -83,7 +83,7 @@ def init(_settings: GlobalOptions, directory: str) -> Exit:
         _write(file, text)
     ignore_state_dir(folder / ".gitignore")
     go = [] if directory == "." else [f"  cd {directory}"]
-    answer_lines(f"Wrote {', '.join(map(str, files))}.", "", "Next:", *go, "  kvsync plan", "  kvsync apply")
+    print_lines(f"Wrote {', '.join(map(str, files))}.", "", "Next:", *go, "  kvsync plan", "  kvsync apply")
     return Exit.DONE
 
 

@@ -12,8 +12,8 @@ from kvsync.cli import completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.failure import say_problems
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.failure import print_problems
+from kvsync.cli.output import print_document, print_text
 from kvsync.cli.table import table
 from kvsync.util.escaping import escape_text
 
@@ -48,12 +48,12 @@ async def _list(settings: GlobalOptions, target: str | None, *, orphans: bool, o
         loaded = workspace.load()
         found = owned_targets(workspace, loaded, target)
     if loaded.problems:
-        say_problems(loaded.problems)
+        print_problems(loaded.problems)
     shown = [one for one in found if one.orphans or not orphans]
     if output == "json":
-        answer_document({"schema": SCHEMA, "targets": [_document(one, orphans=orphans) for one in shown]})
+        print_document({"schema": SCHEMA, "targets": [_document(one, orphans=orphans) for one in shown]})
     else:
-        answer("\n".join("".join(_text(one, orphans=orphans)) for one in shown) or _nothing(orphans=orphans))
+        print_text("\n".join("".join(_text(one, orphans=orphans)) for one in shown) or _nothing(orphans=orphans))
     return Exit.DONE
 
 

@@ -8,7 +8,7 @@ from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.open import operator, require_target
-from kvsync.cli.output import answer_lines
+from kvsync.cli.output import print_lines
 
 
 @command(
@@ -26,5 +26,5 @@ def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     chosen = operator(settings)
     require_target(settings, chosen, target)
     is_new = chosen.pause(target, reason)
-    answer_lines(f"{target} {'is paused' if is_new else 'was already paused; the reason was updated'}")
+    print_lines(f"{target} {'is paused' if is_new else 'was already paused; the reason was updated'}")
     return Exit.DONE

@@ -36,13 +36,13 @@ def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) ->
 
 async def _release(change: OneTimeChange, targets: tuple[str, ...], keys: tuple[str, ...]) -> Exit:
     from kvsync.app.release import plan_release
-    from kvsync.cli.failure import say_problems
+    from kvsync.cli.failure import print_problems
     from kvsync.cli.progress import progress
 
     async with change.workspace() as workspace:
         loaded = workspace.load()
         if loaded.problems:
-            say_problems(loaded.problems)
+            print_problems(loaded.problems)
         with progress("planning"):
             plan = await plan_release(workspace, loaded, targets, keys)
         return await change.carry_out(workspace, replace(loaded, problems=()), plan)

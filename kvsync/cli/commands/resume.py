@@ -10,7 +10,7 @@ from kvsync.cli import completing
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.open import operator, require_target
-from kvsync.cli.output import answer_lines, say
+from kvsync.cli.output import print_lines, print_message
 from kvsync.errors import KvsyncError
 from kvsync.model.entry import Identity, Target
 
@@ -46,7 +46,7 @@ def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
     resumed = chosen.resume(target)
     if (still := resumed.still) is not None:
         raise KvsyncError(f"{target} is still paused by the pause of {still}; run kvsync resume {still}")
-    answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
+    print_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
     return Exit.DONE
 
 
@@ -54,9 +54,9 @@ def _retry(settings: GlobalOptions, target: str, keys: Sequence[str]) -> Exit:
     chosen = operator(settings)
     require_target(settings, chosen, target)
     done = chosen.retry(target, keys)
-    answer_lines(f"{target}: {_named(done.released) or 'no deferred entry matches'}")
+    print_lines(f"{target}: {_named(done.released) or 'no deferred entry matches'}")
     for pause in done.pauses:
-        say(f"kvsync: {pause} is paused, so nothing is retried; run kvsync resume {pause}")
+        print_message(f"kvsync: {pause} is paused, so nothing is retried; run kvsync resume {pause}")
     return Exit.DONE
 
 

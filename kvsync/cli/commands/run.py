@@ -10,7 +10,7 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_once, worst
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +54,6 @@ async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, obse
         ):
             if not once:
                 return Exit.DONE if await daemon.run() else Exit.ERROR
-            missed = not settings.offline and await daemon.fetch(say)
+            missed = not settings.offline and await daemon.fetch(print_message)
             done = of_once(await daemon.run_once(deep=deep), observe=observe)
             return worst((done, Exit.ERROR)) if missed else done

@@ -8,7 +8,7 @@ from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.edits import carry_out_edits
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, say
+from kvsync.cli.output import print_message, print_text
 from kvsync.errors import UsageError
 from kvsync.util.escaping import encode_json
 
@@ -43,7 +43,7 @@ def schema(settings: GlobalOptions, which: str | None, *, install: bool, dry_run
         return _install(settings, output, dry_run=dry_run)
     from kvsync.app.json_schema import SCHEMAS
 
-    answer(encode_json(SCHEMAS[str(which)](), indent=2) + "\n")
+    print_text(encode_json(SCHEMAS[str(which)](), indent=2) + "\n")
     return Exit.DONE
 
 
@@ -54,6 +54,6 @@ def _install(settings: GlobalOptions, output: str, *, dry_run: bool) -> Exit:
     from kvsync.app.editor_settings import editor_settings
 
     edits, left = editor_settings(read_config(settings.config, environment=settings.environment, environ=os.environ))
-    say(*(f"left unchanged: {reason}" for reason in left))
+    print_message(*(f"left unchanged: {reason}" for reason in left))
     carry_out_edits(edits, dry_run=dry_run, output=output, when_none=["nothing to change"])
     return Exit.PARTIAL if left else Exit.DONE

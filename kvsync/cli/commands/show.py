@@ -12,7 +12,7 @@ from kvsync.cli import completing, options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.namespace_line import namespace_line
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import print_document, print_text
 from kvsync.cli.table import markdown_table
 from kvsync.model.change import Action
 from kvsync.model.entry import Identity, Target
@@ -41,9 +41,9 @@ def show(settings: GlobalOptions, what: str, output: str) -> Exit:
 
     found = show_plan_file(what) if is_plan_file(what) else show_run(settings.config, settings.environment, what)
     if output == "json":
-        answer_document({"schema": SCHEMA} | found)
+        print_document({"schema": SCHEMA} | found)
     else:
-        answer("".join(_markdown(found) if output == "markdown" else _text(found)))
+        print_text("".join(_markdown(found) if output == "markdown" else _text(found)))
     return Exit.DONE
 
 

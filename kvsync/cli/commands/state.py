@@ -7,7 +7,7 @@ import click
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_document, answer_lines
+from kvsync.cli.output import print_document, print_lines
 
 _ACTIONS = ("init", "upgrade", "copy")
 _ENDS = ("database", "directory")
@@ -45,9 +45,9 @@ def _bring_up_to_date(settings: GlobalOptions, action: str, output: str) -> Exit
     change = init_database if action == "init" else upgrade_database
     name, found = change(settings.config, settings.environment)
     if output == "json":
-        answer_document({"state": name, "created": found is None, "schema_before": found})
+        print_document({"state": name, "created": found is None, "schema_before": found})
     else:
-        answer_lines(f"{name}: {'tables created' if found is None else f'schema {found} is up to date now'}")
+        print_lines(f"{name}: {'tables created' if found is None else f'schema {found} is up to date now'}")
     return Exit.DONE
 
 
@@ -57,8 +57,8 @@ def _copy(settings: GlobalOptions, to: str, dry_run: bool, output: str) -> Exit:
     report = copy_state(settings.config, settings.environment, to_database=to == "database", dry_run=dry_run)
     if output == "json":
         names = {"from": report.source, "to": report.target, "dry_run": dry_run}
-        answer_document(names | {"rows": dict(report.rows)})
+        print_document(names | {"rows": dict(report.rows)})
         return Exit.DONE
     rows = ", ".join(f"{count} {table}" for table, count in report.rows.items() if count) or "nothing"
-    answer_lines(f"{'would copy' if dry_run else 'copied'} from {report.source} to {report.target}: {rows}")
+    print_lines(f"{'would copy' if dry_run else 'copied'} from {report.source} to {report.target}: {rows}")
     return Exit.DONE

@@ -14,7 +14,7 @@ from kvsync.cli import completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_document, answer_lines, width
+from kvsync.cli.output import print_document, print_lines, width
 from kvsync.cli.table import fitted, table
 from kvsync.errors import KvsyncError, with_code
 from kvsync.model.entry import Target
@@ -63,9 +63,9 @@ def status(
     known |= {"orphans": [], "unassigned": []} if check else _file_facts(settings, known["daemon"])
     document = narrowed(known, states, targets)
     if output == "json":
-        answer_document(document)
+        print_document(document)
     else:
-        answer_lines(*_lines(document, lists_all=bool(states or targets)))
+        print_lines(*_lines(document, lists_all=bool(states or targets)))
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
 
 

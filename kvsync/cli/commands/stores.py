@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import print_document, print_text
 from kvsync.cli.table import markdown_table, table
 from kvsync.util.escaping import escape_markdown, escape_text
 
@@ -42,12 +42,12 @@ def stores(_settings: GlobalOptions, output: str) -> Exit:
 
     found, broken = installed_types()
     if output == "json":
-        answer_document({"schema": SCHEMA, "stores": [one.document() for one in found], "broken": broken})
+        print_document({"schema": SCHEMA, "stores": [one.document() for one in found], "broken": broken})
     else:
         show = markdown_table if output == "markdown" else table
-        answer(show(_HEAD, [_row(one.capabilities) for one in found]))
+        print_text(show(_HEAD, [_row(one.capabilities) for one in found]))
         for error in broken:
-            answer(f"\n{escape_markdown(error) if output == 'markdown' else escape_text(error)}\n")
+            print_text(f"\n{escape_markdown(error) if output == 'markdown' else escape_text(error)}\n")
     return Exit.ERROR if broken else Exit.DONE
 
 

@@ -12,7 +12,7 @@ from kvsync.cli import completing, options
 from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
-from kvsync.cli.output import say
+from kvsync.cli.output import print_message
 from kvsync.errors import ClaimHeld, KvsyncError, LockHeld
 from kvsync.util.values import dataclass
 
@@ -112,7 +112,7 @@ async def _carry_out(
     if not how.dry_run:
         confirm.require_terminal("undo", yes=how.yes)
         if queued is None and (finished := await finish_open(workspace, loaded)):
-            say(f"kvsync: completed an interrupted undo ({finished} targets)")
+            print_message(f"kvsync: completed an interrupted undo ({finished} targets)")
     plan = await operation.plan()
     unseen = operation.unreadable if queued is not None else ()
     _preview(settings, operation, plan, how, unseen)
@@ -142,14 +142,14 @@ def _preview(
     elif seen.targets and (how.output == "text" or (has_work and is_asked)):
         shown.show_plan_text(seen, style, to_stderr=how.output != "text")
     if len(chosen.runs) > 1:
-        say(f"kvsync: {chosen.text}: {len(chosen.runs):,} runs, {count(len(plan.targets), 'target')}")
+        print_message(f"kvsync: {chosen.text}: {len(chosen.runs):,} runs, {count(len(plan.targets), 'target')}")
     if lost := beyond_undo(seen):
-        say(
+        print_message(
             f"kvsync: {count(lost, 'entry', 'entries')} cannot be restored, because the journal keeps no sensitive value"
         )
     _say_unseen(operation, plan, unseen)
     for target in operation.deleted_namespaces():
-        say(f"kvsync: {target}: undo cannot restore the deleted namespace; revert the commit that emptied it")
+        print_message(f"kvsync: {target}: undo cannot restore the deleted namespace; revert the commit that emptied it")
     if has_work and is_asked:
         where = f" in {plan.environment}" if plan.environment else ""
         parts = [summed_up(summary(seen.targets))] if seen.targets else []
@@ -164,7 +164,7 @@ def _say_unseen(operation: UndoOperation, plan: Plan, unseen: Sequence[Target]) 
     errors = {one.target: one.error for one in plan.targets}
     for target in unseen:
         changes = count(len(operation.records[target]), "change")
-        say(
+        print_message(
             f"kvsync: {target}: no preview of the undo of {changes}: {errors[target]};"
             " the replica that holds the target carries it out"
         )

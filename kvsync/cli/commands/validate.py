@@ -12,7 +12,7 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer, answer_document, answer_lines, say
+from kvsync.cli.output import print_document, print_lines, print_message, print_text
 from kvsync.errors import InvalidInput, KvsyncError, Problem
 from kvsync.util.redaction import REDACTOR
 from kvsync.util.values import dataclass
@@ -83,15 +83,17 @@ async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
     except KvsyncError as unwritten:  # what is wrong with the files must be seen all the same
         if not listed:
             raise
-        say(f"kvsync: {unwritten}")
+        print_message(f"kvsync: {unwritten}")
     if chosen.output == "text":
-        say(*(f"warning: {warning}" for warning in checked.warnings))
+        print_message(*(f"warning: {warning}" for warning in checked.warnings))
     if listed:
         if checked.changes and revision is not None:
-            say(*_changes_lines(revision, checked.changes))
+            print_message(*_changes_lines(revision, checked.changes))
         raise InvalidInput(listed)
     for name in checked.unshared:
-        say(f"kvsync: stores.{name}: with run.lease, set ledger: store; other replicas cannot read a local ledger")
+        print_message(
+            f"kvsync: stores.{name}: with run.lease, set ledger: store; other replicas cannot read a local ledger"
+        )
     _answer(checked, revision, chosen.output)
     return Exit.DONE
 
@@ -109,11 +111,11 @@ def _report(
     found += change_findings(checked.changes, settings.config)
     found += findings(checked.warnings, settings.config, Severity.WARNING, fetched=checked.fetched)
     if chosen.output == "sarif":
-        answer_document(sarif(found, __version__))
+        print_document(sarif(found, __version__))
     elif chosen.output == "gitlab":
-        answer_document(gitlab(found))
+        print_document(gitlab(found))
     elif chosen.output == "github":
-        answer(github(found))
+        print_text(github(found))
     if chosen.sarif_into:
         write_file(chosen.sarif_into, REDACTOR.clean_text(sarif(found, __version__)))
     if chosen.gitlab_into:
@@ -128,11 +130,11 @@ def _answer(checked: Validation, revision: ConfigRevision | None, output: str) -
         warnings = [problem_document(warning) for warning in checked.warnings]
         document: dict[str, Any] = {"schema": SCHEMA, "valid": True, "environments": list(counted), "problems": []}
         document |= {"warnings": warnings}
-        answer_document(document | ({} if revision is None else {"configuration": _configuration(revision, changed)}))
+        print_document(document | ({} if revision is None else {"configuration": _configuration(revision, changed)}))
     elif output in ("text", "github"):
-        answer_lines(*map(_line, counted))
+        print_lines(*map(_line, counted))
     if output == "text" and changed and revision is not None:
-        answer_lines(*_changes_lines(revision, changed))
+        print_lines(*_changes_lines(revision, changed))
 
 
 def _configuration(revision: ConfigRevision, changed: Sequence[ConfigChange]) -> dict[str, Any]:

@@ -72,9 +72,9 @@ class Apify(Emulator):
 
     def failure(self, request: Request, status: int) -> Answer:
         """As the API says it."""
-        return self._dressed(request, of_status(status).answer(newer=self._settings.newer_names))
+        return self._with_common_headers(request, of_status(status).answer(newer=self._settings.newer_names))
 
-    def interfere(self, request: Request) -> None:
+    def write_concurrently(self, request: Request) -> None:
         """Another writer changes the record that a write is about."""
         place = routes.locate(request.path)
         if place is None or place.route != routes.RECORD:
@@ -93,9 +93,9 @@ class Apify(Emulator):
     def answer(self, request: Request) -> Answer:
         """As the service answers."""
         try:
-            return self._dressed(request, self._answer(request))
+            return self._with_common_headers(request, self._answer(request))
         except Refused as refusal:
-            return self._dressed(request, refusal.problem.answer(newer=self._settings.newer_names))
+            return self._with_common_headers(request, refusal.problem.answer(newer=self._settings.newer_names))
 
     def _answer(self, request: Request) -> Answer:
         place = routes.locate(request.path)
@@ -216,7 +216,7 @@ class Apify(Emulator):
         size = self._stores.contents(store).size
         return shown.store(store, size, request.origin, writer=caller.writes(store))
 
-    def _dressed(self, request: Request, answer: Answer) -> Answer:
+    def _with_common_headers(self, request: Request, answer: Answer) -> Answer:
         """With what every answer carries."""
         limit = self._rates.limit(record=self.route(request) == routes.RECORD)
         if limit is None:

@@ -28,7 +28,7 @@ class Contents:
         if key not in self._records:
             self._order = None
         self._records[key] = record
-        if self._storage.keeps:
+        if self._storage.is_persistent:
             self._storage.put(self._kind, key, record.document())
 
     def delete(self, key: str) -> None:

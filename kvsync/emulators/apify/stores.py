@@ -98,7 +98,7 @@ class Stores:
             self._ids = {slot: id_ for slot, id_ in self._ids.items() if id_ != store.id}
             if store.name:
                 self._ids[_slot(store.owner, store.name)] = store.id
-        if self._storage.keeps:
+        if self._storage.is_persistent:
             self._storage.put(_KIND, store.id, store.document())
         return store
 

@@ -126,14 +126,14 @@ class AzureAppConfig(Emulator):
             refused = empty(status, {"WWW-Authenticate": "HMAC-SHA256, Bearer"} if status == 401 else {})
         else:
             refused = server_error(status)
-        return self._dressed(request, refused.answer)
+        return self._with_common_headers(request, refused.answer)
 
-    def interfere(self, request: Request) -> None:
+    def write_concurrently(self, request: Request) -> None:
         """Another writer changes the key of a PUT or DELETE of a key-value."""
         resource, name = _resource(request.path)
         if resource == "/kv/{key}":
             try:
-                self._key_values.interfere(name_in_path(name, "key"), Arguments(request).label)
+                self._key_values.write_concurrently(name_in_path(name, "key"), Arguments(request).label)
             except Refused:
                 return  # a key that cannot be written is not written by others either
 
@@ -142,12 +142,12 @@ class AzureAppConfig(Emulator):
         if route_of(request.path):
             return self._entra.answer(request)
         if request.method == "OPTIONS":
-            return self._dressed(request, preflight(request))
+            return self._with_common_headers(request, preflight(request))
         try:
             answer = self._answer(request, Arguments(request))
         except Refused as refused:
             answer = refused.answer
-        return self._dressed(request, answer)
+        return self._with_common_headers(request, answer)
 
     def _answer(self, request: Request, arguments: Arguments) -> Answer:
         self._authenticator.check(request, self._clock.server_time())
@@ -229,7 +229,7 @@ class AzureAppConfig(Emulator):
         link = ", ".join(filter(None, (answer.headers.get("Link"), original)))
         return _with_headers(answer, {"Memento-Datetime": http_date(moment), "Link": link})
 
-    def _dressed(self, request: Request, answer: Answer) -> Answer:
+    def _with_common_headers(self, request: Request, answer: Answer) -> Answer:
         """With what every answer carries."""
         id_ = str(uuid.uuid4())
         extra = {"x-ms-request-id": id_, "x-ms-correlation-request-id": id_, "Cache-Control": "no-cache", **SHARED}

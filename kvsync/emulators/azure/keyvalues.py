@@ -69,7 +69,7 @@ class KeyValues:
             found = self._record(replace(found, locked=wanted))
         return self._reply(found, arguments)
 
-    def interfere(self, key: str, label: str | None) -> None:
+    def write_concurrently(self, key: str, label: str | None) -> None:
         """Another writer gives the key another value, or makes it."""
         found = self.history.current(slot(key, label))
         base = found or KeyValue(key, label, None, None, {}, False, "", 0.0)

@@ -11,7 +11,7 @@ from kvsync.emulators.cloudflare import bulk, routes, values
 from kvsync.emulators.cloudflare.auth import Authenticator
 from kvsync.emulators.cloudflare.contents import Contents, View
 from kvsync.emulators.cloudflare.envelope import EDGE, Refused, failed, page, refused
-from kvsync.emulators.cloudflare.limits import Budget, Pace, Plan, throttled
+from kvsync.emulators.cloudflare.limits import Budget, KeyWriteLimit, Plan, throttled
 from kvsync.emulators.cloudflare.listing import OPERATION as LIST
 from kvsync.emulators.cloudflare.listing import Listing
 from kvsync.emulators.cloudflare.member import Member
@@ -55,7 +55,7 @@ class CloudflareKV(Emulator):
         self._token = options.token or _TOKEN
         self._authenticator = Authenticator(self._token, f"{self._token}-reader", _EMAIL, _KEY, options.anonymous)
         self._budget, self._plan = Budget(settings.requests, settings.period), Plan(free=settings.free)
-        self._pace = Pace(kept=settings.key_pace)
+        self._pace = KeyWriteLimit(kept=settings.key_pace)
         self._namespaces = Namespaces(parts.storage, url_encoding=settings.url_encoding)
         self._listing = Listing(settings.gaps)
         self._writer = Writer(parts.clock, parts.random, self._pace, self._plan, settings)
@@ -103,25 +103,25 @@ class CloudflareKV(Emulator):
             answer = failed(status, (971, "Please wait and consider throttling your request speed"))
         else:
             answer = failed(status, (10001, "service temporarily unavailable" if status >= 500 else "bad request"))
-        return self._dressed(answer)
+        return self._with_common_headers(answer)
 
-    def interfere(self, request: Request) -> None:
+    def write_concurrently(self, request: Request) -> None:
         """Another writer changes the key, or one of the keys, that a write is about."""
         try:
             place = self._place(request)
             operation = _OPERATIONS.get(f"{request.method} {place.route}")
             if operation is not None:
                 _, contents = self._namespaces.find(routes.namespace_id(place.namespace), operation)
-                self._writer.interfere(operation, contents, place, request)
+                self._writer.write_concurrently(operation, contents, place, request)
         except Refused:
             return  # what cannot be written is not written by others either
 
     def answer(self, request: Request) -> Answer:
         """As the service answers."""
         try:
-            return self._dressed(self._answer(request))
+            return self._with_common_headers(self._answer(request))
         except Refused as refusal:
-            return self._dressed(refusal.answer)
+            return self._with_common_headers(refusal.answer)
 
     def _answer(self, request: Request) -> Answer:
         self._authenticator.check(request, writes=self.writes(request))
@@ -176,7 +176,7 @@ class CloudflareKV(Emulator):
         read = values.get_metadata if place.route == routes.METADATA else values.get
         return read(contents, place.key, view)
 
-    def _dressed(self, answer: Answer) -> Answer:
+    def _with_common_headers(self, answer: Answer) -> Answer:
         """With what every answer carries."""
         ray = {"CF-RAY": f"{secrets.token_hex(8)}-AMS"}
         return replace(answer, headers={**ray, **self._budget.headers(self._clock.now()), **answer.headers})

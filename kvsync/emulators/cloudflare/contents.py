@@ -53,7 +53,7 @@ class Contents:
             self._order = None
         self._remember(name, now)
         self._pairs[name] = pair
-        if self._storage.keeps:
+        if self._storage.is_persistent:
             self._storage.put(self._kind, name, pair.document())
 
     def delete(self, name: str, now: float) -> None:

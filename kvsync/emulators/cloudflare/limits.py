@@ -53,7 +53,7 @@ class Budget:
             self._spent, self._ends, self._blocked = 0, now + self._period, False
 
 
-class Pace:
+class KeyWriteLimit:
     """One write a second for each key, where `kept`."""
 
     def __init__(self, *, kept: bool) -> None:

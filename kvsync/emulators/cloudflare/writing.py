@@ -13,7 +13,7 @@ from kvsync.emulators.cloudflare import bulk, values
 from kvsync.emulators.cloudflare.checks import check_name, refusal
 from kvsync.emulators.cloudflare.contents import Contents
 from kvsync.emulators.cloudflare.envelope import Refused, done, page
-from kvsync.emulators.cloudflare.limits import Pace, Plan, throttled
+from kvsync.emulators.cloudflare.limits import KeyWriteLimit, Plan, throttled
 from kvsync.emulators.cloudflare.model import LARGEST_BULK_BODY, Pair
 from kvsync.emulators.cloudflare.routes import Place
 from kvsync.emulators.cloudflare.settings import Settings
@@ -29,7 +29,7 @@ class Writer:
 
     clock: VirtualClock
     random: Random
-    pace: Pace
+    pace: KeyWriteLimit
     plan: Plan
     settings: Settings
 
@@ -52,7 +52,7 @@ class Writer:
             raise Refused(page(524))  # the edge gives up; what it waited for is done nevertheless
         return bulk.written(wanted, (name for name in wanted if name in hasty or name in failing))
 
-    def interfere(self, operation: str, contents: Contents, place: Place, request: Request) -> None:
+    def write_concurrently(self, operation: str, contents: Contents, place: Place, request: Request) -> None:
         """Another writer changes one of the keys that a request is about to change. Raises Refused."""
         names = sorted(self._wanted(operation, place, request))
         if not names:

@@ -81,25 +81,25 @@ class Voximplant(Emulator):
         """The API's refusal, under 200 or under a status of its own, or the gateway's page."""
         return injected(status, self._refusal)
 
-    def interfere(self, request: Request) -> None:
+    def write_concurrently(self, request: Request) -> None:
         """Another writer changes the key that a write is about."""
         call = self._call(request)
         if call is None:
             return
         try:
             _, contents = self._applications.find(call)
-            self._key_values.interfere(checks.key(call), contents, self._clock.now())
+            self._key_values.write_concurrently(checks.key(call), contents, self._clock.now())
         except Refused:
             return  # what cannot be written is not written by others either
 
-    def slide(self, request: Request, *, ends: bool) -> None:
+    def shift_listing(self, request: Request, *, ends: bool) -> None:
         """An entry of the listing ends, or another writer adds one."""
         call = self._call(request)
         if call is None:
             return
         try:
             _, contents = self._applications.find(call)
-            self._key_values.slide(call, contents, self._random, self._clock.now(), ends=ends)
+            self._key_values.shift_listing(call, contents, self._random, self._clock.now(), ends=ends)
         except Refused:
             return  # what cannot be listed does not slide
 

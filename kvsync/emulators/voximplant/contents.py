@@ -51,7 +51,7 @@ class Contents:
         place = before.place if before else self._written
         item = replace(item, place=place, written=self._written)
         self._items[item.key] = item
-        if self._storage.keeps:
+        if self._storage.is_persistent:
             self._storage.put(self._kind, item.key, json.dumps(asdict(item)))
 
     def delete(self, key: str) -> None:

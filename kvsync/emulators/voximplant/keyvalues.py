@@ -33,14 +33,14 @@ class KeyValues:
             return self._delete(checks.key(call), contents, now)
         return self._page(call, contents, now)
 
-    def interfere(self, key: str, contents: Contents, now: float) -> None:
+    def write_concurrently(self, key: str, contents: Contents, now: float) -> None:
         """Another writer changes a key."""
         found = contents.get(key, now)
         values = (f"{_FOREIGN} ({number})" for number in count(1))
         value = next(value for value in values if found is None or found.value != value)
         contents.put(Item(key, value, int(now) + checks.DEFAULT_TTL), now)
 
-    def slide(self, call: Call, contents: Contents, random: Random, now: float, *, ends: bool) -> None:
+    def shift_listing(self, call: Call, contents: Contents, random: Random, now: float, *, ends: bool) -> None:
         """An entry up to the end of a page ends, or another writer adds one to what is listed. Raises Refused."""
         pattern, found, after = self._listed(call, contents, now)
         if ends:
@@ -49,7 +49,7 @@ class KeyValues:
             return
         namespace = f"{pattern.removesuffix(':')}:" if pattern else ""
         names = (f"{namespace}+foreign-{number}" for number in count(1))
-        self.interfere(next(name for name in names if contents.get(name, now) is None), contents, now)
+        self.write_concurrently(next(name for name in names if contents.get(name, now) is None), contents, now)
 
     def _set(self, call: Call, application: int, contents: Contents, now: float) -> Answer:
         key = checks.key(call)

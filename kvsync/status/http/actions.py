@@ -34,7 +34,7 @@ Form = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Wrong(Exception):
+class _FormError(Exception):
     """Why a form is refused."""
 
     status: int
@@ -67,14 +67,14 @@ class Actions:
     async def _sign_in(self, request: web.Request) -> web.Response:
         token = self._access.token
         if not is_from_here(request):
-            return self._refused(request, _Wrong(403, "the form was not sent by this page", "origin"))
+            return self._refused(request, _FormError(403, "the form was not sent by this page", "origin"))
         if token is None:
             return self._refused(
-                request, _Wrong(403, "set run.token in kvsync.yaml to act here", "no token is configured")
+                request, _FormError(403, "set run.token in kvsync.yaml to act here", "no token is configured")
             )
         form = await _form(request)
         if not token.matches(form.get("token", "")):
-            refused = self._refused(request, _Wrong(401, "wrong token", "token is wrong"))
+            refused = self._refused(request, _FormError(401, "wrong token", "token is wrong"))
             query = urlencode({"wrong": 1, "back": _back(form)})
             return refused if refused.status == 429 else _to(f"{SIGN_IN}?{query}")
         response = _to(_back(form))
@@ -85,7 +85,7 @@ class Actions:
     async def _sign_out(self, request: web.Request) -> web.Response:
         try:
             await self._session_of(request)
-        except _Wrong as wrong:
+        except _FormError as wrong:
             return self._refused(request, wrong)
         response = _to("/")
         self._sessions.end(request, response)
@@ -94,33 +94,33 @@ class Actions:
     async def _act(self, request: web.Request) -> web.Response:
         try:
             session, form = await self._session_of(request)
-        except _Wrong as wrong:
+        except _FormError as wrong:
             return self._refused(request, wrong)
         act, back = self._does.get(form.get("do", "")), _back(form)
         try:
             if act is None:
                 raise UsageError("unknown action")
-            session.say(await act(form))
+            session.flash(await act(form))
         except KvsyncError as error:
-            session.say(f"not done: {error}", is_bad=True)
+            session.flash(f"not done: {error}", is_bad=True)
         else:
             back = "/" if act == self._undo else back  # its preview is over
         self._parts.collector.changed()
         return _to(back)
 
     async def _session_of(self, request: web.Request) -> tuple[Session, Form]:
-        """The session and the form of a request. Raises _Wrong when it does not prove that its person sent it."""
+        """The session and the form of a request. Raises _FormError when it does not prove that its person sent it."""
         if not is_from_here(request):
-            raise _Wrong(403, "the form was not sent by this page", "origin")
+            raise _FormError(403, "the form was not sent by this page", "origin")
         session = self._sessions.of(request, self._access.token)
         if session is None:
-            raise _Wrong(401, f"the session has ended; sign in again at {SIGN_IN}", "no session")
+            raise _FormError(401, f"the session has ended; sign in again at {SIGN_IN}", "no session")
         form = await _form(request)
         if not is_genuine(session, form.get("csrf", "")):
-            raise _Wrong(403, "the form does not belong to this session; load the page again", "csrf")
+            raise _FormError(403, "the form does not belong to this session; load the page again", "csrf")
         return session, form
 
-    def _refused(self, request: web.Request, wrong: _Wrong) -> web.Response:
+    def _refused(self, request: web.Request, wrong: _FormError) -> web.Response:
         return self._access.denied(request, failure(wrong.status, wrong.message), wrong.reason)
 
     async def _approve(self, form: Form) -> str:
@@ -159,7 +159,7 @@ class Actions:
             self._parts.hook.request()
             return "a pass of all targets was requested"
         store, namespace = parse_target(target, self._parts.stores())
-        if namespace is None or not self._parts.look_at(Target(store, namespace)):
+        if namespace is None or not self._parts.request_pass(Target(store, namespace)):
             raise UsageError(f"{target}: this process makes no passes of it; look at all targets instead")
         return f"a pass of {target} was requested"
 

@@ -32,7 +32,7 @@ class UndoService(Protocol):
 @dataclass(frozen=True, slots=True)
 class AppParts:
     """Dependencies of all routes. `stores` are the names of the configured stores, `wake` makes the daemon read pauses and
-    approvals again, `budget` returns how many entries may still be deleted, `look_at` requests a pass of one target (False
+    approvals again, `budget` returns how many entries may still be deleted, `request_pass` requests a pass of one target (False
     if this process makes none of it), `undo` undoes runs."""
 
     collector: Collector
@@ -44,5 +44,5 @@ class AppParts:
     stores: Callable[[], Collection[str]]
     wake: Callable[[], None]
     budget: Callable[[], DeletionBudget]
-    look_at: Callable[[Target], bool]
+    request_pass: Callable[[Target], bool]
     undo: UndoService | None = None

@@ -90,7 +90,7 @@ class Server:
         except KvsyncError as error:
             _log.error("http.unavailable", listen=run.listen, error=str(error), code=error.code)
 
-    async def leave_with_the_daemon(self) -> None:
+    async def close_on_shutdown(self) -> None:
         """Close as soon as the daemon begins to leave."""
         await self._parts.collector.leaving.wait()
         await self.aclose()
@@ -150,7 +150,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 @asynccontextmanager
 async def closing(server: Server) -> AsyncIterator[Server]:
     """Close it at the end of the block, or as soon as the daemon begins to leave."""
-    leaving = asyncio.create_task(server.leave_with_the_daemon())
+    leaving = asyncio.create_task(server.close_on_shutdown())
     try:
         yield server
     finally:

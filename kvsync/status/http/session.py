@@ -41,7 +41,7 @@ class Session:
     note: str = ""
     is_bad: bool = False
 
-    def say(self, note: str, *, is_bad: bool = False) -> None:
+    def flash(self, note: str, *, is_bad: bool = False) -> None:
         """Show this text on the next page."""
         self.note, self.is_bad = note[:_NOTE], is_bad
 

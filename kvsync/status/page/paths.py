@@ -15,7 +15,7 @@ from kvsync.status.http.session import Sessions
 from kvsync.status.page.assets import FOLDER, load
 from kvsync.status.page.events import Events
 from kvsync.status.page.query import parsed
-from kvsync.status.page.render import RenderedPage, Renderer, Visit
+from kvsync.status.page.render import PageRequest, RenderedPage, Renderer
 from kvsync.status.plan_views import UndoView
 from kvsync.status.snapshot import StatusSnapshot
 
@@ -62,25 +62,25 @@ class Pages:
         ]
 
     async def _home(self, request: web.Request) -> web.Response:
-        query, visit = parsed(request.query.items()), self._visit(request)
+        query, page_request = parsed(request.query.items()), self._page_request(request)
         async with self._turn:
-            return _answer(await asyncio.to_thread(self._renderer.home, await self._snapshot(), query, visit))
+            return _answer(await asyncio.to_thread(self._renderer.home, await self._snapshot(), query, page_request))
 
     async def _target(self, request: web.Request) -> web.Response:
         name = request.match_info
         target = Target(name["store"], name.get("namespace", request.query.get("namespace", "")))
-        visit = self._visit(request)
+        page_request = self._page_request(request)
         async with self._turn:
             snapshot = await self._snapshot()
             view = next((view for view in snapshot.targets if view.target == target), None)
             if view is None:
-                return _answer(await asyncio.to_thread(self._renderer.missing, snapshot, target, visit), 404)
-            return _answer(await asyncio.to_thread(self._renderer.target, snapshot, view, visit))
+                return _answer(await asyncio.to_thread(self._renderer.missing, snapshot, target, page_request), 404)
+            return _answer(await asyncio.to_thread(self._renderer.target, snapshot, view, page_request))
 
     async def _undo(self, request: web.Request) -> web.Response:
         """The preview of an undo, for people who may request it: it reads stores."""
-        visit = self._visit(request)
-        if not visit.csrf or self._parts.undo is None:
+        page_request = self._page_request(request)
+        if not page_request.csrf or self._parts.undo is None:
             return web.Response(status=303, headers={"Location": f"/sign-in?{urlencode({'back': request.path_qs})}"})
         run, commit = request.query.get("run", ""), request.query.get("commit", "")
         async with self._turn:
@@ -88,25 +88,25 @@ class Pages:
                 found = await self._parts.undo.preview(run, commit)
             except KvsyncError as error:
                 found = UndoView(str(error), "")
-            return _answer(await asyncio.to_thread(self._renderer.undo, await self._snapshot(), found, visit))
+            return _answer(await asyncio.to_thread(self._renderer.undo, await self._snapshot(), found, page_request))
 
     async def _sign_in(self, request: web.Request) -> web.Response:
-        visit = self._visit(request)
+        page_request = self._page_request(request)
         back, is_wrong = request.query.get("back", "/"), request.query.get("wrong") == "1"
-        return _answer(await asyncio.to_thread(self._renderer.sign_in, visit, back, is_wrong=is_wrong))
+        return _answer(await asyncio.to_thread(self._renderer.sign_in, page_request, back, is_wrong=is_wrong))
 
-    def _visit(self, request: web.Request) -> Visit:
+    def _page_request(self, request: web.Request) -> PageRequest:
         """Who asks, and for what. Raises AuthError when the token cannot be read."""
         token = self._parts.access.token
         session = self._sessions.of(request, token)
         can_sign_in = token is not None
         if session is None:
-            return Visit(_encodings(request), request.path_qs, can_sign_in=can_sign_in)
+            return PageRequest(_encodings(request), request.path_qs, can_sign_in=can_sign_in)
         is_page = "text/html" in request.headers.get(
             "Accept", ""
         )  # a script that asks for news must not use up the note
         note, is_bad = session.take_note() if is_page else ("", False)
-        return Visit(_encodings(request), request.path_qs, session.csrf, note, is_bad, can_sign_in)
+        return PageRequest(_encodings(request), request.path_qs, session.csrf, note, is_bad, can_sign_in)
 
     async def _asset(self, request: web.Request) -> web.Response:
         asset = self._assets.get(request.match_info["name"])

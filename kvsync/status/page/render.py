@@ -51,7 +51,7 @@ class RenderedPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageRequest:
     """Who asks for a page: the encodings and the address they ask with; what their forms carry when they are signed in (else
     empty), a note that is shown once, and whether signing in is possible at all."""
 
@@ -63,7 +63,7 @@ class Visit:
     can_sign_in: bool = False
 
 
-NOBODY: Final = Visit()
+NOBODY: Final = PageRequest()
 
 
 class Renderer:
@@ -82,7 +82,7 @@ class Renderer:
         self._templates.filters |= _FILTERS | {"said": self._said, "shown": _shown, "titled": self._titled}
         self._templates.globals |= {"assets": assets, "build": _build(assets), "stamp": stamp} | _GLOBALS
 
-    def home(self, snapshot: StatusSnapshot, query: Query, visit: Visit = NOBODY) -> RenderedPage:
+    def home(self, snapshot: StatusSnapshot, query: Query, request: PageRequest = NOBODY) -> RenderedPage:
         """The start page, with all targets."""
         parked = [view for view in snapshot.targets if view.state is State.PARKED]
         kept = [(view.target, view.orphans) for view in snapshot.targets if view.orphans]
@@ -99,9 +99,9 @@ class Renderer:
             "orphans": [*map(orphans_unmanaged, snapshot.unmanaged), *starmap(orphans_kept, kept)],
             "timeline": timeline(snapshot.drift, snapshot.at),
         }
-        return self._page("home.html", snapshot, given, visit)
+        return self._page("home.html", snapshot, given, request)
 
-    def target(self, snapshot: StatusSnapshot, view: TargetView, visit: Visit = NOBODY) -> RenderedPage:
+    def target(self, snapshot: StatusSnapshot, view: TargetView, request: PageRequest = NOBODY) -> RenderedPage:
         """One target."""
         points = [point for point in snapshot.drift if point.target == view.target]
         given = {
@@ -110,24 +110,26 @@ class Renderer:
             "runs_of": [run for run in snapshot.runs if run.target == view.target],
             "timeline": timeline(points, snapshot.at),
         }
-        return self._page("target.html", snapshot, given, visit)
+        return self._page("target.html", snapshot, given, request)
 
-    def missing(self, snapshot: StatusSnapshot, target: Target, visit: Visit = NOBODY) -> RenderedPage:
+    def missing(self, snapshot: StatusSnapshot, target: Target, request: PageRequest = NOBODY) -> RenderedPage:
         """No such target."""
-        return self._page("missing.html", snapshot, {"target": target}, visit)
+        return self._page("missing.html", snapshot, {"target": target}, request)
 
-    def undo(self, snapshot: StatusSnapshot, found: UndoView, visit: Visit) -> RenderedPage:
+    def undo(self, snapshot: StatusSnapshot, found: UndoView, request: PageRequest) -> RenderedPage:
         """What an undo would do."""
-        return self._page("undo.html", snapshot, {"undo": found}, visit)
+        return self._page("undo.html", snapshot, {"undo": found}, request)
 
-    def sign_in(self, visit: Visit, back: str, *, is_wrong: bool) -> RenderedPage:
+    def sign_in(self, request: PageRequest, back: str, *, is_wrong: bool) -> RenderedPage:
         """Page to enter the token, after which the address `back` is shown. It reveals nothing about the daemon."""
-        html = self._templates.get_template("sign_in.html").render(visit=visit, back=back, is_wrong=is_wrong)
-        return _encoded(html, visit.encodings)
+        html = self._templates.get_template("sign_in.html").render(request=request, back=back, is_wrong=is_wrong)
+        return _encoded(html, request.encodings)
 
-    def _page(self, template: str, snapshot: StatusSnapshot, given: Mapping[str, Any], visit: Visit) -> RenderedPage:
-        html = self._templates.get_template(template).render(given, snapshot=snapshot, now=snapshot.at, visit=visit)
-        return _encoded(html, visit.encodings)
+    def _page(
+        self, template: str, snapshot: StatusSnapshot, given: Mapping[str, Any], request: PageRequest
+    ) -> RenderedPage:
+        html = self._templates.get_template(template).render(given, snapshot=snapshot, now=snapshot.at, request=request)
+        return _encoded(html, request.encodings)
 
     def _said(self, text: str) -> Markup:
         return _shown(self._redact(text))

@@ -33,7 +33,7 @@ _MOST_BYTES: Final = 256 * 1024 * 1024
 """Bytes of values in a ZIP that is fetched for a scan."""
 
 
-class Extent(NamedTuple):
+class ListingSize(NamedTuple):
     """Number of records and bytes of their values, as they were seen last."""
 
     records: int
@@ -57,9 +57,9 @@ class View(NamedTuple):
     problem: str | None = None
 
     @property
-    def extent(self) -> Extent:
+    def size(self) -> ListingSize:
         """How much the store holds."""
-        return Extent(len(self.sizes), sum(self.sizes.values()))
+        return ListingSize(len(self.sizes), sum(self.sizes.values()))
 
     def token(self) -> str | None:
         """A digest of all that a listing shows, and of the ledger; None if something may be missing."""

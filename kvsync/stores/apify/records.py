@@ -72,12 +72,12 @@ async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Re
         limiter=store.records,
     )
     answer = await remote.namespaces.ask(namespace, named)
-    if not _is_told(answer):
+    if not _is_api_response(answer):
         raise unconfirmed(remote.label, named, answer)
     return answer
 
 
-def _is_told(answer: Response) -> bool:
+def _is_api_response(answer: Response) -> bool:
     """True for a response of the API: an object, or an empty body after a delete or the creation of a record. The servers in
     front of it may refuse a body that is too large."""
     if answer.status == 204 or not answer.body:

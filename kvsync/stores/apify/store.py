@@ -29,7 +29,7 @@ from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.apify.listing import Extent, SnapshotReader, View
+    from kvsync.stores.apify.listing import ListingSize, SnapshotReader, View
     from kvsync.stores.apify.remote import KeyValueStore, Remote
 
 _UNIQUE_LENGTH: Final = 15
@@ -76,7 +76,7 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
         super().__init__(config, context)
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
         self.deletes_namespaces = bool(config.options.get(DELETE_NAMESPACES.name))
-        self._extents: dict[str, Extent] = {}
+        self._sizes_seen: dict[str, ListingSize] = {}
 
     def normalise(self, content: Content) -> Content:
         """The content with the canonical content type, without one that only says text or bytes, and without tags and
@@ -129,10 +129,10 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
         """Everything in `namespace`, without values. A listing that breaks off or contradicts itself is incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
-            self._extents.pop(namespace, None)
+            self._sizes_seen.pop(namespace, None)
             return Snapshot(Target(self.config.name, namespace), {}, {})
         view = await viewer.listed()
-        self._extents[namespace] = view.extent
+        self._sizes_seen[namespace] = view.size
         stands_for = view.token()
         return None if stands_for is not None and stands_for == token else self._snapshot(namespace, view)
 
@@ -141,7 +141,7 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
         viewer = await self._viewer(namespace)
         view = await viewer.archived() if viewer is not None else None
         if view is not None:
-            self._extents[namespace] = view.extent
+            self._sizes_seen[namespace] = view.size
         return None if view is None else self._snapshot(namespace, view)
 
     async def scan(
@@ -149,9 +149,9 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
     ) -> Mapping[Identity, Actual] | None:
         """Whether records exist, from a listing, and what others hold, from a ZIP. None if these would mostly be about other
         records."""
-        extent = self._extents.get(namespace)
+        size = self._sizes_seen.get(namespace)
         viewer = await self._viewer(namespace)
-        if viewer is None or extent is None or not extent.is_worth_scanning(len(absent), len(present)):
+        if viewer is None or size is None or not size.is_worth_scanning(len(absent), len(present)):
             return None
         views = await viewer.scanned(lists=bool(absent), unpacks=bool(present))
         if any(view is None or view.problem is not None for view in views):

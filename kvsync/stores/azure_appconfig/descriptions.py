@@ -15,7 +15,7 @@ class Descriptions:
         self._known: dict[Slot, tuple[str, str]] = {}
         self._listed: set[str] = set()
 
-    def learn(self, rows: Iterable[Row], prefix: str | None = None) -> None:
+    def update(self, rows: Iterable[Row], prefix: str | None = None) -> None:
         """Take in rows that were read; with `prefix`, these are all entries whose key begins with it."""
         for row in rows:
             self.note((row.key, row.label), row.etag, row.description)

@@ -53,7 +53,7 @@ class Doctor:
             return [*findings, self._refusal(reading, answer)]
         findings.append(DoctorCheck("credential", True, "accepted"))
         if answer.status != 200:
-            return [*findings, _trouble(answer)]
+            return [*findings, _problem(answer)]
         return [*findings, DoctorCheck("reading", True, "permitted"), await self._writing(name)]
 
     async def _writing(self, name: str) -> DoctorCheck:
@@ -70,7 +70,7 @@ class Doctor:
         if answer.status in (401, 403):
             why = self._credentials.explain(Request("DELETE", call.target, call.what), answer)
             return DoctorCheck("writing", False, why.detail, why.hint, ErrorCode.CREDENTIAL_REJECTED)
-        return _trouble(answer)
+        return _problem(answer)
 
     def _refusal(self, call: Request, answer: Response) -> DoctorCheck:
         why = self._credentials.explain(call, answer)
@@ -90,7 +90,7 @@ def _is_from_app_configuration(answer: Response) -> bool:
     return answer.status in (429, 503) or "HMAC-SHA256" in challenge or (answer.status == 403 and not answer.body)
 
 
-def _trouble(answer: Response) -> DoctorCheck:
+def _problem(answer: Response) -> DoctorCheck:
     if answer.status == 429:
         return DoctorCheck(
             "quota",

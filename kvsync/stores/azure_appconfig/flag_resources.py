@@ -37,7 +37,7 @@ def resource_of(value: bytes) -> dict[str, Any]:
         if unknown := sorted(found.keys() - known):
             raise ValueError(f"a feature flag that is a resource has no {unknown[0]!r}")
     filters = [_filter(one) for one in conditions.get("client_filters") or []]
-    chosen = {"filters": filters, "requirement_type": _said(conditions.get("requirement_type"), "Any")}
+    chosen = {"filters": filters, "requirement_type": _unless_default(conditions.get("requirement_type"), "Any")}
     members = {
         "description": flag.get("description"),
         "conditions": _filled(chosen),
@@ -52,7 +52,7 @@ def key_value_of(item: Mapping[str, Any]) -> dict[str, Any]:
     KeyError, TypeError or AttributeError for another form."""
     conditions = dict(item.get("conditions") or {})
     filters = [_read_filter(one) for one in conditions.pop("filters", None) or []]
-    conditions["requirement_type"] = _said(conditions.get("requirement_type"), "Any")
+    conditions["requirement_type"] = _unless_default(conditions.get("requirement_type"), "Any")
     flag = {
         **_filled({name: item[name] for name in item.keys() - _MEMBERS - _OF_RESOURCE}),
         "id": item["name"],
@@ -106,7 +106,7 @@ def _read_parameter(value: Any) -> Any:
 
 
 def _variant(one: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"name": one["name"], **_filled({"status_override": _said(one.get("status_override"), "None")})}
+    found = {"name": one["name"], **_filled({"status_override": _unless_default(one.get("status_override"), "None")})}
     value = one.get("configuration_value")
     if isinstance(value, str):
         return found | {"value": value}
@@ -115,7 +115,7 @@ def _variant(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_variant(one: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: member for name, member in one.items() if name not in ("value", "content_type")}
-    found["status_override"] = _said(one.get("status_override"), "None")
+    found["status_override"] = _unless_default(one.get("status_override"), "None")
     value = one.get("value")
     if value is not None and is_json_type(one.get("content_type")):
         with suppress(ValueError, RecursionError):  # another program wrote it: it is shown as the text that it is
@@ -123,7 +123,7 @@ def _read_variant(one: Mapping[str, Any]) -> dict[str, Any]:
     return _filled(found) | ({} if value is None else {"configuration_value": value})
 
 
-def _said(text: Any, default: str) -> Any:
+def _unless_default(text: Any, default: str) -> Any:
     """A word, unless it is the one that holds anyway."""
     return None if text == default else text
 

@@ -68,7 +68,7 @@ class Remote:
         if header := self._tokens.header():
             call = replace(call, headers={**call.headers, "Sync-Token": header})
         answer = await self._client.send(call)
-        self._tokens.learn(answer.headers.get("sync-token"))
+        self._tokens.update(answer.headers.get("sync-token"))
         return answer
 
     async def pages(self, wanted: ListingFilter, *, fresh: bool = False) -> tuple[list[Page], str]:
@@ -85,7 +85,7 @@ class Remote:
         rows = self._listing.rows(scope, pages)
         if rows is None:  # the cache was lost between two looks
             rows = self._listing.rows(scope, (await self.pages(wanted, fresh=True))[0])
-        self.descriptions.learn(rows or (), None if wanted.tags else wanted.prefix)
+        self.descriptions.update(rows or (), None if wanted.tags else wanted.prefix)
         return rows or []
 
     async def look_up(self, prefix: str, slots: Mapping[Slot, Identity], failures: ReadFailures) -> list[Row]:
@@ -140,7 +140,7 @@ class Remote:
         found = await self._item(key, label)
         if found is None:
             return None
-        self.descriptions.learn([found[0]])
+        self.descriptions.update([found[0]])
         return found[0]
 
     async def _item(self, key: str, label: str | None) -> tuple[Row, Nulls] | None:
@@ -171,7 +171,7 @@ class SyncTokens:
     def __init__(self) -> None:
         self._tokens: dict[str, tuple[str, int]] = {}
 
-    def learn(self, header: str | None) -> None:
+    def update(self, header: str | None) -> None:
         """Add the tokens of a header: `id=value;sn=number`, separated by commas. Malformed ones are ignored."""
         for part in (header or "").split(","):
             token, _, number = part.partition(";")

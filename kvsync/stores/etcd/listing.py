@@ -106,7 +106,7 @@ def _is_own(key: bytes) -> bool:
 
 def _note_seen(remote: Remote, prefix: bytes, revision: int) -> None:
     for start in (prefix, SIDECARS + prefix):
-        remote.saw(start, revision)
+        remote.note_revision(start, revision)
 
 
 class _Pages:

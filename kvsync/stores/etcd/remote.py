@@ -137,7 +137,7 @@ class Remote:
                 await endpoint.credentials.renew()
             raise
 
-    def saw(self, start: bytes, revision: int) -> None:
+    def note_revision(self, start: bytes, revision: int) -> None:
         """Note that everything below a prefix is known up to this revision."""
         self.seen[start] = max(revision, self.seen.get(start, 0))
 

@@ -103,11 +103,11 @@ class Watch:
         elif events := result.get("events"):
             revisions = {int(event["kv"]["mod_revision"]) for event in events}
             number = int(result["watch_id"]) - 1
-            self._remote.saw(self._prefixes[number], max(revisions))
+            self._remote.note_revision(self._prefixes[number], max(revisions))
             asyncio.get_running_loop().call_later(_OWN, self._judge, self._names[number // 2], revisions)
         elif self._open == len(self._prefixes):  # a sign of life: everything up to here was sent
             for start in self._prefixes:
-                self._remote.saw(start, revision)
+                self._remote.note_revision(start, revision)
 
     def _judge(self, namespace: str, revisions: set[int]) -> None:
         if not all(map(self._remote.is_own, revisions)):

@@ -86,7 +86,7 @@ class MemoryBackend:
         held = self.ledgers.get(namespace)
         return None if held is None or _ended(held, now) else held
 
-    def leave(self, namespace: str, ledger: StoredLedger) -> None:
+    def put_ledger(self, namespace: str, ledger: StoredLedger) -> None:
         """Replace the ledger."""
         self.ledgers[namespace] = ledger
 

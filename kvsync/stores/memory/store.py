@@ -168,7 +168,7 @@ class MemoryStore(Store):
         has = self.capabilities
         ends = has.always_expires and has.max_ttl is not None
         expires_at = self.context.clock.now() + (has.max_ttl or 0) if ends else None
-        self._memory.leave(namespace, StoredLedger(ledger, expires_at))
+        self._memory.put_ledger(namespace, StoredLedger(ledger, expires_at))
 
     async def remove_ledger(self, namespace: str) -> None:
         """Delete the ledger."""

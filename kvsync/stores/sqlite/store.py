@@ -163,7 +163,7 @@ class SqliteStore(Store):
             for identity in identities:
                 try:
                     cell = self._cell(namespace, identity)
-                    row = connection.execute(_READ, (*cell.sought(), now)).fetchone()
+                    row = connection.execute(_READ, (*cell.lookup_parameters(), now)).fetchone()
                 except ValueError:  # no such name can be in the table
                     continue
                 if row is not None:

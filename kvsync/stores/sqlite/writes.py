@@ -14,7 +14,7 @@ from kvsync.stores.sqlite.schema import SET_REVISION
 from kvsync.util.values import dataclass
 
 BY_CELL = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
-"""Condition with the parameters of `Cell.sought`."""
+"""Condition with the parameters of `Cell.lookup_parameters`."""
 
 _CREATE = """
 INSERT INTO entries(content_type, tags, metadata, value, owner, mark_fingerprint, mark_ttl, flags, fingerprint,
@@ -45,7 +45,7 @@ class Cell(NamedTuple):
     key: str
     label: str | None
 
-    def sought(self) -> Row:
+    def lookup_parameters(self) -> Row:
         """The parameters of BY_CELL. An empty blob, which no label is, represents a missing label."""
         return self.namespace, self.key, b"" if self.label is None else self.label
 
@@ -92,14 +92,14 @@ def _run(connection: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> Itera
 
 def _statement(index: int, cell: Cell, write: Write, version: int, now: float) -> _Statement:
     if write.content is None:
-        return _Statement(index, _DELETE, (*cell.sought(), _etag(write)), _MOVED, None)
+        return _Statement(index, _DELETE, (*cell.lookup_parameters(), _etag(write)), _MOVED, None)
     if write.precondition is Precondition.ABSENT:
         row = (*_columns(write, write.content), now, version, *cell)
         return _Statement(index, _CREATE, row, _EXISTS, version)
     if write.touch:
-        row = (write.expires_at, now, version, *cell.sought(), _etag(write))
+        row = (write.expires_at, now, version, *cell.lookup_parameters(), _etag(write))
         return _Statement(index, _TOUCH, row, _MOVED, version)
-    row = (*_columns(write, write.content), now, version, *cell.sought(), _etag(write))
+    row = (*_columns(write, write.content), now, version, *cell.lookup_parameters(), _etag(write))
     return _Statement(index, _CHANGE, row, _MOVED, version)
 
 

@@ -62,7 +62,7 @@ class Account(Credentials, Protocol):
         """The parameters that authenticate a call; empty if a header does. Raises AuthError."""
         ...
 
-    def learn(self, refusal: Response) -> None:
+    def handle_refusal(self, refusal: Response) -> None:
         """Learn from a call that was refused."""
         ...
 
@@ -87,7 +87,7 @@ class ApiKey:
         key = checked_secret(self.resolve(), invalid)
         return {"account_id": self.account, "api_key": key}
 
-    def learn(self, refusal: Response) -> None:
+    def handle_refusal(self, refusal: Response) -> None:
         """Nothing is learned: a key does not depend on a clock."""
 
     async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
@@ -180,7 +180,7 @@ class ServiceAccount:
                 self._token = token = await self._new(file, int(now))
         return {"Authorization": f"Bearer {token.text}"}
 
-    def learn(self, refusal: Response) -> None:
+    def handle_refusal(self, refusal: Response) -> None:
         """Learn from a rejected token how far this machine's clock is from the server's."""
         self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
 

@@ -102,7 +102,7 @@ class ErrorMapper:
     def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:
         message = f"{explained(self._label, call, answer, (code,))}; {_hint(code)}"
         if code in _STALE:
-            self._account.learn(answer)
+            self._account.handle_refusal(answer)
             return StaleCredentialError(message)
         if code in _ACCOUNT:
             return AuthError(message)

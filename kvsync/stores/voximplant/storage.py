@@ -82,18 +82,18 @@ class Storage:
         """
         async with self.remote.quiet:
             item = await self._set(key, value, lifetime, is_secret)
-            if self.remote.renews or item.get("value") != value or self._lives(item, lifetime):
+            if self.remote.renews or item.get("value") != value or self._expires_as_requested(item, lifetime):
                 return
             found = await self.item(key) or {}
             if found.get("value") != value:
                 return  # another program has changed it, as the next read shows
-            if self._lives(found, lifetime):
+            if self._expires_as_requested(found, lifetime):
                 self.remote.renews = True
                 return
             await self._delete(key)
             again = {name: number - 1 for name, number in lifetime.items()}  # or it could pass for a repeated call
             new = await self._set(key, value, again, is_secret)
-            self.remote.renews = not self._lives(new, lifetime)  # then the clocks disagree by so much
+            self.remote.renews = not self._expires_as_requested(new, lifetime)  # then the clocks disagree by so much
 
     async def delete(self, key: str) -> None:
         """Delete one entry, which need not exist. Raises StoreError."""
@@ -141,7 +141,7 @@ class Storage:
             raise self._unconfirmed(what, answer, is_secret=is_secret)
         return result
 
-    def _lives(self, item: Mapping[str, Any], lifetime: Lifetime) -> bool:
+    def _expires_as_requested(self, item: Mapping[str, Any], lifetime: Lifetime) -> bool:
         """True if an item expires about when it should; clocks may disagree a little."""
         now, end = self.remote.clock.now(), moment_from(item.get("expires_at"))
         until = lifetime["expires_at"] if "expires_at" in lifetime else now + lifetime["ttl"]

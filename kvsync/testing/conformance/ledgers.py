@@ -21,7 +21,7 @@ def keeping(suite: type[Suite]) -> str | None:
     return None if suite.keeps_ledger else "needs keeps_ledger = True, for a store that keeps the ledger"
 
 
-def keeper_of(store: Store) -> LedgerKeeping:
+def lease_store_of(store: Store) -> LedgerKeeping:
     """Return the store, which must keep the ledgers of its namespaces."""
     keeper = ledger_keeper(store)
     assert keeper is not None, "the store needs all members of kvsync.LedgerKeeping, and keeps_ledger = True"
@@ -36,19 +36,19 @@ class LedgersInStores(Suite):
     @promise(keeping)
     async def test_new_namespace_has_no_ledger(self, bench: Bench) -> None:
         """A namespace to which no ledger was written has none, whatever entries it holds."""
-        assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
+        assert await lease_store_of(bench.store).read_ledger(bench.namespace) is None
         await bench.create("greeting")
-        assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
+        assert await lease_store_of(bench.store).read_ledger(bench.namespace) is None
         assert (await bench.see()).ledger is None
 
     @promise(keeping)
     async def test_ledger_is_returned_unchanged(self, bench: Bench) -> None:
         """A ledger is returned byte for byte, by `read_ledger` and by `observe`, on every connection."""
         ledger = _ledger(3)
-        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
+        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
         for store in (bench.store, bench.connect()):
-            assert await keeper_of(store).read_ledger(bench.namespace) == ledger
+            assert await lease_store_of(store).read_ledger(bench.namespace) == ledger
             snapshot = await store.observe(bench.namespace, bench.signer())
             assert snapshot is not None
             assert snapshot.ledger == ledger
@@ -58,7 +58,7 @@ class LedgersInStores(Suite):
         """If the store has deep listings, they contain the ledger."""
         await bench.create("greeting")
         ledger = _ledger(3)
-        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
+        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
         snapshot = await observe_deep(bench.store, bench.namespace, bench.signer())
         if snapshot is not None:
@@ -70,15 +70,15 @@ class LedgersInStores(Suite):
         """A new ledger replaces the old one completely, whether it is shorter or longer."""
         for entries in (2, 200, 3, 0):
             ledger = _ledger(entries)
-            await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
-            assert await keeper_of(bench.connect()).read_ledger(bench.namespace) == ledger
+            await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
+            assert await lease_store_of(bench.connect()).read_ledger(bench.namespace) == ledger
 
     @promise(keeping)
     async def test_ledger_is_not_an_entry(self, bench: Bench) -> None:
         """The ledger is not listed as an entry or a namespace, and does not change entries."""
         before = await bench.create("greeting", Content(b"Hello"))
         names = await bench.store.namespaces()
-        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(300))
+        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(300))
         await bench.settle()
         assert set((await bench.see()).entries) == {Identity("greeting")}
         assert await bench.get("greeting") == before
@@ -89,22 +89,22 @@ class LedgersInStores(Suite):
         """The ledger of a namespace is not visible in another, neither as ledger nor as entry."""
         await bench.create("greeting", namespace=bench.elsewhere)
         ledger = _ledger(3)
-        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
+        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
-        assert await keeper_of(bench.store).read_ledger(bench.elsewhere) is None
+        assert await lease_store_of(bench.store).read_ledger(bench.elsewhere) is None
         assert set((await bench.see(bench.elsewhere)).entries) == {Identity("greeting")}
-        await keeper_of(bench.store).write_ledger(bench.elsewhere, _ledger(1))
-        assert await keeper_of(bench.store).read_ledger(bench.namespace) == ledger
+        await lease_store_of(bench.store).write_ledger(bench.elsewhere, _ledger(1))
+        assert await lease_store_of(bench.store).read_ledger(bench.namespace) == ledger
 
     @promise(keeping)
     async def test_removed_ledger_is_gone(self, bench: Bench) -> None:
         """A removed ledger is gone, entries are not changed, and removing it again is not an error."""
         before = await bench.create("greeting", Content(b"Hello"))
-        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(300))
+        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(300))
         for _ in range(2):
-            await keeper_of(bench.store).remove_ledger(bench.namespace)
+            await lease_store_of(bench.store).remove_ledger(bench.namespace)
             await bench.settle()
-            assert await keeper_of(bench.connect()).read_ledger(bench.namespace) is None
+            assert await lease_store_of(bench.connect()).read_ledger(bench.namespace) is None
         assert (await bench.see()).ledger is None
         assert await bench.get("greeting") == before
 
@@ -112,9 +112,9 @@ class LedgersInStores(Suite):
     async def test_large_ledger_is_returned_unchanged(self, bench: Bench) -> None:
         """The ledger of 5,000 entries is returned unchanged."""
         ledger = _ledger(_MANY)
-        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
+        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
-        found = await keeper_of(bench.connect()).read_ledger(bench.namespace)
+        found = await lease_store_of(bench.connect()).read_ledger(bench.namespace)
         assert found == ledger
         assert len(decode(found, _SIGNER).rows) == _MANY
         assert (await bench.see()).ledger == ledger
@@ -124,22 +124,22 @@ class LedgersInStores(Suite):
         """A ledger keeps keys and owners in any script."""
         row = LedgerRow(b"0123456789abcdef", etag='"ü"\\')
         ledger = encode(LedgerDocument("équipe", {Identity("ключ", "テーマ"): row, Identity("🗝️"): row}), _SIGNER)
-        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
-        assert await keeper_of(bench.store).read_ledger(bench.namespace) == ledger
+        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
+        assert await lease_store_of(bench.store).read_ledger(bench.namespace) == ledger
 
     @promise(keeping, having("always_expires"))
     async def test_ledger_expiry_is_reported(self, bench: Bench) -> None:
         """If everything in the store expires, a snapshot says when the ledger does; writing the ledger again extends that."""
         longest = bench.capabilities.max_ttl or 0
-        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(30))
+        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(30))
         assert abs((await _end(bench)) - bench.clock.now() - longest) <= 10
         await bench.pass_time(longest * 2 / 3)
-        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(30))
+        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(30))
         assert abs((await _end(bench)) - bench.clock.now() - longest) <= 10
         await bench.pass_time(longest * 2 / 3)
-        assert await keeper_of(bench.store).read_ledger(bench.namespace) == _ledger(30)
+        assert await lease_store_of(bench.store).read_ledger(bench.namespace) == _ledger(30)
         await bench.pass_time(longest / 3 + 60)
-        assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
+        assert await lease_store_of(bench.store).read_ledger(bench.namespace) is None
         assert (await bench.see()).ledger is None
 
 

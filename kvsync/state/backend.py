@@ -15,7 +15,7 @@ from kvsync.state.sqlite_database import sqlite_errors
 from kvsync.util.private_files import write_private
 
 
-class Home(Protocol):
+class StateBackend(Protocol):
     """Where the state is kept. Every method raises StateDirError."""
 
     @property
@@ -57,7 +57,7 @@ class Home(Protocol):
         ...
 
 
-class DirectoryHome:
+class DirectoryBackend:
     """A state directory on this machine: one writing process at a time. `key_folder` is where its key is."""
 
     def __init__(self, path: Path, key_folder: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The desired state without what is still being written: targets of such files stay as they were."""
+"""Leaves files that are still being written out of the desired state: their targets stay as they were."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from kvsync.config.authority import Authority
+from kvsync.desired.file_stability import FileStability
 from kvsync.desired.model import CompiledFile, DesiredState, Reading
 from kvsync.desired.problem_sets import Problems, in_order
-from kvsync.desired.rest import FileRest
 from kvsync.errors import Problem
 from kvsync.model.entry import Target
 
 
-class RestingFiles:
-    """Lets files rest before they are used: a half-written file is neither values nor deletes."""
+class StableFiles:
+    """Uses files only once they are stable, so that a half-written file changes and deletes nothing."""
 
-    def __init__(self, rest: FileRest, authority: Authority) -> None:
-        self._rest, self._authority = rest, authority
+    def __init__(self, stability: FileStability, authority: Authority) -> None:
+        self._stability, self._authority = stability, authority
         self._units: dict[str, tuple[bytes, CompiledFile]] = {}
         self._version: object = None
         self._last: DesiredState | None = None
 
-    def rests_in(self, reading: Reading) -> float | None:
-        """Note how the files are now. Returns the seconds that those which still move need to rest, None when none moves."""
-        return max(self._look(reading).values(), default=None)
+    def stable_in(self, reading: Reading) -> float | None:
+        """Compare the files with the last reading. Returns the seconds until all of them are stable, None if they are."""
+        return max(self._unstable(reading).values(), default=None)
 
     def settled(self, loaded: DesiredState, reading: Reading) -> DesiredState:
         """What may be used of what was just loaded. A target that a moving file names, or named before, is as it was; where
         that cannot be known, so is every target that the file may name."""
-        moving, units = self._look(reading), reading.units
+        moving, units = self._unstable(reading), reading.units
         concerned = {slot: [known[slot][1] for known in (units, self._units) if slot in known] for slot in moving}
         unknown = {slot for slot, found in concerned.items() if not all(unit.names_known for unit in found)}
         grants = {self._authority.grants_of(slot.split("\0")) for slot in unknown}
@@ -43,7 +43,7 @@ class RestingFiles:
             state = self._without(loaded, targets, every)
         else:
             state = loaded
-        state = replace(state, rests_in=max(moving.values(), default=None))
+        state = replace(state, stable_in=max(moving.values(), default=None))
         before = {slot: self._units[slot] for slot in moving if slot in self._units}
         self._units = {**units, **before}
         for slot in moving.keys() - before.keys():
@@ -51,13 +51,13 @@ class RestingFiles:
         self._last = state
         return state
 
-    def _look(self, reading: Reading) -> Mapping[str, float]:
+    def _unstable(self, reading: Reading) -> Mapping[str, float]:
         changed, self._version = reading.changed_since(self._version), reading.version
-        return self._rest.look(reading.states, changed)
+        return self._stability.unstable(reading.states, changed)
 
-    def go_on(self, seconds: float, authority: Authority, is_outdated: Callable[[Target], bool]) -> None:
-        """Go on under another configuration: with another time to rest, and without how these targets were."""
-        self._rest.seconds, self._authority = seconds, authority
+    def reconfigure(self, seconds: float, authority: Authority, is_outdated: Callable[[Target], bool]) -> None:
+        """Continue under another configuration: another time until files are stable, and without the outdated targets."""
+        self._stability.seconds, self._authority = seconds, authority
         if self._last is not None:
             self._last = self._last.only(lambda target: not is_outdated(target))
 

@@ -1,4 +1,4 @@
-"""Files that are still being written: which of them have kept size, time and content for long enough to be used."""
+"""Detects files that are still being written: a file is stable once size, time and content did not change for a while."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ _TICK = 0.001
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What one state file, and what it takes values from, was at a look: `contents` by digest, `stamps` by file. `touched` is
-    when any of it was last written, renamed or linked (epoch seconds)."""
+    """State of one state file, and of the files that it takes values from, when they were read: `contents` by digest, `stamps`
+    by file. `touched` is when any of them was last written, renamed or linked (epoch seconds)."""
 
     contents: tuple[bytes, ...]
     stamps: tuple[tuple[str, Stamp], ...]
     touched: float
 
     def is_same(self, before: FileState | None) -> bool:
-        """True if nothing was written, renamed or linked since an earlier look."""
+        """True if nothing was written, renamed or linked since an earlier reading."""
         return before is not None and (self.contents, self.stamps) == (before.contents, before.stamps)
 
 
-class FileRest:
-    """Compares looks at files. A file has rested once it was the same for `seconds`; one that is gone, once it was gone for as
-    long. What a process finds when it starts has rested if it was not touched for as long."""
+class FileStability:
+    """Compares readings of files. A file is stable once it was the same for `seconds`; a deleted one, once it was gone for as
+    long. A file that a process finds when it starts is stable if it was not touched for as long."""
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self.seconds, self._clock = seconds, clock
         self._seen: Mapping[str, FileState] = {}
         self._since: dict[str, float] = {}
-        """When those that have not rested were last changed, or were gone."""
+        """When those that are not stable were last changed, or were gone."""
         self._is_first = True
 
-    def look(self, files: Mapping[str, FileState], may_differ: Collection[str] | None = None) -> Mapping[str, float]:
-        """Look at all files. Returns those that have not rested, with the seconds that each still needs. If it is known which
-        `may_differ` from the last look, the others are the same files, with the same names."""
+    def unstable(
+        self, files: Mapping[str, FileState], may_differ: Collection[str] | None = None
+    ) -> Mapping[str, float]:
+        """Compare all files with the last reading. Returns those that are not stable, with the seconds until each is. If known,
+        `may_differ` are those that can differ from it; the others are the same files, with the same names."""
         now, age = self._clock.monotonic(), self._clock.now()
         seen, self._seen = self._seen, files
         changed = [

@@ -17,7 +17,7 @@ ORDER BY updated_at DESC LIMIT 1
 """
 
 
-class PostgresHome:
+class PostgresBackend:
     """A database that many processes share. It excludes no process as a whole: each target is claimed separately."""
 
     def __init__(self, database: PostgresDatabase) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kvsync.http.client import ClientOptions
 
 
-class Turns:
+class RequestLimiter:
     """The turns of one client, whose requests the server counts under `account`."""
 
     def __init__(self, options: ClientOptions, account: str, clock: Clock) -> None:
