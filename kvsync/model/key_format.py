@@ -10,7 +10,7 @@ label never holds it, the side of the key may.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import field
 from typing import Final
 
@@ -128,6 +128,10 @@ class KeyFormat:
                 return None
         found = self._shape.fullmatch(remote_key)
         return (found.groupdict().get("namespace") or None) if found is not None else None
+
+    def namespaces_of(self, remote_keys: Iterable[str]) -> list[str]:
+        """The namespaces of these remote keys, sorted, as far as the format tells them."""
+        return sorted({name for name in map(self.namespace_of, remote_keys) if name is not None})
 
     def _can_lie_in(self, identity: Identity) -> bool:
         """False where a look at the key is enough to say that no other namespace has it, as for nearly all of very many."""

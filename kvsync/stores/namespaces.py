@@ -6,13 +6,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from kvsync.errors import ErrorCode, PermanentError, StoreError
 from kvsync.http.client import Client
 from kvsync.http.model import Request, Response
-from kvsync.model.place import Place
 from kvsync.util.clock import Clock
 
 FRESH_SECONDS: Final = 60.0
@@ -64,12 +64,12 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
         cached counts. Raises PermanentError if the namespace is missing and must not be created, StoreError."""
 
     @abstractmethod
-    async def delete(self, name: str, found: _Namespace) -> str | None:
-        """Delete the namespace that a name leads to; returns why it is not believed to be gone. Raises StoreError."""
+    def _deletion(self, name: str, found: _Namespace) -> Request:
+        """The request that deletes the namespace that a name leads to."""
 
     @abstractmethod
-    async def rename(self, name: str, found: _Namespace, new: str) -> None:
-        """Rename the namespace that a name leads to. Raises StoreError."""
+    def _renaming(self, name: str, found: _Namespace, new: str) -> Request:
+        """The request that renames the namespace that a name leads to."""
 
     @abstractmethod
     async def _make(self, name: str) -> _Namespace:
@@ -106,16 +106,22 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
         is_listed = name in await self.names()
         return f"the API answered that it does not exist, but still lists the {self.kind}" if is_listed else None
 
-    async def _delete(self, name: str, call: Request) -> str | None:
-        """Delete what a name leads to with this call; returns why it is not believed to be gone. Raises StoreError."""
-        stays = None
+    async def delete(self, name: str, found: _Namespace) -> str | None:
+        """Delete the namespace that a name leads to, at most `DELETED_WITHIN` from now. Returns why it is not believed to be
+        gone. Raises StoreError."""
+        call = replace(self._deletion(name, found), not_after=self._clock.monotonic() + DELETED_WITHIN)
         try:
             await self._client.send(call)
         except NamespaceGone:
-            stays = await self.why_not_gone(name)
-        if stays is None:
-            self._resolved.pop(name, None)
-        return stays
+            if (stays := await self.why_not_gone(name)) is not None:
+                return stays
+        self._resolved.pop(name, None)
+        return None
+
+    async def rename(self, name: str, found: _Namespace, new: str) -> None:
+        """Rename the namespace that a name leads to. Raises StoreError."""
+        await self._client.send(self._renaming(name, found, new))
+        self._resolved.pop(name, None)
 
     async def find(self, name: str) -> _Namespace | None:
         """The namespace that was located last under a name, or is located now; None for one that can still be created. Raises
@@ -140,6 +146,13 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
             self._gone[name] = f"{error}; {self._why_gone(name)}"
             raise PermanentError(self._gone[name]) from None
 
+    async def _get(self, target: str, what: str) -> Response | None:
+        """What the service says about one namespace; None if there is none. Raises StoreError."""
+        try:
+            return await self._client.send(Request("GET", target, what, is_json=True))
+        except NamespaceGone:
+            return None
+
     def _why_gone(self, name: str) -> str:
         """The end of the message about a namespace that was located and is gone."""
         return f'the {self.kind} "{name}" was deleted in the meantime'
@@ -154,46 +167,3 @@ class NamespaceResolver(ABC, Generic[_Namespace]):
         except StoreError:
             return ""
         return f' (did you mean "{near[0]}"?)' if near else ""
-
-
-class ManagedNamespaces(ABC):
-    """Mixin for a store whose namespaces are found by a `NamespaceResolver` and can be deleted and renamed."""
-
-    @abstractmethod
-    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """As in `kvsync.stores.extensions.PlaceResolving`."""
-
-    @abstractmethod
-    async def _resolver(self) -> NamespaceResolver[Any]:
-        """The resolver of the connection. Raises StoreError."""
-
-    @abstractmethod
-    async def _is_empty(self, namespace: str) -> bool:
-        """True if a listing of the namespace shows nothing, except the ledger if the store keeps it. Raises StoreError."""
-
-    async def delete_namespace(self, namespace: str, place: Place) -> str | None:
-        """Look the name up again, list what it leads to, and delete that by its id. Returns why it stays, None once it is gone.
-        Raises StoreError."""
-        resolver = await self._resolver()
-        found = await resolver.resolve_again(namespace)
-        if found is None:
-            return await resolver.why_not_gone(namespace)
-        if (await self.locate(namespace)).key != place.key:
-            return f"its name leads to another {resolver.kind} now"
-        if (why := await resolver.why_not_creatable()) is not None:
-            return f"kvsync could not create it again: {why}"
-        if not await self._is_empty(namespace):
-            return "it holds entries"
-        return await resolver.delete(namespace, found)
-
-    async def rename_namespace(self, namespace: str, name: str, place: Place) -> str | None:
-        """Look both names up again, and rename what the first one leads to by its id. Returns why it keeps its name, None once
-        it is renamed. Raises StoreError."""
-        resolver = await self._resolver()
-        found = await resolver.resolve_again(namespace)
-        if found is None or (await self.locate(namespace)).key != place.key:
-            return f"its name leads to another {resolver.kind} now"
-        if name in await resolver.names():
-            return f'there is a {resolver.kind} "{name}" already'
-        await resolver.rename(namespace, found, name)
-        return None

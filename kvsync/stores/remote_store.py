@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
@@ -16,29 +16,12 @@ from kvsync.model.key_format import KeyFormat
 from kvsync.planning.marks import SEAL_SIZE
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.limits import check_entry
+from kvsync.stores.option_rules import OptionRule, check_rules
 from kvsync.util.clock import Clock
-from kvsync.yaml.fields import Field, boolean
 
 if TYPE_CHECKING:
     from kvsync.http.client import Client, ClientLimits, ClientOptions
     from kvsync.http.paging import ListingLimit
-
-
-DELETE_NAMESPACES: Final = Field(
-    "delete_namespaces",
-    boolean(),
-    default=False,
-    help="Delete namespaces that kvsync has emptied (`keys: {}`); needs `create_namespaces`.",
-)
-"""Option of the stores that can create and delete namespaces."""
-
-RENAME_NAMESPACES: Final = Field(
-    "rename_namespaces",
-    boolean(),
-    default=False,
-    help="Let `kvsync transfer --from-namespace` rename a namespace instead of copying its entries.",
-)
-"""Option of the stores that can rename namespaces."""
 
 
 class ApiClient(Protocol):
@@ -111,12 +94,15 @@ class RemoteStore(Store, Generic[_Remote]):
 
     key_format: ClassVar[str] = "{key}"
     divider: ClassVar[str] = "/"
+    option_rules: ClassVar[tuple[OptionRule, ...]] = ()
+    """Rules for options that exclude or need each other."""
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         template, has_labels = config.key_format or self.key_format, self.capabilities.labels
         self._keys = KeyFormat(template, native_labels=has_labels, divider=self.divider)
         self._remote: _Remote | None = None
+        check_rules(self.option_rules, config.options, {"endpoint": config.endpoint, "ca_file": config.ca_file})
 
     @abstractmethod
     def _connect(self, connection: Connection) -> _Remote:
@@ -126,6 +112,18 @@ class RemoteStore(Store, Generic[_Remote]):
     @abstractmethod
     async def _examine(self, remote: _Remote) -> Sequence[DoctorCheck]:
         """What `check` returns. Raises StoreError for a credential that cannot be used."""
+
+    def normalise(self, content: Content) -> Content:
+        """The content without what the capabilities say that the store cannot hold."""
+        value, content_type, tags, metadata, description = content
+        can = self.capabilities
+        return Content(
+            value,
+            content_type if can.content_type else None,
+            tags if can.tags else (),
+            metadata if can.metadata else None,
+            description if can.descriptions else None,
+        )
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
         """The key by the configured format."""
@@ -143,16 +141,6 @@ class RemoteStore(Store, Generic[_Remote]):
         remote, self._remote = self._remote, None
         if remote is not None:
             await remote.aclose()
-
-    def _why_namespaces_stay(self) -> str | None:
-        """Why no namespace of this store can be deleted; None if one can."""
-        if not self.config.options.get("create_namespaces"):
-            return "delete_namespaces needs create_namespaces: true, so that kvsync can create it again"
-        return None if self._keys.is_plain else "with this key_format kvsync does not see all of its keys"
-
-    def _renames_namespaces(self) -> bool:
-        """Whether namespaces of this store may be renamed: their names must not be part of keys."""
-        return bool(self.config.options.get(RENAME_NAMESPACES.name)) and self._keys.is_plain
 
     def _client(self) -> _Remote:
         if self._remote is None:

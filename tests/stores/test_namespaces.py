@@ -8,7 +8,7 @@ import pytest
 
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.model import Request, Response
-from kvsync.stores.namespaces import FRESH_SECONDS, NamespaceGone, NamespaceResolver, Resolved
+from kvsync.stores.namespaces import DELETED_WITHIN, FRESH_SECONDS, NamespaceGone, NamespaceResolver, Resolved
 from kvsync.testing import FakeClock
 
 
@@ -19,8 +19,10 @@ class Remote:
         self.ids: dict[str, str] = {}
         self.looked_up = 0
         self.is_down = False
+        self.calls: list[Request] = []
 
     async def send(self, call: Request) -> Response:
+        self.calls.append(call)
         if call.target not in self.ids.values():
             raise NamespaceGone("no such namespace")
         return Response(200, {})
@@ -48,11 +50,11 @@ class Resolver(NamespaceResolver[str]):
         self.remote.ids[name] = f"new-{name}"
         return self.remote.ids[name]
 
-    async def delete(self, name: str, found: str) -> str | None:
-        raise AssertionError(f"nothing is deleted here, least of all {found}, which {name} leads to")
+    def _deletion(self, name: str, found: str) -> Request:
+        return Request("DELETE", found, f"deleting {name}")
 
-    async def rename(self, name: str, found: str, new: str) -> None:
-        raise AssertionError(f"nothing is renamed here, least of all {found}, which {name} leads to, to {new}")
+    def _renaming(self, name: str, found: str, new: str) -> Request:
+        return Request("PUT", found, f"renaming {name} to {new}")
 
 
 @pytest.fixture
@@ -122,3 +124,36 @@ async def test_a_misspelt_name_is_corrected(resolver: Resolver, remote: Remote) 
     remote.ids["fixed-web"] = "1"
     with pytest.raises(PermanentError, match=r'missing \(did you mean "fixed-web"\?\)'):
         await resolver.locate("fixed-wbe")
+
+
+async def test_deletion_is_sent_within_seconds_or_not_at_all(
+    resolver: Resolver, remote: Remote, clock: FakeClock
+) -> None:
+    remote.ids["app"] = "1"
+    found = await resolver.locate("app")
+    assert found is not None
+    assert await resolver.delete("app", found) is None
+    assert remote.calls[-1].not_after == clock.monotonic() + DELETED_WITHIN
+
+
+async def test_deleted_name_is_looked_up_again(resolver: Resolver, remote: Remote) -> None:
+    remote.ids["app"] = "1"
+    await resolver.delete("app", await resolver.locate("app") or "")
+    remote.ids["app"] = "2"
+    assert await resolver.find("app") == "2"
+
+
+async def test_namespace_that_is_still_listed_is_not_believed_to_be_gone(resolver: Resolver, remote: Remote) -> None:
+    """The API answers that it does not exist, but the account still lists it."""
+    remote.ids["app"] = "1"
+    assert "still lists" in (await resolver.delete("app", "another id") or "")
+    del remote.ids["app"]
+    assert await resolver.delete("app", "another id") is None
+
+
+async def test_renamed_name_is_looked_up_again(resolver: Resolver, remote: Remote) -> None:
+    remote.ids["app"] = "1"
+    await resolver.rename("app", await resolver.locate("app") or "", "web")
+    assert (remote.calls[-1].method, remote.calls[-1].what) == ("PUT", "renaming app to web")
+    remote.ids = {"web": "1", "app": "2"}
+    assert (await resolver.find("app"), await resolver.find("web")) == ("2", "1")

@@ -17,7 +17,7 @@ from kvsync.http.model import Request, Response
 from kvsync.http.paging import MOST_NAMESPACE_PAGES, ListingPage, walk
 from kvsync.http.redirects import RedirectFollower
 from kvsync.stores.apify.api import ENDPOINT, NAME, OTHERS, RECORDS, ApiToken, ErrorMapper, Rate, Targets, looks_like_id
-from kvsync.stores.namespaces import DELETED_WITHIN, NamespaceGone, NamespaceResolver, Resolved
+from kvsync.stores.namespaces import NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 from kvsync.stores.route import route_of
 
@@ -98,7 +98,7 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
 
     async def is_writable(self, name: str) -> bool:
         """Whether the token may write to a store: only then its secret is shown. Raises StoreError."""
-        data = await self._get(self._address(name), name)
+        data = await self._found(self._address(name), name)
         return data is not None and bool(data.get("urlSigningSecretKey"))
 
     async def _look_up(self, name: str, known: KeyValueStore | None, *, refresh: bool) -> Resolved[KeyValueStore]:
@@ -110,7 +110,7 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
         if known is not None:  # first where it was found
             addresses.sort(key=lambda address: address != known.address)
         for address in addresses:
-            data = await self._get(address, name)
+            data = await self._found(address, name)
             if data is not None:
                 return Resolved(self._keep(name, data, address), self._clock.monotonic())
         way = "check its owner" if "~" in name else "create it, or set create_namespaces: true"
@@ -128,7 +128,7 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
         made = self._data(await self._client.send(call), what)
         address = self._address(name)
         if not made.get("userId"):  # as all others see it, so that its place is the same from the beginning
-            made = await self._get(address, name) or made
+            made = await self._found(address, name) or made
         return self._keep(name, made, address)
 
     async def why_not_creatable(self) -> str | None:
@@ -141,29 +141,21 @@ class Namespaces(NamespaceResolver[KeyValueStore]):
             return None
         return f"the token cannot create one of user {self._username}, because it belongs to {data.get('username')}"
 
-    async def delete(self, name: str, found: KeyValueStore) -> str | None:
-        """Delete a store; returns why it is not believed to be gone. Raises StoreError."""
+    def _deletion(self, name: str, found: KeyValueStore) -> Request:
         what = f"deleting the key-value store {name}"
-        latest = self._clock.monotonic() + DELETED_WITHIN
-        call = Request("DELETE", self._targets.store(found.id), what, expects=(200, 204), not_after=latest)
-        return await self._delete(name, call)
+        return Request("DELETE", self._targets.store(found.id), what, expects=(200, 204))
 
-    async def rename(self, name: str, found: KeyValueStore, new: str) -> None:
-        """Give a store another name. Raises StoreError."""
+    def _renaming(self, name: str, found: KeyValueStore, new: str) -> Request:
         what, body = f"renaming the key-value store {name} to {new}", json.dumps({"name": new}).encode()
-        await self._client.send(Request("PUT", self._targets.store(found.id), what, _JSON, body, is_json=True))
-        self._resolved.pop(name, None)
+        return Request("PUT", self._targets.store(found.id), what, _JSON, body, is_json=True)
 
     def _address(self, name: str) -> str:
         return name if "~" in name else f"{self._username or ''}~{name}"
 
-    async def _get(self, address: str, name: str) -> Mapping[str, Any] | None:
+    async def _found(self, address: str, name: str) -> Mapping[str, Any] | None:
         what = f"looking for the key-value store {name}"
-        try:
-            answer = await self._client.send(Request("GET", self._targets.store(address), what, is_json=True))
-        except NamespaceGone:
-            return None
-        return self._data(answer, what)
+        answer = await self._get(self._targets.store(address), what)
+        return None if answer is None else self._data(answer, what)
 
     def _keep(self, name: str, data: Mapping[str, Any], address: str) -> KeyValueStore:
         if not data.get("name"):

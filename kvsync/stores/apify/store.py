@@ -22,15 +22,15 @@ from kvsync.stores.apify.api import ENDPOINT, KEY, LEDGER_KEY, NAME, looks_like_
 from kvsync.stores.apify.content import JSON, as_listed, kept_type, may_be, sent_type, whole
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.namespaces import ManagedNamespaces, NamespaceResolver
-from kvsync.stores.remote_store import DELETE_NAMESPACES, RENAME_NAMESPACES, Connection
+from kvsync.stores.managed_namespaces import ManagedNamespaces, namespace_options
+from kvsync.stores.remote_store import Connection
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
-from kvsync.yaml.fields import Field, boolean, text
+from kvsync.yaml.fields import Field, text
 
 if TYPE_CHECKING:
     from kvsync.stores.apify.listing import ListingSize, SnapshotReader, View
-    from kvsync.stores.apify.remote import KeyValueStore, Remote
+    from kvsync.stores.apify.remote import Namespaces, Remote
 
 _UNIQUE_LENGTH: Final = 15
 """Characters from which on an id is considered random; Apify's have 17."""
@@ -45,9 +45,7 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
         Field(
             "token", credential(), required=True, help="API token with read and write access to the key-value stores."
         ),
-        Field("create_namespaces", boolean(), default=False, help="Create key-value stores that do not exist."),
-        DELETE_NAMESPACES,
-        RENAME_NAMESPACES,
+        *namespace_options("key-value stores"),
         Field("username", _USERNAME, help="Owner of the key-value stores (the user of the token)."),
         LEDGER,
     )
@@ -75,7 +73,6 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
-        self.deletes_namespaces = bool(config.options.get(DELETE_NAMESPACES.name))
         self._sizes_seen: dict[str, ListingSize] = {}
 
     def normalise(self, content: Content) -> Content:
@@ -163,10 +160,6 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
             for identity, actual in self._snapshot(namespace, view).entries.items()
         }
 
-    async def namespaces(self) -> Sequence[str]:
-        """The names of the account's named stores."""
-        return await self._client().namespaces.names()
-
     async def read_ledger(self, namespace: str) -> bytes | None:
         """The record that holds the ledger."""
         viewer = await self._viewer(namespace)
@@ -193,15 +186,10 @@ class ApifyStore(ManagedNamespaces, SingleCallStore["Remote"]):
         if store is not None:
             await delete(remote, namespace, store, LEDGER_KEY)
 
-    def why_namespace_stays(self, namespace: str) -> str | None:
-        """A store that is named by its id, or that belongs to a named user, stays: it could not be created again."""
-        return "it is named by its id or user" if self.is_namespace_id(namespace) else self._why_namespaces_stay()
+    def _why_fixed(self, namespace: str) -> str | None:
+        return "it is named by its id or user" if self.is_namespace_id(namespace) else None
 
-    def can_rename(self, namespace: str, name: str) -> bool:
-        """True with `rename_namespaces`, for names of the configured user's stores."""
-        return self._renames_namespaces() and not any(map(self.is_namespace_id, (namespace, name)))
-
-    async def _resolver(self) -> NamespaceResolver[KeyValueStore]:
+    async def _resolver(self) -> Namespaces:
         return self._client().namespaces
 
     async def _is_empty(self, namespace: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,13 +37,13 @@ from kvsync.stores.azure_appconfig.well_known import FLAG_PREFIX, flag_resource_
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.partial import ReadFailures
-from kvsync.stores.remote_store import Connection, RemoteStore
+from kvsync.stores.remote_store import Connection, PrefixNamespaces, RemoteStore
 
 if TYPE_CHECKING:
     from kvsync.stores.azure_appconfig.remote import Remote
 
 
-class AzureAppConfigStore(RemoteStore["Remote"]):
+class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
     """Entries in one App Configuration store; a namespace is a prefix of keys."""
 
     options = OPTIONS
@@ -115,10 +115,6 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             found.append(_too_large(marked))
         return found
 
-    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Of `app` and `app:sub`, both managed, keys that begin with `app:sub:` belong to the second alone."""
-        return self._keys.nested_namespace(namespace, identity, others)
-
     def place(self, namespace: str) -> Place:
         """The host of the store. With a connection string, which names it, it is not known offline."""
         credential = self.config.options.get("connection_string")
@@ -178,8 +174,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces of all keys, as far as the key format tells them."""
-        names = {self._keys.namespace_of(key) for key in await self._client().keys()}
-        return sorted(name for name in names if name is not None)
+        return self._keys.namespaces_of(await self._client().keys())
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

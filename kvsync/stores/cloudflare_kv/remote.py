@@ -30,7 +30,7 @@ from kvsync.stores.cloudflare_kv.api import (
 from kvsync.stores.cloudflare_kv.auth import credentials_of
 from kvsync.stores.cloudflare_kv.listing import Item
 from kvsync.stores.cloudflare_kv.lists import AccountFinder, read_list
-from kvsync.stores.namespaces import DELETED_WITHIN, NamespaceGone, NamespaceResolver, Resolved
+from kvsync.stores.namespaces import NamespaceResolver, Resolved
 from kvsync.stores.remote_store import Connection
 
 MOST_CALLS, WINDOW = 1200, 300
@@ -163,7 +163,7 @@ class Namespaces(NamespaceResolver[Namespace]):
             is_listed = not refresh and self._is_fresh(self._listed_at)
             if not is_listed and (refresh or len(self._resolved) < self._pages):
                 id_ = known.id if known is not None else self._configured.get(name)
-                found = None if id_ is None else await self._get(name, id_)
+                found = None if id_ is None else await self._by_own_id(name, id_)
                 if found is not None:
                     return Resolved(found, self._clock.monotonic())
             if not is_listed:
@@ -171,12 +171,11 @@ class Namespaces(NamespaceResolver[Namespace]):
             assert self._listed_at is not None
             return Resolved(await self._listed(name), self._listed_at)
 
-    async def _get(self, name: str, id_: str) -> Namespace | None:
+    async def _by_own_id(self, name: str, id_: str) -> Namespace | None:
         """The namespace with this id, None if it does not exist or `name` no longer leads to it."""
         what = f"looking up the namespace {name}"
-        try:
-            answer = await self._client.send(Request("GET", self._remote.targets.namespace(id_), what, is_json=True))
-        except NamespaceGone:
+        answer = await self._get(self._remote.targets.namespace(id_), what)
+        if answer is None:
             return None
         with understood(self._label, what, "a namespace", answer):
             found = _namespace(answer.data["result"])
@@ -213,21 +212,26 @@ class Namespaces(NamespaceResolver[Namespace]):
         return Namespace(found, name)
 
     async def delete(self, name: str, found: Namespace) -> str | None:
-        """Delete a namespace; returns why it is not believed to be gone. Raises StoreError."""
-        target, what = self._remote.targets.namespace(found.id), f"deleting the namespace {name}"
-        call = Request("DELETE", target, what, is_json=True, not_after=self._clock.monotonic() + DELETED_WITHIN)
-        stays = await self._delete(name, call)
+        """As the resolver does; a deleted namespace is in no list any more."""
+        stays = await super().delete(name, found)
         if stays is None:
             self._titles.pop(found.title, None)
             self._by_id.pop(found.id, None)
         return stays
 
     async def rename(self, name: str, found: Namespace, new: str) -> None:
-        """Give a namespace another title. Raises StoreError."""
-        target, what = self._remote.targets.namespace(found.id), f"renaming the namespace {name} to {new}"
-        await self._client.send(self._remote.writing("PUT", target, what, json.dumps({"title": new}).encode()))
-        self._resolved.pop(name, None)
+        """As the resolver does; the titles are listed again before the next use."""
+        await super().rename(name, found, new)
         self._listed_at = None
+
+    def _deletion(self, name: str, found: Namespace) -> Request:
+        return Request(
+            "DELETE", self._remote.targets.namespace(found.id), f"deleting the namespace {name}", is_json=True
+        )
+
+    def _renaming(self, name: str, found: Namespace, new: str) -> Request:
+        target, what = self._remote.targets.namespace(found.id), f"renaming the namespace {name} to {new}"
+        return self._remote.writing("PUT", target, what, json.dumps({"title": new}).encode())
 
     def _why_gone(self, name: str) -> str:
         if name not in self._configured:

@@ -25,14 +25,15 @@ from kvsync.stores.cloudflare_kv.api import Jurisdiction
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
-from kvsync.stores.namespaces import ManagedNamespaces, NamespaceResolver
+from kvsync.stores.managed_namespaces import ManagedNamespaces, namespace_options
+from kvsync.stores.option_rules import OneOf, Requires
 from kvsync.stores.partial import ReadFailures, ended_early
-from kvsync.stores.remote_store import DELETE_NAMESPACES, RENAME_NAMESPACES, Connection, RemoteStore
+from kvsync.stores.remote_store import Connection, RemoteStore
 from kvsync.yaml.credential import credential
-from kvsync.yaml.fields import Field, boolean, choice, integer, map_of, path, text
+from kvsync.yaml.fields import Field, choice, integer, map_of, path, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.cloudflare_kv.remote import Namespace, Remote
+    from kvsync.stores.cloudflare_kv.remote import Namespaces, Remote
     from kvsync.stores.cloudflare_kv.values import Named, StoredValue
 
 _NAMESPACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
@@ -58,9 +59,7 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
         Field("token", credential(), help='API token with "Workers KV Storage: Edit".'),
         Field("email", text(r"[!-~]+@[!-~]+", "an email address"), help="Email address of a user, with `api_key`."),
         Field("api_key", credential(), help="Global API key of the user, instead of a token."),
-        Field("create_namespaces", boolean(), default=False, help="Create namespaces that do not exist."),
-        DELETE_NAMESPACES,
-        RENAME_NAMESPACES,
+        *namespace_options("namespaces"),
         Field(
             "jurisdiction",
             choice(Jurisdiction),
@@ -77,6 +76,11 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
         Field(
             "batch_size", integer(1, _MOST_A_CALL), default=1000, help="Maximum number of entries per write request."
         ),
+    )
+    option_rules = (
+        OneOf((("account_id",), ("account",))),
+        Requires("wrangler_environment", "wrangler_file"),
+        OneOf((("token",), ("email", "api_key"))),
     )
     capabilities = Capabilities(
         type="cloudflare-kv",
@@ -101,10 +105,8 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
-        _check_options(config.options)
         batch = config.options.get("batch_size") or self.capabilities.batch
         self.capabilities = replace(type(self).capabilities, batch=batch, read_batch=max(batch, _READ))
-        self.deletes_namespaces = bool(config.options.get(DELETE_NAMESPACES.name))
         self._binary: dict[str, set[str]] = {}
 
     def normalise(self, content: Content) -> Content:
@@ -218,22 +220,11 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
             results[write.identity] = result
         return [results[write.identity] for write in writes]
 
-    async def namespaces(self) -> Sequence[str]:
-        """The titles of the account's namespaces, and the names of those that are configured by id."""
-        return await (await self._opened()).namespaces.names()
+    def _why_fixed(self, namespace: str) -> str | None:
+        is_by_id = namespace in self._namespace_ids or self.is_namespace_id(namespace)
+        return "it is configured by its id" if is_by_id else None
 
-    def why_namespace_stays(self, namespace: str) -> str | None:
-        """A namespace that is configured or named by its id stays, because it could not be created again."""
-        return "it is configured by its id" if self._is_by_id(namespace) else self._why_namespaces_stay()
-
-    def can_rename(self, namespace: str, name: str) -> bool:
-        """True with `rename_namespaces`, for titles."""
-        return self._renames_namespaces() and not any(map(self._is_by_id, (namespace, name)))
-
-    def _is_by_id(self, namespace: str) -> bool:
-        return namespace in self._namespace_ids or self.is_namespace_id(namespace)
-
-    async def _resolver(self) -> NamespaceResolver[Namespace]:
+    async def _resolver(self) -> Namespaces:
         return (await self._opened()).namespaces
 
     async def _is_empty(self, namespace: str) -> bool:
@@ -300,17 +291,6 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
         from kvsync.stores.cloudflare_kv.remote import Remote
 
         return Remote(connection)
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Raise ValueError for options that do not go together."""
-    given = {name for name, value in options.items() if value is not None}
-    if len(given & {"account_id", "account"}) != 1:
-        raise ValueError("set either account_id or account")
-    if "wrangler_environment" in given and "wrangler_file" not in given:
-        raise ValueError("set wrangler_file, or remove wrangler_environment")
-    if given & {"token", "email", "api_key"} not in ({"token"}, {"email", "api_key"}):
-        raise ValueError("set either token, or email and api_key")
 
 
 def _actual(identity: Identity, held: StoredValue) -> Actual:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.config.tls import TLS_FIELDS
 from kvsync.config.values import url
 from kvsync.errors import PermanentError
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Content, Identity, Target
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
 from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch
+from kvsync.stores.option_rules import NotBoth, OneOf, Together
 from kvsync.stores.remote_store import Connection, PrefixNamespaces, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, duration, list_of, one_of, record, text
@@ -33,6 +34,8 @@ KEY_FORMAT: Final = "{namespace}/{key}"
 
 RESERVED: Final = ".kvsync/"
 """What keys of kvsync's own begin with."""
+
+_SET_ENDPOINTS: Final = "set endpoints: a list of URLs such as https://etcd-0.example.com:2379 (or endpoint, for one)"
 
 
 class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
@@ -49,6 +52,12 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
         Field("password", credential(), help="The user's password."),
         Field("tls", record(TLS_FIELDS), help="Certificates, if the system's authorities are not enough."),
         Field("timeout", duration(minimum=0.001), default=10.0, help="Timeout of one request (10s)."),
+    )
+    option_rules = (
+        OneOf((("endpoints",), ("endpoint",)), _SET_ENDPOINTS),
+        Together("username", "password"),
+        Together("tls.cert", "tls.key"),
+        NotBoth("ca_file", "tls.ca"),
     )
     capabilities = Capabilities(
         type="etcd",
@@ -69,12 +78,7 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
-        check_options(config)
         self._located: dict[str, Cluster] = {}
-
-    def normalise(self, content: Content) -> Content:
-        """The value: etcd keeps nothing else."""
-        return Content(content.value)
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
         """The key by the configured format; by default the namespace, a slash, and the key."""
@@ -237,20 +241,6 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
         from kvsync.stores.etcd.remote import Remote
 
         return Remote(connection)
-
-
-def check_options(config: StoreConfig) -> None:
-    """Raise ValueError for options that do not go together."""
-    options: Mapping[str, Any] = config.options
-    tls = options.get("tls") or {}
-    if bool(options.get("endpoints")) == bool(config.endpoint):
-        raise ValueError("set endpoints: a list of URLs such as https://etcd-0.example.com:2379 (or endpoint, for one)")
-    if (options.get("username") is None) is not (options.get("password") is None):
-        raise ValueError("set both username and password, or neither")
-    if (tls.get("cert") is None) is not (tls.get("key") is None):
-        raise ValueError("set both tls.cert and tls.key, or neither")
-    if tls.get("ca") and config.ca_file:
-        raise ValueError("set either ca_file or tls.ca")
 
 
 def _state_of(token: str | None) -> State | None:

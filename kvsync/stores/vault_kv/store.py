@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from kvsync.config.model import StoreConfig
 from kvsync.config.values import url
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.entry import Actual, Content, Identity, Target
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place, origin_of
 from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult
+from kvsync.stores.option_rules import NotBoth, OneOf
 from kvsync.stores.remote_store import Connection, PrefixNamespaces
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.yaml.credential import credential
@@ -27,6 +28,7 @@ KEY_FORMAT: Final = "{namespace}/{key}"
 """How identities become paths where the configuration does not say."""
 
 _SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+"
+_SET_ADDRESS: Final = "set address: the URL of the server, such as https://vault.example.com:8200"
 _WAYS: Final = ("token", "role_id", "kubernetes_role")
 
 
@@ -46,6 +48,7 @@ class VaultKvStore(PrefixNamespaces, SingleCallStore["Remote"]):
         Field("vault_namespace", text(), help="Namespace of Vault Enterprise or OpenBao."),
         Field("ca", path(), help="PEM file of the authorities that sign the server's certificate."),
     )
+    option_rules = (OneOf((("address",), ("endpoint",)), _SET_ADDRESS), NotBoth("ca_file", "ca"))
     capabilities = Capabilities(
         type="vault-kv",
         namespace="a path prefix in a mount",
@@ -70,10 +73,6 @@ class VaultKvStore(PrefixNamespaces, SingleCallStore["Remote"]):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         check_options(config)
-
-    def normalise(self, content: Content) -> Content:
-        """The value: a secret holds nothing else."""
-        return Content(content.value)
 
     def place(self, namespace: str) -> Place:
         """The server and the mount by their addresses."""
@@ -104,7 +103,7 @@ class VaultKvStore(PrefixNamespaces, SingleCallStore["Remote"]):
     async def namespaces(self) -> Sequence[str]:
         """What the paths begin with, as far as the key format tells."""
         paths = await self._client().list_paths("", "listing namespaces")
-        return sorted({name for name in map(self._keys.namespace_of, paths) if name is not None})
+        return self._keys.namespaces_of(paths)
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         from kvsync.stores.vault_kv.doctor import examine
@@ -130,10 +129,6 @@ class VaultKvStore(PrefixNamespaces, SingleCallStore["Remote"]):
 def check_options(config: StoreConfig) -> None:
     """Raise ValueError for options that do not go together."""
     options: Mapping[str, Any] = config.options
-    if bool(options.get("address")) == bool(config.endpoint):
-        raise ValueError("set address: the URL of the server, such as https://vault.example.com:8200")
-    if options.get("ca") and config.ca_file:
-        raise ValueError("set either ca_file or ca")
     given = [name for name in _WAYS if options.get(name) is not None]
     if len(given) != 1:
         found = f"{' and '.join(given)} cannot be combined" if given else "the store needs a way to sign in"

@@ -23,6 +23,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.chunked_ledger import LONGEST_KEY, RESERVED
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
+from kvsync.stores.option_rules import OneOf
 from kvsync.stores.remote_store import Connection, PrefixNamespaces
 from kvsync.stores.single_calls import SingleCallStore
 from kvsync.stores.voximplant.api import ENDPOINT, KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
@@ -62,6 +63,10 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
         ),
         LEDGER,
     )
+    option_rules = (
+        OneOf((("application_id",), ("application",))),
+        OneOf((("credentials",), ("account_id", "api_key"))),
+    )
     capabilities = Capabilities(
         type="voximplant",
         namespace="a key prefix in an application",
@@ -92,7 +97,6 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
-        _check_options(config.options)
         if self._first_level("n") is None:
             raise ValueError(
                 f'key_format "{config.key_format}": this store lists keys by the part before the first colon;'
@@ -102,10 +106,6 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rate / _CALLS_A_CHANGE)
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
         self._located: dict[str, NamespaceKeys] = {}
-
-    def normalise(self, content: Content) -> Content:
-        """The value alone."""
-        return Content(content.value)
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
         """The key by the configured format, which no key of a ledger must be."""
@@ -182,8 +182,8 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces of all keys, as far as the key format tells them and the service can list them."""
-        names = {self._keys.namespace_of(key) for key in await self.remote_keys()}
-        return sorted(name for name in names if name is not None and self._first_level(name) is not None)
+        names = self._keys.namespaces_of(await self.remote_keys())
+        return [name for name in names if self._first_level(name) is not None]
 
     async def remote_keys(self) -> Sequence[str]:
         """The keys of the application."""
@@ -268,15 +268,6 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
         content = Content(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"")
         expires_at = moment_from(item.get("expires_at"))
         return Actual(identity, None, fingerprint(content), content, len(content.value), expires_at)
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Raise ValueError for options that do not go together."""
-    given = {name for name, value in options.items() if value is not None}
-    if len(given & {"application_id", "application"}) != 1:
-        raise ValueError("set either application_id or application")
-    if given & {"credentials", "account_id", "api_key"} not in ({"credentials"}, {"account_id", "api_key"}):
-        raise ValueError("set either credentials, or account_id and api_key")
 
 
 def _account_parts(options: Mapping[str, Any]) -> list[tuple[str, str]]:
