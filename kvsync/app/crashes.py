@@ -1,4 +1,4 @@
-"""Exceptions that kvsync does not expect: they end the work on one target."""
+"""Unexpected exceptions: they end the work on one target, and no other."""
 
 from __future__ import annotations
 

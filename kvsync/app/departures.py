@@ -1,4 +1,4 @@
-"""Splits plans so that what moves to another target leaves last, once it has arrived there, and `after: all` still holds."""
+"""Splits plans with moves between targets: the old entry is deleted last, once the new one exists, and `after: all` holds."""
 
 from __future__ import annotations
 

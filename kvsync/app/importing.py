@@ -1,4 +1,4 @@
-"""Writes the configuration that `kvsync import` needs, and says what is left to do."""
+"""Writes the configuration that `kvsync import` needs, and lists the remaining steps."""
 
 from __future__ import annotations
 

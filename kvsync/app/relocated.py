@@ -1,4 +1,4 @@
-"""Where entries move from and to."""
+"""Source and destination of the entries that a target takes over from its former place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every change of a run, with the values that the journal has, and every change of a saved plan."""
+"""Collects every change of a run, with the values in the journal, or every change of a saved plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import came to, and how it is reported."""
+"""Result of an import, as text and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggers of passes: which of them mean what, and how those that arrive together are folded into one."""
+"""Triggers of passes: their meaning, and how several that arrive together become one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undo requests of operators: which targets need a pass for one, and those that have no passes any more."""
+"""Undo requests of operators: finds the targets that need a pass for one, and those that get no passes any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the passes of this daemon work at all."""
+"""Detects that no pass of this daemon succeeds."""
 
 from __future__ import annotations
 

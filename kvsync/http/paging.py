@@ -1,4 +1,4 @@
-"""Listings that a server returns in pages: how they are walked, and their bounds."""
+"""Listings that a server returns in pages: iteration, and limits on it."""
 
 from __future__ import annotations
 

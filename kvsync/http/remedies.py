@@ -1,4 +1,4 @@
-"""What to do about a response that is a failure, by its HTTP status."""
+"""Hints for failed responses, by HTTP status."""
 
 from __future__ import annotations
 

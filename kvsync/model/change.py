@@ -1,4 +1,4 @@
-"""Changes, refusals and outcomes: what a plan does to entries, and what became of it. A `repr` never shows a value."""
+"""Changes, refusals and outcomes: what a plan does to entries, and the result of each change. A `repr` never shows a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the state files ask of one target."""
+"""Desired state of one target, from the state files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store holds of one namespace at one moment. A `repr` never shows a value."""
+"""Snapshot: the entries of one namespace at one moment. A `repr` never shows a value."""
 
 from __future__ import annotations
 

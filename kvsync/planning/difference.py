@@ -1,4 +1,4 @@
-"""How a desired entry and an actual one differ: in their content, and in their lifetime."""
+"""Differences between a desired and an actual entry: content and lifetime."""
 
 from __future__ import annotations
 

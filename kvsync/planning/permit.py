@@ -1,4 +1,4 @@
-"""May this target be applied now? The only place that decides it, for commands and the daemon.
+"""Permit: decides whether a target may be applied now. The only place that does, for commands and the daemon.
 
 The fence of a store is checked again right before each request; `run.max_deletes_per_hour` limits how much of a permitted plan
 is applied, see `deletion_limit`.

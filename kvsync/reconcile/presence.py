@@ -1,4 +1,4 @@
-"""Whether entries of a target can be relied on, for moves that delete the old name in another target."""
+"""Checks that entries have arrived in a target, before a move deletes their old names in another target."""
 
 from __future__ import annotations
 

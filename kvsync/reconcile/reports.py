@@ -1,4 +1,4 @@
-"""Plans and reports of targets in which nothing, or not everything, is done."""
+"""Builds the report of a target, also if nothing or only a part of its plan was applied."""
 
 from __future__ import annotations
 

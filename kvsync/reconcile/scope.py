@@ -1,4 +1,4 @@
-"""Which entries of a listing belong to a target, and which of them the policy ignores."""
+"""Scope of a target: selects its entries from a listing, without those that the policy ignores."""
 
 from __future__ import annotations
 

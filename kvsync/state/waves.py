@@ -1,4 +1,4 @@
-"""What each target was last brought to and since when it has been in sync, for waves."""
+"""Records what was last applied to each target, and since when it has been in sync, for waves."""
 
 from __future__ import annotations
 

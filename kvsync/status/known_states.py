@@ -1,4 +1,4 @@
-"""State of each target as far as the state directory knows it, for those who cannot ask the running process."""
+"""State of each target from the state directory, for processes other than the daemon."""
 
 from __future__ import annotations
 

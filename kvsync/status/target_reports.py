@@ -1,4 +1,4 @@
-"""What is kept of the plan and report of each target's last pass."""
+"""Plans and reports of the last pass of each target, bounded and redacted for the status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite file of a cache: what cannot be read or written is done without, and a damaged file is deleted."""
+"""SQLite file of a cache: read and write errors are ignored, and a damaged file is deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""What YAML 1.2 allows and libyaml misreads: characters stand in for it while libyaml reads.
+r"""Replaces characters that YAML 1.2 allows and libyaml misreads with placeholders while libyaml reads.
 
 - JSON writes 😀 as the two escapes `\ud83d\ude00`, which libyaml refuses.
 - In `{?utm: /x}` the key is `?utm`; libyaml takes the `?` for an indicator, and reads `utm`.

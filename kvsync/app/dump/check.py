@@ -1,4 +1,4 @@
-"""Reads dumped files back as every command does, and names the entries that would not come back as they are in the store."""
+"""Verifies a dump: reads the files back, and reports the entries that would differ from the store."""
 
 from __future__ import annotations
 

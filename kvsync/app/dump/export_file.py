@@ -1,4 +1,4 @@
-"""JSON files that other tools exported, read so that nothing in them is lost in silence."""
+"""Reads JSON files that other tools exported, and rejects what kvsync would lose."""
 
 from __future__ import annotations
 

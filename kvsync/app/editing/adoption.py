@@ -1,4 +1,4 @@
-"""Changes state files so that they say what the stores hold."""
+"""Edits state files to match what the stores hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which lines of a YAML text are which lines of its layout, and which comments the layout has lost."""
+"""Aligns the lines of a YAML text with those of its new layout, and finds comments that the layout has lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lifetime that a file must declare so that it says what the store holds."""
+"""Computes the lifetime fields of an entry in a state file, to match what a store holds or what the command line gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of an entry that a person gave, as state files have them."""
+"""Converts tags and metadata from the command line to fields of a state file."""
 
 from __future__ import annotations
 

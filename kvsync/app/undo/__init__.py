@@ -1,4 +1,4 @@
-"""Undo of runs: choosing them, a plan to preview, and carrying it out, next to a running daemon too."""
+"""Undo of runs: selects them, previews the plan, and executes it, also while a daemon runs."""
 
 from kvsync.app.undo.choice import ChosenRuns, UndoChoice, chosen_runs
 from kvsync.app.undo.execution import UndoExecution, finish_open

@@ -1,4 +1,4 @@
-"""Which runs an undo takes back: one run, or all of a commit, since a run or a moment, or of a trigger."""
+"""Selects the runs to undo: one run, or all runs of a commit, since a run or a time, or of a trigger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries out requests to undo: holds the entries first, restores them, and records what became of it."""
+"""Executes undo requests: holds the entries first, restores them, and records the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Journal records of chosen runs, by target, with what cannot be taken back as one left out."""
+"""Journal records of the chosen runs by target, without those that another run changed in between."""
 
 from __future__ import annotations
 

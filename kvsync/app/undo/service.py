@@ -1,4 +1,4 @@
-"""Undo on the status page: a preview, and the request of exactly what was shown."""
+"""Undo on the status page: a preview, and a request for exactly the changes that it showed."""
 
 from __future__ import annotations
 

@@ -48,10 +48,10 @@ def _answer(found: Examination, output: str) -> Exit:
     if found.problems:
         print_problems(found.problems)
     code = Exit.ERROR if found.is_absent else Exit.INVALID if found.problems else Exit.DONE
-    return _say(found.findings, output, code)
+    return _print(found.findings, output, code)
 
 
-def _say(found: Sequence[Finding], output: str, code: Exit) -> Exit:
+def _print(found: Sequence[Finding], output: str, code: Exit) -> Exit:
     shown = [_without_repetition(one) for one in found]
     sound = all(one.ok for one in shown)
     if output == "json":

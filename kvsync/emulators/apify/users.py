@@ -1,4 +1,4 @@
-"""The users: what everybody may know of one, and what a user sees of the own account."""
+"""Users: the public profile, and the private view of the own account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long plans in folds, by class and common prefix of the keys; and the two sides of a short difference."""
+"""Folds long plans by class and common prefix of the keys, and splits short differences into two sides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a record holds, as the API and as kvsync have it: content types, and substitute etags.
+"""Conversion of records to entries: content types, and substitutes for etags.
 
 Content types are converted:
 

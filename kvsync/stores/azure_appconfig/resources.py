@@ -1,4 +1,4 @@
-"""What a store keeps its entries in (key-values, or feature flags that are resources of their own): addresses and bodies."""
+"""Resources that hold entries (key-values, or feature flags of their own kind): URLs and bodies."""
 
 from __future__ import annotations
 
