@@ -13,10 +13,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from kvsync.desired.rest import FileRest
 
 from kvsync.desired.cache import Cache
 from kvsync.desired.file_digests import KnownDigests
+from kvsync.desired.file_stability import FileStability
 from kvsync.desired.model import Reading, Stores
 from kvsync.desired.reading import Reader
 from kvsync.model.entry import Target
@@ -164,7 +164,7 @@ def test_an_edit_that_events_name_costs_the_same_among_any_number_of_files(
     monkeypatch.setattr("kvsync.desired.file_digests.Clock", lambda: clock)
     repo.write("state/core.yaml", "store: core\nnamespace: web\nkeys: {a: x}\n")
     source, file = repo.source(), repo.root / "state" / "core.yaml"
-    source.use_only_stable_files(FileRest(0.3, clock))
+    source.use_only_stable_files(FileStability(0.3, clock))
 
     def calls_of_an_edit(files: int) -> Counter[str]:
         add_files(repo, files)
