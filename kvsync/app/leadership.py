@@ -40,6 +40,8 @@ def lease_store_of(
 ) -> CoordinationStore:
     """The store of the lease, under the name for this shard of the targets. Connects on first use. Raises PermanentError if
     the configuration cannot work on this machine."""
+    import kvsync.http.transport  # noqa: F401 - a claim has seconds to succeed, and on a busy machine importing takes them
+
     match config.backend:
         case EtcdLease():
             return _etcd(workspace, config, config.backend, identity, environ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import urllib.request
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -366,6 +367,20 @@ async def test_a_server_that_asks_for_a_certificate(tmp_path: Path, monkeypatch:
                 else:
                     with pytest.raises(StoreError, match="connection"):
                         await elector.turn()
+
+
+async def test_a_claim_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever sends requests is imported before the first claim, which has seconds to succeed."""
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.configure(more=f"run: {{lease: {{etcd: {{endpoint: 'http://127.0.0.1:{free_port()}', key: kvsync/leader}}}}}}")
+    async with repo.open() as workspace:
+        monkeypatch.delitem(sys.modules, "kvsync.http.transport", raising=False)
+        async with leading(workspace, os.environ) as elector:
+            assert elector is not None
+            before = set(sys.modules)
+            with pytest.raises(StoreError, match="no connection"):
+                await elector.turn()
+            assert {name for name in set(sys.modules) - before if name.startswith("kvsync")} == set()
 
 
 async def patiently(claim: Callable[[], Awaitable[None]]) -> None:
