@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from kvsync.app.workspace import Workspace
-from kvsync.errors import PermanentError
+from kvsync.errors import PermanentError, TransientError
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import NAMESPACES_RENAMED, TargetPlan
 from kvsync.reconcile import empty_plan
 from kvsync.state import RunCause
+from kvsync.stores.base import Store
 from kvsync.stores.extensions import NamespaceRenaming, has_extension
 
 
@@ -35,17 +36,29 @@ class NamespaceRename:
 
     async def carry_out(self, workspace: Workspace) -> str:
         """Rename it. Returns the id of the run. Raises StoreError, StateDirError."""
-        store = cast("NamespaceRenaming", workspace.stores[self.target.store])
         run = workspace.state.journal.begin(RunCause("transfer", environment=workspace.config.environment))
         renamed = 0
         try:
-            keeps = await store.rename_namespace(self.source.namespace, self.target.namespace, self.place)
-            if keeps is not None:
-                raise PermanentError(f"{self.source}: the namespace was not renamed: {keeps}")
+            await self._rename(workspace.stores[self.target.store])
             renamed = 1
         finally:
             run.finish({NAMESPACES_RENAMED: renamed})
         return run.id
+
+    async def _rename(self, store: Store) -> None:
+        renaming = cast("NamespaceRenaming", store)
+        try:
+            keeps = await renaming.rename_namespace(self.source.namespace, self.target.namespace, self.place)
+        except TransientError:  # the request may have arrived without its response
+            if not await self._is_done(store):
+                raise
+            return
+        if keeps is not None:
+            raise PermanentError(f"{self.source}: the namespace was not renamed: {keeps}")
+
+    async def _is_done(self, store: Store) -> bool:
+        names = await store.namespaces()
+        return self.target.namespace in names and self.source.namespace not in names
 
 
 async def find_rename(workspace: Workspace, source: Target, target: Target) -> NamespaceRename | None:

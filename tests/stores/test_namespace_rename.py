@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import pytest
 from kvsync.app.namespace_rename import NamespaceRename
 from kvsync.app.relocated import FormerPlace
 from kvsync.app.relocation import Relocation
-from kvsync.errors import PermanentError
+from kvsync.errors import PermanentError, TransientError
 from kvsync.model.entry import Target
-from kvsync.model.plan import Plan
+from kvsync.model.plan import NAMESPACES_RENAMED, Plan
 from kvsync.stores.registry import BUILTIN, store_class
 from tests.stores import apify_repo, apify_service, cloudflare_repo, cloudflare_service
 from tests.stores.emulated import StoreRepo
@@ -126,6 +126,28 @@ async def test_a_name_that_is_taken_is_not_given_away(repo: StoreRepo) -> None:
         with pytest.raises(PermanentError, match="leads to another"):
             await rename.carry_out(workspace)
     assert (names(repo), repo.service.ids["web"]) == (["web"], other)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_lost_response_is_looked_for(repo: StoreRepo, arrives: bool) -> None:
+    """The names of the namespaces show whether the request arrived, so that the history counts what was renamed."""
+    await filled(repo)
+    rename, _ = await planned(repo)
+    assert rename is not None
+    async with repo.open() as workspace:
+        store: Any = workspace.stores[repo.store]
+        send = store.rename_namespace
+
+        async def lose_response(*of: Any) -> None:
+            if arrives:
+                await send(*of)
+            raise TransientError("no response")
+
+        store.rename_namespace = lose_response
+        with nullcontext() if arrives else pytest.raises(TransientError):
+            await rename.carry_out(workspace)
+        (run, *_) = workspace.state.journal.runs()
+        assert (run.summary.get(NAMESPACES_RENAMED, 0), names(repo)) == ((1, ["shop"]) if arrives else (0, ["web"]))
 
 
 @pytest.mark.parametrize("extra", ["", "    rename_namespaces: true\n    key_format: '{namespace}.{key}'\n"])
