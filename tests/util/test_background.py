@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,19 +82,20 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
     go_on, at_work = threading.Event(), []
     load = Workspace.load
 
-    def slow(workspace: Workspace, environment: str | None = None) -> DesiredState:
+    def slow(workspace: Workspace, *arguments: Any, **named: Any) -> DesiredState:
         at_work.append(threading.get_ident())
         assert go_on.wait(60)
         assert at_work == [threading.get_ident()], "two readings at once"
         at_work.clear()
-        return load(workspace, environment)
+        return load(workspace, *arguments, **named)
 
     monkeypatch.setattr(Workspace, "load", slow)
     async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         readings = [asyncio.ensure_future(reconciler.load()) for _ in range(2)]
-        while not at_work:  # noqa: ASYNC110  # it is another thread that sets it
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(60):
+            while not at_work:  # noqa: ASYNC110  # it is another thread that sets it
+                await asyncio.sleep(0.001)
         go_on.set()  # nobody could, if the loop were held up
         first, second = await asyncio.gather(*readings)
         assert first.targets == second.targets != {}
@@ -108,12 +110,12 @@ async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkey
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         loop, reloaded = asyncio.get_running_loop(), threading.Event()
 
-        def reloading(workspace: Workspace, environment: str | None = None) -> DesiredState:
+        def reloading(workspace: Workspace, *arguments: Any, **named: Any) -> DesiredState:
             readers.append(workspace)
             if len(readers) == 1:
                 asyncio.run_coroutine_threadsafe(reconciler.reload_config(), loop).result(60)
                 reloaded.set()
-            return load(workspace, environment)
+            return load(workspace, *arguments, **named)
 
         monkeypatch.setattr(Workspace, "load", reloading)
         await reconciler.load()
