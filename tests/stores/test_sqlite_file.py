@@ -306,3 +306,18 @@ async def test_many_writes_are_one_transaction(opened: Open, shell: Shell) -> No
     assert await keys(store) == {"first"}
     shell("DROP TRIGGER stop")
     assert {result.status for result in await store.write("web", [creation("second")])} == {WriteStatus.DONE}
+
+
+async def test_a_file_has_one_place_however_many_ask_while_it_is_opened(opened: Open) -> None:
+    """Nobody is told that the file has no id just because another one opens it at this moment."""
+    await opened().locate("web")
+    found = set()
+    for _ in range(100):
+        store = opened()
+        asked = [asyncio.create_task(store.locate("web"))]
+        while not asked[0].done():
+            asked.append(asyncio.create_task(store.locate("web")))
+            await asyncio.sleep(0)
+        found |= set(await asyncio.gather(*asked))
+        await store.aclose()
+    assert [place.is_resolved for place in found] == [True]

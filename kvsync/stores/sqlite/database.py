@@ -100,11 +100,13 @@ class Database:
         connection = self._open()
         with closed_on_error(connection):
             has_tables = self._prepare(connection)
+            file_id = _file_id(connection) if has_tables else None
         if not has_tables:
             connection.close()
             return None
-        self._connection, self._inode = connection, _inode(self.path)
-        self._file_id = _file_id(connection)
+        # In this order: `file_id` runs in another thread, and believes the rest once there is a connection.
+        self._file_id, self._inode = file_id, _inode(self.path)
+        self._connection = connection
         return connection
 
     def _check_path(self) -> None:
