@@ -45,15 +45,18 @@ tests: $(VENV)/.dev $(VENV)/.compiled
 	$(IN_MEMORY) $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## install kvsync in a fresh environment, boot it, build its image, try more examples (all of it: as root, on Debian)
-	$(BIN)/python -m pytest -m system $(ALONE) $(PYTEST_ARGS)
+	$(IN_MEMORY) $(BIN)/python -m pytest -m system $(ALONE) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m system -n auto --dist loadfile $(MACHINES) $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m system -n auto $(addprefix --ignore=,$(ALONE) $(MACHINES)) $(PYTEST_ARGS)
-	$(IN_MEMORY) $(BIN)/python -m pytest -n auto -m 'hypothesis and not system' --hypothesis-profile full $(PYTEST_ARGS)
+	$(IN_MEMORY) $(BIN)/python -m pytest -m system -n auto $(OTHERS) $(PYTEST_ARGS)
+	$(IN_MEMORY) $(BIN)/python -m pytest -n auto -m 'hypothesis and not system' --hypothesis-profile full $(PROPERTIES) $(PYTEST_ARGS)
 
 # These run replicas against leases of seconds, or keep all processors busy themselves: one after the other.
-ALONE := $(addprefix tests/,episodes leader simulation)
-# These boot machines or install kvsync: the tests of one file one after the other.
-MACHINES := $(addprefix tests/,deploy status/test_page_browser.py test_packaging.py test_system.py)
+ALONE := $(addprefix tests/,episodes leader)
+# These boot machines, install kvsync or live through weeks: the tests of one file one after the other.
+MACHINES := $(addprefix tests/,deploy simulation status/test_page_browser.py test_packaging.py test_system.py)
+# The files that such tests are in: to collect all others would take a minute each time (tests/conftest.py checks the patterns).
+OTHERS := $(filter-out $(addsuffix %,$(ALONE) $(MACHINES)),$(shell grep -rlE 'mark\.system|one_and_more' tests --include='test_*.py'))
+PROPERTIES := $(shell grep -rlE '^(from|import) hypothesis' tests --include='test_*.py')
 
 tools:  ## install what some tests need besides Python packages: a browser, promtool, what boots systems (as root, on Debian)
 	@scripts/system_tools.sh

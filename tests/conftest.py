@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import warnings
 from collections.abc import Generator, Iterator
@@ -46,6 +47,21 @@ def _collect_leftovers() -> None:
             gc.collect()
     finally:
         sys.unraisablehook = hook
+
+
+_PATTERNS = {
+    "system": re.compile(r"mark\.system|one_and_more"),
+    "hypothesis": re.compile(r"^(from|import) hypothesis", re.M),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The Makefile finds files by these patterns before it runs `make test-system`: no test may be marked another way."""
+    for path, mark in sorted(
+        {(item.path, mark) for item in items for mark in _PATTERNS if item.get_closest_marker(mark)}
+    ):
+        if not _PATTERNS[mark].search(path.read_text()):
+            raise pytest.UsageError(f"{path}: has tests marked {mark}, and `make test-system` would not find them")
 
 
 @pytest.hookimpl(wrapper=True)
