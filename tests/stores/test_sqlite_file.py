@@ -17,6 +17,7 @@ from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content, Identity, Mark, Target
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
+from kvsync.stores.extensions import locate
 from kvsync.stores.sqlite.schema import SCHEMA
 from kvsync.testing import FakeClock
 from tests.support.places import signer_of
@@ -310,13 +311,13 @@ async def test_many_writes_are_one_transaction(opened: Open, shell: Shell) -> No
 
 async def test_a_file_has_one_place_however_many_ask_while_it_is_opened(opened: Open) -> None:
     """Nobody is told that the file has no id just because another one opens it at this moment."""
-    await opened().locate("web")
+    await locate(opened(), "web")
     found = set()
     for _ in range(100):
         store = opened()
-        asked = [asyncio.create_task(store.locate("web"))]
+        asked = [asyncio.create_task(locate(store, "web"))]
         while not asked[0].done():
-            asked.append(asyncio.create_task(store.locate("web")))
+            asked.append(asyncio.create_task(locate(store, "web")))
             await asyncio.sleep(0)
         found |= set(await asyncio.gather(*asked))
         await store.aclose()
