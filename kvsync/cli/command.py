@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -19,6 +20,8 @@ from kvsync.util.values import dataclass
 
 VARIABLES = "KVSYNC"
 """What the names of environment variables begin with."""
+
+_Result = TypeVar("_Result")
 
 _UNSET = ParameterSource.DEFAULT
 _RANKS = {ParameterSource.COMMANDLINE: 2, ParameterSource.ENVIRONMENT: 1}
@@ -110,7 +113,8 @@ class Command(click.Command):
         logs.configure(settings.log_format, settings.log_level or self._level)
         logging.captureWarnings(True)
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            return run(result) if isinstance(result, Coroutine) else result
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # how click ends a command
         except Exception as error:  # noqa: BLE001 - nobody may see a traceback
@@ -163,12 +167,20 @@ def _existing(name: str | None) -> Path:
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
-    """Make a command of a function that takes `GlobalOptions` and its options, and returns an `Exit`."""
+    """Make a command of a function, async or not, that takes `GlobalOptions` and its options, and returns an `Exit`."""
 
     def make(function: Callable[..., Any]) -> Command:
         return click.command(name, cls=Command, **attributes)(click.pass_obj(function))
 
     return make
+
+
+def run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run the coroutine of a command to its end."""
+    import asyncio  # help does not pay for it
+
+    gc.freeze()  # what was imported stays
+    return asyncio.run(work)
 
 
 def bind_variables(parameters: Sequence[click.Parameter], command_name: str = "") -> None:

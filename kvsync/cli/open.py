@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from kvsync.cli.command import GlobalOptions
+from kvsync.cli.command import GlobalOptions, run
 from kvsync.cli.failure import print_problems
 from kvsync.cli.output import print_message
 from kvsync.errors import InvalidInput, UsageError
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
     from kvsync.model.pass_options import PassOptions
     from kvsync.model.plan import Plan
     from kvsync.model.shard import Shard
-
-_Result = TypeVar("_Result")
-
-
-def run(work: Coroutine[None, None, _Result]) -> _Result:
-    """Run the coroutine of a command to its end."""
-    import asyncio  # help does not pay for it
-
-    gc.freeze()  # what was imported stays
-    return asyncio.run(work)
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 @options.targets
 @options.keys
 @options.one_time_change
-def adopt(settings: GlobalOptions, write: bool, **chosen: Any) -> Exit:
+async def adopt(settings: GlobalOptions, write: bool, **chosen: Any) -> Exit:
     """Mark entries as owned by kvsync if they have no owner and match the files, regardless of policy.adopt. Entries whose
     mark is lost, or was made by an earlier version or with an earlier owner key, are marked again. No value changes.
 
@@ -42,11 +41,11 @@ def adopt(settings: GlobalOptions, write: bool, **chosen: Any) -> Exit:
         from kvsync.cli.adopt_files import AdoptionRequest, adopt_files
 
         wanted = AdoptionRequest(chosen["targets"], chosen["keys"], chosen["dry_run"], chosen["output"])
-        return opening.run(adopt_files(settings, wanted))
+        return await adopt_files(settings, wanted)
     from kvsync.cli.take_over import TakeoverRequest, take_over
 
     change = OneTimeChange.taken_from(chosen, settings, "adopt")
-    return opening.run(take_over(change, TakeoverRequest(_is_adoption, **chosen)))
+    return await take_over(change, TakeoverRequest(_is_adoption, **chosen))
 
 
 def _is_adoption(change: Change) -> bool:

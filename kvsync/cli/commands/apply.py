@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 @options.copies
 @options.allow_protected
 @options.full
-def apply(settings: GlobalOptions, **chosen: Any) -> Exit:
+async def apply(settings: GlobalOptions, **given: Any) -> Exit:
     """Plan, show the plan, ask for confirmation, and apply it. Without a terminal, --yes is required.
 
     With a PLANFILE from kvsync plan --out, kvsync plans again and applies only the changes that both plans contain, without
@@ -71,35 +71,13 @@ def apply(settings: GlobalOptions, **chosen: Any) -> Exit:
     the bake time and the probes of earlier waves. Without it, or if that takes longer, it leaves the later waves unchanged and
     exits with 4.
     """
-    return opening.run(_apply(settings, _ApplyOptions(**chosen)))
-
-
-@dataclass(frozen=True, slots=True)
-class _ApplyOptions:
-    planfile: str | None
-    yes: bool
-    targets: tuple[str, ...]
-    keys: tuple[str, ...]
-    shard: Shard | None
-    deep: bool
-    retry: bool
-    exact: bool
-    approvals: tuple[str, ...]
-    wait: str | None
-    output: str
-    json_into: str | None
-    markdown_into: str | None
-    allow_protected: bool
-    full: bool
-
-
-async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
     from kvsync.app.undo import finish_open
     from kvsync.app.wave_wait import WaveWait, parse_wait
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import require_terminal
     from kvsync.cli.rendered import OutputOptions
 
+    chosen = _ApplyOptions(**given)
     if chosen.planfile and (chosen.targets or chosen.keys):
         raise UsageError("--target and --key cannot be combined with a plan file; use them with kvsync plan --out")
     if chosen.planfile and chosen.retry:
@@ -127,6 +105,25 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
             logs_changes=settings.logs_changes,
         )
         return await carry_out(workspace, loaded, plan, order)
+
+
+@dataclass(frozen=True, slots=True)
+class _ApplyOptions:
+    planfile: str | None
+    yes: bool
+    targets: tuple[str, ...]
+    keys: tuple[str, ...]
+    shard: Shard | None
+    deep: bool
+    retry: bool
+    exact: bool
+    approvals: tuple[str, ...]
+    wait: str | None
+    output: str
+    json_into: str | None
+    markdown_into: str | None
+    allow_protected: bool
+    full: bool
 
 
 async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> SelectedPlan:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kvsync.cli import completing, options
-from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import print_document, print_text
@@ -36,30 +35,21 @@ _SIGNS: Final = {"only-a": "-", "only-b": "+", "differs": "~"}
 @click.option("--files", "in_files", is_flag=True, help="Compare only the files, without reading the stores.")
 @options.output("text", "json")
 @options.full
-def compare(settings: GlobalOptions, a: str, b: str, in_files: bool, output: str, full: bool) -> Exit:
+async def compare(settings: GlobalOptions, a: str, b: str, in_files: bool, output: str, full: bool) -> Exit:
     """Compare A with B, entry by entry: two environments of the configuration, two stores, or two targets (STORE/NS). Entries
     of the targets that the files name are read from the stores; with --files, the files of both are compared instead.
 
     Exits with 2 when something differs. Sensitive values, and values that kvsync does not own, are compared but not shown.
     """
-    return opening.run(_compare(settings, a, b, _Form(in_files, output, full)))
-
-
-class _Form:
-    def __init__(self, in_files: bool, output: str, full: bool) -> None:
-        self.in_files, self.output, self.full = in_files, output, full
-
-
-async def _compare(settings: GlobalOptions, a: str, b: str, form: _Form) -> Exit:
     from kvsync.app.compare import compare as ask
     from kvsync.cli.progress import progress
 
     with progress("comparing"):
-        found = await ask(settings.config, settings.environment, a, b, in_files=form.in_files)
-    if form.output == "json":
+        found = await ask(settings.config, settings.environment, a, b, in_files=in_files)
+    if output == "json":
         print_document(_document(found))
     else:
-        print_text("".join(_text(found, most=None if form.full else _MOST)))
+        print_text("".join(_text(found, most=None if full else _MOST)))
     if any(one.error for one in found.targets):
         return Exit.ERROR
     return Exit.DONE if found.is_equal else Exit.PENDING

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final
 
-from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
@@ -28,15 +27,11 @@ SCHEMA: Final = "kvsync.doctor/1"
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json")
-def doctor(settings: GlobalOptions, output: str) -> Exit:
+async def doctor(settings: GlobalOptions, output: str) -> Exit:
     """Check everything that a pass needs, and report what is wrong and how to fix it: the configuration, the state files, the
     state directory and its lock, the Git source, the lease, the notification channels, and each store with its credential,
     permissions, quota and clock. Writes to no store and sends no notification.
     """
-    return opening.run(_doctor(settings, output))
-
-
-async def _doctor(settings: GlobalOptions, output: str) -> Exit:
     from kvsync.app.doctor import examine
 
     return _answer(

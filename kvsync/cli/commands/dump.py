@@ -50,7 +50,7 @@ SCHEMA = "kvsync.dump/1"
 @click.option("--kvset", metavar="FILE", help="Convert an export of the az CLI (profile appconfig/kvset) instead.")
 @click.option("--wrangler", metavar="FILE", help="Convert a file for wrangler kv bulk put instead.")
 @options.output("text", "json")
-def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Exit:
+async def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Exit:
     """Export one namespace, or every namespace of a store, as state files that describe exactly what the store holds: a plan
     made right afterwards changes no content. Run kvsync adopt to take ownership of entries without an owner.
 
@@ -65,7 +65,7 @@ def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Ex
         raise UsageError("--kvset and --wrangler cannot be combined; use one of them")
     if request.recipient is not None and request.include_sensitive:
         raise UsageError("--sops and --include-sensitive cannot be combined; use one of them")
-    return opening.run(_dump(settings, request))
+    return await _dump(settings, request)
 
 
 class _DumpRequest(NamedTuple):

@@ -40,7 +40,7 @@ _LONGEST: Final = 60
 @click.option("--label", metavar="LABEL", help="Limit to the entry with this label.")
 @options.targets
 @options.output("text", "json")
-def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
+async def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
     """Show everything kvsync knows about KEY: where the files define it, what the store holds, what was last applied, the
     planned action and its reason, which policy setting decides, and the last runs that changed it.
 
@@ -52,7 +52,7 @@ def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple
         return code_explanation.explain_code(code, as_json=output == "json")
     if may_be_code and not settings.config.exists():  # without files, it cannot be a key
         raise UsageError(code_explanation.unknown_code(key))
-    return opening.run(_explain(settings, key, label, targets, output))
+    return await _explain(settings, key, label, targets, output)
 
 
 async def _explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:

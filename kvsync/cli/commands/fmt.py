@@ -22,11 +22,11 @@ from kvsync.cli.output import print_message
 )
 @click.option("--dry-run", is_flag=True, help="Show the changes and write nothing; exit with 2 if there are any.")
 @options.output("text", "json")
-def fmt(settings: GlobalOptions, **chosen: Any) -> Exit:
+async def fmt(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Give kvsync.yaml, its overlays and the state files of all environments the same layout: two blanks for each level, and
     one between tokens. Comments, order, quotes and values stay. Encrypted files are left alone.
     """
-    return opening.run(_fmt(settings, **chosen))
+    return await _fmt(settings, **chosen)
 
 
 async def _fmt(settings: GlobalOptions, *, dry_run: bool, output: str) -> Exit:

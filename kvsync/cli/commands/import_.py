@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from kvsync.cli import completing, options
-from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 
@@ -41,7 +40,7 @@ from kvsync.cli.exit_codes import Exit
 @options.yes
 @options.dry_run
 @options.output("text", "json")
-def import_(global_options: GlobalOptions, store: str, **chosen: Any) -> Exit:
+async def import_(global_options: GlobalOptions, store: str, **chosen: Any) -> Exit:
     """Look at what STORE holds, choose namespaces and key_format, write kvsync.yaml and state files, take ownership of the
     entries, and check that the plan is empty afterwards. No value in the store changes.
 
@@ -51,4 +50,4 @@ def import_(global_options: GlobalOptions, store: str, **chosen: Any) -> Exit:
     from kvsync.cli.import_questions import ImportRequest
     from kvsync.cli.importing import run_import
 
-    return opening.run(run_import(global_options, ImportRequest(store, **chosen)))
+    return await run_import(global_options, ImportRequest(store, **chosen))

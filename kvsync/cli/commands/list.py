@@ -32,16 +32,12 @@ SCHEMA = "kvsync.list/1"
 @click.argument("target", metavar="[STORE[/NS]]", required=False, shell_complete=completing.targets)
 @click.option("--orphans", is_flag=True, help="List only orphans: entries that no file names.")
 @options.output("text", "json")
-def list(settings: GlobalOptions, target: str | None, orphans: bool, output: str) -> Exit:  # noqa: A001 - the command's name
+async def list(settings: GlobalOptions, target: str | None, orphans: bool, output: str) -> Exit:  # noqa: A001 - the command's name
     """List what kvsync wrote and still owns, by target: where the files define each entry, and the last run that changed it.
 
     An orphan is an entry that kvsync owns and that no file names, for example because its file was deleted. The list is made
     from the state directory of this machine; no store is contacted.
     """
-    return opening.run(_list(settings, target, orphans=orphans, output=output))
-
-
-async def _list(settings: GlobalOptions, target: str | None, *, orphans: bool, output: str) -> Exit:
     from kvsync.app.owned import owned_targets
 
     async with opening.workspace(settings, fetches=False) as workspace:

@@ -39,35 +39,16 @@ if TYPE_CHECKING:
 @options.copies
 @options.allow_protected
 @options.full
-def plan(settings: GlobalOptions, **chosen: Any) -> Exit:
+async def plan(settings: GlobalOptions, **given: Any) -> Exit:
     """Compare the files with the stores, and show the changes that apply would make and the reason for each.
 
     The stores are opened read-only. A plan that exceeds a guard is parked until you run kvsync approve with the hash it
     shows.
     """
-    return opening.run(_plan(settings, _PlanOptions(**chosen)))
-
-
-@dataclass(frozen=True, slots=True)
-class _PlanOptions:
-    targets: tuple[str, ...]
-    as_author: str | None
-    keys: tuple[str, ...]
-    shard: Shard | None
-    output: str
-    out: str | None
-    deep: bool
-    exit_code: bool
-    json_into: str | None
-    markdown_into: str | None
-    allow_protected: bool
-    full: bool
-
-
-async def _plan(settings: GlobalOptions, chosen: _PlanOptions) -> Exit:
     from kvsync.cli.rendered import OutputOptions, show_plan, write_file
     from kvsync.model.pass_options import PassOptions
 
+    chosen = _PlanOptions(**given)
     revision = await opening.config_revision(settings, chosen.as_author)
     async with opening.workspace(settings, shard=chosen.shard, revision=revision) as workspace:
         loaded = opening.load(workspace)
@@ -89,3 +70,19 @@ async def _plan(settings: GlobalOptions, chosen: _PlanOptions) -> Exit:
             settings.style(full=chosen.full),
         )
         return of_plan(plan, problems=bool(loaded.problems), pending=chosen.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlanOptions:
+    targets: tuple[str, ...]
+    as_author: str | None
+    keys: tuple[str, ...]
+    shard: Shard | None
+    output: str
+    out: str | None
+    deep: bool
+    exit_code: bool
+    json_into: str | None
+    markdown_into: str | None
+    allow_protected: bool
+    full: bool

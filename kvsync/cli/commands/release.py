@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from kvsync.cli import completing, options
-from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.one_time import OneTimeChange
@@ -23,7 +22,7 @@ from kvsync.cli.one_time import OneTimeChange
 @click.argument("targets", metavar="STORE[/NS]...", nargs=-1, required=True, shell_complete=completing.targets)
 @options.keys
 @options.one_time_change
-def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) -> Exit:
+async def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) -> Exit:
     """Remove kvsync's marks from everything that it owns in a target, and forget the target in the ledgers, in the state
     directory and in the store. Values, labels, tags and lifetimes that the store keeps stay as they are; entries of others are
     not touched. The target need not be in the files any more.
@@ -31,7 +30,7 @@ def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) ->
     The plan is shown first. Remove the entries from the files before: kvsync apply adopts equal ones again.
     """
     change = OneTimeChange.taken_from(chosen, settings, "release")
-    return opening.run(_release(change, targets, **chosen))
+    return await _release(change, targets, **chosen)
 
 
 async def _release(change: OneTimeChange, targets: tuple[str, ...], keys: tuple[str, ...]) -> Exit:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--observe", is_flag=True, help="Never write; only report pending changes and drift.")
 @click.option("--deep", is_flag=True, help="With --once: read every value, even where the listing has fingerprints.")
 @options.shard
-def run(settings: GlobalOptions, once: bool, observe: bool, deep: bool, shard: Shard | None) -> Exit:
+async def run(settings: GlobalOptions, once: bool, observe: bool, deep: bool, shard: Shard | None) -> Exit:
     """Run the daemon. It reconciles when a file changes, on a schedule, when an entry must be renewed, and on request. It
     logs one event per fact to stderr.
 
@@ -39,10 +39,6 @@ def run(settings: GlobalOptions, once: bool, observe: bool, deep: bool, shard: S
     """
     if deep and not once:
         raise UsageError("--deep needs --once; to make the daemon read every value, set run.deep_every")
-    return opening.run(_run(settings, shard, once=once, observe=observe, deep=deep))
-
-
-async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
     from kvsync.app.daemon import opened_daemon, signals_kept
 
     write_as = None if observe else "run"

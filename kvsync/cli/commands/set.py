@@ -46,14 +46,14 @@ _MOST_BYTES = 10 * 1024 * 1024
 @click.option("--json", "is_json", is_flag=True, help="Write the value as JSON.")
 @click.option("--dry-run", is_flag=True, help="Show the change and write nothing.")
 @options.output("text", "json")
-def set(settings: GlobalOptions, target: str, key: str, value: str, **chosen: Any) -> Exit:  # noqa: A001  # the command's name
+async def set(settings: GlobalOptions, target: str, key: str, value: str, **chosen: Any) -> Exit:  # noqa: A001  # the command's name
     """Change the value of KEY in the state file, or in the overlay of the environment in force, that defines it. A key that no
     file defines is added to the file of the target. VALUE is text; - reads it from standard input.
 
     Only that entry changes: comments, order and layout stay. The change is shown as a diff, to be reviewed and committed; no
     store is contacted. Sensitive entries are refused, and so are entries whose value comes from elsewhere (file, env, sops).
     """
-    return opening.run(_set(settings, _SetRequest(target, key, value, **chosen)))
+    return await _set(settings, _SetRequest(target, key, value, **chosen))
 
 
 class _SetRequest(NamedTuple):

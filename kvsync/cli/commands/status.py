@@ -11,8 +11,7 @@ from typing import Any, Final
 import click
 
 from kvsync.cli import completing, options
-from kvsync.cli import open as opening
-from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.command import GlobalOptions, command, run
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import print_document, print_lines, width
 from kvsync.cli.table import fitted, table
@@ -60,7 +59,7 @@ def status(
     from kvsync.app.status import current_status, narrowed
 
     known = current_status(settings.config, settings.environment)
-    known |= {"orphans": [], "unassigned": []} if check else _file_facts(settings, known["daemon"])
+    known |= {"orphans": [], "unassigned": []} if check else run(_file_facts(settings, known["daemon"]))
     document = narrowed(known, states, targets)
     if output == "json":
         print_document(document)
@@ -69,13 +68,13 @@ def status(
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
 
 
-def _file_facts(settings: GlobalOptions, daemon: dict[str, Any] | None) -> dict[str, Any]:
+async def _file_facts(settings: GlobalOptions, daemon: dict[str, Any] | None) -> dict[str, Any]:
     """What the files decide; nothing where they cannot be read, as other commands say."""
     from kvsync.app.status import file_facts
 
     lease = daemon["lease"] if daemon is not None and daemon["running"] else None
     try:
-        return opening.run(file_facts(settings.config, settings.environment, lease["shares"] if lease else {}))
+        return await file_facts(settings.config, settings.environment, lease["shares"] if lease else {})
     except KvsyncError:
         return {"orphans": [], "unassigned": []}
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 @options.targets
 @options.keys
 @options.one_time_change
-def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
+async def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Take over entries that the files define, after the owner, the store, the namespace or the key_format changed.
 
     With --from-owner, the entries of another owner are marked as owned by kvsync where they are. No value changes: what differs
@@ -61,10 +60,10 @@ def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
     if is_moved:
         from kvsync.cli.relocate import relocate
 
-        return opening.run(relocate(change, former, chosen["targets"]))
+        return await relocate(change, former, chosen["targets"])
     from kvsync.cli.take_over import TakeoverRequest, take_over
 
-    return opening.run(take_over(change, TakeoverRequest(_is_taken, **chosen)))
+    return await take_over(change, TakeoverRequest(_is_taken, **chosen))
 
 
 def _is_taken(change: Change) -> bool:

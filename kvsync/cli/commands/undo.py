@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @options.yes
 @options.output("text", "json", "markdown")
 @options.full
-def undo(settings: GlobalOptions, run: str | None, commit: str | None, **chosen: Any) -> Exit:
+async def undo(settings: GlobalOptions, run: str | None, commit: str | None, **chosen: Any) -> Exit:
     """Restore the entries that RUN wrote or deleted (kvsync history lists the runs; the start of an id is enough), or those of
     all runs of a commit, taken back as one. Entries that changed since are reported as stale and left unchanged. Sensitive
     values are not kept, so they cannot be restored; the plan says so before anything is done.
@@ -55,7 +55,7 @@ def undo(settings: GlobalOptions, run: str | None, commit: str | None, **chosen:
     from kvsync.app.undo import UndoChoice
 
     choice = UndoChoice(run, commit, chosen.pop("since"), chosen.pop("trigger"))
-    return opening.run(_undo(settings, choice, _Answer(**chosen)))
+    return await _undo(settings, choice, _Answer(**chosen))
 
 
 @dataclass(frozen=True, slots=True)

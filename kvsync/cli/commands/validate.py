@@ -41,7 +41,7 @@ SCHEMA = "kvsync.validation/1"
 @options.output("text", "json", "sarif", "github", "gitlab")
 @click.option("--sarif-into", metavar="FILE", help="Also write the problems to this file, as SARIF.")
 @click.option("--gitlab-into", metavar="FILE", help="Also write the problems to this file, as a Code Quality report.")
-def validate(settings: GlobalOptions, **chosen: Any) -> Exit:
+async def validate(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Check everything that can be checked without contacting a store: the configuration, the state files of every environment
     (or of the one in --env), and whether the stores can hold the entries. All problems are reported at once, each with its
     place.
@@ -51,7 +51,7 @@ def validate(settings: GlobalOptions, **chosen: Any) -> Exit:
     With --as-author, the state files are checked against the configuration of the target branch, so that a change cannot grant
     itself more rights. If the change also edits the configuration, the output lists what it widens.
     """
-    return opening.run(_validate(settings, _ValidateOptions(**chosen)))
+    return await _validate(settings, _ValidateOptions(**chosen))
 
 
 @dataclass(frozen=True, slots=True)
