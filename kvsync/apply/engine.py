@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +18,7 @@ from kvsync.apply.ports import RunPort
 from kvsync.apply.restore_point import make_restore_point
 from kvsync.apply.store_access import ApplierOptions, StopCondition, StoreAccess
 from kvsync.apply.writes import batches_of
-from kvsync.errors import StateDirError, TransientError
+from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Actual, Identity
@@ -56,34 +55,25 @@ class Applier:
         """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError if the journal fails: then
         nothing was sent whose intent is not recorded."""
         recorder = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
-        try:
-            return await self._carry_out(steps, recorder, self._halt())
-        except BaseException:
-            with suppress(StateDirError):  # what is known of the calls that ended
-                recorder.flush()
-            raise
-
-    async def _carry_out(self, steps: Sequence[Step], recorder: OutcomeRecorder, halt: StopCondition) -> ApplyReport:
-        if steps:
-            await make_restore_point(self._store, self._located.target, self._run, self._access(halt))
-        works, order = await off_loop(partial(_ordered, steps, recorder), len(steps))
-        for stage in order.stages():
-            if halt():
-                break
-            await self._send(stage, recorder, halt)
-        deletes, grant = order.deletes, None
-        if deletes and not halt():
-            written = [work for work in works if not work.is_delete]
-            deletes = await MoveGuard(self._access(halt), recorder, self.signer, written).ready(deletes)
-            grant = await self._delete(deletes, recorder, halt)
-        if order.last and not halt():
-            await self._send(order.ready_last(), recorder, halt)
-        recorder.flush()
-        waiting = 0 if grant is None else len(deletes) - grant.granted
-        report = recorder.report(halt.store_error, halt.reason)
-        if report.store_error is None and any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes):
-            report = replace(report, store_error=halt.overdue)
-        return replace(report, deletes_waiting=waiting, grant=grant)
+        halt = self._halt()
+        with recorder.flushed_on_failure():
+            if steps:
+                await make_restore_point(self._store, self._located.target, self._run, self._access(halt))
+            works, order = await off_loop(partial(_ordered, steps, recorder), len(steps))
+            for stage in order.stages():
+                if halt():
+                    break
+                await self._send(stage, recorder, halt)
+            deletes, grant = order.deletes, None
+            if deletes and not halt():
+                written = [work for work in works if not work.is_delete]
+                deletes = await MoveGuard(self._access(halt), recorder, self.signer, written).ready(deletes)
+                grant = await self._delete(deletes, recorder, halt)
+            if order.last and not halt():
+                await self._send(order.ready_last(), recorder, halt)
+            recorder.flush()
+            waiting = 0 if grant is None else len(deletes) - grant.granted
+            return replace(_report(recorder, halt), deletes_waiting=waiting, grant=grant)
 
     async def _delete(
         self, deletes: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition
@@ -154,6 +144,14 @@ class Applier:
 
     def _access(self, halt: StopCondition) -> StoreAccess:
         return StoreAccess(self._store, self._located.target, halt, self._pace, self._clock, self._options)
+
+
+def _report(recorder: OutcomeRecorder, halt: StopCondition) -> ApplyReport:
+    """The report, which says that the pass took too long if that is why steps were not sent."""
+    report = recorder.report(halt.store_error, halt.reason)
+    if report.store_error is None and any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes):
+        report = replace(report, store_error=halt.overdue)
+    return report
 
 
 def _ordered(steps: Sequence[Step], recorder: OutcomeRecorder) -> tuple[list[PendingStep], WriteOrder]:

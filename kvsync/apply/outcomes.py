@@ -7,7 +7,8 @@ intents open, as if the responses had not arrived.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -121,6 +122,16 @@ class OutcomeRecorder:
         settled, self._waiting = self._waiting, []
         if settled:
             self._run.settle(self._located, settled)
+
+    @contextmanager
+    def flushed_on_failure(self) -> Iterator[None]:
+        """Commit what is known of the calls that ended, even if the block raises."""
+        try:
+            yield
+        except BaseException:
+            with suppress(StateDirError):
+                self.flush()
+            raise
 
     def _commit_soon(self, settled: Sequence[Settled]) -> None:
         self._waiting += settled
