@@ -310,7 +310,7 @@ async def test_many_writes_are_one_transaction(opened: Open, shell: Shell) -> No
 
 
 async def test_a_file_has_one_place_however_many_ask_while_it_is_opened(opened: Open) -> None:
-    """Nobody is told that the file has no id just because another one opens it at this moment."""
+    """A caller gets the id of the file even if another one opens the file at this moment."""
     await locate(opened(), "web")
     found = set()
     for _ in range(100):
