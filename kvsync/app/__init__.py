@@ -2,7 +2,7 @@
 together.
 """
 
-from kvsync.app.model import Report, TargetSelection, is_hash_of, resolve_targets
+from kvsync.app.model import Report, TargetSelection, is_hash_of, resolve_targets, unmatched_keys
 from kvsync.app.open import assemble, open_workspace
 from kvsync.app.workspace import Workspace
 from kvsync.desired import DesiredState
@@ -16,4 +16,5 @@ __all__ = [
     "is_hash_of",
     "open_workspace",
     "resolve_targets",
+    "unmatched_keys",
 ]

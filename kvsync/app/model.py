@@ -14,6 +14,7 @@ from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import NAMESPACES_DELETED, Plan, TargetReport
+from kvsync.planning.compare import key_matcher
 from kvsync.util.values import dataclass
 
 Working = Callable[[str], AbstractContextManager[object]]
@@ -61,6 +62,21 @@ def resolve_targets(loaded: DesiredState, names: Collection[str]) -> tuple[Targe
             known = ", ".join(map(str, sorted(loaded.managed))) or "none"
             raise UsageError(f"unknown target {name!r}; the files define {known}")
     return tuple(sorted({target for name in names for target in named[name]}))
+
+
+def unmatched_keys(loaded: DesiredState, plan: Plan, globs: Collection[str]) -> tuple[str, ...]:
+    """Those of the globs that match no key in the files of the planned targets, and none that the plan shows: probably
+    misspelt."""
+    if not globs:
+        return ()
+    wanted = [loaded.targets[one.target] for one in plan.targets if one.target in loaded.targets]
+    keys = {identity.key for desired in wanted for identity in desired.entries}.union(
+        *(desired.absent for desired in wanted)
+    )
+    for part in plan.targets:
+        keys.update(one.identity.key for one in (*part.changes, *part.reported))
+        keys.update(one.identity.key for one in part.refused)
+    return tuple(glob for glob in globs if not any(map(key_matcher((glob,)), keys)))
 
 
 def _by_name(targets: Iterable[Target]) -> Mapping[str, Sequence[Target]]:

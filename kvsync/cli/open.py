@@ -98,18 +98,29 @@ def load(opened: Workspace) -> DesiredState:
 
 
 async def plan(opened: Workspace, loaded: DesiredState, targets: Sequence[str], ask: PassOptions) -> Plan:
-    """The plan of the targets named, of all when none is. Raises UsageError for one that does not exist, InvalidInput when it
-    may stand in a file that cannot be used."""
+    """The plan of the targets named, of all when none is. Says on stderr which globs for keys match nothing. Raises UsageError
+    for a target that does not exist, InvalidInput when it may stand in a file that cannot be used."""
     from kvsync.app import TargetSelection, resolve_targets
     from kvsync.cli.progress import progress
 
     try:
         with progress("planning"):
-            return await opened.plan(TargetSelection(resolve_targets(loaded, targets), ask), loaded)
+            found = await opened.plan(TargetSelection(resolve_targets(loaded, targets), ask), loaded)
     except UsageError:
         if loaded.problems:
             raise InvalidInput(loaded.problems) from None
         raise
+    print_unmatched(loaded, found, ask.keys)
+    return found
+
+
+def print_unmatched(loaded: DesiredState, plan: Plan, keys: Sequence[str]) -> None:
+    """Say on stderr which of the globs given by `--key` match nothing."""
+    from kvsync.app import unmatched_keys
+
+    print_message(
+        *(f"--key {glob!r} matches no key; check its spelling" for glob in unmatched_keys(loaded, plan, keys))
+    )
 
 
 def _usable(loaded: DesiredState) -> bool:

@@ -51,6 +51,16 @@ def test_short_errors_are_one_line(repo: Repo) -> None:
     )
 
 
+def test_a_key_that_nothing_has_is_said(applied: Repo) -> None:
+    """A misspelt key is not passed over as "nothing to do"; one that a file names, or that only the store has, is right."""
+    said = "--key 'titel' matches no key; check its spelling\n"
+    for command in (("plan",), ("drift",), ("apply", "--yes"), ("release", "local/web", "--yes")):
+        assert applied.run(*command, "--key", "titel").stderr == said
+    assert applied.run("plan", "--key", "titel", "--key", "gree*").stderr == said
+    applied.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {}\n")
+    assert applied.run("plan", "--key", "greeting", code=4).stderr == ""
+
+
 def test_a_bug_is_one_line_and_a_traceback_only_for_those_who_ask(repo: Repo) -> None:
     """An unexpected exception says that it is a bug, and shows where with --log-level debug alone."""
     repo.write(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kvsync.cli import completing, options
+from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.one_time import OneTimeChange
@@ -44,4 +45,5 @@ async def _release(change: OneTimeChange, targets: tuple[str, ...], keys: tuple[
             print_problems(loaded.problems)
         with progress("planning"):
             plan = await plan_release(workspace, loaded, targets, keys)
+        opening.print_unmatched(loaded, plan, keys)
         return await change.carry_out(workspace, replace(loaded, problems=()), plan)
