@@ -152,22 +152,31 @@ def open_without_file(environment: str | None, *, writable: bool) -> Iterator[tu
             yield replace(config, stores=stores, environment=kept), opened
 
 
-def init_database(file: Path, environment: str | None) -> tuple[str, int | None]:
-    """Make the tables where there are none. Returns what the database is called, and the schema version that it had. Raises
-    InvalidInput, UsageError, StateDirError, AuthError."""
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """What the database is called, and the versions of its schema: `before` is None where there were no tables."""
+
+    name: str
+    before: int | None
+    now: int
+
+
+def init_database(file: Path, environment: str | None) -> SchemaChange:
+    """Make the tables where there are none. Raises InvalidInput, UsageError, StateDirError, AuthError."""
     return _brought_up_to_date(file, environment, create=True)
 
 
-def upgrade_database(file: Path, environment: str | None) -> tuple[str, int | None]:
+def upgrade_database(file: Path, environment: str | None) -> SchemaChange:
     """Bring the schema up to date, as `init_database`."""
     return _brought_up_to_date(file, environment, create=False)
 
 
-def _brought_up_to_date(file: Path, environment: str | None, *, create: bool) -> tuple[str, int | None]:
+def _brought_up_to_date(file: Path, environment: str | None, *, create: bool) -> SchemaChange:
     address = StateAccess(read_config(file, environment=environment, environ=os.environ)).address()
     from kvsync.state.postgres_database import upgrade
+    from kvsync.state.postgres_schema import VERSION
 
-    return address.name, upgrade(address, create=create)
+    return SchemaChange(address.name, upgrade(address, create=create), VERSION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ directory   the facade: opens the state, and has one attribute for each part
 trust       whether a directory may be used; `volume` finds it inside a shared volume
 backend     the parts of the state besides its tables: key (`keys`), lock (`lock`), the signal that wakes a daemon
 tables      the tables, described once; `schema` and `postgres_schema` migrate them
-database    statements that all engines understand; `sqlite_database` and `postgres_database` are the engines
+database    statements that all engines understand; `sqlite_database` and `postgres_database` are the engines,
+            `postgres_faults` is what errors of the second mean
 journal     intent and outcome of each change; `run` writes it, `run_history` searches it, `journal_pruning` bounds it
 ledger      what kvsync applied last, by place; `memo` is the last clean pass of a place
 places      the last known place of each target

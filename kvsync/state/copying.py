@@ -18,13 +18,14 @@ _AT_ONCE: Final = 2_000
 
 def copy(source: StateDir, target: StateDir, *, dry_run: bool) -> Mapping[str, int]:
     """Copy all tables and the key in one transaction; returns the rows by table. With `dry_run` only count them. Raises
-    StateDirError when the target holds anything, because two histories cannot be merged."""
+    StateDirError when the target holds anything, because two histories cannot be merged, and while replicas write to either."""
+    for state in (source, target):
+        _refuse_replicas(state)
     counts = {table.name: _count(source, table) for table in _copied()}
     for table in _copied():
         if _count(target, table):
-            raise StateDirError(
-                target.name, f"cannot copy into it, because it is not empty ({table.name}); use a new one"
-            )
+            use = "use an empty database" if target.is_shared else "move it away, or set another state_dir"
+            raise StateDirError(target.name, f"cannot copy into it, because it is not empty ({table.name}); {use}")
     if dry_run:
         return counts
     with target.database.transaction(durable=True) as statements:
@@ -34,6 +35,12 @@ def copy(source: StateDir, target: StateDir, *, dry_run: bool) -> Mapping[str, i
             target.database.number_after(statements, table)
         target.take_key(source.key)
     return counts
+
+
+def _refuse_replicas(state: StateDir) -> None:
+    if alive := state.replicas():
+        names = ", ".join(f"{one.host} process {one.pid}" for one in alive)
+        raise StateDirError(state.name, f"cannot copy while it is in use ({names}); stop all replicas and run again")
 
 
 def _copied() -> list[StateTable]:

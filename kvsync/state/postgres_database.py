@@ -23,8 +23,9 @@ from kvsync.errors import StateDirError, StateNewer
 from kvsync.state.claim_statements import END_ALL, QUIET_SECONDS, SET_TIMELINE
 from kvsync.state.database import Query, Statements
 from kvsync.state.keys import KEY_BYTES
+from kvsync.state.postgres_faults import DatabaseUnreachable, driver_errors
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
-from kvsync.state.postgres_statements import DatabaseUnreachable, PostgresStatements, driver_errors, version_of
+from kvsync.state.postgres_statements import PostgresStatements, version_of
 from kvsync.state.read_ahead import ReadAhead, chained, combined
 from kvsync.state.tables import StateTable
 from kvsync.state.watchdog import Watchdog
@@ -36,8 +37,10 @@ GRACE_SECONDS: Final = 2.0
 """Beyond `STATEMENT_SECONDS`, for a server that is reached but does not answer."""
 
 REST_SECONDS: Final = 1.0
-"""After a call that found no answer, or waited for too long, calls fail at once for this time: whoever makes many of them, one
-after the other, is not held up by each."""
+REST_SHARE: Final = 3.0
+"""After a call that found no answer, or waited for too long, calls fail at once for `REST_SECONDS`, or for `REST_SHARE` times
+as long as it waited: whoever makes many of them, one after the other, is not held up by each. A daemon calls from its event
+loop, which so has most of the time for its page and health checks."""
 
 _OLDEST_SERVER: Final = 130000
 
@@ -66,8 +69,9 @@ class PostgresAddress:
             parts = conninfo_to_dict(dsn)
         except psycopg.Error:
             raise StateDirError(
-                "postgresql",
-                "the connection string cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+                "postgresql://",
+                "the connection string cannot be read; write host=HOST port=PORT dbname=DATABASE user=USER and the password,"
+                " or a postgresql:// URI in which special characters of the password are percent-encoded",
             ) from None
         if parts.get("password"):
             register(str(parts["password"]))
@@ -94,9 +98,14 @@ class PostgresDatabase:
     start of every transaction, with its statements: it may refuse by raising."""
 
     def __init__(
-        self, address: PostgresAddress, *, read_only: bool, monotonic: Callable[[], float] = time.monotonic
+        self,
+        address: PostgresAddress,
+        *,
+        read_only: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+        rest_share: float = REST_SHARE,
     ) -> None:
-        self.address = address
+        self.address, self._rest_share = address, rest_share
         self.begun: Callable[[Statements], None] = lambda _statements: None
         self._read_only, self._monotonic = read_only, monotonic
         self._connection: psycopg.Connection[Any] | None = None
@@ -104,7 +113,7 @@ class PostgresDatabase:
         self._watchdog = Watchdog()
         self._ahead = ReadAhead()
         self._depth = 0
-        self._failed_at = float("-inf")
+        self._rests_until = float("-inf")
         self._failure: StateDirError | None = None
         self._stays_connected = self._is_reconnecting = False
         self._closed = threading.Event()
@@ -183,8 +192,8 @@ class PostgresDatabase:
         return int(self.one(_SIZE)[0] or 0)
 
     def another_connection(self) -> PostgresDatabase:
-        """The same database over a second connection."""
-        return PostgresDatabase(self.address, read_only=self._read_only, monotonic=self._monotonic)
+        """The same database over a second connection. It is used in threads, and never rests for long."""
+        return PostgresDatabase(self.address, read_only=self._read_only, monotonic=self._monotonic, rest_share=0.0)
 
     def stay_connected(self) -> None:
         """From now on, reconnect in a thread after the connection was lost. Until that succeeds, calls fail at once: the event
@@ -231,10 +240,11 @@ class PostgresDatabase:
                 self._depth -= 1
 
     def _open(self) -> psycopg.Connection[Any]:
-        if self._failure is not None and (self._is_reconnecting or self._monotonic() < self._failed_at + REST_SECONDS):
+        if self._failure is not None and (self._is_reconnecting or self._monotonic() < self._rests_until):
             raise StateDirError(self.address.name, self._failure.reason)
         if self._connection is None or self._is_lost(self._connection):
-            self._connection, self._failure = self._connect(), None
+            self._connection = self._connect()
+        self._failure = None
         return self._connection
 
     def _connect(self) -> psycopg.Connection[Any]:
@@ -262,7 +272,7 @@ class PostgresDatabase:
             except StateDirError:
                 break
         with self._lock:
-            self._connection, self._failure, self._is_reconnecting = found, None, False
+            self._connection, self._is_reconnecting = found, False
             if found is not None and self._closed.is_set():
                 found.close()
 
@@ -274,10 +284,11 @@ class PostgresDatabase:
             found = version_of(PostgresStatements(connection))
         if found is None:
             raise StateDirError(self.address.name, "the database holds no state yet; run `kvsync state init`")
-        if found < VERSION and not self._read_only:
+        if found < VERSION:
             raise StateDirError(
                 self.address.name,
-                f"the state has schema {found}, this kvsync needs {VERSION}; run `kvsync state upgrade`",
+                f"the state has schema {found}, this kvsync needs {VERSION}; run `kvsync state upgrade` and replace all"
+                " replicas, or use the version of kvsync that they run",
             )
         if found > VERSION:
             raise StateNewer(self.address.name, found, VERSION)
@@ -285,11 +296,13 @@ class PostgresDatabase:
     @contextmanager
     def _driver_errors(self) -> Iterator[None]:
         """Turn errors of the driver into StateDirError; one that says the database is out of reach is remembered."""
+        began = self._monotonic()
         try:
             with driver_errors(self.address):
                 yield
         except DatabaseUnreachable as failure:
-            self._failed_at, self._failure = self._monotonic(), failure
+            now = self._monotonic()
+            self._rests_until, self._failure = now + max(REST_SECONDS, self._rest_share * (now - began)), failure
             is_lost = self._connection is None or self._is_lost(self._connection)
             if self._stays_connected and is_lost and not self._is_reconnecting:
                 self._is_reconnecting = True

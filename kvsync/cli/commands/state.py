@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import print_document, print_lines
+
+if TYPE_CHECKING:
+    from kvsync.app.state_access import SchemaChange
 
 _ACTIONS = ("init", "upgrade", "copy")
 _ENDS = ("database", "directory")
@@ -43,12 +48,20 @@ def _bring_up_to_date(settings: GlobalOptions, action: str, output: str) -> Exit
     from kvsync.app.state_access import init_database, upgrade_database
 
     change = init_database if action == "init" else upgrade_database
-    name, found = change(settings.config, settings.environment)
+    made = change(settings.config, settings.environment)
     if output == "json":
-        print_document({"state": name, "created": found is None, "schema_before": found})
+        print_document({"state": made.name, "created": made.before is None, "schema_before": made.before})
     else:
-        print_lines(f"{name}: {'tables created' if found is None else f'schema {found} is up to date now'}")
+        print_lines(f"{made.name}: {_schema_change(made)}")
     return Exit.DONE
+
+
+def _schema_change(made: SchemaChange) -> str:
+    if made.before is None:
+        return f"tables created (schema {made.now})"
+    if made.before == made.now:
+        return f"nothing to do, schema {made.now} is up to date"
+    return f"upgraded from schema {made.before} to {made.now}; replace the replicas of the earlier version now"
 
 
 def _copy(settings: GlobalOptions, to: str, dry_run: bool, output: str) -> Exit:
