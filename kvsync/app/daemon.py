@@ -95,7 +95,9 @@ class WiredDaemon:
                 self._reconciler,
                 workspace.state.passes,
                 workspace.config.run,
-                DaemonOptions(observe=self._observe, clock=workspace.clock, leadership=self._elector),
+                DaemonOptions(
+                    observe=self._observe, clock=workspace.clock, leadership=self._elector, candidate=self._elector
+                ),
                 deep=deep,
             )
 
@@ -143,6 +145,7 @@ class WiredDaemon:
                 observers=[serving.collector, notifier],
                 on_reload=reload,
                 leadership=leadership,
+                candidate=self._elector,
                 inbox=self._inbox,
             ),
         )

@@ -25,6 +25,7 @@ from kvsync.state import StateDir
 from kvsync.status.collector import Collector
 from kvsync.status.snapshot import ProcessView
 from kvsync.status.target_reports import CollectorSettings
+from kvsync.util.background import start_thread
 
 if TYPE_CHECKING:
     from kvsync.status.http.server import Server
@@ -111,8 +112,12 @@ def _wake(trigger: Callable[[Trigger], None], state: StateDir) -> None:
     """Let this daemon, and the replicas that share its state, look at what a person decided."""
     trigger(Trigger.WAKE)
     if state.is_shared:
-        with suppress(KvsyncError):  # they poll, too
-            state.wake()
+        start_thread(partial(_wake_others, state))
+
+
+def _wake_others(state: StateDir) -> None:
+    with suppress(KvsyncError):  # they poll, too
+        state.wake()
 
 
 def notifier_of(workspace: Workspace, environ: Mapping[str, str]) -> Notifier:

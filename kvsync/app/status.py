@@ -78,7 +78,7 @@ def narrowed(document: dict[str, Any], states: Collection[str], targets: Collect
     of_kept = {(one["store"], one["namespace"]) for one in kept}
     parts = {
         name: [one for one in document[name] if (one["store"], one["namespace"]) in of_kept]
-        for name in ("parked", "deferred")
+        for name in ("parked", "deferred", "overdue")
     }
     left = [one for one in document["orphans"] if not states and any(name in targets for name in _names(one))]
     return document | {"targets": kept, "orphans": left} | parts

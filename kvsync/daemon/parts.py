@@ -14,7 +14,7 @@ from kvsync.daemon.gate import Gate
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_runner import PassRunner
 from kvsync.daemon.pool import WorkerPool
-from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, UndoPort, WatchedStores
+from kvsync.daemon.ports import Candidate, FetchedSource, Leadership, Reconciler, StatusStore, UndoPort, WatchedStores
 from kvsync.daemon.report import Reporter
 from kvsync.daemon.signals import SignalInbox
 from kvsync.daemon.systemd import SystemdNotifier
@@ -51,7 +51,7 @@ class DaemonOptions:
     `remote` is where the files are fetched from, `stores` are those that may be watched; `control_dir` the folder whose stamp
     wakes the daemon; `pace` how long file changes are gathered; `leave_within` the seconds that passes in flight have to end;
     `on_reload` receives a changed configuration. `inbox` has the signals that arrived while the daemon started; `undo` knows
-    what operators want undone."""
+    what operators want undone; `candidate` leaves the lease to others while no pass works."""
 
     remote: FetchedSource | None = None
     stores: WatchedStores | None = None
@@ -65,6 +65,7 @@ class DaemonOptions:
     observers: Sequence[DaemonObserver] = ()
     on_reload: Callable[[RunConfig], Awaitable[None]] | None = None
     leadership: Leadership | None = None
+    candidate: Candidate | None = None
     inbox: SignalInbox = field(default_factory=SignalInbox)
     undo: UndoPort | None = None
 
@@ -82,8 +83,8 @@ def assemble(
     gate = Gate(settings.windows, observe=options.observe, clock=clock, leads=leads)
     files = Files(reconciler, clock)
     reporter = Reporter(recorder, options.notifier, gate, clock, options.observers, leadership)
-    if leadership is not None:
-        leadership.is_able = reporter.is_able
+    if options.candidate is not None:
+        options.candidate.is_able = reporter.is_able
     passes = PassRunner(reconciler, files, gate, reporter, on_pass_done)
     pool = WorkerPool(passes, clock, options.rng)
     return DaemonParts(files, gate, reporter, pool)

@@ -135,11 +135,15 @@ class UndoPort(Protocol):
         ...
 
 
-class Leadership(Protocol):
-    """Whether this replica is the one that may write, where several share a lease."""
+class Candidate(Protocol):
+    """A replica in an election, which leaves the lease to others while its passes do not work."""
 
     is_able: Callable[[], bool]
-    """Set by the daemon: whether its passes work. A replica whose passes do not leaves the lease to others."""
+    """Set by the daemon: whether its passes work."""
+
+
+class Leadership(Protocol):
+    """Whether this replica is the one that may write, where several share a lease."""
 
     @property
     def lease(self) -> LeaseRecord:

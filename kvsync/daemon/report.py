@@ -15,7 +15,7 @@ from kvsync.daemon.pass_counts import PassCounts
 from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, StatusStore
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.daemon.work_health import WorkHealth
-from kvsync.errors import ErrorCode, KvsyncError
+from kvsync.errors import ClaimLost, ErrorCode, KvsyncError
 from kvsync.logs import get_logger
 from kvsync.model.change import OutcomeKind
 from kvsync.model.entry import Target
@@ -60,6 +60,7 @@ class Reporter:
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._failures = FailureLog(clock)
         self._health = WorkHealth()
+        self._is_unrecorded = False
 
     def triggered(self, trigger: Trigger) -> None:
         """Report a trigger."""
@@ -100,26 +101,32 @@ class Reporter:
         result = replace(result, triggers=triggers, at=now, seconds=self._clock.monotonic() - began)
         self._counts.add(result)
         self._health.ended(works=result.error is None)
-        retry_in = None if result.next_at is None else round(result.next_at - now, 1)
+        retry_in = None if result.next_at is None else max(round(result.next_at - now, 1), 0.0)
         self._failures.note(result, retry_in, held=held)
         if result.error is None:
             self._log_finished(result)
             self._log_parked(result)
             self._log_waiting(result)
             self._log_early(result)
-        # Whatever is wrong with the state directory, the next pass fails with it, and says so.
-        with suppress(KvsyncError):
-            self._recorder.record(
-                result.target,
-                now,
-                error=result.message,
-                drift=result.drift,
-                changes=result.changes,
-                next_at=result.next_at,
-            )
+        self._record(result, now)
         for observer in self.observers:
             observer.pass_done(result)
         self.notifier.status(self.summary())
+
+    def _record(self, result: PassResult, now: float) -> None:
+        """Record a result for `kvsync status`. A pass with nothing to do writes nothing else, so a state that cannot be written
+        is logged here."""
+        counts = {"drift": result.drift, "changes": result.changes}
+        try:
+            self._recorder.record(result.target, now, error=result.message, next_at=result.next_at, **counts)
+        except ClaimLost:  # whoever has the target records its own
+            return
+        except KvsyncError as error:
+            if not self._is_unrecorded and result.error is None:
+                _log.error("status.unrecorded", error=str(error), code=error.code)
+            self._is_unrecorded = True
+        else:
+            self._is_unrecorded = False
 
     def keep(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets except these, which the loaded files name."""

@@ -61,8 +61,6 @@ class Fleet:
         """Called when a person approved, paused or resumed something."""
         self.is_busy: Callable[[Target], bool] = lambda _target: False
         """Whether a pass of the target is in flight: then its claim is kept."""
-        self.is_able: Callable[[], bool] = lambda: True
-        """Set by the daemon. Targets are divided all the same: where one store cannot be reached, others may."""
         self.revision: Callable[[], str | None] = lambda: None
         """The revision of the files of this replica."""
         self.superseded_by: Callable[[], str | None] = lambda: None

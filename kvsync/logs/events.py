@@ -161,6 +161,12 @@ _ALL: Final = (
     Event("target.resumed", "info", _TARGET, "The pause of a target ended."),
     Event("target.approved", "info", (*_TARGET, "digest", "by"), "An operator approved a parked plan."),
     Event(
+        "status.unrecorded",
+        "error",
+        ("error", "code"),
+        "The state accepts no results of passes, so `kvsync status` shows older ones. Logged once until it does.",
+    ),
+    Event(
         "undo.finished",
         "info",
         (*_TARGET, "choice", "run", "outcomes", "error"),

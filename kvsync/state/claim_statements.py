@@ -42,12 +42,14 @@ WHERE timeline <> {_TIMELINE}
 """  # noqa: S608 - constants
 SKIP: Final = "SELECT setval('fences', greatest(last_value, ?::bigint) + ?) FROM fences"
 QUIET: Final = "SELECT quiet_until > clock_timestamp() FROM kvsync_state"
-REPLICAS: Final = f"""
+_REPLICAS: Final = """
 SELECT id, host, pid, version, owner, extract(epoch FROM started_at)::double precision,
     extract(epoch FROM seen_at)::double precision, load, draining, revision,
     (SELECT count(*) FROM claims WHERE claims.replica = replicas.id)
-FROM replicas WHERE {ALIVE} ORDER BY id
-"""  # noqa: S608 - constants
+FROM replicas
+"""
+REPLICAS: Final = f"{_REPLICAS} WHERE {ALIVE} ORDER BY id"
+LAPSED: Final = f"{_REPLICAS} WHERE NOT {ALIVE} ORDER BY seen_at DESC, id"
 TAKE: Final = """
 INSERT INTO claims (store, namespace, replica, fence, cost, claimed_at)
 SELECT store, namespace, ?, nextval('fences'), cost, clock_timestamp()

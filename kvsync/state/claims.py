@@ -18,7 +18,6 @@ from kvsync.model.entry import Target
 from kvsync.state import claim_statements
 from kvsync.state.claim_statements import QUIET_SECONDS
 from kvsync.state.database import Database, Statements
-from kvsync.state.postgres_schema import VERSION
 from kvsync.state.records import RunStatus
 from kvsync.util.pieces import pieces
 from kvsync.util.values import dataclass
@@ -84,6 +83,8 @@ class TargetClaims:
     def register(self, lease: float) -> None:
         """Become one of the replicas, for so many seconds at first; again after a lease ended. Raises StateDirError, also
         StateNewer, and while replicas of another owner or environment live."""
+        from kvsync.state.postgres_schema import VERSION  # the command on a state directory does not pay for it
+
         me = self.me
         with self._transaction() as statements:
             statements.execute(claim_statements.REGISTER_ALONE)
@@ -254,8 +255,17 @@ def _columns(targets: Collection[Target]) -> tuple[list[str], list[str]]:
 
 def replicas_of(database: Database) -> list[Replica]:
     """The replicas that share a state and whose leases run. Raises StateDirError."""
+    return _replicas(database, claim_statements.REPLICAS)
+
+
+def lapsed_replicas_of(database: Database) -> list[Replica]:
+    """The replicas whose leases ended without being given up, until another one notices; newest first. Raises StateDirError."""
+    return _replicas(database, claim_statements.LAPSED)
+
+
+def _replicas(database: Database, query: str) -> list[Replica]:
     found = []
-    for *names, load, draining, revision, targets in database.query(claim_statements.REPLICAS):
+    for *names, load, draining, revision, targets in database.query(query):
         replica_id, host, pid, version, owner, started_at, seen_at = names
         times = (started_at, seen_at)
         found.append(Replica(replica_id, host, pid, version, owner, *times, load, bool(draining), revision, targets))

@@ -22,8 +22,6 @@ from kvsync.errors import StateDirError
 from kvsync.model.entry import Target, sealed
 from kvsync.planning.sealing import SealingKeys, sealing_keys
 from kvsync.state.backend import DirectoryBackend, StateBackend
-from kvsync.state.budgets import Budgets
-from kvsync.state.claims import Replica, TargetClaims, holders_of, replicas_of
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database
@@ -52,6 +50,8 @@ from kvsync.state.waves import WaveRecords
 from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
+    from kvsync.state.budgets import Budgets
+    from kvsync.state.claims import Replica, TargetClaims
     from kvsync.state.postgres_database import PostgresAddress
 
 _DIGESTS = b"kvsync digests of plans"
@@ -76,7 +76,7 @@ class StateDir:
         """True if the directory was in use before and `state.db` is missing, so that the state begins again."""
         self.missing = 0
         """How many transactions are not in `state.db`, because an older copy was put in its place, or power was lost."""
-        context = Context(
+        self._context = context = Context(
             database,
             lambda: self.key,
             self.sealing_keys,
@@ -100,7 +100,6 @@ class StateDir:
         self.notices = Notices(context)
         self.deletions = Deletions(context)
         self.revisions = Revisions(context)
-        self.budgets = Budgets(context)
         self.runs = RunHistory(context)
         self.undone = Undone(context)
         self.undo_requests = UndoRequests(context)
@@ -166,6 +165,8 @@ class StateDir:
     def join(self, me: Replica) -> TargetClaims:
         """Be one of the replicas that share this state: from now on, passes record nothing without the claim of their
         target."""
+        from kvsync.state.claims import TargetClaims  # a directory of one machine does not pay for it
+
         self._claims_database = self.database.another_connection()  # a slow statement of a pass delays no renewal
         self.claims = claims = TargetClaims(self._claims_database, me, self.name)
         self.database.begun = claims.check
@@ -173,11 +174,35 @@ class StateDir:
 
     def replicas(self) -> list[Replica]:
         """The replicas that share this state and live; none where it is not shared. Raises StateDirError."""
-        return replicas_of(self.database) if self.is_shared else []
+        if not self.is_shared:
+            return []
+        from kvsync.state.claims import replicas_of
+
+        return replicas_of(self.database)
+
+    def lapsed_replicas(self) -> list[Replica]:
+        """The replicas that did not renew their leases, and did not leave; none where the state is not shared. Raises
+        StateDirError."""
+        if not self.is_shared:
+            return []
+        from kvsync.state.claims import lapsed_replicas_of
+
+        return lapsed_replicas_of(self.database)
 
     def holders(self) -> dict[Target, str]:
         """Which living replica holds which target; nothing where the state is not shared. Raises StateDirError."""
-        return holders_of(self.database) if self.is_shared else {}
+        if not self.is_shared:
+            return {}
+        from kvsync.state.claims import holders_of
+
+        return holders_of(self.database)
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """The budgets of requests that replicas share."""
+        from kvsync.state.budgets import Budgets
+
+        return Budgets(self._context)
 
     def _restore_key(self) -> bool:
         return "key" in self.__dict__ and self._backend.restore_key(self.key)

@@ -17,7 +17,6 @@ from typing import Final
 
 from kvsync.config.protected import ENVIRONMENTS
 from kvsync.errors import LockHeld
-from kvsync.state.copying import copy
 from kvsync.state.directory import StateDir
 from kvsync.state.sqlite_database import sqlite_errors
 from kvsync.state.tables import PARKED
@@ -71,6 +70,8 @@ def _is_copied(root: Path, own: Path, opened: Callable[[Path, bool], StateDir], 
 
 def _copy(former: StateDir, own: Path, opened: Callable[[Path, bool], StateDir]) -> None:
     """Copy all but approvals, which hold for one environment, into a directory that has its name only when it is complete."""
+    from kvsync.state.copying import copy  # once in the life of a directory
+
     making = own.with_name(f"{own.name}{_ADOPTING}")
     with sqlite_errors(making):
         if making.exists():

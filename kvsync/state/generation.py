@@ -24,9 +24,10 @@ def read_generation(connection: sqlite3.Connection) -> int:
     return int(number)
 
 
-def count_transaction(connection: sqlite3.Connection) -> None:
-    """Count one more, within it. Raises sqlite3.Error."""
+def count_transaction(connection: sqlite3.Connection) -> int:
+    """Count one more, within it; returns its number. Raises sqlite3.Error."""
     connection.execute(_COUNT)
+    return read_generation(connection)
 
 
 class GenerationFile:

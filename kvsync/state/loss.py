@@ -49,28 +49,31 @@ class LossDetector:
         """Raise StateDirLost if what was written is not there any more, or new rows would be lost. Raises sqlite3.Error if
         that cannot be found out now."""
         self._check_files()
-        if self._database.has_changed or self._log.has_changed:
+        if self._has_changed:
             self._examine()
             self._pages.start()
         if self._pages.found_damage:
             raise self._loss(self._database.overwritten())
         self._accept()
 
-    def remember(self) -> int:
-        """Take note of the last transaction, which must be found from now on; returns its number. Raises sqlite3.Error."""
+    def remember(self) -> None:
+        """Take note of the last transaction, which must be found from now on. Raises sqlite3.Error."""
         self._last = read_generation(self._connection)
-        return self._last
 
-    def committed(self) -> int:
-        """Take note of a transaction of this process, which may have moved the log into the database; returns its number.
-        Raises StateDirLost, sqlite3.Error."""
+    def committed(self, number: int) -> None:
+        """Take note of the transaction of this process with this number, which may have moved the log into the database. Raises
+        StateDirLost, sqlite3.Error."""
         self._check_files()
         if self._database.has_shrunk or self._log.has_shrunk:
             self._examine()
         elif self._database.has_changed and self._is_older():
             raise self._loss(self._database.overwritten())
         self._accept()
-        return self.remember()
+        self._last = number
+
+    @property
+    def _has_changed(self) -> bool:
+        return self._database.has_changed or self._log.has_changed
 
     def _check_files(self) -> None:
         for file in (self._database, self._log):

@@ -125,13 +125,14 @@ class SqliteDatabase:
             if self._loss is not None:
                 self._loss.check()
             self._wait_for("FULL" if durable else "NORMAL")
-            before = self._connection.total_changes
+            before, number = self._connection.total_changes, None
             with transaction(self._connection):
                 yield self._connection
                 if self._connection.total_changes > before:
-                    count_transaction(self._connection)
-            if self._loss is not None:
-                self._generation.write(self._loss.committed())
+                    number = count_transaction(self._connection)
+            if self._loss is not None and number is not None:
+                self._loss.committed(number)
+                self._generation.write(number)
 
     def _wait_for(self, synchronous: str) -> None:
         """Set what the next commit waits for, if the last one waited for something else."""

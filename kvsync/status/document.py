@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.errors import ErrorCode
 from kvsync.model.entry import Target
@@ -19,13 +19,18 @@ from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.planning.waves import WaveRecord
 from kvsync.rendering.problems import problem_document
 from kvsync.rendering.words import moment
-from kvsync.state import DaemonRecord, PlaceRecord, StateDir
-from kvsync.state.claims import Replica
+from kvsync.state import DaemonRecord, PassRecord, PlaceRecord, StateDir
 from kvsync.status.known_states import known_states
 from kvsync.status.plan_views import PendingPlan
 from kvsync.status.snapshot import ProcessView, RunView, StatusSnapshot, StoreView, TargetView
 
+if TYPE_CHECKING:
+    from kvsync.state.claims import Replica
+
 SCHEMA: Final = "kvsync.status/1"
+
+_LEAST_DELAY: Final = 60.0
+"""Seconds by which a pass may be late before its target counts as overdue."""
 
 Document = dict[str, Any]
 
@@ -38,6 +43,7 @@ def status_document(state: StateDir, now: float) -> Document:
         "daemon": _daemon(daemon, writer) if daemon else None,
         "writer": writer,
         "replicas": [_replica(one) for one in state.replicas()],
+        "lapsed": [_replica(one) for one in state.lapsed_replicas()],
         "targets": _targets(state, now),
         "parked": _parked(state),
         "paused": [
@@ -45,7 +51,17 @@ def status_document(state: StateDir, now: float) -> Document:
             for pause in state.pauses.all()
         ],
         "deferred": _deferred(state, now),
+        "overdue": [] if writer is None else _overdue(state.passes.all(), now),
     }
+
+
+def _overdue(passes: Iterable[PassRecord], now: float) -> list[Document]:
+    """The targets whose next pass should have been recorded long ago: what is shown of them may be stale."""
+    return [
+        {**_names(one.target), "due_at": _moment(one.next_at)}
+        for one in passes
+        if one.next_at is not None and now > one.next_at + max(one.next_at - one.attempted_at, _LEAST_DELAY)
+    ]
 
 
 def deletes_document(budget: DeletionBudget) -> Document:

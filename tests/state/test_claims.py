@@ -22,8 +22,9 @@ from kvsync.model.revision import AppliedRevision
 from kvsync.planning.waves import WaveRecord
 from kvsync.state import Memo, RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
-from kvsync.state.postgres_database import REST_SECONDS, PostgresAddress, PostgresDatabase, upgrade
+from kvsync.state.postgres_database import REST_SECONDS, REST_SHARE, PostgresAddress, PostgresDatabase, upgrade
 from kvsync.state.postgres_schema import STEPS, VERSION
+from kvsync.state.postgres_statements import PostgresStatements
 from kvsync.state.revisions import KEPT
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
@@ -214,6 +215,33 @@ def test_of_many_calls_that_wait_only_the_first_is_waited_for(address: PostgresA
             database.query("SELECT * FROM pauses")
         now[0] += REST_SECONDS
         assert database.query("SELECT * FROM pauses") == []
+
+
+def test_the_longer_a_call_waited_the_longer_calls_fail_at_once(
+    address: PostgresAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A locked table takes a quarter of a daemon's time at most, so that its page and health checks go on. The second
+    connection, which renews leases in a thread, tries again after a second."""
+    now, waits = [0.0], 5.0
+    database = PostgresDatabase(address, read_only=False, monotonic=lambda: now[0])
+    execute = PostgresStatements.execute
+
+    def slow(self: PostgresStatements, sql: str, *parameters: Any) -> Any:
+        if "pauses" in sql:
+            now[0] += waits
+            raise psycopg.errors.QueryCanceled("canceling statement")
+        return execute(self, sql, *parameters)
+
+    monkeypatch.setattr(PostgresStatements, "execute", slow)
+    with closing(database), closing(database.another_connection()) as claims:
+        for one, rests in ((claims, REST_SECONDS), (database, REST_SHARE * waits)):
+            with pytest.raises(StateDirError, match="canceling statement; look for long transactions"):
+                one.query("SELECT * FROM pauses")
+            now[0] += rests - 0.1
+            with pytest.raises(StateDirError):
+                one.query("SELECT 1")
+            now[0] += 0.2
+            assert one.query("SELECT 1") == [(1,)]
 
 
 def test_replicas_share_the_limit_of_deletes(replica: Callable[..., StateDir]) -> None:
@@ -435,7 +463,7 @@ def test_an_upgrade_ends_what_older_replicas_hold(
     with monkeypatch.context() as later:
         later.setattr("kvsync.state.postgres_database.VERSION", VERSION + 1)
         later.setattr("kvsync.state.postgres_database.STEPS", (*STEPS, ("ALTER TABLE pauses ADD COLUMN later text",)))
-        later.setattr("kvsync.state.claims.VERSION", VERSION + 1)
+        later.setattr("kvsync.state.postgres_schema.VERSION", VERSION + 1)
         assert upgrade(address, create=False) == VERSION
         two = replica("two")
         assert claims_of(two).take([WEB], {}) == []

@@ -85,8 +85,12 @@ def _is_healthy(daemon: dict[str, Any] | None) -> bool:
 
 def _lines(document: dict[str, Any], *, lists_all: bool) -> Iterator[str]:
     """Sections with an empty line between them."""
-    sections = [[_daemon_line(document), *_lease_lines(document)], _source_lines(document["source"])]
+    sections = [
+        [_daemon_line(document), *_lapsed_lines(document["lapsed"]), *_lease_lines(document)],
+        _source_lines(document["source"]),
+    ]
     sections.append(list(_target_lines(document["targets"], lists_all=lists_all)))
+    sections += [_overdue_lines(document["overdue"])]
     moved = (one for one in document["targets"] if one["place"] and one["place"]["previous"])
     sections += _first(([_moved_line(one)] for one in moved), "moved targets")
     sections += _first(map(_parked_lines, document["parked"]), "parked targets")
@@ -109,10 +113,13 @@ def _first(sections: Iterable[list[str]], what: str) -> list[list[str]]:
 
 
 def _daemon_line(document: dict[str, Any]) -> str:
-    replicas, daemon = document["replicas"], document["daemon"]
+    replicas, daemon, lapsed = document["replicas"], document["daemon"], document["lapsed"]
     if replicas:
         each = ", ".join(f"{one['host']} process {one['pid']} with {one['targets']} targets" for one in replicas)
         return f"{len(replicas)} {'replica' if len(replicas) == 1 else 'replicas'}: {each}"
+    if lapsed:
+        since = f"no replica has renewed its lease since {lapsed[0]['seen_at']}"
+        return f"{since}: none is running, none reaches the database, or the database accepts no writes"
     if daemon is None or not daemon["running"]:
         writer = document["writer"]
         return (
@@ -186,6 +193,24 @@ def _target_lines(targets: list[dict[str, Any]], *, lists_all: bool) -> Iterator
             yield from (f"  {line}" for line in _wrapped(f"wave: {one['wave']['reason']}"))
     if len(shown) < len(targets):
         yield f"{len(targets) - len(shown):,} in sync; kvsync status --state in-sync lists them"
+
+
+def _lapsed_lines(lapsed: list[dict[str, Any]]) -> Iterator[str]:
+    """The replicas that did not renew their leases, and did not leave either."""
+    for one in lapsed[:_MOST]:
+        yield f"  lease not renewed: {escape_name(one['host'])} process {one['pid']}, last heard from at {one['seen_at']}"
+
+
+def _overdue_lines(overdue: list[dict[str, Any]]) -> list[str]:
+    """How many targets have had no recorded pass for too long, so that what is shown of them may be stale."""
+    if not overdue:
+        return []
+    first = min(overdue, key=lambda one: str(one["due_at"]))
+    name = escape_name(f"{first['store']}/{first['namespace']}")
+    what = "1 target has" if len(overdue) == 1 else f"{len(overdue):,} targets have"
+    why = "passes take longer than run.every, or the state cannot be written (a full disk?); the daemon's log has the cause"
+    since = f"overdue: {what} no recorded pass since it was due ({name} at {first['due_at']})"
+    return wrap(f"{since}, so the figures may be stale: {why}", max(width(), 40))
 
 
 def _wrapped(error: str | None) -> list[str]:

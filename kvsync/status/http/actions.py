@@ -20,6 +20,7 @@ from kvsync.status.http.answers import failure
 from kvsync.status.http.body import body_of
 from kvsync.status.http.parts import AppParts
 from kvsync.status.http.session import Session, Sessions, is_from_here, is_genuine
+from kvsync.util.background import in_background
 from kvsync.util.escaping import escape_text
 
 SIGN_IN: Final = "/sign-in"
@@ -124,27 +125,30 @@ class Actions:
         return self._access.denied(request, failure(wrong.status, wrong.message), wrong.reason)
 
     async def _approve(self, form: Form) -> str:
-        released = control.approve(self._parts.state, form.get("digest", ""), self._parts.clock.now(), "page")
+        state, now = self._parts.state, self._parts.clock.now()
+        released = await in_background(lambda: control.approve(state, form.get("digest", ""), now, "page"))
         self._parts.wake()
         return f"approved: {', '.join(str(one.target) for one in released)}"
 
     async def _pause(self, form: Form) -> str:
         target, reason = form.get("target", ""), form.get("reason", "").strip()[:_LONGEST_REASON] or None
-        control.pause(self._parts.state, self._parts.stores(), target, reason, self._parts.clock.now(), "page")
+        state, stores, now = self._parts.state, self._parts.stores(), self._parts.clock.now()
+        await in_background(lambda: control.pause(state, stores, target, reason, now, "page"))
         self._parts.wake()
         return f"{target} is paused"
 
     async def _resume(self, form: Form) -> str:
         target = form.get("target", "")
-        done = control.resume(self._parts.state, self._parts.stores(), target, "page")
+        state, stores = self._parts.state, self._parts.stores()
+        done = await in_background(lambda: control.resume(state, stores, target, "page"))
         self._parts.wake()
         still = f"; still paused by the pause of {done.still}" if done.still is not None else ""
         return f"{target} {'is resumed' if done.ended else 'was not paused'}{still}"
 
     async def _retry(self, form: Form) -> str:
         target = form.get("target", "")
-        now = self._parts.clock.now()
-        released = control.retry(self._parts.state, self._parts.stores(), target, ["*"], now, "page")
+        state, stores, now = self._parts.state, self._parts.stores(), self._parts.clock.now()
+        released = await in_background(lambda: control.retry(state, stores, target, ["*"], now, "page"))
         self._parts.wake()
         return f"{target}: {len(released):,} entries to apply again"
 

@@ -22,6 +22,7 @@ from kvsync.status.http.session import Sessions
 from kvsync.status.metrics import exposition
 from kvsync.status.page.paths import Pages
 from kvsync.status.snapshot import StatusSnapshot
+from kvsync.util.background import in_background
 
 
 def application(parts: AppParts) -> web.Application:
@@ -87,29 +88,33 @@ class _Seen:
 
 
 class _ActionHandlers:
-    """Operator actions over HTTP: the same as the commands of the same names."""
+    """Operator actions over HTTP: the same as the commands of the same names. The state may take seconds to respond, so it is
+    asked in the background."""
 
     def __init__(self, parts: AppParts) -> None:
         self._parts, self._state = parts, parts.state
 
     async def approve(self, request: web.Request) -> web.Response:
         """Approve the parked plan with this hash."""
-        released = control.approve(self._state, request.match_info["digest"], self._parts.clock.now(), "http")
+        digest, now = request.match_info["digest"], self._parts.clock.now()
+        released = await in_background(lambda: control.approve(self._state, digest, now, "http"))
         return self._done({"released": [{"target": str(one.target), "digest": one.digest} for one in released]})
 
     async def pause(self, request: web.Request) -> web.Response:
         """Stop applying changes to a target or a store."""
         target, reason = request.match_info["target"], await _reason(request)
-        is_new = control.pause(self._state, self._parts.stores(), target, reason, self._parts.clock.now(), "http")
+        stores, now = self._parts.stores(), self._parts.clock.now()
+        is_new = await in_background(lambda: control.pause(self._state, stores, target, reason, now, "http"))
         return self._done({"target": target, "new": is_new})
 
     async def resume(self, request: web.Request) -> web.Response:
         """End a pause; with keys in the body, retry deferred entries instead."""
         target, keys = request.match_info["target"], await _keys(request)
+        stores, now = self._parts.stores(), self._parts.clock.now()
         if keys:
-            tried = control.retry(self._state, self._parts.stores(), target, keys, self._parts.clock.now(), "http")
+            tried = await in_background(lambda: control.retry(self._state, stores, target, keys, now, "http"))
             return self._done({"target": target, "retried": [_entry(*one) for one in tried]})
-        resumed = control.resume(self._state, self._parts.stores(), target, "http")
+        resumed = await in_background(lambda: control.resume(self._state, stores, target, "http"))
         still = None if resumed.still is None else str(resumed.still)
         return self._done({"target": target, "ended": resumed.ended, "still_paused_by": still})
 
