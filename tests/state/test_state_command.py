@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from kvsync.state import StateDir
 from kvsync.state.postgres_database import PostgresAddress, upgrade
 from kvsync.state.postgres_schema import VERSION
 from tests.cli.conftest import Repo, environment, repo, runner
-from tests.state.examples import KEY, apply_one
+from tests.state.examples import KEY, WEB, apply_one
 from tests.support.postgres import Cluster
 
 __all__ = ["repo", "runner"]
@@ -89,9 +90,7 @@ def test_another_schema_is_named_with_what_to_do(said: Callable[..., str], dsn: 
     assert f"a newer kvsync wrote the state (schema 99, this one has {VERSION}); upgrade kvsync" in said(*action)
 
 
-def test_what_is_wrong_with_the_address_is_told_from_an_outage(
-    cluster: Cluster, said: Callable[..., str], dsn: str
-) -> None:
+def test_a_wrong_address_is_not_reported_as_an_outage(cluster: Cluster, said: Callable[..., str], dsn: str) -> None:
     """Each refusal of the server comes with its own remedy."""
     assert "create the database, or correct its name" in said("state", "init", at=cluster.dsn("nowhere"))
     stranger = dsn.replace("kvsync@", "stranger@")
@@ -178,3 +177,30 @@ def test_status_says_since_when_no_replica_lives(repo: Repo, dsn: str) -> None:
     assert second == "  lease not renewed: h process 7, last heard from at 2026-01-02T03:04:05Z"
     changed(dsn, f"INSERT INTO replicas VALUES ('b', {row} '1 h', 0, 0)")
     assert repo.run("status", env=env).stdout.splitlines()[:2] == ["1 replica: h process 7 with 0 targets", second]
+
+
+def test_only_caches_stay_on_the_machine(repo: Repo, dsn: str) -> None:
+    """Everything that another machine needs is in the database."""
+    env = {"TEST_DSN": dsn}
+    repo.run("state", "init", env=env)
+    repo.run("apply", "--yes", env=env)
+    kept = {path.name for path in (repo.root / ".kvsync").rglob("*") if path.is_file()}
+    assert kept <= {".gitignore", "cache.db", "revisions.json"}
+    shutil.rmtree(repo.root / ".kvsync")
+    summary = repo.json("plan", env=env)["summary"]
+    assert (summary["create"], summary["unchanged"] > 0) == (0, True)
+
+
+def test_a_machine_with_the_address_alone_approves_and_looks_back(repo: Repo, dsn: str) -> None:
+    """Without a kvsync.yaml, and without anything of the machine that applied."""
+    address, env = PostgresAddress.of(dsn), {"KVSYNC_DSN": dsn}
+    upgrade(address, create=True)
+    with StateDir.open_postgres(repo.root / "other", address, writable=True) as state:
+        run = apply_one(state, KEY, "before", "after")
+        state.parked.park(WEB, "sha256:" + "a" * 64, "sha256:" + "b" * 64, ["too many deletes"], 2.0)
+    (repo.root / "kvsync.yaml").unlink()
+    assert "edge/web" in repo.run("approve", "a" * 12, env=env).stdout
+    [parked] = repo.json("status", env=env)["parked"]
+    assert parked["approved_at"] is not None
+    assert [one["run"] for one in repo.json("history", env=env)["runs"]] == [run]
+    assert "before" in repo.run("show", run, env=env).stdout
