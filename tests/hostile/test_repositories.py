@@ -56,8 +56,12 @@ def place(tmp_path: Path, runner: Runner) -> HostileSetup:
     return place
 
 
+SLOW = {"pattern with many depths"}
 # A third of them wherever tests run.
-SOME = [pytest.param(name, marks=[pytest.mark.system] if number % 3 else []) for number, name in enumerate(HOSTILE)]
+SOME = [
+    pytest.param(name, marks=[pytest.mark.system] if number % 3 or name in SLOW else [])
+    for number, name in enumerate(HOSTILE)
+]
 
 
 @pytest.mark.parametrize("name", SOME)
