@@ -42,7 +42,7 @@ GROUPS: Final = {
         "open_workspace Workspace TargetSelection PassOptions resolve_targets Plan TargetPlan Change Action Class Refusal"
         " Cost Stats Report TargetReport Outcome OutcomeKind"
     ),
-    "testing": "StoreConformance Bench MemoryServer memory_store FakeClock",
+    "testing": "StoreConformance StoreHarness MemoryServer memory_store FakeClock",
 }
 """The parts of docs/api.md and the names in each."""
 

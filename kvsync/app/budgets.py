@@ -1,23 +1,23 @@
-"""Borrows requests from the rate limits that replicas share, in portions."""
+"""Takes requests from the rate limits that replicas share, in portions."""
 
 from __future__ import annotations
 
 from kvsync.errors import KvsyncError
-from kvsync.model.budget import BudgetTerms, Loan
+from kvsync.model.budget import Allocation, BudgetTerms
 from kvsync.state.budgets import Budgets
 from kvsync.util.background import in_background
 
 
-class StateLender:
-    """Borrows from the budgets of a shared state."""
+class StateBudgetAllocator:
+    """Allocates from the budgets of a shared state."""
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
 
-    async def borrow(self, name: str, terms: BudgetTerms, unused: int) -> Loan:
-        """Borrow a portion. While the state does not answer nothing is written to stores, and reads keep to the limits of this
+    async def allocate(self, name: str, terms: BudgetTerms, unused: int) -> Allocation:
+        """Take a portion. While the state does not answer nothing is written to stores, and reads keep to the limits of this
         process alone."""
         try:
-            return await in_background(lambda: self._budgets.borrow(name, terms, unused))
+            return await in_background(lambda: self._budgets.allocate(name, terms, unused))
         except KvsyncError:
-            return Loan(terms.portion, 0.0, 0.0)
+            return Allocation(terms.portion, 0.0, 0.0)

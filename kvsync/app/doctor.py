@@ -25,7 +25,7 @@ from kvsync.model.health import DoctorCheck
 from kvsync.planning.pass_target import PassTarget
 from kvsync.rendering.words import count
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import ledger_keeper
+from kvsync.stores.extensions import as_ledger_keeping
 from kvsync.util.values import dataclass
 from kvsync.util.waits import WAITS, waiting_place
 
@@ -50,7 +50,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class DoctorReport:
     """What was found, in the order in which it is shown. `problems` are those of the state files; `is_absent` says that there
     are none yet, because no commit has been fetched."""
 
@@ -59,7 +59,7 @@ class Examination:
     is_absent: bool = False
 
 
-async def examine(file: Path, environment: str | None, *, offline: bool, working: Working) -> Examination:
+async def examine(file: Path, environment: str | None, *, offline: bool, working: Working) -> DoctorReport:
     """Check everything. Raises InvalidInput for a configuration that cannot be read."""
     broken = _broken_state_dir(file, environment)
     # The rest can be checked without it: in a state directory that nothing is kept in.
@@ -85,7 +85,7 @@ async def examine(file: Path, environment: str | None, *, offline: bool, working
                 *(one for store in asked for one in store),
             )
             is_absent = _is_absent(workspace)
-    return Examination(findings, () if is_absent else tuple(loaded.problems), is_absent)
+    return DoctorReport(findings, () if is_absent else tuple(loaded.problems), is_absent)
 
 
 def _failed(subject: str, check: str, error: KvsyncError) -> Finding:
@@ -254,7 +254,7 @@ async def _checks(workspace: Workspace, name: str, loaded: DesiredState) -> Sequ
     if targets and all(one.ok for one in findings):
         subjects = [await workspace.locate(target) for target in targets]
         findings = [*findings, *_moved(subjects)]
-        keeper = ledger_keeper(store)
+        keeper = as_ledger_keeping(store)
         findings += [await examine_ledgers(keeper, subjects)] if keeper is not None else []
     return findings
 

@@ -35,7 +35,7 @@ class Share(Protocol):
         """True when this process works on a target."""
         ...
 
-    def borrow(self, target: Target) -> bool:
+    def claim_temporarily(self, target: Target) -> bool:
         """Hold a target that no file names, for something that is done once; False when another process holds it. Raises
         StateDirError."""
         ...
@@ -83,7 +83,7 @@ class CommandShare:
         """True when the target was claimed."""
         return target in self._claims.held
 
-    def borrow(self, target: Target) -> bool:
+    def claim_temporarily(self, target: Target) -> bool:
         """Claim a target. Raises StateDirError."""
         self.wants([target])
         return self.owns(target)

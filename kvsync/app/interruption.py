@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kvsync.daemon.signals import Stop, handling
+from kvsync.daemon.signals import StopRequest, handling
 
 
 @contextmanager
-def interruptible() -> Iterator[Stop]:
+def interruptible() -> Iterator[StopRequest]:
     """Take SIGTERM and SIGINT, until the end of the block, as a request to stop. `reason` then names the signal."""
-    stop = Stop()
+    stop = StopRequest()
     with handling(stop.callbacks):
         yield stop

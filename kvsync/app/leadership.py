@@ -24,7 +24,7 @@ from kvsync.leader.elector import Elector
 from kvsync.leader.model import CoordinationStore, Timing
 from kvsync.model.capabilities import Marks
 from kvsync.model.shard import Shard
-from kvsync.stores.extensions import ledger_keeper
+from kvsync.stores.extensions import as_ledger_keeping
 
 _LONGEST_CALL: Final = 5.0
 """Seconds for one request to the store of the lease."""
@@ -111,7 +111,7 @@ def unshared_ledgers(workspace: Workspace) -> list[str]:
     if workspace.config.run.lease is None:
         return []
     stores = sorted(workspace.stores.items())
-    return [name for name, one in stores if one.capabilities.marks is Marks.LEDGER and ledger_keeper(one) is None]
+    return [name for name, one in stores if one.capabilities.marks is Marks.LEDGER and as_ledger_keeping(one) is None]
 
 
 def _etcd(

@@ -33,7 +33,7 @@ from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
     from kvsync.git.source import Checkout
-    from kvsync.http.shared_budget import Lender
+    from kvsync.http.shared_budget import BudgetAllocator
 
 _log = get_logger()
 
@@ -185,7 +185,7 @@ def _open_stores(
     config: Config, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]
 ) -> dict[str, Store]:
     state = pass_context.state
-    lender = None if state.claims is None else _lender(state)
+    allocator = None if state.claims is None else _allocator(state)
 
     def context(name: str) -> StoreContext:
         return StoreContext(
@@ -197,7 +197,7 @@ def _open_stores(
             owner=config.owner,
             fence=pass_context.fence,
             limits=config.answer_limits,
-            lender=lender,
+            allocator=allocator,
         )
 
     stores: dict[str, Store] = {}
@@ -213,10 +213,10 @@ def _open_stores(
     return stores
 
 
-def _lender(state: StateDir) -> Lender:
-    from kvsync.app.budgets import StateLender
+def _allocator(state: StateDir) -> BudgetAllocator:
+    from kvsync.app.budgets import StateBudgetAllocator
 
-    return StateLender(state.budgets)
+    return StateBudgetAllocator(state.budgets)
 
 
 def _traced(store: Store) -> Store:

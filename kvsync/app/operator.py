@@ -24,7 +24,7 @@ _BY: Final = "command"
 
 
 @dataclass(frozen=True, slots=True)
-class Retried:
+class RetriedEntries:
     """The deferred entries that are tried again, and the pauses that still hold some of them."""
 
     released: Sequence[tuple[Target, Identity]]
@@ -66,13 +66,13 @@ class Operator:
         with self._opened() as (config, state):
             return actions.resume(state, config.stores, target, _BY)
 
-    def retry(self, target: str, keys: Collection[str]) -> Retried:
+    def retry(self, target: str, keys: Collection[str]) -> RetriedEntries:
         """Let the deferred entries of a target, or of a store, be tried again at once whose keys match one of the globs."""
         with self._opened() as (config, state):
             released = actions.retry(state, config.stores, target, keys, time.time(), _BY)
             targets = dict.fromkeys(one for one, _ in released)
             pauses = [pause for one in targets if (pause := state.pauses.find(one)) is not None]
-        return Retried(released, list(dict.fromkeys(pauses)))
+        return RetriedEntries(released, list(dict.fromkeys(pauses)))
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Config, StateDir]]:

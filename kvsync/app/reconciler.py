@@ -239,7 +239,7 @@ class WorkspaceReconciler:
 
     async def carry_out_undo(self, target: Target, stop: Callable[[], bool]) -> None:
         """Undo in a target that no file names. Raises StateDirError."""
-        if self.share is not None and not self.share.borrow(target):
+        if self.share is not None and not self.share.claim_temporarily(target):
             return  # whoever holds it does it
         async with self._workspaces.in_use() as workspace:
             self._in_flight[target] += 1

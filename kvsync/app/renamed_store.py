@@ -114,7 +114,7 @@ def adopt_names(state: StateDir, renamed: Collection[RenamedTarget], now: float)
             state.pauses.resume(former.store, former.namespace)
     for one in renamed:
         state.places.enter(one.present, now)
-        state.places.forget(one.former)
+        state.places.remove(one.former)
         state.parked.unpark(one.former)
     for store in {one.former.store for one in renamed} - {target.store for target in state.places.all()}:
         state.pauses.resume(store, None)

@@ -24,7 +24,7 @@ from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, 
 from kvsync.state import Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import ledger_keeper
+from kvsync.stores.extensions import as_ledger_keeping
 from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.util.concurrency import gather_by_group
 from kvsync.util.values import dataclass
@@ -142,7 +142,7 @@ class TargetPasses:
         if has_departures(plan):
             self._loaded[target] = loaded
         is_needed = plan.changes or plan.deletes_namespace or last.failure is not None or ask.releases
-        if is_needed or ledger_keeper(self._stores[target.store]):
+        if is_needed or as_ledger_keeping(self._stores[target.store]):
             self._passes[target] = last
         else:  # nothing needs it any more, and thousands of passes take much memory
             self._passes.pop(target, None)

@@ -81,10 +81,10 @@ class SyncRecords:
         if known is not None and self._waves:
             self._put(target, known.digest, reason, durable=True)
 
-    def forget_others(self, files: DesiredState) -> None:
+    def remove_others(self, files: DesiredState) -> None:
         """Forget the targets that are in no wave any more, or of which nothing has to be known."""
         records = self._state.waves
-        records.forget(
+        records.remove(
             [target for target, record in records.all().items() if not self._is_needed(target, record, files)]
         )
 
@@ -138,7 +138,7 @@ class SyncRecords:
         if reason is not None:
             self._put(target, digest, reason)
         elif self._state.waves.find(target) is not None:
-            self._state.waves.forget([target])
+            self._state.waves.remove([target])
 
     def _put(
         self, target: Target, digest: str, failure: str | None, *, has_written: bool = False, durable: bool = False

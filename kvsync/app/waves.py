@@ -82,20 +82,20 @@ class Waves:
         self._files: DesiredState | None = None
         self._members: Mapping[int, Sequence[Target]] = {}
         self._known: dict[int, _KnownHold] = {}
-        self._to_forget = True
+        self._to_remove = True
 
     def use(self, files: DesiredState) -> None:
         """Judge by these files from now on: they have the targets of all shards."""
         if self._waves:
             self._files, self._members = files, members_of(files.managed, self._waves)
-        self._to_forget = True
+        self._to_remove = True
 
-    def forget_others(self, files: DesiredState) -> None:
+    def remove_others(self, files: DesiredState) -> None:
         """Once for each reading of the files, forget the targets that no wave waits for any more. `files` are those of this
         shard."""
-        if self._to_forget and not files.hold_all:
-            self.records.forget_others(self._files or files)
-            self._to_forget = False
+        if self._to_remove and not files.hold_all:
+            self.records.remove_others(self._files or files)
+            self._to_remove = False
 
     def stages(self, plans: Iterable[TargetPlan]) -> Iterator[list[TargetPlan]]:
         """Plans by wave, the first wave first."""

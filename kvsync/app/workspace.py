@@ -130,7 +130,7 @@ class Workspace:
         requests, received = self._traffic(stores)
         older = await self._why_not(files)
         if self.pass_context.writing:
-            self.waves.forget_others(files)
+            self.waves.remove_others(files)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
             plans = await self.passes.plan(targets, files, ask)
         if older is not None:

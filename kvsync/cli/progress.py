@@ -30,7 +30,7 @@ _MANY: Final = 200
 """Entries from which on the work is long, without waiting to see."""
 
 
-class Bar:
+class ProgressBar:
     """One bar. rich takes a while to import, so it is there only once there is something to show."""
 
     def __init__(self, what: str, total: int | None) -> None:
@@ -110,9 +110,9 @@ def _wait_lines() -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Bar]:
+def progress(what: str, total: int | None = None) -> Iterator[ProgressBar]:
     """A bar while inside; one without an end when `total` is not known. Without a terminal, lines about long waits."""
-    bar = Bar(what, total)
+    bar = ProgressBar(what, total)
     if not sys.stderr.isatty():
         with _wait_lines():
             yield bar

@@ -87,7 +87,7 @@ class FailureLog:
         elif not held:
             self._log_target(result, retry_in)
 
-    def forget(self, target: Target) -> None:
+    def clear(self, target: Target) -> None:
         """Note that a target is no longer managed."""
         self._failing.pop(target, None)
         self._respond(target)

@@ -30,7 +30,7 @@ from kvsync.daemon.parts import DaemonOptions, assemble
 from kvsync.daemon.ports import Reconciler, StatusStore
 from kvsync.daemon.readiness import Readiness
 from kvsync.daemon.schedule import Schedule
-from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, Stop
+from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, StopRequest
 from kvsync.daemon.store_watch import StoreWatcher
 from kvsync.daemon.touched_paths import TouchedPaths
 from kvsync.daemon.triggers import EVERYONE, FETCHING, LOOKING, NOTHING
@@ -80,7 +80,7 @@ class Daemon:
         self._pending, self._triggered = NOTHING, asyncio.Event()
         self._config = ConfigReload(reconciler, options.notifier, self._use_config)
         self._next_look: asyncio.TimerHandle | None = None
-        self._readiness, self._stop = Readiness(self._parts, options.clock), Stop()
+        self._readiness, self._stop = Readiness(self._parts, options.clock), StopRequest()
         self._undoing = UndoDispatcher(options.undo, self._parts.gate, self._stop.asked.is_set)
         self._waker = Waker(self._parts, self._undoing, reconciler.paused_among)
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ from kvsync.config.model import RunConfig, Window
 from kvsync.daemon.jobs import unless
 from kvsync.daemon.parts import DaemonOptions, DaemonParts, assemble
 from kvsync.daemon.ports import LoadedTargets, Reconciler, StatusStore
-from kvsync.daemon.signals import Stop, handling
+from kvsync.daemon.signals import StopRequest, handling
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult
@@ -43,7 +43,7 @@ async def run_once(
 
     SIGTERM and SIGINT let the batches in flight end, for up to `options.leave_within` seconds; a second one cancels them.
     """
-    stop = Stop()
+    stop = StopRequest()
     options = replace(options or DaemonOptions(), notifier=SystemdNotifier({}))
     parts = assemble(reconciler, recorder, settings, options)
     denied_by = parts.gate.denied_by

@@ -137,7 +137,7 @@ class Reporter:
             self._waiting.discard(target)
             self._early.pop(target, None)
             self._began.pop(target, None)
-            self._failures.forget(target)
+            self._failures.clear(target)
         with suppress(KvsyncError):
             self._recorder.keep(targets)
         self.notifier.status(self.summary())

@@ -62,7 +62,7 @@ class SignalInbox:
             callback()
 
 
-class Stop:
+class StopRequest:
     """The request to stop: the first SIGTERM or SIGINT asks, another one hurries."""
 
     def __init__(self) -> None:

@@ -54,7 +54,7 @@ class CompileInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class FileHead:
     """What the file at `path` begins with, to the end of a line, and whether another document may follow."""
 
     path: str
@@ -111,7 +111,7 @@ def compiled(files: Several[tuple[str, bytes]], given: CompileInputs, stores: St
     except Exception as error:  # noqa: BLE001  # MemoryError and RecursionError among them
         problem = _unexpected(files[0][0], error)
     with suppress(Exception):
-        return unread_unit([Head(path, data, has_more=False) for path, data in files], problem, stores)
+        return unread_unit([FileHead(path, data, has_more=False) for path, data in files], problem, stores)
     return CompiledFile((), (), names_known=False, problems=(problem,), references=())
 
 
@@ -183,7 +183,7 @@ def _keys(written: Several[tuple[Several[Mapping], Several[str]]]) -> frozenset[
     return frozenset(found)
 
 
-def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> CompiledFile:
+def unread_unit(heads: Several[FileHead], problem: Problem, stores: Stores) -> CompiledFile:
     """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
     parsed = [parse_all(head.data, "") for head in heads]
     base, *overlays = [

@@ -8,7 +8,7 @@ from itertools import islice
 
 from kvsync.desired.assemble import conflicting_entries
 from kvsync.desired.cache import Cache
-from kvsync.desired.key_conflicts import KeyConflict, meetings
+from kvsync.desired.key_conflicts import KeyConflict, find_key_conflicts
 from kvsync.desired.model import DocumentRows, StoreFacts
 from kvsync.desired.withheld import Withheld
 from kvsync.errors import Problem
@@ -57,7 +57,7 @@ class ConflictChecks:
                 target.namespace, identity, OtherNamespaces(names[target.store], target.namespace)
             )
 
-        met = meetings({target: chunks for target, (chunks, _) in group.items()}, nested_namespace)
+        met = find_key_conflicts({target: chunks for target, (chunks, _) in group.items()}, nested_namespace)
         found = tuple(islice(met, self._most * len(group)))
         if not found:
             self._apart[first] = state.digest()

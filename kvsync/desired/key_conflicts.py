@@ -16,7 +16,7 @@ from kvsync.errors import Kind, Problem
 from kvsync.model.entry import Identity, Target, brief
 from kvsync.util.escaping import clip_name
 
-LiesIn = Callable[[Target, Identity], str | None]
+NestedIn = Callable[[Target, Identity], str | None]
 """Gives the other managed namespace that an entry of a target belongs to, None for all that are the target's own."""
 
 
@@ -37,7 +37,9 @@ class _Row(NamedTuple):
         return f"{self.target}: {brief(self.identity)}"
 
 
-def meetings(group: Mapping[Target, Sequence[DocumentRows]], nested_namespace: LiesIn) -> Iterator[KeyConflict]:
+def find_key_conflicts(
+    group: Mapping[Target, Sequence[DocumentRows]], nested_namespace: NestedIn
+) -> Iterator[KeyConflict]:
     """Entries of different targets that are one remote key, and entries that another target would take for its own. Takes time
     in proportion to the number of entries."""
     first: dict[str, _Row] = {}

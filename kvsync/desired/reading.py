@@ -29,7 +29,7 @@ from kvsync.desired.unit_keys import facts_digest, file_state, is_same, unit_key
 from kvsync.errors import Kind, Origin, Problem
 
 if TYPE_CHECKING:
-    from kvsync.desired.compiled_file import Head
+    from kvsync.desired.compiled_file import FileHead
 
 Contents = list[tuple[str, bytes]]
 """Files with what was read of them."""
@@ -215,7 +215,7 @@ class Reader:
         """The unit of these files; those that are encrypted as a whole are decrypted first."""
         from kvsync.desired.compiled_file import (
             CompileInputs,
-            Head,
+            FileHead,
             compiled,
             unread_unit,
         )  # unchanged files do not pay for it
@@ -225,7 +225,7 @@ class Reader:
         try:
             texts = [(name, self._decrypted(name, data) if name in encrypted else data) for name, data in contents]
         except DecryptionError as error:
-            heads = [Head(name, data, has_more=False) for name, data in contents]
+            heads = [FileHead(name, data, has_more=False) for name, data in contents]
             return unread_unit(heads, error.problem, self._stores)
         return compiled(texts, given, self._stores)
 
@@ -243,7 +243,7 @@ class Reader:
         if unit is None or unit.problems:
             return None
         if not all(is_same(reference, tree, allowance) for reference in unit.references):
-            allowance.forget_values()
+            allowance.drop_values()
             return None
         return unit if all(self._environ.get(name) == value for name, value in unit.variables.items()) else None
 
@@ -271,9 +271,9 @@ def _unreadable(name: str, error: UnreadableError) -> Problem:
     return Problem(f"cannot read the file: {error}", Origin(name, 1, 1), hint, Kind.UNREADABLE)
 
 
-def _head(tree: Tree, path: str, limits: ReadLimits) -> Head:
+def _head(tree: Tree, path: str, limits: ReadLimits) -> FileHead:
     """What a file begins with, and whether another document follows, or may follow where nobody looks any more."""
-    from kvsync.desired.compiled_file import Head
+    from kvsync.desired.compiled_file import FileHead
 
     head, last, left = b"", b"", limits.value_file
     for piece in tree.pieces(path, _PIECE):
@@ -283,9 +283,9 @@ def _head(tree: Tree, path: str, limits: ReadLimits) -> Head:
             text = piece[len(head) :]
         left -= len(piece)
         if left < 0 or _NEXT_DOCUMENT.search(text):
-            return Head(path, head, has_more=True)
+            return FileHead(path, head, has_more=True)
         last = text[-_MARK:]
-    return Head(path, head, has_more=False)
+    return FileHead(path, head, has_more=False)
 
 
 def _largest_value(stores: Stores) -> int | None:

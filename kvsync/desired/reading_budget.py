@@ -61,7 +61,7 @@ class ReadingBudget:
         """Count the bytes of the state file, or of its overlay."""
         self.size += size
 
-    def forget_values(self) -> None:
+    def drop_values(self) -> None:
         """Count the files that values are taken from again."""
         self.size -= self._values
         self._files = self._values = self._steps = 0

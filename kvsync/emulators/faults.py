@@ -116,7 +116,7 @@ class Faults:
         if seed is not None:
             self._random = Random(seed)  # noqa: S311  (repeatable on purpose)
 
-    def next_fate(self, method: str, *, writes: bool, pages: bool = False) -> InjectedFaults:
+    def next_faults(self, method: str, *, writes: bool, pages: bool = False) -> InjectedFaults:
         """The fate of the next request; `pages` when it asks for a page of a listing that slides."""
         if self.times == 0 or (self.methods and method not in self.methods):
             return InjectedFaults()

@@ -168,7 +168,7 @@ class _Handler:
 
     async def _serve(self, raw: web.BaseRequest, request: Request) -> web.StreamResponse:
         emulator = self._emulator
-        fate = self._faults.next_fate(request.method, writes=emulator.writes(request), pages=emulator.pages(request))
+        fate = self._faults.next_faults(request.method, writes=emulator.writes(request), pages=emulator.pages(request))
         if fate.latency:
             await self._clock.sleep(fate.latency)
         answer = self._decide(request, fate)

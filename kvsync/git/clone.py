@@ -50,7 +50,7 @@ class Member:
         return self.mode not in (_LINK, _SUBMODULE)
 
 
-class Tip(NamedTuple):
+class FetchedRef(NamedTuple):
     """What a ref points to: its full name (the id itself for a ref that is one), and the id of its commit or tag."""
 
     name: str
@@ -82,7 +82,7 @@ class Clone:
         """Remove it with everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    async def fetch(self, access: Mapping[str, str]) -> Tip:
+    async def fetch(self, access: Mapping[str, str]) -> FetchedRef:
         """Bring the newest of the ref, and return what it points to. `access` are the variables that let us in. Raises
         GitFailed when the repository cannot be had, SourceError when it has no such ref, or two that are called so."""
         name, newest = self._source.ref, self._source.ref
@@ -92,7 +92,7 @@ class Clone:
             await self._bring(name, access)
         found = await self._id_of(self._tip)
         assert found is not None
-        return Tip(name, found)
+        return FetchedRef(name, found)
 
     async def last_good(self) -> str | None:
         """The commit that was last found good. Raises GitFailed when the clone is damaged."""
@@ -154,7 +154,7 @@ class Clone:
         found = (line.partition("\t") for line in listing.output.decode("utf-8", "surrogateescape").split("\0"))
         return [(head.split()[2], name) for head, _, name in found if head.startswith("100")]
 
-    async def flaw(self) -> str | None:
+    async def why_unusable(self) -> str | None:
         """What is wrong with the clone as a whole; None when nothing is."""
         if not (self.path / "HEAD").exists():
             return "it does not exist"

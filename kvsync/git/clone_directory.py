@@ -27,7 +27,7 @@ from kvsync.git.clone import Clone
 from kvsync.git.command import SETTINGS, Git, GitFailed, find_git
 from kvsync.git.failures import explained
 from kvsync.git.locks import held
-from kvsync.git.status import FOLDER, forget_unused
+from kvsync.git.status import FOLDER, remove_unused
 from kvsync.git.worktrees import Worktree, sweep
 
 UNUSED_SECONDS: Final = 30 * 86_400
@@ -85,14 +85,14 @@ class CloneDirectory:
             await asyncio.to_thread(sweep, folder / "trees")
             return Worktree.make(folder / "trees", commit, self._source.path)
 
-    def forget_others(self, clone: Clone) -> None:
+    def remove_others(self, clone: Clone) -> None:
         """Remove clones that no environment has used for `UNUSED_SECONDS`, and any that was not finished."""
         os.utime(clone.path)
         oldest = time.time() - UNUSED_SECONDS
         unused = [path for path in clone.path.parent.glob("*.git") if path.stat().st_mtime < oldest]
         for path in (*unused, *clone.path.parent.glob("*.new")):
             shutil.rmtree(path, ignore_errors=True)
-        forget_unused(clone.path.parent, oldest)
+        remove_unused(clone.path.parent, oldest)
 
     def close(self) -> None:
         """Remove what ends with this process. Idempotent."""

@@ -43,7 +43,7 @@ def _newest(checkout: Checkout, fetched: Fetched) -> DoctorCheck:
 
 async def _clone(checkout: Checkout) -> DoctorCheck:
     try:
-        flaw = await checkout.flaw()
+        flaw = await checkout.why_unusable()
     except SourceError as error:
         return DoctorCheck("clone", False, error.message, error.hint, error.code)
     hint = "the next fetch creates it again" if flaw else None

@@ -65,7 +65,7 @@ class Checkout:
         try:
             async with self._home.clone() as clone:
                 self.refused = await self._renewed(clone)
-                self._home.forget_others(clone)
+                self._home.remove_others(clone)
         except SourceError as error:
             self._write_status(str(error))
             raise
@@ -88,10 +88,10 @@ class Checkout:
             self._endless = other._endless
             other._commit, other._tree, other._home = None, None, CloneDirectory(other.source, other._home.place)
 
-    async def flaw(self) -> str | None:
+    async def why_unusable(self) -> str | None:
         """What is wrong with the clone; None when nothing is. Raises SourceError."""
         async with self._home.clone() as clone:
-            return await clone.flaw()
+            return await clone.why_unusable()
 
     def close(self) -> None:
         """Remove what belongs to this process alone. Idempotent."""
@@ -107,7 +107,7 @@ class Checkout:
         try:
             return await self._renew(clone)
         except GitFailed as failure:
-            if is_known(failure) or await clone.flaw() is None:
+            if is_known(failure) or await clone.why_unusable() is None:
                 raise
         fresh = Clone(clone.path.with_suffix(".new"), self.source, clone.git)
         try:

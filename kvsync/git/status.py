@@ -36,7 +36,7 @@ def write_status(folder: Path, status: Status) -> None:
         write_private(folder / _file(status.url, status.ref), json.dumps(asdict(status)).encode())
 
 
-def forget_unused(folder: Path, oldest: float) -> None:
+def remove_unused(folder: Path, oldest: float) -> None:
     """Remove what was left before a moment, in epoch seconds."""
     for path in folder.glob("*.json"):
         with suppress(OSError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from kvsync.config.model import GitSource
-from kvsync.git.clone import Member, Tip
+from kvsync.git.clone import FetchedRef, Member
 from kvsync.git.model import CommitRefused
 from kvsync.util.beneath import FOLDER, open_beneath
 from kvsync.util.escaping import clip, escape_name
@@ -28,7 +28,7 @@ _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER: Final = 1024  # bytes
 
 
-def substituted(tip: Tip, tag: str, source: GitSource) -> CommitRefused | None:
+def substituted(tip: FetchedRef, tag: str, source: GitSource) -> CommitRefused | None:
     """Why a tag object, whose own name is `tag`, is not what the ref may point to; None when it is.
 
     A server may answer a branch with a tag of a commit that nobody reviewed, or a tag with an older one. The tag's own name,

@@ -27,7 +27,7 @@ from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.http.request_limiter import RequestLimiter
 from kvsync.http.route import USUAL, Route
-from kvsync.http.shared_budget import Lender
+from kvsync.http.shared_budget import BudgetAllocator
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
@@ -60,8 +60,8 @@ class ClientLimits:
 class ClientOptions:
     """How a client calls an API.
 
-    Where replicas share the limits of the API, `lender` lends turns of each, by the `account` that the server counts (None: the
-    endpoint).
+    Where replicas share the limits of the API, `allocator` allocates turns of each, by the `account` that the server counts
+    (None: the endpoint).
     Every request, also a repeated one, is taken from `quota`, and waits for `shared_limiter`, which reads and writes share. No
     write is sent while the `fence` is closed. Without `repeats_reads`, a read is sent once, because the caller has another
     endpoint to try.
@@ -76,7 +76,7 @@ class ClientOptions:
     fence: Fence = field(default_factory=Fence)
     route: Route = USUAL
     repeats_reads: bool = True
-    lender: Lender | None = None
+    allocator: BudgetAllocator | None = None
     account: str | None = None
 
 

@@ -26,7 +26,7 @@ class RequestLimiter:
         }
         self._budgets = {
             writes: shared_budgets(
-                options.lender,
+                options.allocator,
                 account,
                 {"calls" if shared else "writes" if writes else "reads": limiter, "quota": options.quota},
                 clock,

@@ -113,7 +113,7 @@ class Fleet:
         """True when this replica holds the target, and goes on holding it."""
         return target in self._claims.held and target not in self._leaving
 
-    def borrow(self, target: Target) -> bool:
+    def claim_temporarily(self, target: Target) -> bool:
         """Hold a target that no file names, until nothing is in flight in it; False when another replica holds it. Raises
         StateDirError."""
         return target in self._claims.held or bool(self._claims.take([target], {}))

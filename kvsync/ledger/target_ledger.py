@@ -29,7 +29,7 @@ from kvsync.model.snapshot import Snapshot
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import ledger_keeper, version_hints
+from kvsync.stores.extensions import as_ledger_keeping, version_hints
 from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.util.clock import Clock
 
@@ -44,7 +44,7 @@ class TargetLedger:
 
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
         self._store, self._target, self._state = store, subject.target, state
-        self._keeper = ledger_keeper(store)
+        self._keeper = as_ledger_keeping(store)
         self._subject, self._key, self._signer = subject, subject.key, subject.signer
         self._keys = state.sealing_keys(subject.signer.place.key)
         self._writing = writing
@@ -205,7 +205,7 @@ class TargetLedger:
                 await in_store.remove()
             except StoreError as error:
                 return f"the ledger could not be removed from the store: {error}; run kvsync release again"
-        self._state.ledger.forget(self._key)
+        self._state.ledger.remove(self._key)
         return None
 
     async def retire(

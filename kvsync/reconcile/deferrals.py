@@ -61,8 +61,8 @@ class Deferrals:
     def drop_outdated(self) -> None:
         """Drop deferrals of changes that this plan no longer contains. Raises StateDirError."""
         self._quarantine.clear(self._key, self._refused.keys() - self._planned)
-        self._contended.forget(self._key, [one for one in self._healed if not self._is_current(one)])
-        self._undone.forget(self._key, self._let_go)
+        self._contended.remove(self._key, [one for one in self._healed if not self._is_current(one)])
+        self._undone.remove(self._key, self._let_go)
 
     def keep(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
         """Record what the store rejected, and how often drift was healed. Raises StateDirError."""

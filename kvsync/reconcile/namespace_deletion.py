@@ -54,7 +54,7 @@ class NamespaceDeletion:
     def keep(self, plan: TargetPlan, outcomes: tuple[Outcome, ...], now: float) -> None:
         """Note whether applying the plan has emptied the namespace, or filled it again. Raises StateDirError."""
         if isinstance(self._store, NamespaceDeleting) and any(one.action is not Action.DELETE for one in outcomes):
-            self._state.emptied.forget(self._subject.key)
+            self._state.emptied.remove(self._subject.key)
             return
         if not self.is_wanted:
             return
@@ -83,8 +83,8 @@ class NamespaceDeletion:
         if kind is not OutcomeKind.APPLIED:
             known = "" if kind is OutcomeKind.UNKNOWN else "the namespace was not deleted: "
             return replace(report, error=f"{known}{stays}")
-        self._state.emptied.forget(self._subject.key)
-        self._state.places.forget(located.target)
+        self._state.emptied.remove(self._subject.key)
+        self._state.places.remove(located.target)
         return replace(report, namespace_deleted=True)
 
     async def _delete(self) -> tuple[OutcomeKind, str | None]:
@@ -110,7 +110,7 @@ class NamespaceDeletion:
         if not others and not pruned:
             return None
         if self._writing:  # whatever is there now, kvsync did not empty the namespace for good
-            self._state.emptied.forget(self._subject.key)
+            self._state.emptied.remove(self._subject.key)
         what = "that kvsync does not delete" if others else "that kvsync did not write"
         return f"it holds {count(others or pruned, 'entry', 'entries')} {what}"
 

@@ -21,7 +21,7 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
-from kvsync.state import Memo
+from kvsync.state import CleanPass
 from kvsync.state.ledger import LedgerRows
 from kvsync.stores.base import Store
 from kvsync.util.pieces import pieces
@@ -47,18 +47,18 @@ class PassState:
         self._subject, self._key, self._state = subject, subject.key, pass_context.state
         self._deferrals = Deferrals(desired, pass_context, subject.key, retry=retry)
 
-    def memo(self, now: float) -> Memo | None:
+    def clean_pass(self, now: float) -> CleanPass | None:
         """What the last clean pass saw, unless files or time have moved on."""
-        memo = self._state.memo.get(self._key, self._desired.digest, self._config)
-        if memo is None or (memo.next_moment is not None and memo.next_moment <= now):
+        clean = self._state.clean_passes.get(self._key, self._desired.digest, self._config)
+        if clean is None or (clean.next_moment is not None and clean.next_moment <= now):
             return None
-        return memo
+        return clean
 
     def settling(self, now: float) -> dict[Identity, float]:
         """Entries that were written so recently that a listing may not show it yet, and until when that may be. None once a
         clean pass has seen all writes, and none of an earlier term as leader: another replica may have written since."""
         window = self._capabilities.settle
-        if window <= 0 or self._state.memo.get(self._key, self._desired.digest, self._config) is not None:
+        if window <= 0 or self._state.clean_passes.get(self._key, self._desired.digest, self._config) is not None:
             return {}
         since = max(now - window, self._context.fence.led_since)
         written = self._state.journal.written_since(self._subject.located, since)
@@ -92,19 +92,19 @@ class PassState:
         going = [change.identity for change in changes if change.action is Action.DELETE]
         self._state.removals.update(self._key, going, now)
 
-    def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
+    def keep_clean_pass(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
         """Record a clean pass, so that the next one can ask the store whether anything changed. A pass is not recorded if it is
         clean only because the listing is late, if the listing lacks entries that exist, or if the store's ledger must still be
         written."""
         if plan.changes or plan.refused or plan.reported or plan.parked or is_unsure or snapshot.token is None:
             return
         counts = {name: getattr(plan, name) for name in _COUNTS}
-        memo = Memo(snapshot.token, plan.next_moment, counts)
-        self._state.memo.put(self._key, self._desired.digest, self._config, memo)
+        clean = CleanPass(snapshot.token, plan.next_moment, counts)
+        self._state.clean_passes.put(self._key, self._desired.digest, self._config, clean)
 
-    def drop_memo(self) -> None:
+    def drop_clean_pass(self) -> None:
         """Drop the record of the last clean pass, before the store is written."""
-        self._state.memo.drop(self._key)
+        self._state.clean_passes.drop(self._key)
 
     def backfill_ledger(
         self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]

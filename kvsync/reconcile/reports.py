@@ -10,7 +10,7 @@ from kvsync.model.change import Outcome, OutcomeKind
 from kvsync.model.digest import target_digest
 from kvsync.model.place import LocatedTarget
 from kvsync.model.plan import Cost, TargetPlan, TargetReport
-from kvsync.state import Memo
+from kvsync.state import CleanPass
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import restore_point_requests
 
@@ -20,9 +20,9 @@ def empty_plan(digest_key: bytes, located: LocatedTarget, type_: str) -> TargetP
     return TargetPlan(located.target, type_, target_digest(digest_key, *located, ()), place=located.place)
 
 
-def as_before(empty: TargetPlan, memo: Memo) -> TargetPlan:
-    """The plan of a target that has not changed since the clean pass that left `memo`."""
-    counts = memo.counts
+def as_before(empty: TargetPlan, clean: CleanPass) -> TargetPlan:
+    """The plan of a target that has not changed since its last clean pass."""
+    counts = clean.counts
     return replace(
         empty,
         unchanged=counts["unchanged"],
@@ -30,7 +30,7 @@ def as_before(empty: TargetPlan, memo: Memo) -> TargetPlan:
         ignored=counts["ignored"],
         expired=counts["expired"],
         orphans=counts.get("orphans", 0),
-        next_moment=memo.next_moment,
+        next_moment=clean.next_moment,
     )
 
 

@@ -13,7 +13,7 @@ from kvsync.model.entry import Identity
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import ledger_keeper
+from kvsync.stores.extensions import as_ledger_keeping
 from kvsync.stores.pacing import ConcurrencyLimiter
 
 
@@ -26,7 +26,7 @@ class StoreLedger:
 
     def planned(self, plan: TargetPlan, now: float) -> TargetPlan:
         """The plan with the cost of the ledger, what becomes of it, and the moment at which it must be renewed."""
-        if ledger_keeper(self._store) is None:
+        if as_ledger_keeping(self._store) is None:
             return plan
         plan = replace(plan, notes=(*plan.notes, *self._ledger.notes))
         is_due = bool(plan.changes) or self.is_due(now)

@@ -169,11 +169,11 @@ class TargetPass:
 
             await recover(self._observer, self._context.state, self._rules.now)
         looks = self._ask.deep or self._ask.keys or self._deletion.is_wanted
-        memo = None if looks else self._memory.memo(self._rules.now)
-        snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
+        clean = None if looks else self._memory.clean_pass(self._rules.now)
+        snapshot = await self._observer.observe(clean.token if clean else None, deep=self._ask.deep)
         if snapshot is None:
-            assert memo is not None, "a store answers None to a token only"
-            plan = as_before(self._empty(), memo)
+            assert clean is not None, "a store answers None to a token only"
+            plan = as_before(self._empty(), clean)
             self._remember(plan, None)
             return plan
         size = len(self._desired.entries) + len(snapshot.entries)
@@ -264,12 +264,12 @@ class TargetPass:
                 is_due = snapshot.token is not None and self._ledger.is_due(self._rules.now)
                 is_partial = filters_listing(self._store) and not self._facts.actual.keys() <= snapshot.entries.keys()
                 is_unsure = is_due or is_partial or may_be_stale(self._facts)
-                self._memory.keep_memo(plan, snapshot, is_unsure=is_unsure)
+                self._memory.keep_clean_pass(plan, snapshot, is_unsure=is_unsure)
 
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
         self._context.claim(self.target, self._fence)
-        self._memory.drop_memo()
+        self._memory.drop_clean_pass()
         with self._time.counted():
             try:
                 await self._locate_again()
@@ -310,7 +310,7 @@ class TargetPass:
     async def delete_namespace(self, plan: TargetPlan, run: Run, deletions: DeletionPort | None) -> TargetReport:
         """Delete the namespace, as planned. Raises StateDirError."""
         self._context.claim(self.target, self._fence)
-        self._memory.drop_memo()
+        self._memory.drop_clean_pass()
         return await self._deletion.carry_out(plan, run, deletions)
 
     async def leave_ledger(self, plan: TargetPlan, pace: ConcurrencyLimiter, stop: Callable[[], bool]) -> TargetReport:
@@ -323,7 +323,7 @@ class TargetPass:
         try:
             await self._locate_again()
         except StoreError as failure:
-            self._memory.drop_memo()
+            self._memory.drop_clean_pass()
             return replace(withheld(plan, ""), error=str(failure))
         error = await self._finish({one.identity for one in plan.refused} if gives_up else None, pace, stop)
         return replace(withheld(plan, ""), error=error)
@@ -336,7 +336,7 @@ class TargetPass:
             return None
         error = await self._ledger.finish(kept, pace, stop)
         if error is not None:
-            self._memory.drop_memo()
+            self._memory.drop_clean_pass()
         return error
 
     async def _replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:

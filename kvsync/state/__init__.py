@@ -7,7 +7,7 @@ tables      the tables, described once; `schema` and `postgres_schema` migrate t
 database    statements that all engines understand; `sqlite_database` and `postgres_database` are the engines,
             `postgres_faults` is what errors of the second mean
 journal     intent and outcome of each change; `run` writes it, `run_history` searches it, `journal_pruning` bounds it
-ledger      what kvsync applied last, by place; `memo` is the last clean pass of a place
+ledger      what kvsync applied last, by place; `clean_passes` the last clean pass of a place
 places      the last known place of each target
 passes      the last pass of each target, drift history, and the daemon's own record
 parked      plans that wait for approval
@@ -17,9 +17,9 @@ deletions   deletes in the last hour; `budgets` are requests that replicas share
 claims      which replica works on which target
 """
 
+from kvsync.state.clean_passes import CleanPass
 from kvsync.state.contended import Contention
 from kvsync.state.directory import StateDir
-from kvsync.state.memo import Memo
 from kvsync.state.parked import ParkedRecord
 from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecord
 from kvsync.state.pauses import Pause, PausesByTarget
@@ -33,12 +33,12 @@ from kvsync.state.undone import UndoneEntry
 
 __all__ = [
     "ChangeRecord",
+    "CleanPass",
     "Contention",
     "DaemonRecord",
     "DriftPoint",
     "Intent",
     "LeaseRecord",
-    "Memo",
     "NamespaceRecord",
     "ParkedRecord",
     "PassRecord",

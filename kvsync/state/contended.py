@@ -65,7 +65,7 @@ class Contention:
 _NEVER = Contention(0, 0.0, 0.0)
 
 
-class Contended:
+class ContendedEntries:
     """Heals of drift, counted by entry. Digests are kept sealed, as in the quarantine."""
 
     def __init__(self, context: Context) -> None:
@@ -103,7 +103,7 @@ class Contended:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
         return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now + SET_BACK, now))}
 
-    def forget(self, place: str, identities: Iterable[Identity]) -> None:
+    def remove(self, place: str, identities: Iterable[Identity]) -> None:
         """Forget the heals of entries. Raises StateDirError."""
         rows = [entry_row(place, identity) for identity in identities]
         if rows:

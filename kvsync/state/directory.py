@@ -22,15 +22,15 @@ from kvsync.errors import StateDirError
 from kvsync.model.entry import Target, sealed
 from kvsync.planning.sealing import SealingKeys, sealing_keys
 from kvsync.state.backend import DirectoryBackend, StateBackend
-from kvsync.state.contended import Contended
+from kvsync.state.clean_passes import CleanPasses
+from kvsync.state.contended import ContendedEntries
 from kvsync.state.context import Context
 from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
-from kvsync.state.emptied import Emptied
+from kvsync.state.emptied import EmptiedPlaces
 from kvsync.state.generation import GenerationFile
 from kvsync.state.journal import Journal, cut_off_query
 from kvsync.state.ledger import Ledger
-from kvsync.state.memo import Memos
 from kvsync.state.notices import Notices
 from kvsync.state.parked import Parked
 from kvsync.state.passes import PassHistory
@@ -45,7 +45,7 @@ from kvsync.state.sqlite_database import LOST, database_size, open_for_reading, 
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
 from kvsync.state.trust import find
 from kvsync.state.undo_requests import UndoRequests
-from kvsync.state.undone import Undone
+from kvsync.state.undone import UndoneEntries
 from kvsync.state.waves import WaveRecords
 from kvsync.util.clock import Clock
 
@@ -89,19 +89,19 @@ class StateDir:
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
         self.quarantine = Quarantine(context)
-        self.contended = Contended(context)
+        self.contended = ContendedEntries(context)
         self.parked = Parked(context)
         self.pauses = Pauses(context)
         self.removals = Removals(context)
-        self.emptied = Emptied(context)
-        self.memo = Memos(context)
+        self.emptied = EmptiedPlaces(context)
+        self.clean_passes = CleanPasses(context)
         self.places = PlaceHistory(context)
         self.passes = PassHistory(context)
         self.notices = Notices(context)
         self.deletions = Deletions(context)
         self.revisions = Revisions(context)
         self.runs = RunHistory(context)
-        self.undone = Undone(context)
+        self.undone = UndoneEntries(context)
         self.undo_requests = UndoRequests(context)
         self.waves = WaveRecords(context)
 
@@ -277,7 +277,7 @@ class StateDir:
         parts = (self.pauses, self.undo_requests, self.places, self.parked)
         queries = [part.query_of(target) for part in parts]
         if place is not None:
-            rows = (self.quarantine, self.contended, self.undone, self.memo, self.removals)
+            rows = (self.quarantine, self.contended, self.undone, self.clean_passes, self.removals)
             queries += [part.rows.query_of(place) for part in rows]
             queries.append(cut_off_query(place, name_key(target)))
         fence = self._fence_of(target)
@@ -289,12 +289,12 @@ class StateDir:
     @contextmanager
     def bulk(self) -> Iterator[None]:
         """Inside, the passes of many targets cost few statements: what is remembered of targets is read for all at once, and
-        memos are written together at the end. Only this process's own writes are seen. Raises StateDirError."""
+        clean passes are written together at the end. Only this process's own writes are seen. Raises StateDirError."""
         with ExitStack() as stack:
-            for part in (self.quarantine, self.contended, self.undone, self.removals, self.memo):
+            for part in (self.quarantine, self.contended, self.undone, self.removals, self.clean_passes):
                 stack.enter_context(part.rows.read_ahead())
             stack.enter_context(self.places.read_ahead())
-            stack.enter_context(self.memo.deferred())
+            stack.enter_context(self.clean_passes.deferred())
             yield
 
     def close(self) -> None:

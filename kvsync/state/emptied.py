@@ -10,7 +10,7 @@ _FORGET = "DELETE FROM emptied WHERE place = ?"
 _PUT = EMPTIED.upsert()
 
 
-class Emptied:
+class EmptiedPlaces:
     """Moments (epoch seconds) at which kvsync deleted the last entries of a place, all of them its own."""
 
     def __init__(self, context: Context) -> None:
@@ -26,7 +26,7 @@ class Emptied:
         with self._database.transaction() as connection:
             connection.execute(_PUT, (place, self._timeline.steady(now)))
 
-    def forget(self, place: str) -> None:
+    def remove(self, place: str) -> None:
         """Drop the note, because something is there again, or because the place is gone. Raises StateDirError."""
         if self.since(place) is not None:
             with self._database.transaction() as connection:

@@ -102,7 +102,7 @@ class Ledger:
         with self._database.transaction() as connection:
             self.write(connection, place, applied, gone)
 
-    def forget(self, place: str) -> None:
+    def remove(self, place: str) -> None:
         """Forget everything that was applied at a place, and the ledger that its store keeps. Raises StateDirError."""
         with self._database.transaction() as connection:
             connection.execute(_FORGET, (place,))

@@ -89,8 +89,8 @@ def _released(state: StateDir, target: Target, is_meant: Callable[[str], bool], 
     deferred = {*waiting[0], *waiting[1], *state.undone.all(known.place)}
     released = sorted((identity for identity in deferred if is_meant(identity.key)), key=identity_order)
     state.quarantine.clear(known.place, released)
-    state.contended.forget(known.place, released)
-    state.undone.forget(known.place, released)
+    state.contended.remove(known.place, released)
+    state.undone.remove(known.place, released)
     return released
 
 

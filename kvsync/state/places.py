@@ -111,7 +111,7 @@ class PlaceHistory:
             row = (*target_row(located.target), entered.key, str(located.place), since, previous)
             connection.execute(_PUT, row)
 
-    def forget(self, target: Target) -> None:
+    def remove(self, target: Target) -> None:
         """Drop where a target led, because that place is gone. Raises StateDirError."""
         if self._ahead is not None:
             self._ahead.pop(target, None)

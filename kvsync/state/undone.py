@@ -27,7 +27,7 @@ class UndoneEntry:
     digest: bytes = field(default=b"", repr=False)
 
 
-class Undone:
+class UndoneEntries:
     """Undone entries by place. Digests are kept sealed, as in the quarantine."""
 
     def __init__(self, context: Context) -> None:
@@ -51,7 +51,7 @@ class Undone:
         with self._database.transaction(durable=True) as connection:
             connection.executemany(_PUT, rows)
 
-    def forget(self, place: str, identities: Iterable[Identity]) -> None:
+    def remove(self, place: str, identities: Iterable[Identity]) -> None:
         """Let go of entries. Raises StateDirError."""
         rows = [entry_row(place, identity) for identity in identities]
         if rows:

@@ -50,7 +50,7 @@ class WaveRecords:
         with self._database.transaction(durable=durable) as connection:
             connection.execute(WAVES.upsert(), row)
 
-    def forget(self, targets: Collection[Target]) -> None:
+    def remove(self, targets: Collection[Target]) -> None:
         """Delete the records of these targets. Raises StateDirError."""
         if targets:
             with self._database.transaction() as connection:

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kvsync.config.model import Credential, StoreConfig
-from kvsync.http.shared_budget import Lender
+from kvsync.http.shared_budget import BudgetAllocator
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
@@ -104,8 +104,8 @@ class StoreContext:
     `root` is the folder of the configuration, which relative paths start from. `cache_dir` is a folder for the store inside the
     state directory, None if nothing may be kept. `resolve` turns a reference into the secret, read again at each call. `fence`
     must be checked right before each request that writes; a `kvsync.http` client that has it does so. `limits` bounds responses
-    and listings; pass them to the client (`ClientLimits.answers`) and to `kvsync.http.paging`. `lender` lends turns from the
-    rate limits that replicas share, None: there are none.
+    and listings; pass them to the client (`ClientLimits.answers`) and to `kvsync.http.paging`. `allocator` allocates turns from
+    the rate limits that replicas share, None: there are none.
     """
 
     root: Path
@@ -116,7 +116,7 @@ class StoreContext:
     owner: str = ""
     fence: Fence = field(default_factory=Fence)
     limits: AnswerLimits = field(default_factory=AnswerLimits)
-    lender: Lender | None = None
+    allocator: BudgetAllocator | None = None
 
 
 class Store(ABC):

@@ -277,7 +277,7 @@ def restore_point_requests(store: Store) -> int:
     return cast("RestorePointMaking", store).restore_point_requests if has_extension(store, RestorePointMaking) else 0
 
 
-def ledger_keeper(store: Store) -> LedgerKeeping | None:
+def as_ledger_keeping(store: Store) -> LedgerKeeping | None:
     """The store, if it is configured to keep the ledgers of its namespaces."""
     keeping = cast("LedgerKeeping", store) if has_extension(store, LedgerKeeping) else None
     return keeping if keeping is not None and keeping.keeps_ledger else None

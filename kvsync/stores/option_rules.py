@@ -37,7 +37,7 @@ class OneOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class RequiredTogether:
     """Two options must both be set, or neither."""
 
     first: str

@@ -65,7 +65,7 @@ class Connection:
         limits = replace(limits, answers=context.limits)
         route = route_of(config, context) if options.route == USUAL else options.route
         guarded = replace(options, limits=limits, read_only=context.read_only, fence=context.fence, route=route)
-        guarded = replace(guarded, lender=context.lender)
+        guarded = replace(guarded, allocator=context.allocator)
         return Client(label or self.label, endpoint, context.clock, self.traffic, guarded)
 
     def listing_limit(self, what: str, most_pages: int | None = None) -> ListingLimit:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kvsync.testing.clock import FakeClock
-    from kvsync.testing.conformance import Bench, StoreConformance
+    from kvsync.testing.conformance import StoreConformance, StoreHarness
     from kvsync.testing.server import MemoryServer, memory_store
 
-__all__ = ["Bench", "FakeClock", "MemoryServer", "StoreConformance", "memory_store"]
+__all__ = ["FakeClock", "MemoryServer", "StoreConformance", "StoreHarness", "memory_store"]
 
 _HOMES = {
-    "Bench": "conformance",
+    "StoreHarness": "conformance",
     "FakeClock": "clock",
     "MemoryServer": "server",
     "StoreConformance": "conformance",

@@ -180,12 +180,12 @@ class MemoryServer(MemoryBackend):
         super().put_ledger(namespace, ledger)
         self._lose_answer()
 
-    def forget_ledger(self, namespace: str) -> None:
+    def drop_ledger(self, namespace: str) -> None:
         """As the memory does, with the faults that concern writes."""
         self._arrive("put_ledger", namespace, ())
         if self._interruptions:
             self._interruptions.pop(0)()
-        super().forget_ledger(namespace)
+        super().drop_ledger(namespace)
         self._lose_answer()
 
     def _arrive(self, method: str, namespace: str, slots: Sequence[RemoteKey]) -> None:

@@ -224,7 +224,7 @@ def test_specifications_round_trip(wanted: dict[str, float], seed: int) -> None:
     """What is written as text is what is in force, and shares of zero and one are never and always."""
     faults = Faults(",".join(f"{name}:{share!r}" for name, share in wanted.items()), seed)
     assert faults.in_force == wanted
-    fate = faults.next_fate("PUT", writes=True)
+    fate = faults.next_faults("PUT", writes=True)
     assert {name for name, share in wanted.items() if share == 1} <= fate.names
     assert not {name for name, share in wanted.items() if share == 0} & fate.names
 

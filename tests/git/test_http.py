@@ -213,7 +213,7 @@ async def test_a_damaged_clone_is_made_again(home: Path, origin: Origin, server:
     server.location = None
     newest = origin.commit({"a": "b"})
     assert (await again.fetch()).commit == newest
-    assert await again.flaw() is None
+    assert await again.why_unusable() is None
     again.close()
     assert left_over(home) == []
 

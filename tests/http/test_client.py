@@ -20,7 +20,7 @@ from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.http.shared_budget import SharedBudget
-from kvsync.model.budget import BudgetTerms, Loan
+from kvsync.model.budget import Allocation, BudgetTerms
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from kvsync.util.clock import StoreClock
@@ -338,21 +338,21 @@ async def test_the_time_of_the_server_reaches_the_clock_of_the_store(age: str, i
     assert (abs(clock.now() - 1_795_953_600) < 2) is is_heard
 
 
-class CountingLender:
-    """Lends one turn at a time, and counts them by budget. `clock` is what it takes its `seconds` by."""
+class CountingAllocator:
+    """Allocates one turn at a time, and counts them by budget. `clock` is what it takes its `seconds` by."""
 
     def __init__(self, clock: FakeClock | None = None, seconds: float = 0.0) -> None:
-        self.lent: Counter[str] = Counter()
+        self.allocated: Counter[str] = Counter()
         self._clock, self._seconds = clock or FakeClock(), seconds
 
-    async def borrow(self, name: str, _terms: BudgetTerms, _unused: int) -> Loan:
-        self.lent[name] += 1
+    async def allocate(self, name: str, _terms: BudgetTerms, _unused: int) -> Allocation:
+        self.allocated[name] += 1
         await self._clock.sleep(self._seconds)
-        return Loan(1, 0.0, 0.0)
+        return Allocation(1, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("options", "lent"),
+    ("options", "allocated"),
     [
         ({"limits": ClientLimits(reads_per_second=9, writes_per_second=9)}, {"a reads": 2, "a writes": 1}),
         ({"shared_limiter": TokenBucket(9, FakeClock())}, {"a calls": 3}),
@@ -361,24 +361,24 @@ class CountingLender:
     ],
 )
 async def test_every_request_is_taken_from_what_replicas_share(
-    stack: AsyncExitStack, options: dict[str, Any], lent: dict[str, int]
+    stack: AsyncExitStack, options: dict[str, Any], allocated: dict[str, int]
 ) -> None:
-    """Each request, also a repeated one, is borrowed from the budget of every limit that the server keeps for the account."""
-    lender = CountingLender()
+    """Each request, also a repeated one, is taken from the budget of every limit that the server keeps for the account."""
+    allocator = CountingAllocator()
     replies = (says(503), says(200, b"{}"), says(200))
-    found = await start(stack, *replies, lender=lender, account="a", **options)
+    found = await start(stack, *replies, allocator=allocator, account="a", **options)
     await found.client.send(READ)
     await found.client.send(WRITE)
-    assert lender.lent == lent
+    assert allocator.allocated == allocated
 
 
-async def test_a_slow_lender_stops_no_request() -> None:
-    """A portion that takes longer to borrow than it is valid is used all the same: borrowing again would take as long."""
+async def test_a_slow_allocator_stops_no_request() -> None:
+    """A portion that takes longer to allocate than it is valid is used all the same: allocating again would take as long."""
     clock = FakeClock()
-    lender = CountingLender(clock, seconds=5)
+    allocator = CountingAllocator(clock, seconds=5)
     async with asyncio.timeout(60):
-        await SharedBudget(lender, "a writes", BudgetTerms.of_rate(4), clock).take()
-    assert lender.lent == {"a writes": 1}
+        await SharedBudget(allocator, "a writes", BudgetTerms.of_rate(4), clock).take()
+    assert allocator.allocated == {"a writes": 1}
 
 
 async def test_a_wait_is_shown_while_it_lasts(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,14 +35,14 @@ def local(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
-def forget_everything(repo: MemoryRepository) -> None:
+def clear_everything(repo: MemoryRepository) -> None:
     shutil.rmtree(repo.root / ".kvsync")
 
 
 async def test_a_fresh_state_directory_learns_what_is_ours(repo: MemoryRepository) -> None:
     """With the state directory lost, one writing pass is enough to call a lost entry missing instead of new."""
     await repo.settle({"a": 1, "b": 1})
-    forget_everything(repo)
+    clear_everything(repo)
     assert outcomes(await repo.apply()) == {}
     repo.server.delete("web", "b")
     assert rows(await repo.plan()) == [("create", "missing", "b")]
@@ -51,7 +51,7 @@ async def test_a_fresh_state_directory_learns_what_is_ours(repo: MemoryRepositor
 async def test_without_a_pass_in_between_a_lost_entry_is_new(repo: MemoryRepository) -> None:
     """What nobody ever saw cannot be called missing."""
     await repo.settle({"a": 1, "b": 1})
-    forget_everything(repo)
+    clear_everything(repo)
     repo.server.delete("web", "b")
     assert rows(await repo.plan()) == [("create", "new", "b")]
 
@@ -59,7 +59,7 @@ async def test_without_a_pass_in_between_a_lost_entry_is_new(repo: MemoryReposit
 async def test_a_plan_alone_changes_nothing_that_is_known(repo: MemoryRepository) -> None:
     """Planning writes to no store and leaves the ledger as it is."""
     await repo.settle({"a": 1})
-    forget_everything(repo)
+    clear_everything(repo)
     await repo.plan()
     async with repo.open(writing=None) as workspace:
         assert workspace.state.ledger.all((await workspace.locate(WEB)).key) == {}
@@ -69,7 +69,7 @@ async def test_a_plan_alone_changes_nothing_that_is_known(repo: MemoryRepository
 async def test_a_lost_ledger_deletes_nothing_and_adopts_what_is_equal(local: MemoryRepository) -> None:
     """Where only the ledger knows what is ours, losing it turns our entries into nobody's: none is deleted."""
     await local.settle({"a": 1, "b": 1, "c": 1})
-    forget_everything(local)
+    clear_everything(local)
     local.want({"a": 1, "b": 2})
     report = await local.apply()
     assert outcomes(report) == {"a": "applied", "b": "refused"}

@@ -20,7 +20,7 @@ from kvsync.errors import ClaimHeld, ClaimLost, NotLeader, StateDirError, StateN
 from kvsync.model.entry import Target
 from kvsync.model.revision import AppliedRevision
 from kvsync.planning.waves import WaveRecord
-from kvsync.state import Memo, RunStatus, StateDir
+from kvsync.state import CleanPass, RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
 from kvsync.state.postgres_database import REST_SECONDS, REST_SHARE, PostgresAddress, PostgresDatabase, upgrade
 from kvsync.state.postgres_schema import STEPS, VERSION
@@ -513,11 +513,11 @@ async def test_what_is_read_ahead_is_what_a_question_would_find(replica: Callabl
     claims_of(one).take([WEB], {})
     one.places.enter(WEB_AT, 1.0)
     one.quarantine.put(WEB_KEY, KEY, b"\x00\xff", "413", now=100.5)
-    one.memo.put(WEB_KEY, "d", "c", Memo("token", 1e10))
+    one.clean_passes.put(WEB_KEY, "d", "c", CleanPass("token", 1e10))
     one.parked.park(WEB, "sha256:1", "sha256:2", ["too many"], 1.5)
     asked = (
         lambda: one.quarantine.all(WEB_KEY),
-        lambda: one.memo.get(WEB_KEY, "d", "c"),
+        lambda: one.clean_passes.get(WEB_KEY, "d", "c"),
         lambda: one.parked.find(WEB),
         lambda: one.places.known(WEB),
         lambda: one.pauses.find(WEB),

@@ -1,4 +1,4 @@
-"""What is remembered from pass to pass: approvals, pauses, quarantine, contention, removals, memos, status."""
+"""What is remembered from pass to pass: approvals, pauses, quarantine, contention, removals, clean passes, status."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from kvsync.errors import NotApproved, UsageError
 from kvsync.model.entry import Identity, Target
 from kvsync.planning.waves import WaveRecord
-from kvsync.state import Contention, DaemonRecord, Memo, StateDir
+from kvsync.state import CleanPass, Contention, DaemonRecord, StateDir
+from kvsync.state.clean_passes import TOGETHER
 from kvsync.state.contended import CALM_SECONDS, WAITS
-from kvsync.state.memo import TOGETHER
 from kvsync.state.passes import HISTORY_POINTS
 from tests.state.examples import KEY, WEB, WEB_KEY, print_of
 from tests.support.places import key_of
@@ -170,7 +170,7 @@ def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
     assert not state.contended.matches(known, b"2")
     assert list(state.contended.held(WEB_KEY, 659)) == [KEY]
     assert state.contended.held(WEB_KEY, 660) == {}
-    state.contended.forget(WEB_KEY, [KEY])
+    state.contended.remove(WEB_KEY, [KEY])
     assert list(state.contended.all(WEB_KEY)) == [Identity("other")]
 
 
@@ -210,18 +210,18 @@ def test_removals_keep_their_first_moment(state: StateDir) -> None:
 
 
 def test_a_memo_represents_what_it_saw(state: StateDir) -> None:
-    """A memo is only given back while files and configuration are the same, and never after it was dropped."""
-    memo = Memo("token", 99.5, {"unchanged": 3})
-    assert state.memo.get(WEB_KEY, "d", "c") is None
-    state.memo.put(WEB_KEY, "d", "c", memo)
-    assert state.memo.get(WEB_KEY, "d", "c") == memo
-    assert state.memo.get(WEB_KEY, "other", "c") is None
-    assert state.memo.get(WEB_KEY, "d", "other") is None
-    assert state.memo.get(key_of(API), "d", "c") is None
-    state.memo.put(WEB_KEY, "d2", "c", Memo(None))
-    assert state.memo.get(WEB_KEY, "d", "c") is None
-    state.memo.drop(WEB_KEY)
-    assert state.memo.get(WEB_KEY, "d2", "c") is None
+    """A clean pass is only returned while files and configuration are the same, and never after it was dropped."""
+    clean = CleanPass("token", 99.5, {"unchanged": 3})
+    assert state.clean_passes.get(WEB_KEY, "d", "c") is None
+    state.clean_passes.put(WEB_KEY, "d", "c", clean)
+    assert state.clean_passes.get(WEB_KEY, "d", "c") == clean
+    assert state.clean_passes.get(WEB_KEY, "other", "c") is None
+    assert state.clean_passes.get(WEB_KEY, "d", "other") is None
+    assert state.clean_passes.get(key_of(API), "d", "c") is None
+    state.clean_passes.put(WEB_KEY, "d2", "c", CleanPass(None))
+    assert state.clean_passes.get(WEB_KEY, "d", "c") is None
+    state.clean_passes.drop(WEB_KEY)
+    assert state.clean_passes.get(WEB_KEY, "d2", "c") is None
 
 
 def test_a_failed_pass_keeps_the_last_success(state: StateDir) -> None:
@@ -278,15 +278,15 @@ def test_the_daemon_has_one_row(state: StateDir) -> None:
 
 def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
     """Read for all targets at once, each target has its own rows, and what this process writes meanwhile is seen."""
-    state.memo.put(WEB_KEY, "d", "c", Memo("token"))
+    state.clean_passes.put(WEB_KEY, "d", "c", CleanPass("token"))
     state.removals.update(WEB_KEY, [KEY], 10)
     state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
     state.contended.record_heals(WEB_KEY, {KEY: b"1"}, 0)
     with state.bulk():
-        assert state.memo.get(WEB_KEY, "d", "c") == Memo("token")
+        assert state.clean_passes.get(WEB_KEY, "d", "c") == CleanPass("token")
         assert state.removals.since(WEB_KEY) == {KEY: 10}
         assert state.quarantine.held(WEB_KEY, 101).keys() == state.contended.all(WEB_KEY).keys() == {KEY}
-        assert state.memo.get(key_of(API), "d", "c") is None
+        assert state.clean_passes.get(key_of(API), "d", "c") is None
         assert not any(
             (
                 state.removals.since(key_of(API)),
@@ -296,21 +296,21 @@ def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
         )
         state.removals.update(key_of(API), [KEY], 20)
         state.quarantine.clear(WEB_KEY, [KEY])
-        state.contended.forget(WEB_KEY, [KEY])
-        state.memo.drop(WEB_KEY)
+        state.contended.remove(WEB_KEY, [KEY])
+        state.clean_passes.drop(WEB_KEY)
         assert state.removals.since(key_of(API)) == {KEY: 20}
         assert not any((state.quarantine.held(WEB_KEY, 101), state.contended.all(WEB_KEY)))
-        assert state.memo.get(WEB_KEY, "d", "c") is None
+        assert state.clean_passes.get(WEB_KEY, "d", "c") is None
 
 
 def test_in_bulk_memos_are_written_at_the_end(state: StateDir) -> None:
-    """A memo of the block is there after it, unless it was dropped inside."""
+    """A clean pass recorded in the block is there after it, unless it was dropped inside."""
     with state.bulk():
         for number in range(TOGETHER + 1):
-            state.memo.put(str(number), "d", "c", Memo("token"))
-        state.memo.drop(str(TOGETHER))
-    known = [state.memo.get(str(number), "d", "c") for number in range(TOGETHER + 1)]
-    assert known == [Memo("token")] * TOGETHER + [None]
+            state.clean_passes.put(str(number), "d", "c", CleanPass("token"))
+        state.clean_passes.drop(str(TOGETHER))
+    known = [state.clean_passes.get(str(number), "d", "c") for number in range(TOGETHER + 1)]
+    assert known == [CleanPass("token")] * TOGETHER + [None]
 
 
 def test_what_a_wave_knows_of_a_target_is_replaced(state: StateDir) -> None:
@@ -321,5 +321,5 @@ def test_what_a_wave_knows_of_a_target_is_replaced(state: StateDir) -> None:
     assert state.waves.find(WEB) == WaveRecord("d2", 7.5)
     assert state.waves.find(Target("edge", "none")) is None
     assert state.waves.all() == {WEB: WaveRecord("d2", 7.5), API: WaveRecord("d3", 6.0)}
-    state.waves.forget([WEB])
+    state.waves.remove([WEB])
     assert state.waves.all() == {API: WaveRecord("d3", 6.0)}

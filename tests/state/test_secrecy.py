@@ -9,7 +9,7 @@ import pytest
 from kvsync.errors import StateDirError
 from kvsync.model.change import Action, Class, Outcome, OutcomeKind
 from kvsync.model.entry import Actual, Content, Identity, Mark
-from kvsync.state import Intent, Memo, Settled, StateDir
+from kvsync.state import CleanPass, Intent, Settled, StateDir
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, print_of, run, update
 
 SECRET = "hunter2-correct-horse"
@@ -32,7 +32,7 @@ def use_everything(state: StateDir) -> None:
     begun.finish({"failed": 1})
     state.quarantine.put(WEB_KEY, KEY, print_of(SECRET), complaint, now=0)
     state.passes.record(WEB, 0, error=complaint)
-    state.memo.put(WEB_KEY, print_of(SECRET).hex(), "config", Memo("token"))
+    state.clean_passes.put(WEB_KEY, print_of(SECRET).hex(), "config", CleanPass("token"))
 
 
 def bytes_of(path: Path) -> bytes:

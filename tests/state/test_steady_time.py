@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.entry import Identity
-from kvsync.state import Memo, StateDir
+from kvsync.state import CleanPass, StateDir
 from kvsync.state.steady_time import FILE_NAME
 from kvsync.testing import FakeClock
 
@@ -95,13 +95,13 @@ def test_a_memo_from_before_the_clock_was_set_counts_no_more(
 ) -> None:
     """What a clean pass found due later may be due by now: lifetimes end at a time of day, waits after a time."""
     with opened() as state:
-        state.memo.put("p", "files", "config", Memo("token", clock.now() + 3600))
-        assert state.memo.get("p", "files", "config") is not None
+        state.clean_passes.put("p", "files", "config", CleanPass("token", clock.now() + 3600))
+        assert state.clean_passes.get("p", "files", "config") is not None
     clock.step(step)
     with opened() as state:
-        assert state.memo.get("p", "files", "config") is None
-        state.memo.put("p", "files", "config", Memo("token", clock.now() + 3600))
-        assert state.memo.get("p", "files", "config") == Memo("token", clock.now() + 3600)
+        assert state.clean_passes.get("p", "files", "config") is None
+        state.clean_passes.put("p", "files", "config", CleanPass("token", clock.now() + 3600))
+        assert state.clean_passes.get("p", "files", "config") == CleanPass("token", clock.now() + 3600)
 
 
 @STEPS

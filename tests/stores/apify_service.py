@@ -42,7 +42,7 @@ class Service(ContainerService):
         return apify_store(self, *arguments, **options)
 
     def requests(self) -> dict[str, int]:
-        """Requests since `forget_requests` by method and route, below the stores."""
+        """Requests since `clear_requests` by method and route, below the stores."""
         counts = self.control("GET", "stats")["routes"]
         return {_short(route): count for route, count in counts.items()}
 

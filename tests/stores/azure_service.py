@@ -45,7 +45,7 @@ class Service(EmulatedService):
         self.prepare()
 
     def requests(self) -> list[tuple[str, int]]:
-        """Method and status of the requests since `forget_requests`, without those of the other program."""
+        """Method and status of the requests since `clear_requests`, without those of the other program."""
         return [(one["method"], one["status"]) for one in self.control("GET", "log")]
 
     def set(self, key: str, value: str, label: str | None = None, **fields: Any) -> None:

@@ -36,7 +36,7 @@ class Service(ContainerService):
         return cloudflare_store(self, *arguments, **options)
 
     def requests(self) -> dict[str, int]:
-        """Requests since `forget_requests` by method and route, below the namespaces."""
+        """Requests since `clear_requests` by method and route, below the namespaces."""
         counts = self.control("GET", "stats")["routes"]
         return {_short(route): count for route, count in counts.items()}
 

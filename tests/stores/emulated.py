@@ -106,7 +106,7 @@ class EmulatedService(ABC):
         """Let time stand still at this moment."""
         self.control("PUT", "clock", {"frozen": True, "now": moment})
 
-    def forget_requests(self) -> None:
+    def clear_requests(self) -> None:
         """Count from here."""
         self.control("POST", "reset", {"only": ["stats"]})
 
@@ -124,7 +124,7 @@ class ContainerService(EmulatedService):
         """Healed, counters at nought, and no other containers than these."""
         self.control("POST", "reset")
         self.ids = {name: self.make(name) for name in names}
-        self.forget_requests()
+        self.clear_requests()
 
     @abstractmethod
     def make(self, name: str, /) -> str:
@@ -144,10 +144,10 @@ class ContainerService(EmulatedService):
 
     @abstractmethod
     def requests(self) -> dict[str, int]:
-        """Requests since `forget_requests` by method and route, below the containers."""
+        """Requests since `clear_requests` by method and route, below the containers."""
 
     def total(self) -> int:
-        """All requests since `forget_requests`."""
+        """All requests since `clear_requests`."""
         return sum(self.requests().values())
 
 
@@ -291,7 +291,7 @@ class StoreRepo(ABC):
         self.want(keys, more, namespace)
         report = await self.apply()
         assert set(outcomes(report).values()) <= {"applied"}, outcomes(report)
-        self.service.forget_requests()
+        self.service.clear_requests()
 
     def command(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run kvsync, with more in its environment."""
@@ -321,10 +321,10 @@ def _held_after(most: int) -> Iterator[threading.Event]:
     """Let the emulators carry out so many writes, and hold further ones until the end of the block; gives the event that one
     is held."""
     is_held, goes_on, number, waiting = threading.Event(), threading.Event(), count(), list[object]()
-    next_fate, sleep = Faults.next_fate, VirtualClock.sleep
+    next_faults, sleep = Faults.next_faults, VirtualClock.sleep
 
     def deal_so_many(faults: Faults, method: str, *, writes: bool, pages: bool = False) -> InjectedFaults:
-        fate = next_fate(faults, method, writes=writes, pages=pages)
+        fate = next_faults(faults, method, writes=writes, pages=pages)
         return replace(fate, latency=_HELD) if writes and next(number) >= most else fate
 
     async def hold(clock: VirtualClock, seconds: float) -> None:
@@ -338,7 +338,7 @@ def _held_after(most: int) -> Iterator[threading.Event]:
         return None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Faults, "next_fate", deal_so_many)
+        patch.setattr(Faults, "next_faults", deal_so_many)
         patch.setattr(VirtualClock, "sleep", hold)
         try:
             yield is_held

@@ -72,5 +72,5 @@ class EtcdService:
         self.members, self.urls = members, [member.url for member in members]
         self.env: dict[str, str] = {}
 
-    def forget_requests(self) -> None:
+    def clear_requests(self) -> None:
         """Nothing is counted."""

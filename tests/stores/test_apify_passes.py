@@ -97,7 +97,7 @@ async def test_json_that_another_client_wrote_again_is_not_drift(repo: Repo, ser
     service.put("web", "json", b'{\n  "b": 1,\n  "a": [1, 2]\n}', "application/json")
     assert (await repo.apply()).run is None
     assert service.requests()[GET] == (3 if ledger == "store" else 1)
-    service.forget_requests()
+    service.clear_requests()
     assert changes(await repo.plan(deep=True)) == []
     assert changes(await repo.plan()) == []
     assert service.requests().get(GET, 0) == (1 if ledger == "store" else 0)
@@ -156,7 +156,7 @@ async def test_changes_cost_no_more_than_they_must(repo: Repo, service: Service,
     left = {GET: 3, PUT: 2} if ledger == "store" else {}
     plan = await repo.plan(writing="test")
     assert (len(plan.changes), plan.cost.requests) == (10, 30 + (4 if left else 0))
-    service.forget_requests()
+    service.clear_requests()
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     assert service.requests() == {
         FIND: 2,  # where the name leads: to plan, and once more right before the first write
@@ -175,7 +175,7 @@ async def test_a_large_batch_is_checked_and_verified_as_a_whole(repo: Repo, serv
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     assert service.requests() == {FIND: 2, KEYS: 2, PUT: 80, ZIP: 1}
     repo.want(many(80, "w"))
-    service.forget_requests()
+    service.clear_requests()
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     assert service.requests() == {FIND: 2, KEYS: 1, GET: 80, PUT: 80, ZIP: 2}
 
@@ -238,7 +238,7 @@ async def test_an_edit_of_the_same_size_is_found_by_a_deep_pass(repo: Repo, serv
     service.put("web", "a", b"4321")
     service.put("web", "secret", b"very-public-token")
     assert changes(await repo.plan()) == []
-    service.forget_requests()
+    service.clear_requests()
     assert changes(await repo.plan(deep=True)) == [("update", "drifted", "a"), ("update", "drifted", "secret")]
     assert service.requests() == {FIND: 1, ZIP: 1, GET: 2}
     await repo.apply(deep=True)
@@ -362,7 +362,7 @@ async def test_a_lost_ledger_loses_nothing(repo: Repo, service: Service) -> None
     assert changes(plan) == [("adopt", "unowned", "same"), ("adopt", "unowned", "secret")]
     assert [(one.cause.value, one.identity.key) for one in plan.refused] == [("unowned", "differs")]
     assert plan.foreign == 1
-    service.forget_requests()
+    service.clear_requests()
     await repo.apply()
     assert not {PUT, DELETE} & set(service.requests())
     assert service.values("web") == {"same": b"1", "differs": b"1", "old": b"1", "secret": b"very-secret-token"}
@@ -375,7 +375,7 @@ async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, se
     first = Repo(tmp_path / "one", service, "store")
     await first.settle(EVERYTHING)
     second = first.elsewhere(tmp_path / "two")
-    service.forget_requests()
+    service.clear_requests()
     for deep in (False, True):
         assert changes(await second.plan(deep=deep)) == []
     assert not {PUT, DELETE} & set(service.requests())
@@ -400,7 +400,7 @@ async def test_two_machines_take_turns(tmp_path: Path, service: Service) -> None
         found = outcomes(await machine.apply())
         old = {f"only-{number - 1}": "applied"} if number > 2 else {}
         assert found == {"a": "applied", f"only-{number}": "applied"} | old
-        service.forget_requests()
+        service.clear_requests()
         for one in (first, second):
             for deep in (False, True):
                 assert changes(await one.plan(deep=deep)) == []

@@ -134,11 +134,11 @@ async def test_a_name_is_looked_up_once_a_minute(service: Service, connect: Open
     first = 1 if name == "web" else 2  # it might be a name
     for seconds, count in ((0, first), (0, 0), (59, 0), (2, 1), (30, 0)):
         clock.advance(seconds)
-        service.forget_requests()
+        service.clear_requests()
         await locate(store, name)
         await store.observe(name, None)  # type: ignore[arg-type]  # nothing is signed in listings
         assert service.requests().get(FIND, 0) == count
-    service.forget_requests()
+    service.clear_requests()
     await locate(store, name, writing=True)
     await store.write(name, [creation("a")])
     assert service.requests() == {FIND: 1, PUT: 1}
@@ -174,7 +174,7 @@ async def test_a_missing_store_is_made_right_before_it_is_written_to(service: Se
     before = await locate(store, "mail")
     assert not before.is_resolved
     assert before == store.place("mail")
-    service.forget_requests()
+    service.clear_requests()
     await locate(store, "mail")
     assert service.total() == 0
     made = await locate(store, "mail", writing=True)
@@ -297,7 +297,7 @@ async def test_nothing_is_written_by_the_old_id(repo: Repo, service: Service, sw
         if swap != "gone":
             service.ids["web"] = service.make("web")
             service.put("web", "b", "theirs")
-        service.forget_requests()
+        service.clear_requests()
         report = await workspace.apply(plan, command="test")
         assert set(outcomes(report).values()) == {"not-attempted"}
         assert report.targets[0].error

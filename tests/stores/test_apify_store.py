@@ -72,7 +72,7 @@ async def test_five_thousand_records(service: Service, connect: Open) -> None:
     store = connect()
     await asyncio.to_thread(service.fill, "web", 5000)
     known = {one.identity: one.etag for one in (await store.read("web", [Identity("filled-00007")])).values()}
-    service.forget_requests()
+    service.clear_requests()
     listed, deep = await see(store), await see(store, deep=True)
     assert service.requests() == {KEYS: 5, ZIP: 1}
     assert listed.complete
@@ -100,7 +100,7 @@ async def test_a_listing_costs_a_call_a_thousand(service: Service, connect: Open
     service.fill("web", count)
     for ledger, more in (("local", {}), ("store", {GET: 1})):
         store = connect(ledger=ledger)
-        service.forget_requests()
+        service.clear_requests()
         snapshot = await see(store)
         assert (len(snapshot.entries), snapshot.complete) == (count, True)
         assert service.requests() == {FIND: 1, KEYS: pages, **more}
@@ -110,7 +110,7 @@ async def test_a_write_is_one_call(service: Service, connect: Open) -> None:
     """A store is looked for once, and then every read, write and delete is one call; two writes in one are refused."""
     store = connect()
     await see(store)
-    service.forget_requests()
+    service.clear_requests()
     await store.write("web", [creation("a")])
     (entry,) = (await store.read("web", [Identity("a"), Identity("b")])).values()
     await store.write("web", [Write(Identity("a"), Precondition.UNCHANGED, etag=entry.etag)])
@@ -157,7 +157,7 @@ async def test_no_request_leaves_for_a_key_that_is_a_path(service: Service, conn
     """A key that is empty, `.` or `..` is refused before any URL is built: no request leaves, for reading nor for writing."""
     store = connect()
     await see(store)
-    service.forget_requests()
+    service.clear_requests()
     assert await store.read("web", [Identity(key)]) == {}
     for write in (creation(key), Write(Identity(key), Precondition.UNCHANGED)):
         (result,) = await store.write("web", [write])
@@ -360,7 +360,7 @@ async def test_a_wrong_namespace_is_not_an_empty_store(service: Service, connect
     with pytest.raises(PermanentError, match=r'no key-value store "wbe".*did you mean "web".*create_namespaces'):
         await store.observe("wbe", SIGNER)
     for name in ("..", "a/b", "a b", "", "é", "a~b~c"):
-        service.forget_requests()
+        service.clear_requests()
         with pytest.raises(PermanentError, match="is not a valid name"):
             await store.read(name, [Identity("a")])
         assert service.total() == 0
@@ -678,7 +678,7 @@ async def findings(store: Store) -> dict[str, tuple[bool, str]]:
 async def test_doctor_finds_nothing_wrong(service: Service, connect: Open) -> None:
     """A healthy connection passes every check, and everything stays as it was."""
     service.put("web", "a", b"1")
-    service.forget_requests()
+    service.clear_requests()
     found = await findings(connect())
     assert {name: ok for name, (ok, _) in found.items()} == dict.fromkeys(
         ("credential", "reading", "writing", "usage", "clock"), True

@@ -141,7 +141,7 @@ async def test_a_stale_replica_deletes_and_claims_nothing(replicated: Repo, serv
 async def test_a_primary_that_fails_once_is_asked_again(replicated: Repo, service: Service, replica: Service) -> None:
     """A single failure is retried as without replicas, and no replica is asked."""
     await replicated.settle({"a": "1"})
-    replica.forget_requests()
+    replica.clear_requests()
     service.faults("503:1", methods=["GET"], times=1)
     assert (await replicated.plan()).complete
     assert replica.requests() == []

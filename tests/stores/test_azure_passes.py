@@ -43,7 +43,7 @@ async def test_a_second_pass_does_nothing(repo: Repo, service: Service) -> None:
     await repo.settle(KEYS)
     assert changes(await repo.plan_all()) == []
     await repo.plan_all("test")  # which remembers the clean pass
-    service.forget_requests()
+    service.clear_requests()
     assert changes(await repo.plan_all("test")) == []
     assert service.requests() == [("GET", 304)]
 
@@ -236,7 +236,7 @@ async def test_lost_answers_are_not_failures(repo: Repo, service: Service) -> No
     """When every answer to a write is lost, each write is found to have been done, and none is done twice."""
     repo.want({f"key-{number}": "1" for number in range(20)})
     service.faults("drop-after-write:1", methods=["PUT"])
-    service.forget_requests()
+    service.clear_requests()
     found = outcomes(await repo.apply())
     assert set(found.values()) == {"applied"}
     assert [method for method, _ in service.requests()].count("PUT") == 20
@@ -289,7 +289,7 @@ async def test_thousands_of_entries_with_many_labels(repo: Repo, service: Servic
     labels = ", ".join(f"label-{number:02}: v{number}" for number in range(49))
     wanted = {f"key-{number:02}": f"{{value: plain, labels: {{{labels}}}}}" for number in range(50)}
     repo.want(wanted)
-    service.forget_requests()
+    service.clear_requests()
     report = await repo.apply()
     assert set(outcomes(report).values()) == {"applied"}
     assert len(outcomes(report)) == 2_500
@@ -297,14 +297,14 @@ async def test_thousands_of_entries_with_many_labels(repo: Repo, service: Servic
     assert stats == {"GET": 1, "PUT": 2_500}
     pages = 26  # the last page is full, so that only an empty one behind it tells that nothing follows
     assert changes(await repo.plan_all("test")) == []
-    service.forget_requests()
+    service.clear_requests()
     assert changes(await repo.plan_all("test")) == []
     assert service.requests() == [("GET", 304)] * pages
     repo.want(wanted | {"key-25": "{value: changed, labels: {" + labels + "}}"})
-    service.forget_requests()
+    service.clear_requests()
     assert outcomes(await repo.apply()) == {"key-25": "applied"}
     assert service.requests() == [("GET", 304)] * pages + [("PUT", 200)]
-    service.forget_requests()
+    service.clear_requests()
     assert changes(await repo.plan_all("test")) == []
     assert sorted(service.requests()) == [("GET", 200)] + [("GET", 304)] * (pages - 1)
 

@@ -158,12 +158,12 @@ async def test_pages_of_another_host_are_not_those_of_this_one(
     await here.observe("web", signer(here))
     there = connect(env=other_service.env)
     await put(there, "there")
-    other_service.forget_requests()
+    other_service.clear_requests()
     snapshot = await there.observe("web", signer(there))
     assert snapshot is not None
     assert set(snapshot.entries) == {Identity("there")}
     assert other_service.requests() == [("GET", 200)]
-    service.forget_requests()
+    service.clear_requests()
     again = await connect().observe("web", signer(here))
     assert again is not None
     assert set(again.entries) == {Identity("here")}
@@ -375,7 +375,7 @@ async def test_two_entries_that_are_one_remote_key(repo: Repo, service: Service)
     """`app` with `sub:y` and `app:sub` with `y` are one key: an error with both places. `app` is left unchanged, because
     the key lies in `app:sub`, which goes on."""
     (repo.root / "state/app.yaml").write_text(TWINS)
-    service.forget_requests()
+    service.clear_requests()
     found = repo.command("validate")
     assert found.returncode == 78
     twins = "settings/app: sub:y and settings/app:sub: y (state/app.yaml:9:3)"

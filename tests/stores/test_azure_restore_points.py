@@ -68,7 +68,7 @@ async def test_a_snapshot_is_taken_before_the_first_write_of_a_run(repo: Repo, s
     plan = await repo.plan()
     assert plan.notes == ("a snapshot is taken first (snapshot_before_apply)",)
     assert plan.cost.requests == len(plan.changes) + 4
-    service.forget_requests()
+    service.clear_requests()
     await repo.apply()
     assert writes(service)[:2] == ["PUT /snapshots", "PATCH /snapshots"]
     taken = snapshots(service)

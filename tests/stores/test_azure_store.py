@@ -58,7 +58,7 @@ async def change(store: Store, key: str, value: str, namespace: str = "web") -> 
 
 async def look(service: Service, store: Store, token: str | None = None) -> tuple[list[tuple[str, int]], Any]:
     """Observe, and what it cost."""
-    service.forget_requests()
+    service.clear_requests()
     snapshot = await store.observe("web", signer(store), token)
     return service.requests(), snapshot
 
@@ -169,11 +169,11 @@ async def test_many_values_come_by_the_page(service: Service, connect: Open) -> 
     store = connect()
     await fill(store, 150)
     await look(service, store)
-    service.forget_requests()
+    service.clear_requests()
     wanted = [Identity(f"key-{number:05}") for number in range(0, 150, 3)]
     assert set(await store.read("web", wanted)) == set(wanted)
     assert service.requests() == [("GET", 200)] * 2
-    service.forget_requests()
+    service.clear_requests()
     assert set(await store.read("web", [*wanted[:1], Identity("missing")])) == set(wanted[:1])
     assert sorted(service.requests()) == [("GET", 200), ("GET", 404)]
 
@@ -365,7 +365,7 @@ async def test_a_full_store_refuses_the_entry(connect: Open, service: Service) -
 async def test_read_only_sends_no_write(service: Service, connect: Open) -> None:
     """A store that was opened for reading refuses to write before anything is sent, at the very transport too."""
     store = AzureAppConfigStore(*_parts(service, read_only=True))
-    service.forget_requests()
+    service.clear_requests()
     with pytest.raises(PermanentError, match="reading only"):
         await store.write("web", [creation("a")])
     assert service.requests() == []
@@ -402,7 +402,7 @@ async def test_what_the_service_refuses_is_known_offline(
     digest = fingerprint(content)
     told = store.audit("web", Entry(Identity(key, label), content, digest))
     assert any(complaint in line for line in told), told
-    service.forget_requests()
+    service.clear_requests()
     write = Write(Identity(key, label), Precondition.ABSENT, content, Mark(OWNER, digest))
     result = (await store.write("web", [write]))[0]
     assert result.status is WriteStatus.REJECTED

@@ -118,12 +118,12 @@ async def test_twenty_five_thousand_entries(repo: Repo, service: Service) -> Non
     """25,000 entries are written in 25 calls, each after one that looks, observed in 25, and read in 250 when asked to be.
     Before the first of them one call checks that the title still belongs to the same namespace."""
     repo.want(many(25_000))
-    service.forget_requests()
+    service.clear_requests()
     report = await repo.apply()
     assert set(outcomes(report).values()) == {"applied"}
     assert service.requests() == {"GET /": 1, LOOK: 1, KEYS: 26, PUT: 25}
     for deep, reads in ((False, {}), (True, {GET: 250})):
-        service.forget_requests()
+        service.clear_requests()
         plan = await repo.plan(deep=deep)
         assert changes(plan) == []
         assert plan.unchanged == 25_000
@@ -137,7 +137,7 @@ async def test_changes_cost_no_more_than_they_must(repo: Repo, service: Service)
     repo.want(many(150, "new") + "".join(many(1180).splitlines(keepends=True)[150:]))
     plan = await repo.plan()
     assert (len(plan.changes), plan.cost.requests) == (170, 4)
-    service.forget_requests()
+    service.clear_requests()
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     # two to plan, and right before writing two for what changes and one for what goes
     assert service.requests() == {"GET /": 1, LOOK: 1, KEYS: 2, GET: 5, PUT: 1, DELETE: 1}
@@ -152,7 +152,7 @@ async def test_a_large_batch_is_checked_by_a_listing(repo: Repo, service: Servic
     assert service.requests() == {"GET /": 1, LOOK: 1, KEYS: 2, PUT: 1}
     repo.clock.advance(120)
     repo.want(many(1001, "w"))
-    service.forget_requests()
+    service.clear_requests()
     found = outcomes(await repo.apply(lambda: service.put("web", "key-00007", b"theirs")))
     assert found.pop("key-00007") == "conflict"
     assert set(found.values()) == {"applied"}
@@ -197,7 +197,7 @@ async def test_an_edit_that_kept_the_mark_is_found_by_a_deep_pass(repo: Repo, se
     for key in ("a", "c"):
         service.put("web", key, b"edited", metadata=service.listed("web")[key]["metadata"])
     assert changes(await repo.plan()) == []
-    service.forget_requests()
+    service.clear_requests()
     found = changes(await repo.plan(deep=True))
     assert found == [("update", "drifted", "a"), ("update", "drifted", "c")]
     await repo.apply(deep=True)

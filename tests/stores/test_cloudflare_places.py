@@ -104,7 +104,7 @@ async def test_locating_costs_a_call_a_minute(service: Service, connect: Open) -
     service.make("mail")
     store = connect(clock=clock)
     for expected in ({LIST: 1}, {}, {}):
-        service.forget_requests()
+        service.clear_requests()
         for name in ("web", "mail"):
             await locate(store, name)
             await store.observe(name, signer(store, name))
@@ -113,7 +113,7 @@ async def test_locating_costs_a_call_a_minute(service: Service, connect: Open) -
         assert counts == expected
         clock.advance(25)
     clock.advance(10)
-    service.forget_requests()
+    service.clear_requests()
     await locate(store, "web")
     await locate(store, "mail")
     await locate(store, "web", writing=True)
@@ -126,13 +126,13 @@ async def test_one_name_among_many_costs_one_call(service: Service, connect: Ope
     for number in range(150):
         service.make(f"ns-{number:03}")
     store = connect(clock=clock)
-    service.forget_requests()
+    service.clear_requests()
     await locate(store, "web")
     clock.advance(61)
     await locate(store, "web")
     assert service.requests() == {LIST: 2, LOOK: 1}
     alias = connect(clock=clock, options={"namespace_ids": {"alias": service.ids["web"]}})
-    service.forget_requests()
+    service.clear_requests()
     await locate(alias, "alias")
     await locate(alias, "alias")
     assert service.requests() == {LOOK: 1}
@@ -512,7 +512,7 @@ async def test_an_account_by_its_name_is_the_same_place(service: Service, connec
     named = connect(options=by_name)
     by_key = connect(options=by_name | {"token": None, "email": email, "api_key": TOKEN}, token=key)
     expected = await locate(connect(), "web")
-    service.forget_requests()
+    service.clear_requests()
     for store in (named, by_key):
         await put(store, f"by {store is named}")
         assert await locate(store, "web", writing=True) == expected

@@ -57,7 +57,7 @@ async def test_a_listing_costs_a_call_a_thousand(service: Service, connect: Open
     service.put_all("web", many(count))
     store = connect()
     await store.namespaces()
-    service.forget_requests()
+    service.clear_requests()
     snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     assert len(snapshot.entries) == count
@@ -70,7 +70,7 @@ async def test_values_are_read_by_the_hundred(service: Service, connect: Open) -
     service.put_all("web", many(250))
     store = connect()
     await store.namespaces()
-    service.forget_requests()
+    service.clear_requests()
     found = await store.read("web", names(301))
     assert {str(one.content.value, "ascii") for one in found.values() if one.content} == set(map(str, range(250)))
     assert service.requests() == {GET: 4}
@@ -81,7 +81,7 @@ async def test_a_thousand_that_are_absent_cost_two_calls(service: Service, conne
     service.put_all("web", [*many(2000)[1500:1503], {"key": "zoo", "value": "far"}])
     store = connect()
     await store.namespaces()
-    service.forget_requests()
+    service.clear_requests()
     found = await store.read("web", names(1000, 1000))
     assert set(found) == set(names(3, 1500))
     assert service.requests() == {GET: 2, KEYS: 1}
@@ -99,7 +99,7 @@ async def test_writing_costs_a_call_a_batch(service: Service, connect: Open) -> 
     store = connect(options={"batch_size": 300})
     assert store.capabilities.batch == 300
     await store.namespaces()
-    service.forget_requests()
+    service.clear_requests()
     results = await store.write("web", [creation(f"k{number}") for number in range(300)])
     assert {one.status for one in results} == {WriteStatus.DONE}
     assert service.requests() == {PUT: 1}
@@ -177,7 +177,7 @@ async def test_one_value_that_is_not_text_fails_no_other(service: Service, conne
     binary = found[Identity("key-00042x")]
     assert binary.content == Content(b"\xff\xfe", metadata='{"a":1}')
     assert binary.expires_at == ends
-    service.forget_requests()
+    service.clear_requests()
     await store.read("web", [*names(99), Identity("key-00042x")])
     assert service.requests()[GET] == 1  # it is known by now
 
@@ -190,7 +190,7 @@ async def test_values_that_are_not_text_cost_few_calls(service: Service, connect
     service.put_all("web", pairs)
     store = connect()
     await store.namespaces()
-    service.forget_requests()
+    service.clear_requests()
     found = await store.read("web", [Identity(key) for key in values])
     assert {name.key: held.content.value for name, held in found.items() if held.content} == values
     assert service.requests()[GET] == bulk

@@ -31,7 +31,7 @@ from kvsync.stores.etcd.remote import Remote
 from kvsync.stores.etcd.watch import MOST_WATCHED
 from kvsync.stores.extensions import Watchable, locate
 from kvsync.testing import FakeClock
-from kvsync.testing.conformance import Bench
+from kvsync.testing.conformance import StoreHarness
 from tests.stores.emulated import as_json, ask, changes, many, outcomes
 from tests.stores.etcd_service import EtcdRepo, EtcdService, etcd_store
 from tests.support.etcd import BOUND, Member, b64, is_healthy, running_members, wait_until
@@ -133,12 +133,12 @@ async def test_a_removed_entry_takes_its_sidecar_along(repo: EtcdRepo, etcd: Mem
 
 async def test_a_change_of_the_sidecar_alone_is_a_conflict(etcd: Member) -> None:
     """A write planned against an entry fails once anybody wrote to its sidecar."""
-    bench = _bench(etcd)
-    seen = await bench.create("greeting")
+    harness = _harness(etcd)
+    seen = await harness.create("greeting")
     etcd.put(".kvsync/web/greeting", json.dumps({"owner": "another-team", "fp": "00"}))
-    for write in (bench.change(seen, Content(b"mine")), bench.deletion(seen)):
-        assert (await bench.send([write]))[0].status is WriteStatus.CONFLICT
-    await bench.aclose()
+    for write in (harness.change(seen, Content(b"mine")), harness.deletion(seen)):
+        assert (await harness.send([write]))[0].status is WriteStatus.CONFLICT
+    await harness.aclose()
 
 
 async def test_keys_of_kvsync_are_reserved(etcd: Member) -> None:
@@ -251,17 +251,17 @@ async def test_a_lease_that_is_gone_is_requested_again(etcd: Member) -> None:
 
 async def test_the_lease_of_another_program_is_seen(etcd: Member) -> None:
     """An entry of ours that another program gave a lease, or took it from, is no longer listed with the end that we gave it."""
-    bench = _bench(etcd)
-    await bench.create("stays")
-    await bench.create("ends", expires_at=time.time() + 7200)
+    harness = _harness(etcd)
+    await harness.create("stays")
+    await harness.create("ends", expires_at=time.time() + 7200)
     lease = etcd.ask("lease/grant", TTL="600")["ID"]
     etcd.put("web/stays", "Hello", lease=lease)
     etcd.put("web/ends", "Hello")
-    stays, ends = await bench.listed(Identity("stays")), await bench.listed(Identity("ends"))
+    stays, ends = await harness.listed(Identity("stays")), await harness.listed(Identity("ends"))
     assert stays.expires_at is not None
     assert abs(stays.expires_at - time.time() - 600) < 30
     assert ends.expires_at is None
-    await bench.aclose()
+    await harness.aclose()
 
 
 # Which cluster it is
@@ -484,13 +484,13 @@ async def _listed(store: Store, *namespaces: str) -> None:
         assert await store.observe(name, MarkSigner("conformance", store.place(name))) is not None
 
 
-def _bench(etcd: Member) -> Bench:
+def _harness(etcd: Member) -> StoreHarness:
     clock = FakeClock(time.time())
 
     async def pass_time(_seconds: float) -> None:
         return
 
-    return Bench(lambda: etcd_store(etcd.url, clock=clock), clock, pass_time, ("web", "mail"))
+    return StoreHarness(lambda: etcd_store(etcd.url, clock=clock), clock, pass_time, ("web", "mail"))
 
 
 def _fill(etcd: Member, count: int) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kvsync.stores.option_rules import NotBoth, OneOf, OptionRule, Requires, Together, check_rules
+from kvsync.stores.option_rules import NotBoth, OneOf, OptionRule, RequiredTogether, Requires, check_rules
 
 SIGN_IN = OneOf((("token",), ("email", "api_key")))
-CERTIFICATE = Together("tls.cert", "tls.key")
+CERTIFICATE = RequiredTogether("tls.cert", "tls.key")
 
 
 @pytest.mark.parametrize(

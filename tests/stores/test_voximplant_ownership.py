@@ -38,7 +38,7 @@ async def test_a_name_is_looked_up_once_a_pass_and_once_to_write(repo: Repo, ser
     repo.want({"a": "1"})
     await repo.apply()
     assert service.requests()[APPLICATIONS] == 2
-    service.forget_requests()
+    service.clear_requests()
     await repo.apply()
     assert service.requests()[APPLICATIONS] == 1
 

@@ -148,7 +148,7 @@ async def test_a_thousand_entries(repo: Repo, service: Service) -> None:
         for number in range(there, count):
             service.put(f"web:foreign-{number}", "1")
         there = count
-        service.forget_requests()
+        service.clear_requests()
         assert changes(await repo.plan()) == []
         assert service.requests() == {ITEMS: pages}
 
@@ -168,7 +168,7 @@ async def test_changes_cost_no_more_than_they_must(tmp_path: Path, service: Serv
     pages = math.ceil(
         (len(service.everything()) - 1) / 49
     )  # each page begins with the entry that the one before ended with
-    service.forget_requests()
+    service.clear_requests()
     await repo.apply()
     assert service.requests() == {ITEMS: pages}
 

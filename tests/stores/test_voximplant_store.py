@@ -331,12 +331,12 @@ async def test_many_reads_are_one_listing(connect: Open, service: Service) -> No
     for number in range(120):
         service.put(f"web:key-{number}", str(number))
     await store.observe("web", SIGNER)
-    service.forget_requests()
+    service.clear_requests()
     wanted = [Identity(f"key-{number}") for number in range(130)]
     found = await store.read("web", wanted)
     assert len(found) == 120
     assert service.requests() == {ITEMS: 3}
-    service.forget_requests()
+    service.clear_requests()
     assert len(await store.read("web", wanted[:2])) == 2
     assert service.requests() == {GET: 2}
 
@@ -382,7 +382,7 @@ async def test_a_read_only_store_asks_and_does_not_write(connect: Open, service:
     """What is opened for reading refuses to write before anything is sent."""
     store = connect(read_only=True)
     await store.observe("web", SIGNER)
-    service.forget_requests()
+    service.clear_requests()
     assert isinstance(await error_of(store.write("web", [creation("a")])), PermanentError)
     assert service.requests() == {}
 

@@ -71,7 +71,7 @@ async def test_a_ledger_outlives_its_own_end(repo: Repo, service: Service) -> No
         assert moment is not None
         clock.advance(moment - clock.now() + 1)
         await repo.apply()
-        service.forget_requests()
+        service.clear_requests()
         assert changes(await repo.plan(machine="another")) == []
         await repo.apply()
         assert SET not in service.requests()
@@ -158,7 +158,7 @@ async def test_two_machines_taking_turns(repo: Repo, service: Service) -> None:
         report = await repo.apply(machine=f"machine-{turn % 2}")
         assert {one.cause.value for one in report.plan.targets[0].changes} <= {"new", "changed", "removed"}
         assert set(outcomes(report).values()) == {"applied"}
-    service.forget_requests()
+    service.clear_requests()
     for machine in ("machine-0", "machine-1"):
         assert (await repo.apply(machine=machine)).run is None
     assert SET not in service.requests()

@@ -18,7 +18,7 @@ from kvsync.stores.extensions import (
     NamespaceRenaming,
     NestedNamespaces,
     RestorePointMaking,
-    ledger_keeper,
+    as_ledger_keeping,
     locate,
     observe_deep,
     quota_left,
@@ -134,14 +134,14 @@ async def test_wrapper_has_the_extensions_of_its_store(wrapper: type[StoreWrappe
     assert version_hints(store).may_be_version("5", "5:ab")
     assert isinstance(store, NestedNamespaces)
     assert store.nested_namespace("web", Identity("a"), ()) == "inner"
-    keeper = ledger_keeper(store)
+    keeper = as_ledger_keeping(store)
     assert keeper is not None
     assert await keeper.read_ledger("web") == b"{}"
 
 
 async def test_read_only_store_refuses_to_write_a_ledger_and_to_change_a_namespace() -> None:
     """A read-only store refuses these as it refuses other writes."""
-    keeper = ledger_keeper(TracedStore(ReadOnlyStore(extended())))
+    keeper = as_ledger_keeping(TracedStore(ReadOnlyStore(extended())))
     assert keeper is not None
     with pytest.raises(PermanentError, match="the ledger was not changed"):
         await keeper.write_ledger("web", b"{}")
@@ -164,7 +164,7 @@ async def test_store_without_extensions_gets_the_defaults() -> None:
     for store in (bare, ReadOnlyStore(bare), TracedStore(bare)):
         assert await locate(store, "web", writing=True) == store.place("web")
         assert await observe_deep(store, "web", SIGNER) is None
-        assert (ledger_keeper(store), quota_left(store)) == (None, None)
+        assert (as_ledger_keeping(store), quota_left(store)) == (None, None)
         hints = version_hints(store)
         assert (hints.may_be_version("5", "5:ab"), hints.redacted_etag("5:ab")) == (False, "5:ab")
 

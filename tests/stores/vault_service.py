@@ -67,5 +67,5 @@ class VaultService:
         self.server, self.url = server, server.url
         self.env = {"VAULT_TOKEN": ROOT_TOKEN}
 
-    def forget_requests(self) -> None:
+    def clear_requests(self) -> None:
         """Nothing is counted."""

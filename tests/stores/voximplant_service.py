@@ -43,7 +43,7 @@ class Service(EmulatedService):
         self.control("PUT", "clock", {"skew": seconds})
 
     def requests(self) -> dict[str, int]:
-        """Requests since `forget_requests` by method of the API."""
+        """Requests since `clear_requests` by method of the API."""
         counts = self.control("GET", "stats")["routes"]
         return {route.rpartition("/")[2]: count for route, count in counts.items()}
 

@@ -27,14 +27,14 @@ _HOW: Final = 'a list of {"key": …, "value": …} with base64, expiration, exp
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
+class BulkFile:
     """The entries of the one target, and the keys that are none of its key format."""
 
     entries: dict[Target, list[Actual]]
     outside_namespace: tuple[str, ...]
 
 
-def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str) -> Bulk:
+def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str) -> BulkFile:
     """Read a file as if `owner` had written it to a namespace. Raises UsageError and InvalidInput, with all that is wrong."""
     if store.type != _TYPE:
         raise UsageError(f"--wrangler needs a store of type {_TYPE}; {store.name} has type {store.type}")
@@ -60,7 +60,7 @@ def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str)
             entries[name] = Actual(identity, None, fingerprint(content), content, expires_at=expires_at, mark=mark)
     if problems:
         raise InvalidInput(problems)
-    return Bulk({Target(store.name, namespace): list(entries.values())}, tuple(outside_namespace))
+    return BulkFile({Target(store.name, namespace): list(entries.values())}, tuple(outside_namespace))
 
 
 def _named(number: int, pair: Any) -> str:

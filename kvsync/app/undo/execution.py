@@ -102,19 +102,19 @@ class UndoExecution:
         known = {identity: (entry_digest(desired.get(identity)), runs[identity]) for identity in held}
         self._workspace.waves.records.reopen(undoing.target, "a run was undone in it")
         self._state.undone.put(undoing.subject.key, known)
-        self._state.undone.forget(undoing.subject.key, back)
+        self._state.undone.remove(undoing.subject.key, back)
 
     def _release_changed(self, subject: PassTarget, changes: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
         """Hold only what is as it was: the files ask for the rest as before."""
         restored = {one.identity for one in outcomes if one.kind in _RESTORED}
         if not self._stop():
-            self._state.undone.forget(subject.key, {one.identity for one in changes} - restored)
+            self._state.undone.remove(subject.key, {one.identity for one in changes} - restored)
 
     async def _apply(self, undoing: TargetUndo, plan: TargetPlan, run: Run) -> TargetReport:
         subject, workspace = undoing.subject, self._workspace
         assert subject is not None
         store = workspace.stores[undoing.target.store]
-        self._state.memo.drop(subject.key)
+        self._state.clean_passes.drop(subject.key)
         options = ApplierOptions(replan=_never, stop=self._stop, progress=self._progress, deletions=workspace.deletions)
         applier = Applier(store, subject.located, subject.signer, run, workspace.clock, options)
         try:
@@ -138,7 +138,7 @@ async def finish_open(workspace: Workspace, loaded: DesiredState) -> int:
     requests, claims = workspace.state.undo_requests.open(), workspace.state.claims
     if claims is not None:
         share = CommandShare(claims)
-        requests = [one for one in requests if share.borrow(one.target)]
+        requests = [one for one in requests if share.claim_temporarily(one.target)]
     done, _ = await UndoExecution(workspace, loaded).all(requests)
     return len(done)
 

@@ -15,7 +15,7 @@ from kvsync.cli.progress import progress
 from kvsync.errors import with_code
 
 if TYPE_CHECKING:
-    from kvsync.app.doctor import Examination, Finding
+    from kvsync.app.doctor import DoctorReport, Finding
 
 SCHEMA: Final = "kvsync.doctor/1"
 
@@ -39,7 +39,7 @@ async def doctor(settings: GlobalOptions, output: str) -> Exit:
     )
 
 
-def _answer(found: Examination, output: str) -> Exit:
+def _answer(found: DoctorReport, output: str) -> Exit:
     if found.problems:
         print_problems(found.problems)
     code = Exit.ERROR if found.is_absent else Exit.INVALID if found.problems else Exit.DONE

@@ -126,12 +126,12 @@ def _secrets(workspace: Workspace, request: _DumpRequest) -> Secrets:
 def _convert(workspace: Workspace, request: _DumpRequest, store: str, namespace: str | None) -> _Found:
     from kvsync.app.dump import OmittedEntry, convert
     from kvsync.app.dump.kvset import Kvset, read_kvset
-    from kvsync.app.dump.wrangler import Bulk, read_bulk
+    from kvsync.app.dump.wrangler import BulkFile, read_bulk
     from kvsync.model.entry import Identity
 
     config, owner = workspace.config.stores[store], workspace.config.owner
     file = Path(request.kvset or request.wrangler or "")
-    found: Kvset | Bulk = (read_kvset if request.kvset else read_bulk)(file, config, namespace, owner)
+    found: Kvset | BulkFile = (read_kvset if request.kvset else read_bulk)(file, config, namespace, owner)
     if request.kvset and namespace and found.outside_namespace:
         print_message(f"{len(found.outside_namespace):,} keys of {file} belong to other namespaces")
     left_out = () if request.kvset and namespace else found.outside_namespace

@@ -213,7 +213,7 @@ class AzureAppConfig(Emulator):
         """Read the state that the request may see: an earlier one that it asks for, or a stale one that a fault gives it. Of
         feature flags, whose `history` is another one, the fault shows the present."""
         request, now = arguments.request, self._clock.now()
-        (history or self._history).forget(now - self._tier.revisions)
+        (history or self._history).prune(now - self._tier.revisions)
         moment = arguments.moment if arguments.moment is not None and arguments.moment <= now else None
         is_stale = bool(request.stale) and history in (None, self._history)
         known = max(_known_number(request), self._history.number_at(now - request.stale)) if is_stale else None

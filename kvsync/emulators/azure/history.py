@@ -60,7 +60,7 @@ class History:
         index = bisect_right(self._writes, (moment, self.number))
         return self._writes[index - 1][1] if index else 0
 
-    def forget(self, before: float) -> None:
+    def prune(self, before: float) -> None:
         """Drop revisions that ended before a moment; looks at most once a minute of that time."""
         if before < self._forgotten + _FORGET_EVERY:
             return

@@ -21,17 +21,17 @@ _SEPARATORS: Final = re.compile(r"[/:._]")
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class RowGroup:
     """Rows that are shown together; without a name they are all there is."""
 
     name: str
     rows: tuple[PendingRow, ...]
 
 
-def folds(plan: PendingPlan) -> list[Fold]:
+def folds(plan: PendingPlan) -> list[RowGroup]:
     """The rows of a plan, in folds where there are many: by class, and within it by prefix."""
     if len(plan.rows) <= FEW:
-        return [Fold("", plan.rows)]
+        return [RowGroup("", plan.rows)]
     by_class: dict[str, list[PendingRow]] = {}
     for row in plan.rows:
         by_class.setdefault(_class_of(row), []).append(row)
@@ -51,16 +51,16 @@ def _class_of(row: PendingRow) -> str:
     return f"{row.cause}, {row.action}{kinds.get(row.kind, '')}"
 
 
-def _by_prefix(name: str, rows: Sequence[PendingRow]) -> list[Fold]:
+def _by_prefix(name: str, rows: Sequence[PendingRow]) -> list[RowGroup]:
     by_prefix: dict[str, list[PendingRow]] = {}
     for row in rows:
         by_prefix.setdefault(_prefix(row.name), []).append(row)
     large = {prefix: found for prefix, found in by_prefix.items() if prefix and len(found) >= _SMALL}
     if len(large) == 1 and len(next(iter(large.values()))) == len(rows):
-        return [Fold(f"{name}: {next(iter(large))}…", tuple(rows))]
+        return [RowGroup(f"{name}: {next(iter(large))}…", tuple(rows))]
     rest = tuple(row for row in rows if _prefix(row.name) not in large)
-    named = [Fold(f"{name}: {prefix}…", tuple(found)) for prefix, found in large.items()]
-    return [*([Fold(name, rest)] if rest else []), *named]
+    named = [RowGroup(f"{name}: {prefix}…", tuple(found)) for prefix, found in large.items()]
+    return [*([RowGroup(name, rest)] if rest else []), *named]
 
 
 def _prefix(key: str) -> str:

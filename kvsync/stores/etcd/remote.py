@@ -186,7 +186,7 @@ class Remote:
                 self._leases.popitem(last=False)
             return self._leases[ends]
 
-    def forget_leases(self) -> None:
+    def drop_leases(self) -> None:
         """Request new leases from now on: one of them is gone."""
         self._leases.clear()
 

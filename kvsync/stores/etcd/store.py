@@ -19,7 +19,7 @@ from kvsync.model.snapshot import Snapshot, snapshot_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch
-from kvsync.stores.option_rules import NotBoth, OneOf, Together
+from kvsync.stores.option_rules import NotBoth, OneOf, RequiredTogether
 from kvsync.stores.remote_store import Connection, PrefixNamespaces, RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, duration, list_of, one_of, record, text
@@ -55,8 +55,8 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
     )
     option_rules = (
         OneOf((("endpoints",), ("endpoint",)), _SET_ENDPOINTS),
-        Together("username", "password"),
-        Together("tls.cert", "tls.key"),
+        RequiredTogether("username", "password"),
+        RequiredTogether("tls.cert", "tls.key"),
         NotBoth("ca_file", "tls.ca"),
     )
     capabilities = Capabilities(
@@ -181,7 +181,7 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
         try:
             answer = await remote.write("kv/txn", what, body, is_secret=is_secret)
         except LeaseGoneError:
-            remote.forget_leases()
+            remote.drop_leases()
             raise
         with confirmed(remote.where, call("kv/txn", what, {}, is_secret=is_secret), answer):
             results = results_of(keyed, answer.data) if answer.data.get("succeeded") else None

@@ -90,7 +90,7 @@ class MemoryBackend:
         """Replace the ledger."""
         self.ledgers[namespace] = ledger
 
-    def forget_ledger(self, namespace: str) -> None:
+    def drop_ledger(self, namespace: str) -> None:
         """Remove the ledger."""
         self.ledgers.pop(namespace, None)
 

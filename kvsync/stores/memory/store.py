@@ -173,7 +173,7 @@ class MemoryStore(Store):
     async def remove_ledger(self, namespace: str) -> None:
         """Delete the ledger."""
         self._count(1, 1)
-        self._memory.forget_ledger(namespace)
+        self._memory.drop_ledger(namespace)
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that hold an entry."""

@@ -19,9 +19,9 @@ that the first failure says what to implement next.
 
 from __future__ import annotations
 
-from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.conflicts import Conflicts
 from kvsync.testing.conformance.faults import Faults
+from kvsync.testing.conformance.harness import StoreHarness
 from kvsync.testing.conformance.ledgers import LedgersInStores
 from kvsync.testing.conformance.lifetimes import LifetimesOfEntries
 from kvsync.testing.conformance.listing import Listings
@@ -31,7 +31,7 @@ from kvsync.testing.conformance.suite import Suite, SuiteStep
 from kvsync.testing.conformance.versions import Versions
 from kvsync.testing.conformance.writing import Writing
 
-__all__ = ["Bench", "StoreConformance", "Suite", "SuiteStep"]
+__all__ = ["StoreConformance", "StoreHarness", "Suite", "SuiteStep"]
 
 
 class StoreConformance(

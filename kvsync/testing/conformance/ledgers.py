@@ -7,8 +7,8 @@ from kvsync.model.entry import Content, Identity
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store
-from kvsync.stores.extensions import LedgerKeeping, ledger_keeper, observe_deep
-from kvsync.testing.conformance.bench import OWNER, Bench
+from kvsync.stores.extensions import LedgerKeeping, as_ledger_keeping, observe_deep
+from kvsync.testing.conformance.harness import OWNER, StoreHarness
 from kvsync.testing.conformance.suite import Suite, SuiteStep, having, promise
 
 _MANY = 5000
@@ -23,7 +23,7 @@ def keeping(suite: type[Suite]) -> str | None:
 
 def lease_store_of(store: Store) -> LedgerKeeping:
     """Return the store, which must keep the ledgers of its namespaces."""
-    keeper = ledger_keeper(store)
+    keeper = as_ledger_keeping(store)
     assert keeper is not None, "the store needs all members of kvsync.LedgerKeeping, and keeps_ledger = True"
     return keeper
 
@@ -34,117 +34,117 @@ class LedgersInStores(Suite):
     step = SuiteStep.LEDGER
 
     @promise(keeping)
-    async def test_new_namespace_has_no_ledger(self, bench: Bench) -> None:
+    async def test_new_namespace_has_no_ledger(self, harness: StoreHarness) -> None:
         """A namespace to which no ledger was written has none, whatever entries it holds."""
-        assert await lease_store_of(bench.store).read_ledger(bench.namespace) is None
-        await bench.create("greeting")
-        assert await lease_store_of(bench.store).read_ledger(bench.namespace) is None
-        assert (await bench.see()).ledger is None
+        assert await lease_store_of(harness.store).read_ledger(harness.namespace) is None
+        await harness.create("greeting")
+        assert await lease_store_of(harness.store).read_ledger(harness.namespace) is None
+        assert (await harness.see()).ledger is None
 
     @promise(keeping)
-    async def test_ledger_is_returned_unchanged(self, bench: Bench) -> None:
+    async def test_ledger_is_returned_unchanged(self, harness: StoreHarness) -> None:
         """A ledger is returned byte for byte, by `read_ledger` and by `observe`, on every connection."""
         ledger = _ledger(3)
-        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
-        await bench.settle()
-        for store in (bench.store, bench.connect()):
-            assert await lease_store_of(store).read_ledger(bench.namespace) == ledger
-            snapshot = await store.observe(bench.namespace, bench.signer())
+        await lease_store_of(harness.store).write_ledger(harness.namespace, ledger)
+        await harness.settle()
+        for store in (harness.store, harness.connect()):
+            assert await lease_store_of(store).read_ledger(harness.namespace) == ledger
+            snapshot = await store.observe(harness.namespace, harness.signer())
             assert snapshot is not None
             assert snapshot.ledger == ledger
 
     @promise(keeping)
-    async def test_deep_listing_has_ledger(self, bench: Bench) -> None:
+    async def test_deep_listing_has_ledger(self, harness: StoreHarness) -> None:
         """If the store has deep listings, they contain the ledger."""
-        await bench.create("greeting")
+        await harness.create("greeting")
         ledger = _ledger(3)
-        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
-        await bench.settle()
-        snapshot = await observe_deep(bench.store, bench.namespace, bench.signer())
+        await lease_store_of(harness.store).write_ledger(harness.namespace, ledger)
+        await harness.settle()
+        snapshot = await observe_deep(harness.store, harness.namespace, harness.signer())
         if snapshot is not None:
             assert snapshot.ledger == ledger
             assert set(snapshot.entries) == {Identity("greeting")}
 
     @promise(keeping)
-    async def test_new_ledger_replaces_old_one(self, bench: Bench) -> None:
+    async def test_new_ledger_replaces_old_one(self, harness: StoreHarness) -> None:
         """A new ledger replaces the old one completely, whether it is shorter or longer."""
         for entries in (2, 200, 3, 0):
             ledger = _ledger(entries)
-            await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
-            assert await lease_store_of(bench.connect()).read_ledger(bench.namespace) == ledger
+            await lease_store_of(harness.store).write_ledger(harness.namespace, ledger)
+            assert await lease_store_of(harness.connect()).read_ledger(harness.namespace) == ledger
 
     @promise(keeping)
-    async def test_ledger_is_not_an_entry(self, bench: Bench) -> None:
+    async def test_ledger_is_not_an_entry(self, harness: StoreHarness) -> None:
         """The ledger is not listed as an entry or a namespace, and does not change entries."""
-        before = await bench.create("greeting", Content(b"Hello"))
-        names = await bench.store.namespaces()
-        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(300))
-        await bench.settle()
-        assert set((await bench.see()).entries) == {Identity("greeting")}
-        assert await bench.get("greeting") == before
-        assert await bench.store.namespaces() == names
+        before = await harness.create("greeting", Content(b"Hello"))
+        names = await harness.store.namespaces()
+        await lease_store_of(harness.store).write_ledger(harness.namespace, _ledger(300))
+        await harness.settle()
+        assert set((await harness.see()).entries) == {Identity("greeting")}
+        assert await harness.get("greeting") == before
+        assert await harness.store.namespaces() == names
 
     @promise(keeping)
-    async def test_ledgers_of_namespaces_are_separate(self, bench: Bench) -> None:
+    async def test_ledgers_of_namespaces_are_separate(self, harness: StoreHarness) -> None:
         """The ledger of a namespace is not visible in another, neither as ledger nor as entry."""
-        await bench.create("greeting", namespace=bench.elsewhere)
+        await harness.create("greeting", namespace=harness.elsewhere)
         ledger = _ledger(3)
-        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
-        await bench.settle()
-        assert await lease_store_of(bench.store).read_ledger(bench.elsewhere) is None
-        assert set((await bench.see(bench.elsewhere)).entries) == {Identity("greeting")}
-        await lease_store_of(bench.store).write_ledger(bench.elsewhere, _ledger(1))
-        assert await lease_store_of(bench.store).read_ledger(bench.namespace) == ledger
+        await lease_store_of(harness.store).write_ledger(harness.namespace, ledger)
+        await harness.settle()
+        assert await lease_store_of(harness.store).read_ledger(harness.elsewhere) is None
+        assert set((await harness.see(harness.elsewhere)).entries) == {Identity("greeting")}
+        await lease_store_of(harness.store).write_ledger(harness.elsewhere, _ledger(1))
+        assert await lease_store_of(harness.store).read_ledger(harness.namespace) == ledger
 
     @promise(keeping)
-    async def test_removed_ledger_is_gone(self, bench: Bench) -> None:
+    async def test_removed_ledger_is_gone(self, harness: StoreHarness) -> None:
         """A removed ledger is gone, entries are not changed, and removing it again is not an error."""
-        before = await bench.create("greeting", Content(b"Hello"))
-        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(300))
+        before = await harness.create("greeting", Content(b"Hello"))
+        await lease_store_of(harness.store).write_ledger(harness.namespace, _ledger(300))
         for _ in range(2):
-            await lease_store_of(bench.store).remove_ledger(bench.namespace)
-            await bench.settle()
-            assert await lease_store_of(bench.connect()).read_ledger(bench.namespace) is None
-        assert (await bench.see()).ledger is None
-        assert await bench.get("greeting") == before
+            await lease_store_of(harness.store).remove_ledger(harness.namespace)
+            await harness.settle()
+            assert await lease_store_of(harness.connect()).read_ledger(harness.namespace) is None
+        assert (await harness.see()).ledger is None
+        assert await harness.get("greeting") == before
 
     @promise(keeping)
-    async def test_large_ledger_is_returned_unchanged(self, bench: Bench) -> None:
+    async def test_large_ledger_is_returned_unchanged(self, harness: StoreHarness) -> None:
         """The ledger of 5,000 entries is returned unchanged."""
         ledger = _ledger(_MANY)
-        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
-        await bench.settle()
-        found = await lease_store_of(bench.connect()).read_ledger(bench.namespace)
+        await lease_store_of(harness.store).write_ledger(harness.namespace, ledger)
+        await harness.settle()
+        found = await lease_store_of(harness.connect()).read_ledger(harness.namespace)
         assert found == ledger
         assert len(decode(found, _SIGNER).rows) == _MANY
-        assert (await bench.see()).ledger == ledger
+        assert (await harness.see()).ledger == ledger
 
     @promise(keeping)
-    async def test_ledger_keeps_unicode(self, bench: Bench) -> None:
+    async def test_ledger_keeps_unicode(self, harness: StoreHarness) -> None:
         """A ledger keeps keys and owners in any script."""
         row = LedgerRow(b"0123456789abcdef", etag='"ü"\\')
         ledger = encode(LedgerDocument("équipe", {Identity("ключ", "テーマ"): row, Identity("🗝️"): row}), _SIGNER)
-        await lease_store_of(bench.store).write_ledger(bench.namespace, ledger)
-        assert await lease_store_of(bench.store).read_ledger(bench.namespace) == ledger
+        await lease_store_of(harness.store).write_ledger(harness.namespace, ledger)
+        assert await lease_store_of(harness.store).read_ledger(harness.namespace) == ledger
 
     @promise(keeping, having("always_expires"))
-    async def test_ledger_expiry_is_reported(self, bench: Bench) -> None:
+    async def test_ledger_expiry_is_reported(self, harness: StoreHarness) -> None:
         """If everything in the store expires, a snapshot says when the ledger does; writing the ledger again extends that."""
-        longest = bench.capabilities.max_ttl or 0
-        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(30))
-        assert abs((await _end(bench)) - bench.clock.now() - longest) <= 10
-        await bench.pass_time(longest * 2 / 3)
-        await lease_store_of(bench.store).write_ledger(bench.namespace, _ledger(30))
-        assert abs((await _end(bench)) - bench.clock.now() - longest) <= 10
-        await bench.pass_time(longest * 2 / 3)
-        assert await lease_store_of(bench.store).read_ledger(bench.namespace) == _ledger(30)
-        await bench.pass_time(longest / 3 + 60)
-        assert await lease_store_of(bench.store).read_ledger(bench.namespace) is None
-        assert (await bench.see()).ledger is None
+        longest = harness.capabilities.max_ttl or 0
+        await lease_store_of(harness.store).write_ledger(harness.namespace, _ledger(30))
+        assert abs((await _end(harness)) - harness.clock.now() - longest) <= 10
+        await harness.pass_time(longest * 2 / 3)
+        await lease_store_of(harness.store).write_ledger(harness.namespace, _ledger(30))
+        assert abs((await _end(harness)) - harness.clock.now() - longest) <= 10
+        await harness.pass_time(longest * 2 / 3)
+        assert await lease_store_of(harness.store).read_ledger(harness.namespace) == _ledger(30)
+        await harness.pass_time(longest / 3 + 60)
+        assert await lease_store_of(harness.store).read_ledger(harness.namespace) is None
+        assert (await harness.see()).ledger is None
 
 
-async def _end(bench: Bench) -> float:
-    moment = (await bench.see()).ledger_expires_at
+async def _end(harness: StoreHarness) -> float:
+    moment = (await harness.see()).ledger_expires_at
     assert moment is not None
     return moment
 

@@ -12,7 +12,7 @@ from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Store
 from kvsync.testing.clock import FakeClock
-from kvsync.testing.conformance.bench import Bench
+from kvsync.testing.conformance.harness import StoreHarness
 
 Need = Callable[[type["Suite"]], str | None]
 """Returns why a test does not apply to a suite; None if it does."""
@@ -108,11 +108,11 @@ class Suite:
 
 def promise(
     *needs: Need, step: SuiteStep | None = None
-) -> Callable[[Callable[[_Self, Bench], Awaitable[None]]], Callable[[_Self], None]]:
-    """Turn a coroutine that takes a bench into a test. The test applies if all `needs` are met, and belongs to `step`, by
+) -> Callable[[Callable[[_Self, StoreHarness], Awaitable[None]]], Callable[[_Self], None]]:
+    """Turn a coroutine that takes a harness into a test. The test applies if all `needs` are met, and belongs to `step`, by
     default that of its class."""
 
-    def decorate(body: Callable[[_Self, Bench], Awaitable[None]]) -> Callable[[_Self], None]:
+    def decorate(body: Callable[[_Self, StoreHarness], Awaitable[None]]) -> Callable[[_Self], None]:
         def test(self: _Self) -> None:
             _skip_after_failure(type(self), test.step)  # type: ignore[attr-defined]
             try:
@@ -194,12 +194,12 @@ def _skip_after_failure(cls: type[Suite], step: SuiteStep) -> None:
             raise SkipTest(f'first make {cls.failed[earlier]} pass (step "{earlier}")')
 
 
-async def _run_body(suite: _Self, body: Callable[[_Self, Bench], Awaitable[None]]) -> None:
+async def _run_body(suite: _Self, body: Callable[[_Self, StoreHarness], Awaitable[None]]) -> None:
     clock = suite.make_clock()
-    bench = Bench(
+    harness = StoreHarness(
         lambda: suite.open_store(clock), clock, lambda seconds: suite.pass_time(clock, seconds), suite.namespaces
     )
     try:
-        await body(suite, bench)
+        await body(suite, harness)
     finally:
-        await bench.aclose()
+        await harness.aclose()

@@ -1,4 +1,4 @@
-"""Memo of the last clean pass of a place, so that the next pass can skip unchanged work."""
+"""The last clean pass of a place, so that the next pass can skip unchanged work."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kvsync.state.tables import MEMO
 from kvsync.util.values import dataclass
 
 TOGETHER = 100
-"""Memos that are written in one transaction."""
+"""Clean passes that are written in one transaction."""
 
 _DROP = "DELETE FROM memo WHERE place = ?"
 
 
 @dataclass(frozen=True, slots=True)
-class Memo:
+class CleanPass:
     """A clean pass: the store's token for what it held, when the target needs a pass anyway (epoch seconds), and its counts."""
 
     token: str | None
@@ -29,7 +29,7 @@ class Memo:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-class Memos:
+class CleanPasses:
     """The last clean pass of each target. Digests of desired state may rest on sensitive values, so they are kept sealed."""
 
     def __init__(self, context: Context) -> None:
@@ -37,18 +37,18 @@ class Memos:
         self.rows = RowsByPlace(context.database, "memo", "desired, config, token, next_moment, counts")
         self._deferred: dict[str, Row] | None = None
 
-    def get(self, place: str, desired: str, config: str) -> Memo | None:
-        """The memo of a place, if files and configuration are still those with these digests, and the clock was not set in the
-        meantime: lifetimes and waits may be due at other moments since. Raises StateDirError."""
+    def get(self, place: str, desired: str, config: str) -> CleanPass | None:
+        """The clean pass of a place, if files and configuration are still those with these digests, and the clock was not set
+        in the meantime: lifetimes and waits may be due at other moments since. Raises StateDirError."""
         known = (self._sealed(desired), self._dated(config))
         for *found, token, next_moment, counts in self.rows.of(place):
             if (*found,) == known:
-                return Memo(token, next_moment, counts_of(counts))
+                return CleanPass(token, next_moment, counts_of(counts))
         return None
 
-    def put(self, place: str, desired: str, config: str, memo: Memo) -> None:
+    def put(self, place: str, desired: str, config: str, clean: CleanPass) -> None:
         """Remember a clean pass over files and configuration with these digests. Raises StateDirError."""
-        rest = (memo.token, memo.next_moment, counts_text(memo.counts))
+        rest = (clean.token, clean.next_moment, counts_text(clean.counts))
         row = (place, self._sealed(desired), self._dated(config), *rest)
         if self._deferred is not None:
             self._deferred[place] = row
@@ -59,7 +59,7 @@ class Memos:
         self._write([row])
 
     def drop(self, place: str) -> None:
-        """Forget the memo of a place, as before its store is written. Raises StateDirError."""
+        """Remove the clean pass of a place, as before its store is written. Raises StateDirError."""
         if self._deferred is not None:
             self._deferred.pop(place, None)
         if not self.rows.of(place):
@@ -70,8 +70,8 @@ class Memos:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, memos are written many at a time, the last ones at the end. A memo only saves work, so a directory that
-        cannot be written is not an error here."""
+        """Inside, clean passes are written many at a time, the last ones at the end. A record only saves work, so a directory
+        that cannot be written is not an error here."""
         self._deferred = {}
         try:
             yield

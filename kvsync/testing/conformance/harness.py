@@ -20,7 +20,7 @@ OWNER = "conformance"
 TEXT = Content(b"Hello")
 
 
-class Bench:
+class StoreHarness:
     """Store of one test, in two namespaces: `namespace`, in which the test works, and `elsewhere`."""
 
     def __init__(
