@@ -217,8 +217,12 @@ class StandbyError(KvsyncError):
 
     def __init__(self, lease: str, leader: str | None) -> None:
         self.lease, self.leader = lease, leader
-        where = f"run this on {leader}, which leads" if leader else "run this on the leader, which is not known now"
-        super().__init__(f"lease {lease}: this replica stands by, and its state is not the leader's; {where}")
+        where = (
+            f"run this command on the leader, {leader}"
+            if leader
+            else "run this command on the leader (currently unknown)"
+        )
+        super().__init__(f"lease {lease}: this replica is a standby, and does not share the leader's state; {where}")
 
 
 class NotApproved(KvsyncError):
@@ -255,9 +259,7 @@ class ClaimLost(StateDirError):
     code = ErrorCode.CLAIM_LOST
 
     def __init__(self, target: str) -> None:
-        super().__init__(
-            "", f"{target}: this replica does not hold the claim of the target any more; nothing was written"
-        )
+        super().__init__("", f"{target}: this replica no longer holds the claim on the target; nothing was written")
 
     def __str__(self) -> str:
         return self.reason
@@ -269,7 +271,7 @@ class StateRolledBack(StateDirError):
     code = ErrorCode.STATE_ROLLED_BACK
 
     def __init__(self, name: str) -> None:
-        lost = "the database failed over, or has forgotten committed transactions"
+        lost = "the database failed over, or lost committed transactions"
         super().__init__(name, f"{lost}; this replica stops writing until every earlier lease has ended")
 
 

@@ -168,8 +168,8 @@ def _pairs(managed: Collection[Target], a: str, b: str, declared: Collection[str
     if not stores.issuperset((a, b)):
         known = {*declared, *stores, *names}
         unknown = next((name for name in (a, b) if name not in known), None)
-        what = f"unknown {unknown!r}" if unknown is not None else f"{a!r} and {b!r} are not of one kind"
-        raise UsageError(f"{what}; give two environments, stores or targets of {', '.join(sorted(known))}")
+        what = f"unknown {unknown!r}" if unknown is not None else f"{a!r} and {b!r} cannot be compared"
+        raise UsageError(f"{what}; give two environments, two stores or two targets, out of {', '.join(sorted(known))}")
     spaces = sorted({target.namespace for target in managed if target.store in (a, b)})
     return [(Target(a, space), Target(b, space)) for space in spaces]
 

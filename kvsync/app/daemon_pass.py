@@ -99,6 +99,11 @@ def _with_rest(result: PassResult, now: float, longest: float) -> PassResult:
     until = moment(now + result.rest)
     again = f"kvsync tries again every {longest:g} s (limits.rest)" if result.rest > longest else ""
     hint = "a change of the files, SIGUSR1 or a webhook tries at once"
-    texts = (result.error or "the store turned calls away", f"resting until {until}, as the store asks", again, hint)
+    texts = (
+        result.error or "the store refused requests",
+        f"resting until {until}, as the store requested",
+        again,
+        hint,
+    )
     text = "; ".join(one for one in texts if one)
     return replace(result, error=text, retry_after=min(result.rest, longest), asked_rest=result.rest)

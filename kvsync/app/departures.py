@@ -72,5 +72,5 @@ def _skipped(plan: TargetPlan, reports: Sequence[TargetReport], known: Collectio
     other = next((found for report in reports if (found := _unfinished(report)) is not None), None)
     for change in plan.changes:
         if change.identity not in known:
-            why = f"not written, because {other} comes first and was not done"
+            why = f"not written, because {other} has to be written first and was not"
             yield Outcome(change.identity, change.action, OutcomeKind.SKIPPED, why)

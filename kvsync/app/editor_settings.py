@@ -146,7 +146,7 @@ def _jetbrains(text: str, associations: Associations) -> str:
     try:
         project = ET.fromstring(text) if text.strip() else ET.Element("project", version="4")  # noqa: S314  # a file of the user  # nosec B314
     except ET.ParseError as error:
-        raise _UneditableError(f"it is not XML ({error}); mend or delete it") from None
+        raise _UneditableError(f"it is not XML ({error}); fix or delete it") from None
     if "<!--" in text or project.tag != "project":
         raise _UneditableError(
             "comments in it would be lost, or it is not a project file; map the schemas in the settings"

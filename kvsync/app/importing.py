@@ -54,7 +54,9 @@ def with_store(text: str | None, store: NewStore, owner: str) -> str:
         return _HEAD.format(owner=owner, store=store.lines())
     found = _STORES.search(text)
     if found is None:
-        raise UsageError(f"kvsync.yaml has no block of stores to add to; write these lines there:\n{store.lines()}")
+        raise UsageError(
+            f"kvsync.yaml has no stores block that kvsync can extend; add these lines there:\n{store.lines()}"
+        )
     end = found.end() + 1
     return f"{text[:end]}{store.lines()}{text[end:]}"
 

@@ -207,7 +207,7 @@ def _name() -> dict[str, Schema]:
 def _change() -> Schema:
     size = {"anyOf": [_COUNT, {"type": "null"}]}
     side = _object(
-        {"fingerprint": _TEXT_OR_NULL, "size": _described(size, "In bytes; null when sensitive or not known.")},
+        {"fingerprint": _TEXT_OR_NULL, "size": _described(size, "In bytes; null when sensitive or unknown.")},
         {"ttl": _described(_COUNT, "In seconds."), "expires_at": _TEXT},
     )
     required = {

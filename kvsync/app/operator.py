@@ -53,7 +53,7 @@ class Operator:
             names |= {str(one) for one in state.places.all()}
         if target not in names and not has_file(self._file):
             near = nearest(target, names)
-            raise UsageError(f"the database knows no target {target}" + (f"; did you mean {near}?" if near else ""))
+            raise UsageError(f"the database has no target {target}" + (f"; did you mean {near}?" if near else ""))
         return target in names
 
     def pause(self, target: str, reason: str | None) -> bool:

@@ -51,7 +51,7 @@ def owned_targets(workspace: Workspace, loaded: DesiredState, asked: str | None 
         return found
     chosen = [one for one in found if asked in (one.target.store, str(one.target))]
     if not chosen and asked not in {name for target in loaded.managed for name in (target.store, str(target))}:
-        raise UsageError(f"nothing is known of {asked}; {name_hint(asked, (str(one.target) for one in found))}")
+        raise UsageError(f"unknown target {asked}; {name_hint(asked, (str(one.target) for one in found))}")
     return chosen
 
 

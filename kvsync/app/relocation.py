@@ -106,7 +106,7 @@ class Relocation:
                 return None
             here, there = await self._workspace.find_place(target), await self._workspace.find_place(source)
         except StoreError as error:
-            raise UsageError(f"{source}: cannot tell where it leads: {error}") from None
+            raise UsageError(f"{source}: cannot resolve it to a place: {error}") from None
         if here.key == there.key:
             self.notes.append(f"{source} and {target} are the same place ({here}); nothing has to be moved")
             return None

@@ -84,7 +84,7 @@ class RenamedStore:
         try:
             place = await self._workspace.find_place(target)
         except StoreError as error:
-            return f"{target}: cannot tell where it leads: {error}"
+            return f"{target}: cannot resolve it to a place: {error}"
         return (
             f"{former} was {self._known[namespace].description}, and {target} is {place}; to copy from there, add the"
             f" previous configuration of the store to kvsync.yaml, as {self._former}"

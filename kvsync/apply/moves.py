@@ -87,7 +87,7 @@ class MoveGuard:
         written = self._written.get(new_name)
         if written is None:
             settled = await self._access.replan(new_name, work.approved) is None
-            return self._owned_by_others(found) if settled else "is not as desired"
+            return self._owned_by_others(found) if settled else "differs from the files"
         outcome = self._recorder.outcome(written)
         if outcome is None or outcome.kind not in _DONE:
             return "could not be written"

@@ -65,7 +65,9 @@ class WriteOrder:
         self._recorder.close(
             [
                 StepResult(
-                    work, OutcomeKind.SKIPPED, f"not written, because {failed[work.index]} comes first and was not done"
+                    work,
+                    OutcomeKind.SKIPPED,
+                    f"not written, because {failed[work.index]} has to be written first and was not",
                 )
                 for work in works
                 if work.index in failed

@@ -159,7 +159,7 @@ class StoreAccess:
         """Why entries of another target cannot be relied on; entries that can are left out. Never raises StoreError: then its
         text is the reason."""
         if self._arrived is None:
-            return dict.fromkeys(identities, "cannot be looked at")
+            return dict.fromkeys(identities, "cannot be read")
         try:
             return await self._arrived(target, identities)
         except StoreError as error:

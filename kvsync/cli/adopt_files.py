@@ -30,7 +30,7 @@ async def adopt_files(settings: GlobalOptions, request: AdoptionRequest) -> Exit
     from kvsync.rendering.words import name
 
     if request.output == "markdown":
-        raise UsageError("--write answers with a diff; use -o text or -o json")
+        raise UsageError("--write prints a diff; use -o text or -o json")
     async with opening.workspace(settings) as workspace:
         loaded = opening.load(workspace)
         found = await adopt_into_files(workspace, loaded, request.targets, request.keys)
@@ -39,7 +39,7 @@ async def adopt_files(settings: GlobalOptions, request: AdoptionRequest) -> Exit
         found.edits,
         dry_run=request.dry_run,
         output=request.output,
-        when_none=() if found.left or loaded.problems else ["the files say what the stores hold; nothing to change"],
+        when_none=() if found.left or loaded.problems else ["the files already match the stores; nothing to change"],
         shows_diff=True,
         more={"left": list(map(_document, found.left))},
     )

@@ -130,7 +130,7 @@ class Authority:
         if name in self.reserved:
             return Denial(
                 f"would write the variable {name} to a store, and kvsync itself uses it as a credential",
-                "kvsync.yaml cannot allow this; put the value for the store in another variable",
+                "put the value for the store in another variable; kvsync.yaml cannot allow this",
             )
         if any(fnmatchcase(name, glob) for glob in self.authors.env):
             return None
@@ -150,7 +150,7 @@ class Authority:
         if place.split("/", 1)[0] == "..":
             return Denial(
                 f"would read {quoted(place)}, which is outside the folder of the state files",
-                "kvsync.yaml cannot allow this",
+                "move the file into that folder; kvsync.yaml cannot allow this",
             )
         allowed = ", ".join(quoted(one) for one in (*self.authors.files, posixpath.dirname(place) or "."))
         return Denial(

@@ -156,7 +156,7 @@ LIMIT_FIELDS: Final = (
         "unpack_ratio",
         integer(1),
         default=_ANSWERS.unpack_ratio,
-        help="How many times its own size an archive of many entries may unpack to, if that is more than `unpacked` (100).",
+        help="Maximum expansion ratio of an archive of many entries, if that allows more than `unpacked` (100).",
     ),
     Field(
         "pass_time",

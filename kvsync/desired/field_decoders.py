@@ -134,4 +134,4 @@ def _refuse_exception(pattern: str, node: Node, problems: Problems, what: str) -
     """A pattern with ! would leave out nothing, while those before it leave out what it should bring back."""
     if pattern.startswith("!"):
         message = at(what, f"{quoted(pattern)}: exceptions with ! are not supported")
-        problems.add(message, node, "name what is left out, or use several items of files")
+        problems.add(message, node, "list only what to exclude, or use several items under files")

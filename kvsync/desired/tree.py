@@ -116,7 +116,7 @@ class Tree:
         allowed = [place for place in places.values() if place is not None]
         if not any(not place or f"{physical}/".startswith(f"{place}/") for place in allowed):
             links = [folder for folder, place in places.items() if place and self._links.link(place) is not None]
-            more = f"; {', '.join(links)} is a symbolic link: name the folder it leads to" if links else ""
+            more = f"; {', '.join(links)} is a symbolic link: use the folder that it points to" if links else ""
             raise OutsideError(f"it is outside the folders that state files may read ({', '.join(places)}){more}")
 
     def _there(self, folder: str) -> str | None:

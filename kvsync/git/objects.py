@@ -38,7 +38,9 @@ class GitObjects:
         """The content of an object. Raises SourceError when it is not what its name says."""
         data = await self._output("cat-file", kind, id_)
         if object_id(kind, data, len(id_)) != id_:
-            raise SourceError(f"the git object {id_} is damaged or forged: it is not what its name says", "clone again")
+            raise SourceError(
+                f"the git object {id_} is damaged or forged: its content does not match its id", "clone again"
+            )
         return data
 
 

@@ -39,7 +39,7 @@ def substituted(tip: FetchedRef, tag: str, source: GitSource) -> CommitRefused |
     kept = tip.name.removeprefix(_TAGS)
     if kept == tip.name:
         return CommitRefused(
-            tip.id, f"{tip.name} points to a tag, which only a tag may do", "check who changed the repository"
+            tip.id, f"{tip.name} points to a tag object instead of a commit", "check who changed the repository"
         )
     if tag != kept:
         what = f"{tip.name} points to a tag that is called {clip(escape_name(tag), 100)}"
@@ -52,9 +52,11 @@ def too_old(commit: str, source: GitSource) -> CommitRefused:
     """The refusal of a commit without the oldest acceptable one in its history."""
     oldest = (source.min_commit or "")[:12]
     if source.depth is not None:
-        hint = f"only {source.depth} commits of history are fetched; leave source.git.depth out, or name a later commit"
+        hint = f"only {source.depth} commits of history are fetched; remove source.git.depth, or name a later commit"
     else:
-        hint = "the repository was set back, or is another one; if that is meant, change source.git.min_commit"
+        hint = (
+            "the branch was reset, or this is a different repository; if that is intended, change source.git.min_commit"
+        )
     return CommitRefused(commit, f"commit {oldest} (source.git.min_commit) is not in its history", hint)
 
 

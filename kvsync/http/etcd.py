@@ -116,7 +116,7 @@ def flattened(responses: Sequence[Mapping[str, Any]], expected: int) -> list[Map
     """The responses to operations that were grouped by `nested`. Raises LookupError, or ValueError for another number."""
     found = [one for group in responses for one in group["response_txn"]["responses"]]
     if len(found) != expected:
-        raise ValueError("another number of responses than of operations")
+        raise ValueError("the number of responses differs from the number of operations")
     return found
 
 

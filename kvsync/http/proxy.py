@@ -24,7 +24,7 @@ class Proxy(NamedTuple):
     @property
     def refusal(self) -> str:
         """The message if it requires a password."""
-        return f"{self.label} asks for a password (status 407); {self.remedy}"
+        return f"{self.label} requires a password (status 407); {self.remedy}"
 
 
 def proxy_for(origin: str, setting: ProxySetting | None = None) -> Proxy | None:

@@ -24,8 +24,8 @@ _BY_STATUS: Final = {
     HTTPStatus.PAYMENT_REQUIRED: "check the bill and the usage limits of the account",
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "check the credential of the proxy",
     HTTPStatus.REQUEST_TIMEOUT: TRY_LATER,
-    HTTPStatus.CONFLICT: "something else changes it at the same time; try again",
-    HTTPStatus.PRECONDITION_FAILED: "something else changes it at the same time; try again",
+    HTTPStatus.CONFLICT: "another program is changing it at the same time; try again",
+    HTTPStatus.PRECONDITION_FAILED: "another program is changing it at the same time; try again",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "make the values smaller, or raise the size limit of the proxies in front of it",
     HTTPStatus.LOCKED: "unlock it in the service, or try again later",
     HTTPStatus.TOO_EARLY: TRY_LATER,
@@ -36,7 +36,7 @@ _BY_STATUS: Final = {
 def remedy(status: int, wait: float | None = None) -> str:
     """Return what to do about a response. `wait` is what the server asks to wait, in seconds."""
     if wait is not None and wait > _LONG:
-        return f"the service asks to wait for {_hours(wait)}; wait, or try again to see if it answers earlier"
+        return f"the service requested a wait of {_hours(wait)}; wait, or try again to see if it answers earlier"
     if status in _BY_STATUS:
         return _BY_STATUS[HTTPStatus(status)]
     if 300 <= status < 400:

@@ -23,7 +23,7 @@ _ENTRY: Final = (*_TARGET, "key", "label")
 _ALL: Final = (
     Event("daemon.started", "info", ("pid", "version", "observe"), "The daemon started."),
     Event("daemon.ready", "info", ("targets", "seconds"), "The first pass of every target has finished."),
-    Event("daemon.stopping", "info", ("reason", "running"), "The daemon is stopping, and finishes what is in flight."),
+    Event("daemon.stopping", "info", ("reason", "running"), "The daemon is stopping, and finishes the requests in flight."),
     Event("daemon.stopped", "info", ("seconds", "unfinished"), "The daemon stopped."),
     Event(
         "state.lost",
@@ -59,7 +59,7 @@ _ALL: Final = (
     ),
     Event("source.recovered", "info", ("problems",), "The problems in the state files are fixed."),
     Event(
-        "source.fetched", "info", ("url", "ref", "commit", "before", "seconds"), "Another commit of the repository is in use."
+        "source.fetched", "info", ("url", "ref", "commit", "before", "seconds"), "A different commit is now in use."
     ),
     Event(
         "source.refused",
@@ -75,13 +75,13 @@ _ALL: Final = (
         "store.unwatched",
         "warning",
         ("store", "error", "code", "exception"),
-        "Changes of a store are not reported; kvsync tries again, and finds them by its schedule meanwhile.",
+        "The watch on a store failed; kvsync tries again, and scheduled passes find changes in the meantime.",
     ),
     Event(
         "place.changed",
         "warning",
         (*_TARGET, "was", "now"),
-        "A target resolves to another place than before; every entry there is treated as new.",
+        "A target resolves to a different place than before; every entry there is treated as new.",
     ),
     Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target started."),
     Event(
@@ -98,7 +98,7 @@ _ALL: Final = (
         "pass.failed",
         "error",
         (*_TARGET, "trigger", "error", "code", "retryable", "retry_in", "failures", "exception"),
-        "A pass over one target failed; kvsync retries it. A failure that lasts is logged again after 15 minutes, then at"
+        "A pass over one target failed; kvsync retries it. A persistent failure is logged again after 15 minutes, then at"
         " growing intervals, with the number of failures since; in between, only other errors, eight at most. While a store"
         " is down, this counts for all of its targets together.",
     ),
@@ -170,7 +170,7 @@ _ALL: Final = (
         "undo.finished",
         "info",
         (*_TARGET, "choice", "run", "outcomes", "error"),
-        "An undo that an operator requested was carried out in a target.",
+        "An undo that an operator requested was carried out for a target.",
     ),
     Event(
         "undo.failed",
@@ -211,8 +211,8 @@ _ALL: Final = (
     Event("fleet.shed", "info", ("replica", "targets", "held"), "This replica gives up targets; others have less to do."),
     Event("fleet.lost", "warning", ("replica", "reason"), "The lease of this replica ended; others take its targets."),
     Event("fleet.left", "info", ("replica",), "This replica left the fleet; others take its targets at once."),
-    Event("fleet.error", "error", ("replica", "error", "code", "writes", "exception"), "The shared state does not answer."),
-    Event("fleet.available", "info", ("replica",), "The shared state answers again."),
+    Event("fleet.error", "error", ("replica", "error", "code", "writes", "exception"), "The shared state does not respond."),
+    Event("fleet.available", "info", ("replica",), "The shared state responds again."),
     Event(
         "lease.error",
         "error",
@@ -229,8 +229,8 @@ _ALL: Final = (
         "store.down",
         "error",
         ("store", "error", "code", "retry_in", "failures", "seconds"),
-        "A store is still down. Logged after 15 minutes, then at growing intervals, with the failed passes since the last event"
-        " of it, and how long it has lasted.",
+        "A store is still down. Logged after 15 minutes, then at growing intervals, with the number of failed passes since the"
+        " previous event, and the duration.",
     ),
     Event(
         "store.crashed",
@@ -254,13 +254,13 @@ _ALL: Final = (
         "notice.failed",
         "warning",
         ("channel", "notices", "error", "code", "retry_in", "exception"),
-        "A notification could not be sent; kvsync retries with the then current facts. Logged once until one is delivered.",
+        "A notification could not be sent; kvsync retries with current facts. Logged once until one is delivered.",
     ),
     Event(
         "log.dropped",
         "warning",
         ("lines",),
-        "Log events were dropped because nobody read the log, or too slowly. The daemon goes on.",
+        "Log events were dropped because nobody read the log, or too slowly. The daemon continues.",
     ),
     Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was interrupted; kvsync checks its changes."),
 )  # fmt: skip

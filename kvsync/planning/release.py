@@ -10,7 +10,7 @@ from kvsync.planning.ownership import Claim, claim_of
 from kvsync.planning.verdict import Rules, ends_too_soon, too_soon
 
 _LOCKED = "it is locked in the store; unlock it there, and run kvsync release again"
-_UNREAD = "its content was not read, so its mark cannot be removed without a risk for it; run kvsync release again"
+_UNREAD = "its content was not read, so removing its mark could damage it; run kvsync release again"
 _WEAK = "its mark was made by an earlier version of kvsync, and it is not in the ledger; adopt it, and release it then"
 
 

@@ -39,7 +39,7 @@ class Deferrals:
         undone = self._taken_back.get(change.identity)
         if undone is not None and change.action is not Action.RENEW:
             how = self._how_to_retry(change.identity).replace("retry now", "apply it again")
-            return f"undone: kvsync undo took back run {undone.run}; it stays so until its file changes{how}"
+            return f"undone: kvsync undo reverted run {undone.run}; it stays undone until its file changes{how}"
         refused = self._refused.get(change.identity)
         if refused is not None and refused.matches(write_digest(change)):
             self._planned.add(change.identity)

@@ -29,7 +29,7 @@ class PassTime:
     def error(self) -> PassOverdue:
         """The error of a pass whose time is over."""
         limit = f"limits.pass_time, {self._most:g} s"
-        return PassOverdue(f"{self._target}: the pass took longer than it may ({limit}); the next pass continues")
+        return PassOverdue(f"{self._target}: the pass exceeded its time limit ({limit}); the next pass continues")
 
     @contextmanager
     def counted(self) -> Iterator[None]:

@@ -26,7 +26,7 @@ _MEANINGS: Final = {
     Kind.CONTRADICTION: "Two places in the files contradict each other.",
     Kind.STORE_LIMIT: "A store cannot hold an entry.",
     Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow.",
-    Kind.LEFT_OUT: "A file that may be meant is left out.",
+    Kind.LEFT_OUT: "A file that looks like a state file is not read.",
     Kind.WEAK_VALUE: "A sensitive value is too weak to be redacted in text.",
     Kind.CONFIGURATION_CHANGE: "The change also edits kvsync.yaml, which an operator must review.",
 }

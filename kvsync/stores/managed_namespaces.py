@@ -88,7 +88,7 @@ class ManagedNamespaces(ABC):
         if found is None:
             return await resolver.why_not_gone(namespace)
         if (await self.locate(namespace)).key != place.key:
-            return f"its name leads to another {resolver.kind} now"
+            return f"its name now resolves to a different {resolver.kind}"
         if (why := await resolver.why_not_creatable()) is not None:
             return f"kvsync could not create it again: {why}"
         if not await self._is_empty(namespace):
@@ -101,7 +101,7 @@ class ManagedNamespaces(ABC):
         resolver = await self._resolver()
         found = await resolver.resolve_again(namespace)
         if found is None or (await self.locate(namespace)).key != place.key:
-            return f"its name leads to another {resolver.kind} now"
+            return f"its name now resolves to a different {resolver.kind}"
         if name in await resolver.names():
             return f'there is a {resolver.kind} "{name}" already'
         await resolver.rename(namespace, found, name)

@@ -28,7 +28,7 @@ def start_thread(work: Callable[[], object]) -> None:
 
     start_new_thread(begin, ())
     if not begun.acquire(timeout=_BEGIN_WITHIN):
-        raise MemoryError("a thread did not begin")
+        raise MemoryError("a thread did not start")
 
 
 class _DaemonThread(Executor):

@@ -43,7 +43,7 @@ async def test_what_a_slow_store_leaves_is_done_by_the_next_passes(repo: MemoryR
     assert first.changes["applied"] >= 3
     assert first.changes["not-attempted"] == 12 - first.changes["applied"]
     assert first.failed == 0
-    assert first.error == "main/web: the pass took longer than it may (limits.pass_time, 60 s); the next pass continues"
+    assert first.error == "main/web: the pass exceeded its time limit (limits.pass_time, 60 s); the next pass continues"
     assert (first.retryable, first.unavailable) == (True, False)
     assert result.ok
     assert (len(repo.values()), repo.writes()) == (12, 12)

@@ -69,7 +69,7 @@ async def test_what_is_undone_stays_undone_until_its_file_changes(repository: Me
             ("delete", "gone"),
             ("create", "new"),
         ]
-        assert all(f"undone: kvsync undo took back run {report.run}" in one.reason for one in plan.refused)
+        assert all(f"undone: kvsync undo reverted run {report.run}" in one.reason for one in plan.refused)
         await repository.apply()
     assert repository.values() == {"changed": "1", "gone": "1", "other": "1"}
     repository.want({"changed": 3, "new": 2, "other": 1})

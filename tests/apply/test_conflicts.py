@@ -127,7 +127,7 @@ async def test_planning_again_is_patient(harness: ApplyHarness, times: int) -> N
 
 
 async def test_a_moved_entry_that_cannot_be_read_fails_alone(harness: ApplyHarness) -> None:
-    """When a moved entry cannot be looked at it is `failed`; the rest of the call is done."""
+    """When a moved entry cannot be read it is `failed`; the rest of the call is done."""
     await harness.settle(entry("a", "1"), entry("b", "1"))
     harness.want(entry("a", "2"), entry("b", "2"))
     changes = await harness.plan()

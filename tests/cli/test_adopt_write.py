@@ -170,8 +170,8 @@ def test_entries_that_were_deleted_in_the_store_are_removed(repo: Repo) -> None:
     expected = LOST.replace(second, "").replace(fourth, "").replace("more\nkeys: {a: 1, b: 2}", "more\nkeys: {a: 1}")
     assert text(repo) == expected
     assert [line.partition("local/")[2].partition(";")[0] for line in done.stderr.splitlines() if "left" in line] == [
-        "all/a: it was deleted in the store, as everything in the target was",
-        "all/b: it was deleted in the store, as everything in the target was",
+        "all/a: it was deleted in the store, like everything else in the target",
+        "all/b: it was deleted in the store, like everything else in the target",
         "web/fifth: it was deleted in the store, but waits is written after it",
         "web/third: it was deleted in the store, but not under its other labels",
     ]

@@ -17,7 +17,7 @@ def test_entries_are_listed_with_their_file_and_run(applied: Repo) -> None:
     ]
     assert "greeting  state/web.yaml:4:3" in applied.run("list", "local/web").stdout
     assert applied.run("list", "--orphans").stdout == "no orphans\n"
-    assert "nothing is known of local/wbe" in applied.run("list", "local/wbe", code=64).stderr
+    assert "unknown target local/wbe" in applied.run("list", "local/wbe", code=64).stderr
 
 
 def test_what_no_file_names_is_an_orphan(applied: Repo) -> None:

@@ -59,7 +59,7 @@ def test_what_is_undone_is_not_drift(applied: Repo) -> None:
     applied.run("drift")
     (target,) = applied.json("plan")["targets"]
     assert target["changes"] == []
-    assert ["undone: kvsync undo took back run" in refusal["reason"] for refusal in target["refused"]] == [True]
+    assert ["undone: kvsync undo reverted run" in refusal["reason"] for refusal in target["refused"]] == [True]
     told = " ".join(applied.run("undo", "--help").stdout.split())
     assert "drift" not in told
     assert "until their files change" in told

@@ -243,7 +243,7 @@ LISTED: Final = [store for store, one in KINDS.items() if "list" in one.kinds]
 
 CAUSES: Final = {
     "cut before": "was lost before the response arrived",
-    "rest of a day": "asks to wait for up to 24 h",
+    "rest of a day": "requested a wait of up to 24 h",
     "403 as a page": "status 403",
     "407 as a page": "status 407",
     "423 as JSON": "status 423",

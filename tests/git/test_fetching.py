@@ -127,7 +127,7 @@ async def test_a_tag_object_in_the_place_of_a_branch_is_refused(home: Path, orig
     fetched = await one.fetch()
     assert fetched.commit == good
     assert fetched.refused is not None
-    assert fetched.refused.reason == "refs/heads/main points to a tag, which only a tag may do"
+    assert fetched.refused.reason == "refs/heads/main points to a tag object instead of a commit"
     one.close()
 
 

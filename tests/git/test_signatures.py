@@ -130,7 +130,7 @@ async def test_a_branch_with_a_signed_tag_of_an_unsigned_commit(origin: Origin, 
     origin.commit({"state/web.yaml": "evil"})
     signed(origin, key, "evil", "tag", "--sign", "--message=x", "wip")
     (origin.path / ".git/refs/heads/main").write_text(origin.git("rev-parse", "refs/tags/wip") + "\n")
-    assert await reason(one, good) == "refs/heads/main points to a tag, which only a tag may do"
+    assert await reason(one, good) == "refs/heads/main points to a tag object instead of a commit"
     one.close()
 
 

@@ -179,7 +179,7 @@ async def test_a_proxy_that_wants_a_password_is_asked_once(monkeypatch: pytest.M
     async with serving(says(407)) as proxy:
         monkeypatch.setenv(f"{scheme}_proxy", proxy.origin)
         transport = Transport(f"{scheme}://store.invalid", 1)
-        with pytest.raises(PermanentError, match="asks for a password"):
+        with pytest.raises(PermanentError, match="requires a password"):
             await transport.exchange(Request("GET", "/a", "reading"), {}, 5)
         await transport.aclose()
     assert len(proxy.seen) == 1

@@ -273,7 +273,10 @@ def test_a_machine_without_credentials_undoes(
         assert replicas.bare("pause", "local/n01", "--reason", "freeze").returncode == 0
         assert json.loads(replicas.bare("status", "-o", "json").stdout)["paused"][0]["reason"] == "freeze"
         assert replicas.bare("resume", "local/n01").stdout == "local/n01 is resumed\n"
-        assert "knows no target local/n99; did you mean local/n09?" in replicas.bare("pause", "local/n99").stderr
+        assert (
+            "the database has no target local/n99; did you mean local/n09?"
+            in replicas.bare("pause", "local/n99").stderr
+        )
         replicas.until(lambda: len(replicas.runs()) > 0)
         last = replicas.runs()[0]
         assert replicas.run("undo", last, "--dry-run").returncode == 1

@@ -104,7 +104,7 @@ class TestAnotherPlaceBehindTheName:
         repository.run("apply", "--yes", code=0)
         done = repository.run("undo", run, "--yes")
         assert done.returncode != 0
-        assert "is now another store than the one that the run wrote to" in done.stdout + done.stderr
+        assert "is no longer the store that the run wrote to" in done.stdout + done.stderr
 
     @pytest.mark.parametrize("is_there", [True, False])
     def test_a_saved_plan_is_applied_only_where_it_was_made(self, repository: Repository, is_there: bool) -> None:

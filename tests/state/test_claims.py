@@ -126,7 +126,7 @@ async def test_nothing_is_recorded_under_a_claim_that_is_over(replica: Callable[
     for takes in (False, True):
         if takes:
             assert claims_of(two).take([WEB], {}) == [WEB]
-        with pytest.raises(ClaimLost, match="edge/web: this replica does not hold the claim"):
+        with pytest.raises(ClaimLost, match="edge/web: this replica no longer holds the claim"):
             await asyncio.create_task(write())
     assert len(two.journal.changes(begun.id)) == 1
     one.pauses.pause("edge", None, None, 1.0)
@@ -343,7 +343,7 @@ def test_a_database_that_forgot_fencing_numbers_is_noticed(
     highest = max(claims_of(one).held.values())
     with one.database.transaction() as statements:
         statements.execute("SELECT setval('fences', 1)")
-    with pytest.raises(StateRolledBack, match=rf"^state in {address.name}: .* forgotten committed transactions"):
+    with pytest.raises(StateRolledBack, match=rf"^state in {address.name}: .* lost committed transactions"):
         claims_of(one).renew(LONG, 0.0, is_draining=False, revision=None)
     assert claims_of(one).held == {}
     claims_of(one).register(LONG)

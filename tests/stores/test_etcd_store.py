@@ -277,7 +277,7 @@ async def test_another_cluster_is_not_written_to(etcd: Member, tmp_path: Path) -
         member.start()
         wait_until(lambda: _answers(member))
         await _reconnected(store)
-        with pytest.raises(PermanentError, match="lead to another cluster"):
+        with pytest.raises(PermanentError, match="now reach a different cluster"):
             await store.write("web", [creation("greeting")])
         assert member.get("web/greeting") is None
         after = await locate(store, "web", writing=True)

@@ -346,7 +346,7 @@ async def test_another_namespace_of_the_same_name_stays(namespace: Namespace) ->
         namespace.service.ids["web"] = namespace.service.make("web")
 
     (report,) = (await namespace.apply(replace)).targets
-    assert "its name leads to another" in (report.error or "")
+    assert "its name now resolves to a different" in (report.error or "")
     await namespace.apply()
     assert namespace.exists
 

@@ -123,7 +123,7 @@ async def test_a_name_that_is_taken_is_not_given_away(repo: StoreRepo) -> None:
     repo.service.remove("web")
     repo.service.rename("shop", "web")
     async with repo.open() as workspace:
-        with pytest.raises(PermanentError, match="leads to another"):
+        with pytest.raises(PermanentError, match="now resolves to a different"):
             await rename.carry_out(workspace)
     assert (names(repo), repo.service.ids["web"]) == (["web"], other)
 

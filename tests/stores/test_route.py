@@ -126,7 +126,7 @@ async def test_a_secret_proxy_and_an_own_authority(
     assert "not trusted" in untrusted
     assert refused is not None
     assert (
-        "the proxy from the environment variable WRONG asks for a password (status 407); add user and password"
+        "the proxy from the environment variable WRONG requires a password (status 407); add user and password"
         in refused
     )
     assert "s3cret" not in untrusted + refused

@@ -74,18 +74,18 @@ def _text(entry: DumpEntry) -> str:
 def _difference(dumped: DumpEntry, entry: Entry | None, workspace: Workspace, target: Target) -> str | None:
     """What would not be as it is in the store, None when all would."""
     if entry is None:
-        return "it does not come back from the file"
+        return "the state file that was written does not define it"
     longest = workspace.stores[target.store].capabilities.longest
     if entry.fingerprint != dumped.fingerprint:
-        return "its content would not come back as it is in the store"
+        return "a state file cannot represent its content exactly"
     if (entry.ttl or longest) != (dumped.ttl or longest) and (dumped.ttl or dumped.expires_at is None):
-        return "its lifetime would not come back as it is in the store"
+        return "a state file cannot represent its lifetime exactly"
     if (
         dumped.ttl is None
         and dumped.expires_at is not None
         and abs((entry.expires_at or 0) - dumped.expires_at) > _SAME_END
     ):
-        return "the time when it expires would not come back as it is in the store"
+        return "a state file cannot represent its expiry time exactly"
     return None
 
 

@@ -35,9 +35,9 @@ class LostEntries:
         if environments:
             return f"{_GONE}, but the file serves all environments; {_BY_HAND}"
         if not is_certain:
-            return f"{_GONE}, as an incomplete listing shows; run the command again, {_RESTORE}"
+            return f"{_GONE}, according to an incomplete listing; run the command again, {_RESTORE}"
         if self.identities >= self.desired.entries.keys():
-            return f"{_GONE}, as everything in the target was; {_BY_HAND}"
+            return f"{_GONE}, like everything else in the target; {_BY_HAND}"
         return self._why_needed(entry)
 
     def _why_needed(self, entry: Entry) -> str | None:

@@ -95,7 +95,7 @@ class TargetUndo:
             known = self._state.places.known(self.target)
             was = f"was {known.previous}, " if known is not None and known.previous else ""
             raise PermanentError(
-                f"{self.target} is now another store than the one that the run wrote to ({was}is {subject.located.place});"
+                f"{self.target} is no longer the store that the run wrote to ({was}is {subject.located.place});"
                 " nothing is changed there; point the name back to the old store to undo this run"
             )
         return subject

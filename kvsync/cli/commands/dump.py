@@ -47,8 +47,14 @@ SCHEMA = "kvsync.dump/1"
 @click.option(
     "--sops", "recipient", metavar="RECIPIENT", help="Encrypt sensitive values for this age, SSH or PGP key, with SOPS."
 )
-@click.option("--kvset", metavar="FILE", help="Convert an export of the az CLI (profile appconfig/kvset) instead.")
-@click.option("--wrangler", metavar="FILE", help="Convert a file for wrangler kv bulk put instead.")
+@click.option(
+    "--kvset",
+    metavar="FILE",
+    help="Convert this export of the az CLI (profile appconfig/kvset) instead of reading the store.",
+)
+@click.option(
+    "--wrangler", metavar="FILE", help="Convert this file for wrangler kv bulk put instead of reading the store."
+)
 @options.output("text", "json")
 async def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Exit:
     """Export one namespace, or every namespace of a store, as state files that describe exactly what the store holds: a plan

@@ -31,7 +31,7 @@ from kvsync.errors import UsageError
     "--data", metavar="DIR", type=click.Path(path_type=Path), help="Keep data in this folder across restarts."
 )
 @click.option("--fault", metavar="SPEC", default="", help="Faults to inject, such as 429:0.2,latency:50ms.")
-@click.option("--seed", type=int, default=0, help="Seed that makes the faults repeatable.")
+@click.option("--seed", type=int, default=0, help="Seed of the random faults; the same seed gives the same faults.")
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a self-signed certificate.")
 @click.option("--anonymous", is_flag=True, help="Also accept requests without a credential.")
 @click.option("--token", metavar="TEXT", help="Bearer token to accept, instead of the default one.")
@@ -43,7 +43,11 @@ from kvsync.errors import UsageError
     help="Also accept requests for this host name; repeatable.",
 )
 @click.option(
-    "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="Setting of one emulator type; repeatable."
+    "--switch",
+    "switches",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Change one behaviour of the emulator, such as access-keys=off; repeatable.",
 )
 def emulate(
     _settings: GlobalOptions, type_: str, switches: tuple[str, ...], allowed: tuple[str, ...], **options: Any

@@ -34,16 +34,14 @@ _MOST_BYTES = 10 * 1024 * 1024
 @click.argument("key", shell_complete=completing.keys)
 @click.argument("value")
 @click.option("--label", metavar="LABEL", help="Change the entry under this label.")
-@click.option("--description", metavar="TEXT", help="Change the description of the entry too.")
-@click.option("--ttl", metavar="DURATION", help="Change the lifetime of the entry too (7d, 1h30m; none: it stays).")
-@click.option(
-    "--expires-at", metavar="MOMENT", help="Change the moment when the entry expires too (2026-12-24T00:00:00Z)."
-)
-@click.option("--content-type", metavar="TYPE", help="Change the content type of the entry too.")
-@click.option("--tag", "tags", metavar="NAME=TEXT", multiple=True, help="Change a tag of the entry too; repeatable.")
+@click.option("--description", metavar="TEXT", help="Also change the description of the entry.")
+@click.option("--ttl", metavar="DURATION", help="Also change the lifetime of the entry (7d, 1h30m; none: without end).")
+@click.option("--expires-at", metavar="MOMENT", help="Also change when the entry expires (2026-12-24T00:00:00Z).")
+@click.option("--content-type", metavar="TYPE", help="Also change the content type of the entry.")
+@click.option("--tag", "tags", metavar="NAME=TEXT", multiple=True, help="Also set a tag of the entry; repeatable.")
 @click.option("--remove-tag", "gone_tags", metavar="NAME", multiple=True, help="Remove a tag of the entry; repeatable.")
-@click.option("--metadata", metavar="JSON", help="Change the metadata of the entry too.")
-@click.option("--json", "is_json", is_flag=True, help="Write the value as JSON.")
+@click.option("--metadata", metavar="JSON", help="Also change the metadata of the entry.")
+@click.option("--json", "is_json", is_flag=True, help="Parse VALUE as JSON instead of text.")
 @click.option("--dry-run", is_flag=True, help="Show the change and write nothing.")
 @options.output("text", "json")
 async def set(settings: GlobalOptions, target: str, key: str, value: str, **chosen: Any) -> Exit:  # noqa: A001  # the command's name
@@ -92,7 +90,7 @@ async def _set(settings: GlobalOptions, request: _SetRequest) -> Exit:
             *(Target(store, namespace), identity, _value(request), request.is_json, options, tags), fields=fields
         )
         edit = edit_entry(workspace, wanted)
-    unchanged = [f"{edit.file}: the value is as it should be; nothing to change"]
+    unchanged = [f"{edit.file}: the file already has this value; nothing to change"]
     edits = [edit] if edit.diff else []
     carry_out_edits(edits, dry_run=request.dry_run, output=request.output, when_none=unchanged, shows_diff=True)
     return Exit.DONE

@@ -36,9 +36,9 @@ def state(settings: GlobalOptions, action: str, to: str | None, dry_run: bool, o
     side first.
     """
     if (action == "copy") != (to is not None):
-        raise click.UsageError("use --to database or --to directory with copy, and only there")
+        raise click.UsageError("copy needs --to database or --to directory; init and upgrade take no --to")
     if dry_run and action != "copy":
-        raise click.UsageError("--dry-run is for copy")
+        raise click.UsageError("--dry-run works with copy only")
     if to is not None:
         return _copy(settings, to, dry_run, output)
     return _bring_up_to_date(settings, action, output)

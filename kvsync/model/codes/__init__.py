@@ -17,7 +17,7 @@ AREAS: Final[Mapping[str, Descriptions]] = {
     "What state files may do": AUTHORITY,
     "Answers of stores": STORES,
     "Ownership and conflicts": OWNERSHIP,
-    "Waiting for a person or a moment": WAITING,
+    "Waiting for approval or a point in time": WAITING,
     "State directory and machine": STATE,
     "Replicas": REPLICAS,
     "Everything else": KVSYNC,

@@ -12,7 +12,7 @@ OWNERSHIP: Final[Descriptions] = (
         ErrorCode.UNOWNED,
         "Entry is not owned by kvsync",
         "The entry exists, and kvsync cannot prove that it wrote it: it has no ownership mark, a mark that was copied from"
-        " another place, or a content that kvsync did not write. kvsync does not overwrite or delete it.",
+        " another place, or content that kvsync did not write. kvsync does not overwrite or delete it.",
         "To take it over, run `kvsync adopt`, or set `policy.adopt`. To leave it, add its key to `policy.ignore`.",
     ),
     CodeDescription(
@@ -25,7 +25,7 @@ OWNERSHIP: Final[Descriptions] = (
         ErrorCode.PROTECTED,
         "Entry is protected",
         "The entry has `protected: true`, so kvsync neither overwrites nor deletes it.",
-        "Run the command with `--allow-protected` after you have looked at the difference.",
+        "Look at the difference, then run the command with `--allow-protected`.",
     ),
     CodeDescription(
         ErrorCode.LOCKED,
@@ -36,7 +36,7 @@ OWNERSHIP: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.EXPIRES_TOO_SOON,
         "Entry expires too soon",
-        "The end of the entry's lifetime is so near that the store accepts no write with it.",
+        "The entry expires so soon that the store accepts no write with that lifetime.",
         "Usually nothing to do: the entry is left to expire. To keep it, write a later `expires_at`.",
     ),
     CodeDescription(
@@ -62,7 +62,7 @@ OWNERSHIP: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.STALE,
         "Approved change no longer applies",
-        "The plan that was approved or saved does not fit any more: the files or the entry have changed since.",
+        "The plan that was approved or saved no longer fits: the files or the entry have changed since.",
         "Create a new plan, and have it reviewed.",
     ),
     CodeDescription(
@@ -87,14 +87,15 @@ OWNERSHIP: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.PLACE_UNUSABLE,
         "Place cannot be written to",
-        "The target leads to another place than was planned, or two targets lead to the same place. Nothing was written.",
+        "The target resolves to a different place than was planned, or two targets resolve to the same place. Nothing was"
+        " written.",
         "Correct the store or namespace of one of the targets, and plan again.",
     ),
     CodeDescription(
         ErrorCode.PLACE_CHANGED,
-        "Target leads to another place",
-        "The names of the target resolve to another place than in the last pass, such as another account or a namespace that"
-        " was created again. kvsync treats every entry there as new, so it deletes nothing that it cannot prove to own.",
+        "Target resolves to a different place",
+        "The names of the target resolve to a different place than in the last pass, such as another account or a namespace"
+        " that was created again. kvsync treats every entry there as new, so it deletes nothing that it cannot prove to own.",
         "If you did not intend this, correct the store in `kvsync.yaml` before you apply the plan.",
     ),
     CodeDescription(
@@ -132,19 +133,19 @@ WAITING: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.DELETES_WAITING,
         "Deletes wait for the hourly limit",
-        "More entries were to be deleted than `run.max_deletes_per_hour` allows. The rest waits.",
-        "Wait until the moment that the message names, or raise the limit.",
+        "The plan deletes more entries than `run.max_deletes_per_hour` allows. The remaining deletes wait.",
+        "Wait until the time in the message, or raise the limit.",
     ),
     CodeDescription(
         ErrorCode.EARLIER_WAVE,
         "Target waits for an earlier wave",
-        "`waves` are configured, and an earlier wave is not finished, is soaking, or has failed.",
+        "`waves` are configured, and an earlier wave is not finished, is baking, or has failed.",
         "Run `kvsync status` to see what the wave waits for.",
     ),
     CodeDescription(
         ErrorCode.OVERDUE,
         "Pass took too long",
-        "A pass over one target took longer than it may, and was ended. What it had not done waits for the next pass.",
+        "A pass over one target exceeded its time limit, and was stopped. The next pass continues where it left off.",
         "If it happens often, split the target, or check why the store is slow.",
     ),
 )

@@ -46,19 +46,19 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.MISSING_FIELD,
         "Missing field",
-        "A required field is not there.",
+        "A required field is missing.",
         "Add the field. The hint in the message says what it is for.",
     ),
     CodeDescription(
         ErrorCode.DUPLICATE_KEY,
         "Duplicate key",
-        "The same key stands twice in one mapping. YAML parsers silently keep one of them; kvsync does not guess which.",
+        "The same key appears twice in one mapping. YAML parsers silently keep one of them; kvsync does not guess which.",
         "Remove one of the two. The message names the line of the first.",
     ),
     CodeDescription(
         ErrorCode.UNEXPECTED_VALUE,
         "Unexpected value",
-        "A field has a value of another type or form than expected, such as a text where a duration is needed.",
+        "A field has a value of another type or form than expected, such as text where a duration is needed.",
         "Write a value of the form that the message names.",
     ),
     CodeDescription(
@@ -91,8 +91,7 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.LEFT_OUT,
         "File may be left out by mistake",
-        "A warning. A file looks like a state file, or is nearly referenced, but no pattern matches it, so kvsync does not read"
-        " it.",
+        "A warning. A file looks like a state file, but no pattern matches it, so kvsync does not read it.",
         "Rename the file, correct the patterns of `state` in `kvsync.yaml`, or move the file to another folder.",
     ),
     CodeDescription(
@@ -107,7 +106,7 @@ FILES: Final[Descriptions] = (
 AUTHORITY: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.NOT_ALLOWED,
-        "Not allowed to a state file",
+        "Not allowed in a state file",
         "A state file loosens the policy of its store, reads an environment variable or a file that was not granted, or reaches"
         " a store or namespace outside of `authors`. State files are written by more people than `kvsync.yaml`, so they may do"
         " less.",

@@ -51,7 +51,7 @@ STATE: Final[Descriptions] = (
     ),
     CodeDescription(
         ErrorCode.SHORTAGE,
-        "Machine lacks a resource",
+        "Machine is out of a resource",
         "The disk is full or read-only, or memory, threads or open files have reached a limit.",
         "Free the resource, or raise the limit that the message names.",
     ),
@@ -66,7 +66,7 @@ REPLICAS: Final[Descriptions] = (
     ),
     CodeDescription(
         ErrorCode.STANDBY,
-        "This replica stands by",
+        "This replica is a standby",
         "The command acts on the state of the leader, and this replica is not the leader.",
         "Run the command on the leader.",
     ),
@@ -95,21 +95,20 @@ KVSYNC: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.COMMAND_FAILED,
         "Command failed",
-        "A command could not do its work, for a reason that the message states: a file could not be written, a program is"
-        " missing, or a key is not known.",
+        "A command failed for the reason in the message: a file cannot be written, a program is missing, or a key is unknown.",
         "Follow the message.",
     ),
     CodeDescription(
         ErrorCode.BUG,
         "Bug in kvsync",
-        "kvsync did not expect an error that occurred.",
+        "An error occurred that kvsync does not handle.",
         "Run the command again with `--log-level debug`, and report the traceback. It never contains values of entries.",
     ),
     CodeDescription(
         ErrorCode.BUG_IN_TARGET,
         "Bug while working on one target",
-        "An error that kvsync did not expect ended the work on one target. Other targets continue. A write may have happened;"
-        " the next pass finds out.",
+        "An error that kvsync did not expect ended the work on one target. Other targets continue. A write may have been sent;"
+        " the next pass checks.",
         "Report the traceback in the log. For a store type of another package, report it to its authors.",
     ),
 )

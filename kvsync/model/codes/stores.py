@@ -26,7 +26,7 @@ STORES: Final[Descriptions] = (
         "Response lost",
         "A write was sent, but no usable response came, so it may or may not have taken effect. kvsync reads the entry before"
         " it writes again.",
-        "Usually nothing to do: the next pass finds out. If it happens often, check the network and proxies on the way.",
+        "Usually nothing to do: the next pass checks. If it happens often, check the network and proxies on the way.",
     ),
     CodeDescription(
         ErrorCode.ANSWER_TOO_LONG,

@@ -161,11 +161,11 @@ class Actions:
         target = form.get("target", "")
         if not target:
             self._parts.hook.request()
-            return "a pass of all targets was requested"
+            return "a pass over all targets was requested"
         store, namespace = parse_target(target, self._parts.stores())
         if namespace is None or not self._parts.request_pass(Target(store, namespace)):
-            raise UsageError(f"{target}: this process makes no passes of it; look at all targets instead")
-        return f"a pass of {target} was requested"
+            raise UsageError(f"{target}: this process makes no passes over it; start a pass over all targets instead")
+        return f"a pass over {target} was requested"
 
 
 async def _form(request: web.Request) -> Form:

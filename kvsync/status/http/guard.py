@@ -36,7 +36,7 @@ def guarded(access: Access) -> Middleware:
         except KvsyncError as error:
             return failure_of(error)
         except ConnectionError:  # nobody waits for an answer any more
-            return failure(400, "the request broke off")
+            return failure(400, "the request was incomplete")
         except Exception:  # noqa: BLE001 - one accident is not a reason to show a traceback, or to end the others
             _log.error("http.failed", method=request.method[:20], path=request.path[:200], exc_info=True)
             return failure(500, "internal error in kvsync; see the log for details")

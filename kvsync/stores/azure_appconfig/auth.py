@@ -41,7 +41,7 @@ _EMPTY: Final = b64encode(sha256().digest()).decode()
 _NEW_ONE: Final = "copy the connection string again from the access settings of the store"
 _USE_WRITER: Final = "use a read-write key, or Entra ID with the role App Configuration Data Owner"
 _CHECK_NETWORK: Final = (
-    "check what stands between kvsync and the store: its network rules, its access settings, its quota, a proxy"
+    "check what is between kvsync and the store: its network rules, its access settings, its quota, a proxy"
 )
 _ENABLE: Final = "enable them in the store's access settings, or use Entra ID: endpoint instead of connection_string"
 SET_CLOCK: Final = (

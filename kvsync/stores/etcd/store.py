@@ -188,7 +188,7 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
             if any(one.status is WriteStatus.DONE for one in results or ()):  # else it is the revision of another write
                 remote.note_own(int(answer.data["header"]["revision"]))
         if results is None:
-            raise self._elsewhere(namespace, "the id in the key .kvsync is another one")
+            raise self._elsewhere(namespace, "the id in the key .kvsync is different")
         return results
 
     async def _with_leases(self, remote: Remote, writes: Sequence[tuple[bytes, Write]]) -> list[KeyedWrite]:
@@ -234,7 +234,7 @@ class EtcdStore(PrefixNamespaces, RemoteStore["Remote"]):
 
     def _elsewhere(self, namespace: str, why: str) -> PermanentError:
         return PermanentError(
-            f"{self._where(namespace)}: the endpoints lead to another cluster: {why}; correct endpoints, or plan again"
+            f"{self._where(namespace)}: the endpoints now reach a different cluster: {why}; correct endpoints, or plan again"
         )
 
     def _connect(self, connection: Connection) -> Remote:

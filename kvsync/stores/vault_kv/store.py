@@ -131,7 +131,7 @@ def check_options(config: StoreConfig) -> None:
     options: Mapping[str, Any] = config.options
     given = [name for name in _WAYS if options.get(name) is not None]
     if len(given) != 1:
-        found = f"{' and '.join(given)} cannot be combined" if given else "the store needs a way to sign in"
+        found = f"{' and '.join(given)} cannot be combined" if given else "no credentials are configured"
         raise ValueError(f"{found}; set token, or role_id with secret_id, or kubernetes_role")
     if (options.get("secret_id") is None) is (options.get("role_id") is not None):
         raise ValueError("set both role_id and secret_id")
