@@ -137,7 +137,7 @@ _ALL: Final = (
         "The ledger in the store is missing, damaged, older, copied or not signed; the local ledger is used, and written"
         " there by the next apply.",
     ),
-    Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger in the store is used."),
+    Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "kvsync wrote the ledger to the store."),
     Event(
         "target.parked",
         "warning",
