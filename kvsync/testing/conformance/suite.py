@@ -31,7 +31,7 @@ class SuiteStep(StrEnum):
     MARKS = "keep marks"
     LIFETIMES = "keep lifetimes"
     TOKENS = "tokens and versions"
-    PLACES = "say where a namespace leads"
+    PLACES = "identify the place of a namespace"
     LEDGER = "keep the ledger"
     FAULTS = "report failures of the remote"
 
