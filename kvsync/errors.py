@@ -33,7 +33,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, order=True)
 class Origin:
-    """A place in a file a person wrote. Lines and columns count from 1; `file` is relative to the configuration."""
+    """Position in a configuration or state file. Lines and columns count from 1; `file` is relative to the configuration."""
 
     file: str
     line: int
@@ -144,7 +144,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what, (when known) what to do about it, and of which kind it is. `detail` is a code that
+    """One problem: its place, what is wrong, what to do about it (if known), and its kind. `detail` is a code that
     is more precise than that of the kind."""
 
     message: str
@@ -164,14 +164,14 @@ class Problem:
 
 
 class KvsyncError(Exception):
-    """Base of all errors that kvsync raises on purpose. A class without a `code` of its own has that of its base."""
+    """Base class of the errors that kvsync raises intentionally. A class without a `code` of its own has that of its base."""
 
     code: ClassVar[ErrorCode] = ErrorCode.COMMAND_FAILED
     """What `kvsync explain` describes."""
 
 
 class UsageError(KvsyncError):
-    """The command line asks for something that makes no sense."""
+    """Invalid command line."""
 
     code = ErrorCode.USAGE
 
@@ -312,7 +312,7 @@ class SourceError(KvsyncError):
 
 
 class StoreError(KvsyncError):
-    """Something about one store; the message is for people and never holds a secret."""
+    """Error of one store; the message is for users and never contains a secret."""
 
     code = ErrorCode.STORE_ERROR
 
@@ -322,8 +322,8 @@ LONGEST_REST = 86_400.0
 
 
 class TransientError(StoreError):
-    """Waiting may help. `retry_after` is in seconds, from 0 to `LONGEST_REST`; None when the store did not say, or asked for
-    more."""
+    """An error that a later retry may fix. `retry_after` is in seconds, from 0 to `LONGEST_REST`; None when the
+    store did not say, or asked for more."""
 
     code = ErrorCode.STORE_UNAVAILABLE
 
@@ -334,7 +334,7 @@ class TransientError(StoreError):
 
 
 class LostAnswer(TransientError):
-    """The request was sent but its answer never came: the write may or may not have happened."""
+    """The request was sent, but no response arrived: the write may or may not have happened."""
 
     code = ErrorCode.LOST_ANSWER
 
@@ -376,7 +376,7 @@ class AuthError(StoreError):
 
 
 class PermanentError(StoreError):
-    """Trying again cannot help."""
+    """An error that a retry cannot fix."""
 
     code = ErrorCode.REQUEST_REJECTED
 

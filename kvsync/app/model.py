@@ -23,7 +23,7 @@ Working = Callable[[str], AbstractContextManager[object]]
 
 @dataclass(frozen=True, slots=True)
 class TargetSelection:
-    """What a command looks at: which targets (None: all), and how."""
+    """Targets that a command works on (None: all), and how they are read."""
 
     targets: Collection[Target] | None = None
     ask: PassOptions = field(default_factory=PassOptions)
@@ -31,7 +31,7 @@ class TargetSelection:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a plan. `run` is the journal's id of it, None when there was nothing to write."""
+    """Result of applying a plan. `run` is the journal's id of it, None when there was nothing to write."""
 
     plan: Plan
     targets: tuple[TargetReport, ...]

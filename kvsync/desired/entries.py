@@ -89,7 +89,11 @@ class EntryReader:
             note_unreadable(error, path, node, self._problems, what)
             return
         if not found:
-            self._problems.add(at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"), node)
+            self._problems.add(
+                at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"),
+                node,
+                detail=ErrorCode.UNREADABLE,
+            )
         if hidden:
             self.warnings.append(self._left_out(hidden, node, what))
         said = self._options.read_files(item, what)

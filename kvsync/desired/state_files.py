@@ -17,7 +17,7 @@ from kvsync.desired.read_rules import ReadRules, UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget, StepBudgets
 from kvsync.desired.tree import Tree, is_text
 from kvsync.desired.unmatched import unmatched_files
-from kvsync.errors import Kind, Origin, Problem
+from kvsync.errors import ErrorCode, Kind, Origin, Problem
 from kvsync.yaml.problems import quoted
 
 
@@ -82,7 +82,11 @@ class StateFiles:
                 )
         if not paths and not reading.problems and not reading.unsearched:
             hint = "kvsync never treats an empty folder as a request to delete everything"
-            reading.problems.append(Problem(f"no state file matches {', '.join(self._config.state)}", None, hint))
+            reading.problems.append(
+                Problem(
+                    f"no state file matches {', '.join(self._config.state)}", None, hint, detail=ErrorCode.UNREADABLE
+                )
+            )
         for path in [path for path in paths if not is_text(path)]:
             del paths[path]
             problem = Problem(f"state: the file name {quoted(path)} is not UTF-8", None, "rename it")

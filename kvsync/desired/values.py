@@ -19,7 +19,7 @@ from kvsync.desired.read_rules import MissingError, TooMuchError, UnreadableErro
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.sops import Decryptor
 from kvsync.desired.tree import Tree
-from kvsync.errors import Kind
+from kvsync.errors import ErrorCode, Kind
 from kvsync.model.canonical import canonical_json
 from kvsync.model.feature_flags import flag_text
 from kvsync.yaml.fields import INVALID, Decoder, Field, Problems
@@ -169,7 +169,12 @@ def note_unreadable(error: UnreadableError, path: str, node: Node, problems: Pro
     if isinstance(error, DeniedError):
         problems.add(at(what, error.denial.message), node, error.denial.hint, Kind.NOT_ALLOWED)
     else:
-        problems.add(at(what, f"{quoted(path)}: {error}"), node, _where_missing(error, path, problems.file))
+        problems.add(
+            at(what, f"{quoted(path)}: {error}"),
+            node,
+            _where_missing(error, path, problems.file),
+            detail=ErrorCode.UNREADABLE,
+        )
 
 
 def _where_missing(error: UnreadableError, path: str, file: str) -> str | None:

@@ -8,21 +8,21 @@ from kvsync.util.values import dataclass
 
 
 class Lifetimes(StrEnum):
-    """Who ends an entry: the store itself, or the daemon at that moment because the store cannot."""
+    """Who deletes an expired entry: the store itself, or the daemon, because the store cannot."""
 
     NATIVE = "native"
     EMULATED = "emulated"
 
 
 class Marks(StrEnum):
-    """Where kvsync's own marks live: next to the entry, or in the ledger of the state directory."""
+    """Where marks are kept: next to the entry, or in the ledger of the state directory."""
 
     STORE = "store"
     LEDGER = "ledger"
 
 
 class SizeUnit(StrEnum):
-    """What the limit of a key or a value counts."""
+    """Unit in which the size of a key or a value is limited."""
 
     BYTES = "bytes"
     CHARACTERS = "characters"

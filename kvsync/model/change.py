@@ -22,7 +22,7 @@ class Action(StrEnum):
 
 
 class Class(StrEnum):
-    """Why an entry is what it is, seen three ways: desired, actual, last applied."""
+    """Class of an entry in the three-way comparison of desired, actual and last applied."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -44,7 +44,7 @@ DRIFT_CLASSES = frozenset({Class.DRIFTED, Class.MISSING, Class.CONFLICT})
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing to do to one entry: what, why, and both sides, so that applying can insist on the version seen.
+    """One planned change of one entry: action, reasons, the entry before and after, and the version that the write needs.
 
     `reasons` name what differs: value, content_type, tags, metadata, description, ttl, expires_at, mark. A delete that is
     half of a move carries `moved_to`, the identity that must be verified to be there first: in `moved_to_target`, where that
@@ -118,7 +118,7 @@ _RULES: Final = {
 
 
 class OutcomeKind(StrEnum):
-    """What became of one change. `unknown` is one that the store was sent and that may have been written or not."""
+    """Outcome of one change. `unknown`: the change was sent, and may or may not have been written."""
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
@@ -133,7 +133,7 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one change; `etag` is the version that our write made. `detail` is a code that is more precise than that
+    """Outcome of one change; `etag` is the version that our write made. `detail` is a code that is more precise than that
     of the kind."""
 
     identity: Identity

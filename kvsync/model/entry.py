@@ -16,7 +16,8 @@ from kvsync.util.values import dataclass
 
 
 class Identity(NamedTuple):
-    """What names an entry inside a target. `label` None is the entry without a label, an identity of its own."""
+    """Key and label of an entry, which identify it within a target. `label` None is the entry without a label, an
+    identity of its own."""
 
     key: str
     label: str | None = None
@@ -65,7 +66,7 @@ class Content(NamedTuple):
 
 
 class Mode(StrEnum):
-    """How far kvsync goes for an entry: keep it equal, only create it, or only look at it."""
+    """How kvsync manages an entry: keeps it in sync, only creates it, or only reports differences."""
 
     ENFORCE = "enforce"
     CREATE_ONLY = "create-only"
@@ -104,7 +105,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What kvsync leaves next to an entry it wrote: whose it is, and what was applied.
+    """Ownership mark that kvsync keeps next to an entry it wrote: the owner, and what was applied.
 
     `seal` binds the mark to its place, key and label (see `kvsync.planning.marks`); None where an earlier version wrote it.
     `is_recorded` says that the mark comes from the ledger, not from the store; it has no `seal`. A mark kept in the ledger

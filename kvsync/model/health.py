@@ -11,7 +11,7 @@ from kvsync.util.values import dataclass
 
 @dataclass(slots=True)
 class Traffic:
-    """What a store has cost so far in this process."""
+    """Requests and bytes that a store has used so far in this process."""
 
     requests: int = 0
     bytes_received: int = 0

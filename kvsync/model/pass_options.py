@@ -8,7 +8,7 @@ from kvsync.util.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PassOptions:
-    """What a pass is asked for.
+    """Options of a pass.
 
     `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
     seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`

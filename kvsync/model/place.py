@@ -46,7 +46,7 @@ EVERY_KEY: Final = KeyScope()
 
 @dataclass(frozen=True)
 class Place:
-    """What a target is at the far end.
+    """Identity of what a target resolves to: the remote's container of keys, and the keys in it that belong to the target.
 
     `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has
     them from the server; one that is not resolved only from the configuration (offline), and must not be used to keep
@@ -167,7 +167,7 @@ def _nested(one: str, other: str) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL in one spelling: lower case, without a default port, path or user."""
+    """Scheme, host and port of a URL in normalized form: lower case, without a default port, path or user."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     host = f"[{host}]" if ":" in host else host

@@ -21,7 +21,7 @@ MOST_PROBLEMS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What applying takes: requests to the store, bytes sent, and seconds at the store's declared rate."""
+    """Cost of applying a plan: requests to the store, bytes sent, and seconds at the store's declared rate."""
 
     requests: int = 0
     bytes: int = 0
@@ -35,7 +35,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What making the plan took: requests, bytes received, seconds."""
+    """Cost of making a plan: requests, bytes received, seconds."""
 
     requests: int = 0
     bytes_received: int = 0
@@ -100,8 +100,8 @@ class UnmanagedTarget:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one,
-    and `environment` the one in force. `unmanaged` are targets that no file names although kvsync owns entries there."""
+    """Plan of all requested targets, sorted by target. `source` is the commit of the files, if they come from Git, and
+    `environment` the current one. `unmanaged` are targets that no file names although kvsync owns entries there."""
 
     owner: str
     targets: tuple[TargetPlan, ...]
@@ -114,8 +114,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """What became of one target's plan. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back, and
-    `waits_until` (epoch seconds) is when more may be done, if that is known. `early` says which earlier wave the rest waits
+    """Result of applying the plan of one target. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back,
+    and `waits_until` (epoch seconds) is when more may be done, if that is known. `early` says which earlier wave the rest waits
     for. `namespace_deleted` says that the namespace is gone. `code` is that of the `error`."""
 
     plan: TargetPlan

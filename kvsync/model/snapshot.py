@@ -51,7 +51,7 @@ class SettledTest(Protocol):
 def snapshot_of(
     target: Target, entries: Iterable[Actual], signer: SettledTest, *, token: str | None = None
 ) -> Snapshot:
-    """Build a snapshot, with its settled view, from entries that are all at hand."""
+    """Build a snapshot, with its settled view, from complete entries."""
     by_identity = {entry.identity: entry for entry in entries}
     settled = {
         identity: entry.fingerprint

@@ -99,7 +99,7 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class StoreContext:
-    """What a store can use of its environment.
+    """What kvsync gives to a store when it opens it.
 
     `root` is the folder of the configuration, which relative paths start from. `cache_dir` is a folder for the store inside the
     state directory, None if nothing may be kept. `resolve` turns a reference into the secret, read again at each call. `fence`

@@ -83,7 +83,7 @@ class LedgerKeeping(Protocol):
 
 @runtime_checkable
 class VersionHints(Protocol):
-    """A store without versions, which makes etags of what it sees; a listing shows less than a read."""
+    """A store without versions, which derives etags from the content; a listing shows less than a read."""
 
     def may_be_version(self, seen: str, known: str) -> bool:
         """Say whether the etag `seen` in a listing may belong to the version `known`. Pure. For example, a listing may show a

@@ -36,7 +36,7 @@ class ServerCall:
 
 
 class MemoryServer(MemoryBackend):
-    """A memory with faults. `calls` are all calls that reached it, in order, failed ones too."""
+    """In-memory remote with fault injection. `calls` are all calls that reached it, in order, failed ones too."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         super().__init__()
@@ -225,7 +225,7 @@ def memory_store(
     **capabilities: Any,
 ) -> MemoryStore:
     """A connection to `memory` (a new one if None), with these capabilities in place of the memory store's own. With
-    `lists_sizes` its listings tell no more of a value than its size; with `keeps_ledger` it keeps the ledger of each
+    `lists_sizes`, its listings contain only the size of each value; with `keeps_ledger` it keeps the ledger of each
     namespace."""
     context = StoreContext(Path(), None, _no_secrets, clock or Clock(), owner=owner)
     return MemoryStore(

@@ -87,7 +87,7 @@ OMITTED: Final[Any] = type("_Omitted", (), {"__repr__": lambda _: "OMITTED"})()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its name, how it is read, and what holds when it is absent. `help` is one sentence for people. A
+    """One field of a mapping: its name, its decoder, and its default. `help` is one sentence for people. A
     `private_file` is a path, relative to the configuration, of a file that no state file may take values from. `included` makes
     it the path of a file that completes the configuration: called with the path, the text and the other fields, it returns the
     fields that the file sets, or raises ValueError with what is wrong."""

@@ -10,6 +10,7 @@ import pytest
 
 from kvsync.desired.compile import compile_document
 from kvsync.desired.document import Document
+from kvsync.errors import ErrorCode
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
 from kvsync.stores.memory.store import MemoryStore
@@ -117,7 +118,19 @@ def test_a_missing_folder_holds_all(repo: Repo) -> None:
 def test_an_empty_folder_holds_all(repo: Repo) -> None:
     """An empty checkout is not a request to delete everything."""
     (repo.root / "state").mkdir()
-    assert "no state file matches state/**/*.yaml" in str(repo.load().hold_all[0])
+    problem = repo.load().hold_all[0]
+    assert "no state file matches state/**/*.yaml" in str(problem)
+    assert problem.code is ErrorCode.UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["keys: {a: {file: missing.txt}}", "files: [{path: missing}]", "files: [{path: '.', glob: '*.html'}]"],
+)
+def test_a_missing_value_file_has_the_code_of_unreadable_files(repo: Repo, document: str) -> None:
+    """`kvsync explain` then says that a file is missing, and not that a line breaks a rule."""
+    repo.web(document + "\n")
+    assert [problem.code for problem in repo.load().problems] == [ErrorCode.UNREADABLE]
 
 
 def test_one_of_several_folders_may_be_without_files(repo: Repo) -> None:

@@ -26,8 +26,9 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.UNREADABLE,
         "File or folder cannot be read",
-        "A file is missing, is not accessible to the user that runs kvsync, is larger than a limit, or is a link that kvsync"
-        " does not follow.",
+        "A file is missing, is not accessible to the user that runs kvsync, is larger than a limit, is outside the folders that"
+        " kvsync reads, or is a link that kvsync does not follow. It can be the configuration, a state file, or a file that a"
+        " value is read from.",
         "Correct the path or the permissions. If a limit is too low, raise it in `limits`.",
     ),
     CodeDescription(
@@ -39,8 +40,8 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.UNKNOWN_FIELD,
         "Unknown field",
-        "A mapping has a field that kvsync does not know. Often the name is misspelled, or a mapping that is meant as data"
-        " stands where options are expected.",
+        "A mapping has a field that kvsync does not know. Often the name is misspelled, or a mapping that should be stored as"
+        " data is written where options are expected.",
         "Correct the name; the message suggests the nearest one. To store a mapping as data, write `{json: …}`.",
     ),
     CodeDescription(
