@@ -53,4 +53,4 @@ def check_reloadable(old: Config, new: Config, state_dir: Path) -> None:
     elif new.run.lease != old.run.lease:
         what = "run.lease cannot change while the daemon runs"
     if what is not None:
-        raise InvalidInput([Problem(what, Origin(old.file.name, 1, 1), "restart it")])
+        raise InvalidInput([Problem(what, Origin(old.file.name, 1, 1), "restart the daemon, or take the change back")])

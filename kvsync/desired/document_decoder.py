@@ -49,7 +49,7 @@ def read_document(layers: Several[Layer], stores: Stores) -> Document:
 
 def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: Lookup[str, Any]) -> None:
     if "store" in lines and "stores" in lines:
-        layer.problems.add("store and stores cannot be combined", layer.node.items["stores"][0])
+        layer.problems.add("store and stores cannot be combined", layer.node.items["stores"][0], "keep one of them")
     stores = (lines["store"],) if "store" in lines else lines.get("stores", ())
     written = dict.fromkeys(stores)
     repeated = Counter(stores) if len(written) < len(stores) else {}

@@ -215,7 +215,9 @@ class EntryReader:
         if not forms:
             return None, False
         if len(forms) > 1:
-            self._problems.add(at(what, f"{' and '.join(forms)} cannot be combined"), node.items[forms[1]][0])
+            self._problems.add(
+                at(what, f"{' and '.join(forms)} cannot be combined"), node.items[forms[1]][0], "keep one of them"
+            )
             return None, True
         if forms[0] in _INLINE:
             self._expansion.take_text(node, written_size(node.items[forms[0]][1]))

@@ -63,7 +63,8 @@ class PlaceResolver:
         self._keep(target, place)
         if planned.is_resolved and place.key != planned.key:
             raise PlaceChanged(
-                f"{target} changed its place after the plan was made: it was {planned}, it is {place}; nothing was written"
+                f"{target} changed its place after the plan was made: it was {planned}, it is {place}; nothing was written;"
+                " run plan again"
             )
         overlap = self._overlap(target)
         if overlap is not None:

@@ -126,7 +126,7 @@ async def test_a_person_pauses_and_resumes(person: Person) -> None:
 
 
 async def test_one_target_gets_a_pass(person: Person) -> None:
-    """`Look now` of a target makes a pass of that one; of a target that has none here it says so."""
+    """`Check now` of a target makes a pass of that one; of a target that has none here it says so."""
     before = (await person.daemon.target())["passes"]
     assert await person.act("pass", target="main/web") == "a pass over main/web was requested"
     assert (await person.daemon.becomes("in-sync", passes=before + 1))["triggers"] == ["hook"]

@@ -98,7 +98,7 @@ def test_a_target_says_which_wave_it_waits_for() -> None:
     ("states", "level", "text"),
     [
         ((), Urgency.IDLE, "No targets"),
-        ((State.IN_SYNC,), Urgency.GOOD, "The one target is in sync"),
+        ((State.IN_SYNC,), Urgency.GOOD, "The target is in sync"),
         ((State.IN_SYNC, State.IN_SYNC), Urgency.GOOD, "All 2 targets are in sync"),
         ((State.WAITING, State.IN_SYNC), Urgency.IDLE, "Starting: 1 target of 2 not checked yet"),
         ((State.PAUSED, State.IN_SYNC), Urgency.NOTE, "1 of 2 targets in sync"),
@@ -417,7 +417,7 @@ async def test_a_page_is_html_that_may_do_nothing_else(daemon: InProcessDaemon) 
     assert set(re.findall(r"'[\w-]+'|https?:|data:|\*", policy)) == {"'none'", "'self'"}
     packed = await daemon.get("/", Accept_Encoding="gzip, br")
     assert packed.headers["Content-Encoding"] == "gzip"
-    assert "The one target is in sync" in gzip.decompress(packed.body).decode()
+    assert "The target is in sync" in gzip.decompress(packed.body).decode()
     assert (await daemon.ask("HEAD", "/")).body == b""
 
 

@@ -53,7 +53,7 @@ MEANINGS: Final = {
     State.HELD: "a file that names it has problems: it keeps its last good state until the file is fixed",
     State.PARKED: "the plan exceeds a guard, or the policy requires approval: nothing is applied until you approve it",
     State.DRIFTED: "the store differs from what was applied, and the policy only reports it",
-    State.UNDONE: "an operator took changes back with kvsync undo: they stay so until their files change",
+    State.UNDONE: "an operator reverted changes with kvsync undo: they stay undone until their files change",
     State.PAUSED: "an operator paused it",
     State.DENIED: "changes are pending, and a maintenance window blocks applying them",
     State.PENDING: "changes are pending: they were refused, are delayed, or kvsync only observes",
@@ -122,7 +122,7 @@ def _nothing_urgent(snapshot: StatusSnapshot) -> Headline:
             Urgency.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not checked yet", _others(snapshot)
         )
     if in_sync == total:
-        text = "The one target is in sync" if total == 1 else f"All {total:,} targets are in sync"
+        text = "The target is in sync" if total == 1 else f"All {total:,} targets are in sync"
         return Headline(Urgency.GOOD, text, "The stores match the files.")
     return Headline(Urgency.NOTE, f"{in_sync:,} of {plural(total, 'target')} in sync", _others(snapshot))
 
