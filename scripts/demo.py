@@ -37,7 +37,7 @@ Run these in a second terminal, in this folder, and watch this one:
   drift    .venv/bin/python scripts/demo.py drift
   history  .venv/bin/kvsync -c {EXAMPLE}/kvsync.yaml history
 
-Ctrl-C ends it.
+Ctrl-C stops the demo.
 """
 SHOWN: Final = 5
 """How many of the first entries are shown."""
@@ -56,10 +56,10 @@ def main(argument: str) -> int:
     if argument == "drift":
         return change_by_hand("Changed by hand")
     if not start_fresh():
-        print(f"A demo is already running on {EXAMPLE}; end it first.", file=sys.stderr)
+        print(f"A demo is already running on {EXAMPLE}; stop it first.", file=sys.stderr)
         return 5
     if argument == "once":
-        show("What the files ask for, against an empty store:", "plan")
+        show("The plan for an empty store:", "plan")
         return show("One pass:", "run", "--once") or show("And what is left to do:", "plan", "--exit-code")
     return tell()
 
@@ -200,7 +200,7 @@ def change_by_hand(text: str) -> int:
         return 1
     with closing(store), store:
         store.execute("UPDATE entries SET value = ? WHERE namespace = 'web' AND key = 'greeting'", (text,))
-    print(f"The store now says greeting: {text}")
+    print(f"The store now contains greeting: {text}")
     return 0
 
 

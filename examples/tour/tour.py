@@ -50,7 +50,7 @@ def main(wanted: str) -> int:
         print(f"\n=== {name} ===")
         with tempfile.TemporaryDirectory(prefix="kvsync-tour-") as folder, store(name, Path(folder)) as found:
             if found is None:
-                print(f"left out: neither of {' and '.join(SERVERS[name])} is installed")
+                print(f"skipped: install {' or '.join(SERVERS[name])} to run it")
                 continue
             Tour(Path(folder) / "repository", *found).tell()
     return 0
@@ -93,7 +93,7 @@ class Tour:
         output = subprocess.DEVNULL if silent else None
         done = subprocess.run(["kvsync", *arguments], cwd=folder, env=self._environment, stdout=output, check=False)
         if done.returncode != code:
-            raise SystemExit(f"kvsync {arguments[0]} ended with {done.returncode} instead of {code}")
+            raise SystemExit(f"kvsync {arguments[0]} exited with {done.returncode} instead of {code}")
 
     def _change_by_hand(self, text: str) -> None:
         """Change the store as another program would: here that is a kvsync that knows nothing of the first one."""
@@ -150,7 +150,7 @@ def wait_for(url: str) -> None:
         with suppress(OSError), urllib.request.urlopen(request, timeout=5):
             return
         time.sleep(0.1)
-    raise SystemExit(f"{url} does not answer")
+    raise SystemExit(f"{url} does not respond")
 
 
 def server_command(name: str, folder: Path) -> list[str] | None:
