@@ -22,7 +22,7 @@ from kvsync.util.redaction import REDACTOR, Redactor
 from kvsync.util.values import dataclass
 
 if TYPE_CHECKING:
-    from kvsync.state.postgres_database import PostgresAddress
+    from kvsync.state.postgres_address import PostgresAddress
 
 _log = get_logger()
 
@@ -106,7 +106,7 @@ class StateAccess:
         if self.config.database is None:
             raise UsageError(f"{self.config.file}: no database is configured; set state.postgresql.dsn")
         try:
-            from kvsync.state.postgres_database import PostgresAddress
+            from kvsync.state.postgres_address import PostgresAddress
         except ModuleNotFoundError:
             raise StateDirError("postgresql", _EXTRA) from None
         dsn = resolve(self.config.database, self.config.root, self.environ, self.redactor)

@@ -52,7 +52,7 @@ from kvsync.util.clock import Clock
 if TYPE_CHECKING:
     from kvsync.state.budgets import Budgets
     from kvsync.state.claims import Replica, TargetClaims
-    from kvsync.state.postgres_database import PostgresAddress
+    from kvsync.state.postgres_address import PostgresAddress
 
 _DIGESTS = b"kvsync digests of plans"
 

@@ -13,16 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kvsync.errors import StateDirError, StateNewer
 from kvsync.state.claim_statements import END_ALL, QUIET_SECONDS, SET_TIMELINE
 from kvsync.state.database import Query, Statements
 from kvsync.state.keys import KEY_BYTES
+from kvsync.state.postgres_address import PostgresAddress
 from kvsync.state.postgres_faults import DatabaseUnreachable, driver_errors
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
 from kvsync.state.postgres_statements import PostgresStatements, version_of
@@ -31,7 +30,6 @@ from kvsync.state.tables import StateTable
 from kvsync.state.watchdog import Watchdog
 from kvsync.util.background import start_thread
 
-CONNECT_SECONDS: Final = 3
 STATEMENT_SECONDS: Final = 5
 GRACE_SECONDS: Final = 2.0
 """Beyond `STATEMENT_SECONDS`, for a server that is reached but does not answer."""
@@ -50,47 +48,6 @@ _SETTINGS: Final = (
     f" set_config('idle_in_transaction_session_timeout', '{4 * STATEMENT_SECONDS}s', true)"
 )
 _SIZE: Final = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE oid = 'changes'::regclass"
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresAddress:
-    """Where the database is. `dsn` is secret, `name` is for people: host, port and database, without user and password. One
-    that `is_read_only` is not written to, also where the directory of this machine is."""
-
-    dsn: str
-    name: str
-    is_read_only: bool = False
-
-    @classmethod
-    def of(cls, dsn: str, register: Callable[[str], object] = str) -> PostgresAddress:
-        """The address that a connection string (URI or `name=value` pairs) gives; `register` is called with the password, which
-        must appear nowhere. Raises StateDirError for one that cannot be read."""
-        try:
-            parts = conninfo_to_dict(dsn)
-        except psycopg.Error:
-            raise StateDirError(
-                "postgresql://",
-                "the connection string cannot be read; write host=HOST port=PORT dbname=DATABASE user=USER and the password,"
-                " or a postgresql:// URI in which special characters of the password are percent-encoded",
-            ) from None
-        if parts.get("password"):
-            register(str(parts["password"]))
-        host, port = parts.get("host") or parts.get("hostaddr") or "localhost", parts.get("port") or "5432"
-        host = f"[{host}]" if ":" in str(host) else host
-        name = f"postgresql://{host}:{port}/{parts.get('dbname') or parts.get('user') or ''}"
-        return cls(make_conninfo(dsn, **_defaults(parts)), name)
-
-
-def _defaults(parts: dict[str, Any]) -> dict[str, Any]:
-    wanted = {
-        "connect_timeout": CONNECT_SECONDS,
-        "application_name": "kvsync",
-        "keepalives_idle": 10,
-        "keepalives_interval": 3,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-    }
-    return {name: value for name, value in wanted.items() if name not in parts}
 
 
 class PostgresDatabase:

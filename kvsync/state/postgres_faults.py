@@ -12,7 +12,7 @@ import psycopg
 from kvsync.errors import StateDirError
 
 if TYPE_CHECKING:
-    from kvsync.state.postgres_database import PostgresAddress
+    from kvsync.state.postgres_address import PostgresAddress
 
 _TOO_LONG: Final = 300
 """Characters of a message of the server that are shown."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from kvsync.state.postgres_database import PostgresAddress
+from kvsync.state.postgres_address import PostgresAddress
 from kvsync.state.postgres_schema import CHANNEL
 from kvsync.util.background import start_thread
 

@@ -29,7 +29,8 @@ from urllib.request import urlopen
 
 import psycopg
 
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from tests.benchmarks.fleet_model import Costs, Measured, Rounds, Waiting, million, table, write_into
 from tests.benchmarks.measure import Figure, kvsync
 from tests.leader.support import BreakableConnection, wire_to

@@ -23,7 +23,8 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from tests.leader.episodes import BOUND, THEIRS, Replica, failure_of
 from tests.leader.fleet_child import AHEAD
 from tests.leader.judge import Judge, Landing, Link

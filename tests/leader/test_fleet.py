@@ -21,7 +21,8 @@ import pytest
 from kvsync.app import TargetSelection, Workspace
 from kvsync.errors import ClaimHeld
 from kvsync.model.entry import Target
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from tests.stores import azure_service
 from tests.support.etcd import free_port
 from tests.support.memory_repository import MemoryRepository

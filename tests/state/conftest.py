@@ -36,7 +36,8 @@ def open_state(request: pytest.FixtureRequest, path: Path) -> Opener:
 
 
 def _in_postgresql(cluster: Cluster, path: Path) -> Opener:
-    from kvsync.state.postgres_database import PostgresAddress, upgrade
+    from kvsync.state.postgres_address import PostgresAddress
+    from kvsync.state.postgres_database import upgrade
 
     made: dict[Path, PostgresAddress] = {}
 

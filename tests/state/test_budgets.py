@@ -16,7 +16,8 @@ from kvsync.app.budgets import StateBudgetAllocator
 from kvsync.http.shared_budget import SharedBudget
 from kvsync.model.budget import BudgetTerms, allocate
 from kvsync.state import StateDir
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from kvsync.util.clock import Clock
 from tests.support.postgres import Cluster
 

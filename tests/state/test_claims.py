@@ -22,7 +22,8 @@ from kvsync.model.revision import AppliedRevision
 from kvsync.planning.waves import WaveRecord
 from kvsync.state import CleanPass, RunStatus, StateDir
 from kvsync.state.claims import Replica, unbound
-from kvsync.state.postgres_database import REST_SECONDS, REST_SHARE, PostgresAddress, PostgresDatabase, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import REST_SECONDS, REST_SHARE, PostgresDatabase, upgrade
 from kvsync.state.postgres_schema import STEPS, VERSION
 from kvsync.state.postgres_statements import PostgresStatements
 from kvsync.state.revisions import KEPT

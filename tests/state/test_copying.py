@@ -9,7 +9,8 @@ import pytest
 from kvsync.errors import StateDirError
 from kvsync.state import StateDir
 from kvsync.state.copying import copy
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from kvsync.state.records import RunRecord
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, apply_one, print_of, update
 from tests.support.postgres import Cluster

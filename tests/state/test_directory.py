@@ -17,7 +17,8 @@ import pytest
 
 from kvsync.errors import StateDirError
 from kvsync.state import StateDir
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from kvsync.state.rows import name_key
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.util.clock import Clock

@@ -9,7 +9,8 @@ import pytest
 from kvsync.app.configuration import read_config
 from kvsync.app.state_access import StateAccess
 from kvsync.errors import StateDirError
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from kvsync.state.records import RunCause
 from tests.support.postgres import Cluster
 

@@ -14,7 +14,8 @@ from psycopg.conninfo import make_conninfo
 from kvsync.errors import ClaimLost, StateDirError, StateRolledBack
 from kvsync.state import StateDir
 from kvsync.state.claims import Replica, TargetClaims, unbound
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from tests.state.examples import KEY, WEB, WEB_AT, update
 from tests.support.postgres import Cluster, standby_of
 

@@ -12,7 +12,8 @@ from kvsync.app import open_workspace
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from tests.support.postgres import Cluster, running_cluster
 
 CONFIG = """

@@ -18,7 +18,8 @@ import pytest
 from kvsync.errors import ClaimLost
 from kvsync.state import StateDir
 from kvsync.state.claims import Replica, TargetClaims, unbound
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from tests.state.examples import KEY, WEB, WEB_AT, update
 from tests.support.etcd import free_port, wait_until
 from tests.support.postgres import Cluster

@@ -15,7 +15,8 @@ import trustme
 from kvsync.errors import ClaimHeld, StateDirError
 from kvsync.state import StateDir
 from kvsync.state.claims import Replica, TargetClaims
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from kvsync.testing import FakeClock
 from tests.state.examples import WEB
 from tests.support.postgres import Cluster, running_cluster

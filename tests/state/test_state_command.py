@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from kvsync.state import StateDir
-from kvsync.state.postgres_database import PostgresAddress, upgrade
+from kvsync.state.postgres_address import PostgresAddress
+from kvsync.state.postgres_database import upgrade
 from kvsync.state.postgres_schema import VERSION
 from tests.cli.conftest import Repo, environment, repo, runner
 from tests.state.examples import KEY, WEB, apply_one

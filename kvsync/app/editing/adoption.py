@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry
 from kvsync.app.dump.yaml_text import flow
-from kvsync.app.editing.entries import Edit, EntryEdit, PlacedEdit, edit_file
+from kvsync.app.editing.entries import Edit, edit_file
+from kvsync.app.editing.entry_nodes import EntryEdit, PlacedEdit
 from kvsync.app.editing.lifetimes import lifetime_fields
 from kvsync.app.editing.lost_entries import LostEntries
 from kvsync.app.model import resolve_targets

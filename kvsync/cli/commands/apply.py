@@ -78,14 +78,7 @@ async def apply(settings: GlobalOptions, **given: Any) -> Exit:
     from kvsync.cli.rendered import OutputOptions
 
     chosen = _ApplyOptions(**given)
-    if chosen.planfile and (chosen.targets or chosen.keys):
-        raise UsageError("--target and --key cannot be combined with a plan file; use them with kvsync plan --out")
-    if chosen.planfile and chosen.retry:
-        raise UsageError(
-            "--retry cannot be combined with a plan file; leave the file out, or use kvsync resume TARGET --key GLOB"
-        )
-    if chosen.exact and not chosen.planfile:
-        raise UsageError("--exact needs a plan file: kvsync apply FILE --exact")
+    _check(chosen)
     wait = WaveWait(0 if chosen.wait is None else parse_wait(chosen.wait))
     asks = not chosen.yes and chosen.planfile is None
     require_terminal("apply", yes=not asks)
@@ -124,6 +117,18 @@ class _ApplyOptions:
     markdown_into: str | None
     allow_protected: bool
     full: bool
+
+
+def _check(chosen: _ApplyOptions) -> None:
+    """Raise UsageError for options that cannot be combined."""
+    if chosen.planfile and (chosen.targets or chosen.keys):
+        raise UsageError("--target and --key cannot be combined with a plan file; use them with kvsync plan --out")
+    if chosen.planfile and chosen.retry:
+        raise UsageError(
+            "--retry cannot be combined with a plan file; leave the file out, or use kvsync resume TARGET --key GLOB"
+        )
+    if chosen.exact and not chosen.planfile:
+        raise UsageError("--exact needs a plan file: kvsync apply FILE --exact")
 
 
 async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> SelectedPlan:

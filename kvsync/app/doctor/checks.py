@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
 from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from kvsync.app.doctor.report import DoctorReport, Finding
+from kvsync.app.doctor.stores import check_store
 from kvsync.app.leadership import lease_store_of, unshared_ledgers
 from kvsync.app.model import Working
 from kvsync.app.open import open_workspace
@@ -19,44 +20,12 @@ from kvsync.config.credentials import describe, resolve
 from kvsync.config.model import ChannelConfig, Credential
 from kvsync.config.values import host_and_port, is_loopback
 from kvsync.desired import DesiredState
-from kvsync.errors import AuthError, ErrorCode, KvsyncError, Problem, SourceError, StateDirError, StoreError
-from kvsync.ledger.examination import examine as examine_ledgers
-from kvsync.model.health import DoctorCheck
-from kvsync.planning.pass_target import PassTarget
+from kvsync.errors import AuthError, ErrorCode, SourceError, StateDirError, StoreError
 from kvsync.rendering.words import count
-from kvsync.stores.base import Store
-from kvsync.stores.extensions import as_ledger_keeping
-from kvsync.util.values import dataclass
-from kvsync.util.waits import WAITS, waiting_place
-
-_LATER: Final = 0.5
-"""Seconds by which a store's checks may exceed its `timeout`: its own error comes first, and names the host."""
 
 _UNSHARED: Final = (
     "its ledger is in the state directory of one replica; the other replicas cannot see which entries kvsync owns"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was checked, and what was found."""
-
-    subject: str
-    check: str
-    ok: bool
-    detail: str
-    hint: str | None = None
-    code: ErrorCode | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DoctorReport:
-    """What was found, in the order in which it is shown. `problems` are those of the state files; `is_absent` says that there
-    are none yet, because no commit has been fetched."""
-
-    findings: tuple[Finding, ...]
-    problems: tuple[Problem, ...] = ()
-    is_absent: bool = False
 
 
 async def examine(file: Path, environment: str | None, *, offline: bool, working: Working) -> DoctorReport:
@@ -72,7 +41,7 @@ async def examine(file: Path, environment: str | None, *, offline: bool, working
             source = await _source(workspace, working, offline=offline)
             loaded = workspace.load()
             with working("checking the stores"):
-                stores = (_store(workspace, name, loaded) for name in workspace.stores)
+                stores = (check_store(workspace, name, loaded) for name in workspace.stores)
                 asked = await asyncio.gather(*stores, _lease(workspace))
             findings = (
                 _configuration(workspace),
@@ -86,10 +55,6 @@ async def examine(file: Path, environment: str | None, *, offline: bool, working
             )
             is_absent = _is_absent(workspace)
     return DoctorReport(findings, () if is_absent else tuple(loaded.problems), is_absent)
-
-
-def _failed(subject: str, check: str, error: KvsyncError) -> Finding:
-    return Finding(subject, check, False, str(error), code=error.code)
 
 
 def _is_absent(workspace: Workspace) -> bool:
@@ -121,7 +86,7 @@ def _owner_key(workspace: Workspace) -> Finding:
     try:
         keys = workspace.pass_context.owner_keys()
     except AuthError as error:
-        return _failed("configuration", "owner_key", error)
+        return Finding.of_error("configuration", "owner_key", error)
     older = f", {count(len(keys) - 1, 'older key')} still accepted" if len(keys) > 1 else ""
     return Finding("configuration", "owner_key", True, f"marks and ledgers are signed{older}")
 
@@ -132,7 +97,7 @@ def _broken_state_dir(file: Path, environment: str | None) -> Finding | None:
         with open_state(file, environment, writable=False) as (_, state):
             state.parked.all()
     except StateDirError as error:
-        return _failed("state directory", "readable", error)
+        return Finding.of_error("state directory", "readable", error)
     return None
 
 
@@ -141,7 +106,7 @@ def _state_dir(workspace: Workspace) -> Finding:
     try:
         writer = workspace.state.writer()
     except StateDirError as error:
-        return _failed("state directory", "lock", error)
+        return Finding.of_error("state directory", "lock", error)
     if not workspace.pass_context.writable:
         hint = "check its owner and mode, or set another state_dir"
         return Finding("state directory", "writable", False, f"{path} is not writable", hint, ErrorCode.STATE_UNUSABLE)
@@ -172,7 +137,7 @@ async def _lease(workspace: Workspace) -> list[Finding]:
     try:
         backend = lease_store_of(workspace, config, "kvsync doctor", os.environ)
     except StoreError as error:
-        return [_failed("lease", "reached", error), *unshared]
+        return [Finding.of_error("lease", "reached", error), *unshared]
     async with aclosing(backend):
         found = await backend.check()
     return [
@@ -209,7 +174,7 @@ def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> Findin
     try:
         WebhookSender(where, channel, read, workspace.redactor, workspace.clock).check()
     except StoreError as error:
-        return _failed("notify", where, error)
+        return Finding.of_error("notify", where, error)
     kinds = ", ".join(channel.on)
     return Finding(
         "notify", where, True, f"{channel.format} at {describe(channel.url)} for {kinds}; no test message was sent"
@@ -225,69 +190,5 @@ def _secret(workspace: Workspace, name: str, credential: Credential) -> Finding:
     try:
         Secret(credential, read, name).text()
     except AuthError as error:
-        return _failed("http", name, error)
+        return Finding.of_error("http", name, error)
     return Finding("http", name, True, describe(credential))
-
-
-async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[Finding]:
-    """What a store says of itself; at least whether it can be reached."""
-    subject, patience = f"store {name}", workspace.config.stores[name].timeout
-    with waiting_place(subject):
-        checks = asyncio.create_task(_checks(workspace, name, loaded))
-    done, _ = await asyncio.wait({checks}, timeout=patience + _LATER)
-    if not done:
-        late = _why_late(workspace.stores[name], subject, patience)
-        checks.cancel()
-        await asyncio.gather(checks, return_exceptions=True)
-        return [late]
-    try:
-        return [Finding(subject, one.check, one.ok, one.detail, one.hint, one.code) for one in checks.result()]
-    except StoreError as error:
-        return [_failed(subject, "reached", error)]
-
-
-async def _checks(workspace: Workspace, name: str, loaded: DesiredState) -> Sequence[DoctorCheck]:
-    """The checks of a store, and of the places of its targets if those are fine. Raises StoreError."""
-    store = workspace.stores[name]
-    targets = [target for target in loaded.targets if target.store == name]
-    findings: Sequence[DoctorCheck] = await store.check() or [await _reached(store)]
-    if targets and all(one.ok for one in findings):
-        subjects = [await workspace.locate(target) for target in targets]
-        findings = [*findings, *_moved(subjects)]
-        keeper = as_ledger_keeping(store)
-        findings += [await examine_ledgers(keeper, subjects)] if keeper is not None else []
-    return findings
-
-
-def _why_late(store: Store, subject: str, patience: float) -> Finding:
-    """Why the checks of a store have not ended: because kvsync itself waits, or because the server does not answer."""
-    failure, wait = store.traffic.last_failure, WAITS.longest(subject)
-    if wait is None and failure:
-        return Finding(subject, "reached", False, failure, code=ErrorCode.STORE_UNAVAILABLE)
-    if wait is None:
-        hint = "check the endpoint and the network, or set a longer timeout"
-        return Finding(
-            subject, "reached", False, f"no response within {patience:g} s", hint, ErrorCode.STORE_UNAVAILABLE
-        )
-    detail = f"not checked within {patience:g} s, because kvsync itself is {wait.words}"
-    detail += f"; the last error was: {failure}" if failure else ""
-    hint = "run kvsync doctor again later, or set a longer timeout"
-    return Finding(subject, "reached", False, detail, hint, ErrorCode.STORE_UNAVAILABLE)
-
-
-def _moved(subjects: Sequence[PassTarget]) -> list[DoctorCheck]:
-    """The targets whose names lead to another place than in the last pass."""
-    hint = (
-        "if this is intended, run kvsync apply (every entry there is treated as new); otherwise fix the configuration"
-    )
-    code = ErrorCode.PLACE_CHANGED
-    return [
-        DoctorCheck("place", False, f"{one.target} is now {one.located.place}; it was {one.moved_from}", hint, code)
-        for one in subjects
-        if one.moved_from is not None
-    ]
-
-
-async def _reached(store: Store) -> DoctorCheck:
-    """What is to be said of a store that has no checks of its own. Raises StoreError."""
-    return DoctorCheck("reached", True, f"{len(await store.namespaces()):,} namespaces")
