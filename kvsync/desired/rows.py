@@ -6,12 +6,13 @@ Entries that say the same besides their value share one `RowTemplate`; a row poi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import repeat
 from typing import NamedTuple
 
 from kvsync.errors import Origin
 from kvsync.model.entry import Content, Entry, Identity, Mode
+from kvsync.util.values import dataclass
 from kvsync.yaml.nodes import Node
 
 

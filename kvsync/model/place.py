@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from kvsync.errors import Origin
 from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import Target
+from kvsync.util.values import dataclass
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

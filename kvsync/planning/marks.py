@@ -10,7 +10,7 @@ import binascii
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from kvsync.model.entry import Actual, Entry, Identity, Mark
 from kvsync.model.place import Place
+from kvsync.util.values import dataclass
 
 SEAL_SIZE: Final = 16
 """Bytes of a seal."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
 from kvsync.model.entry import NOT_HELD, Mark, sealed
+from kvsync.util.values import dataclass
 
 _NAME: Final = b"kvsync ledger seal"
 _NAME_DIGITS: Final = 12

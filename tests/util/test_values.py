@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import inspect
 import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, field
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -87,6 +88,79 @@ class Point:
 def test_a_value_can_be_pickled() -> None:
     """A value survives pickle, although its fields cannot be set."""
     assert pickle.loads(pickle.dumps(Point(1, 2))) == Point(1, 2)
+
+
+@pytest.mark.parametrize("dataclass", MAKERS)
+def test_a_frozen_class_without_slots_keeps_what_it_computed(dataclass: Callable[..., Callable[[type], Any]]) -> None:
+    """Without slots a value has a `__dict__` for attributes that are computed once; its fields are still frozen."""
+
+    @dataclass(frozen=True)
+    class Line:
+        """A value that computes."""
+
+        words: tuple[str, ...]
+        marks: list[str] = field(default_factory=list, compare=False)
+
+        @functools.cached_property
+        def text(self) -> str:
+            """The words as one."""
+            return " ".join(self.words)
+
+    one: Any = Line(("a", "b"))
+    assert (one.text, one.text is one.text) == ("a b", True)
+    assert (one, hash(one)) == (Line(("a", "b"), ["x"]), hash(Line(("a", "b"))))
+    assert copy.copy(one) == dataclasses.replace(one, marks=["y"]) == one
+    assert dataclasses.replace(one, words=("c",)).text == "c"
+    with pytest.raises(FrozenInstanceError):
+        one.words = ()
+    with pytest.raises(FrozenInstanceError):
+        one.other = 1
+
+
+@pytest.mark.parametrize("dataclass", MAKERS)
+def test_a_class_that_is_not_frozen_can_be_changed(dataclass: Callable[..., Callable[[type], Any]]) -> None:
+    """The fields of one with slots can be set, others cannot be added, and it is not hashable."""
+
+    @dataclass(slots=True)
+    class Count:
+        """What is counted."""
+
+        name: str
+        number: int = 0
+        seen: list[str] = field(default_factory=list)
+
+    one: Any = Count("a")
+    one.number = 2
+    one.seen.append("x")
+    assert one == Count("a", 2, ["x"]) != Count("a")
+    assert dataclasses.replace(one, number=3) == Count("a", 3, ["x"])
+    assert pickle.loads(pickle.dumps(copy.copy(one).seen)) == ["x"]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.other = 1
+
+
+@pytest.mark.parametrize("dataclass", MAKERS)
+def test_values_with_an_order_are_sorted_by_their_fields(dataclass: Callable[..., Callable[[type], Any]]) -> None:
+    """Values of one class are ordered by the fields that are compared; values of two classes are not."""
+
+    @dataclass(frozen=True, slots=True, order=True)
+    class Version:
+        """A value with an order."""
+
+        major: int
+        note: str = field(default="", compare=False)
+        minor: int = 0
+
+    low, high = Version(1, "z", 2), Version(1, "a", 10)
+    assert sorted([high, Version(2), low]) == [low, high, Version(2)]
+    assert low < high
+    assert high > low
+    assert low <= Version(1, "b", 2) >= low
+    assert not low < Version(1, "b", 2)
+    with pytest.raises(TypeError):
+        assert low < cast(Any, Point(1))
 
 
 def test_classes_of_which_no_value_is_made_compile_nothing() -> None:
