@@ -28,24 +28,27 @@ class TargetRows:
     @lazy
     def index(self) -> dict[Identity, int]:
         """The row of each identity; the last one, where there are several."""
-        index: dict[Identity, int] = {}
-        for start, chunk in zip(self.starts, self.chunks, strict=False):
-            index.update(zip(chunk.rows.identities(), range(start, start + chunk.count), strict=True))
-        return index
+        return dict(zip(self.identities(), range(self.starts[-1]), strict=True))
 
     @lazy
     def settled(self) -> dict[Identity, bytes]:
         """The fingerprints of entries about which there is nothing else to know."""
-        settled: dict[Identity, bytes] = {}
-        for chunk in self.chunks:
-            rows = chunk.rows
-            pairs = zip(rows.identities(), rows.prints, strict=True)
-            states = [shape.is_settled for shape in rows.table]
-            settled.update(pairs if all(states) else compress(pairs, (states[place] for place in rows.shapes)))
-        return settled
+        parts = [chunk.rows for chunk in self.chunks]
+        pairs = zip(self.identities(), chain.from_iterable(rows.prints for rows in parts), strict=True)
+        states = [[shape.is_settled for shape in rows.table] for rows in parts]
+        if all(map(all, states)):
+            return dict(pairs)
+        return dict(
+            compress(pairs, (known[place] for rows, known in zip(parts, states, strict=True) for place in rows.shapes))
+        )
 
     def identities(self) -> Iterator[Identity]:
-        """The identities of all rows, in order."""
+        """The identities of all rows, in order. A mapping that has one for each row has them already: they are not made
+        again, so that an entry has one identity in memory and not two."""
+        for name in ("index", "settled"):
+            known = self.__dict__.get(name, ())
+            if len(known) == self.starts[-1]:
+                return iter(known)
         return chain.from_iterable(chunk.rows.identities() for chunk in self.chunks)
 
     def remote_names(self) -> Iterator[str]:
