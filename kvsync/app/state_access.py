@@ -16,7 +16,6 @@ from kvsync.errors import StateDirError, UsageError
 from kvsync.logs import get_logger
 from kvsync.state import StateDir
 from kvsync.state.directory import real_directory
-from kvsync.state.environments import open_environment
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR, Redactor
 from kvsync.util.values import dataclass
@@ -91,6 +90,8 @@ class StateAccess:
         if config.environment is None:
             found = opened(config.state_dir, True)
         else:
+            from kvsync.state.environments import open_environment  # most configurations have none
+
             root = real_directory(config.state_dir, config.root, writable=writable)
             found = open_environment(root, config.environment, opened, needed=needed)
             found.asked = config.state_dir

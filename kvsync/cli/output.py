@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -64,7 +63,11 @@ def has_color(stream: TextIO, when: str) -> bool:
 
 def width() -> int:
     """Columns of text: the terminal's, within reason."""
-    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 200) if sys.stdout.isatty() else 120
+    if not sys.stdout.isatty():
+        return 120
+    from shutil import get_terminal_size  # imports compression; most output is not for a terminal
+
+    return min(max(get_terminal_size((100, 24)).columns, 60), 200)
 
 
 def _reopen_closed() -> None:

@@ -11,7 +11,7 @@ import hmac
 import sqlite3
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 from threading import RLock
@@ -189,7 +189,16 @@ class _Head(NamedTuple):
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_heads: Final = msgspec.msgpack.Decoder(tuple[list[_Head], tuple[Reference, ...], tuple[Problem, ...]]).decode
-_decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
+
+
+@cache
+def _rows_decoder() -> msgspec.msgpack.Decoder[Rows]:
+    """Made when something differs: until then only heads are decoded."""
+    return msgspec.msgpack.Decoder(Rows)
+
+
+def _decoded_rows(body: bytes) -> Rows:
+    return _rows_decoder().decode(body)
 
 
 def _packed(unit: CompiledFile) -> tuple[bytes, bytes]:
@@ -216,7 +225,7 @@ def _unpacked(head: bytes, body: bytes) -> CompiledFile:
     heads, references, warnings = _decode_heads(head)
     chunks, start = [], 0
     for one in heads:
-        load = partial(_decode_rows, body[start : start + one.size])
+        load = partial(_decoded_rows, body[start : start + one.size])
         chunks.append(
             DocumentRows(
                 one.target,

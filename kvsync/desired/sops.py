@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
@@ -108,7 +107,9 @@ class Decryptor:
             raise UnreadableError(_not_allowed(kind, self._config))
 
     def _run(self, data: bytes, kind: str, form: str) -> bytes:
-        program = shutil.which(self._config.program, path=self._environ.get("PATH"))
+        from shutil import which  # imports compression; most files are not encrypted
+
+        program = which(self._config.program, path=self._environ.get("PATH"))
         if program is None:
             raise UnreadableError(
                 f"there is no program {self._config.program} in PATH; install SOPS, or set sops.program"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def load_key(state_dir: Path) -> bytes:
     file = state_dir / FILE_NAME
     with sqlite_errors(state_dir), suppress(FileNotFoundError, NotADirectoryError):
         return _checked(file.read_bytes(), state_dir)
-    key = secrets.token_bytes(KEY_BYTES)
+    key = os.urandom(KEY_BYTES)
     try:
         _keep(key, file)
     except FileExistsError:  # another process was quicker
@@ -69,7 +68,7 @@ def _checked(key: bytes, state_dir: Path) -> bytes:
 
 def _keep(key: bytes, file: Path) -> None:
     """Put the key in place, whole or not at all. Raises FileExistsError when there is one already."""
-    draft = file.with_name(f"{FILE_NAME}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = file.with_name(f"{FILE_NAME}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +21,9 @@ def tracked_files(folder: Path) -> list[str]:
 
 def _listed(repository: Path, folder: Path) -> list[str]:
     import subprocess  # most state directories lie in no repository  # nosec B404
+    from shutil import which
 
-    program = shutil.which("git")
+    program = which("git")
     if program is None:
         return []
     inside = f":(top,literal,icase){folder.relative_to(repository)}"

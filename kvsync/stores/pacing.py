@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from random import Random
+from typing import TYPE_CHECKING
 
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
@@ -15,6 +15,9 @@ from kvsync.util.clock import Clock
 from kvsync.util.shortage import shortage_of
 from kvsync.util.values import dataclass
 from kvsync.util.waits import WAITS, reason_after
+
+if TYPE_CHECKING:
+    from random import Random
 
 SLICE = 0.25
 """Seconds between two checks of `stop` while waiting, so that stopping never waits for a long Retry-After."""

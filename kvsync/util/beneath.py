@@ -1,8 +1,8 @@
 """Opens files and folders below a folder without following symbolic links.
 
 Two implementations of one rule. `open_by_kernel` hands the whole path to Linux (`openat2` with RESOLVE_BENEATH, since 5.6);
-`open_by_walking` opens each folder on the way on its own. `open_beneath` takes the first that works here: a seccomp filter of a
-container may not know the system call.
+`open_by_walking` opens each folder on the way on its own. `open_beneath` takes the first where mounts are refused and it works
+here: a seccomp filter of a container may not know the system call.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ def open_by_kernel(root: int, path: str, flags: int, *, mounts: bool = True) -> 
 
 
 def open_beneath(root: int, path: str, flags: int, *, mounts: bool = True) -> int:
-    """The `Opener` to use: the kernel's where it has one."""
-    return _opener()(root, path, flags, mounts=mounts)
+    """The `Opener` to use: the kernel's where it has one and walking would not do. Only for the kernel a bind mount differs
+    from its file system; calling it takes `ctypes`, which costs a short command more than its files."""
+    return (open_by_walking if mounts else _opener())(root, path, flags, mounts=mounts)
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from secrets import token_hex
 
 MODE = 0o600
 """Owner may read and write, nobody else."""
@@ -17,7 +16,7 @@ def make_private(file: Path) -> None:
 
 def write_private(file: Path, data: bytes) -> None:
     """Write a file whole or not at all, in place of any that exists. Raises OSError, also for a folder in its place."""
-    draft = file.with_name(f".{file.name}.{token_hex(4)}")
+    draft = file.with_name(f".{file.name}.{os.urandom(4).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     try:
         with os.fdopen(descriptor, "wb") as stream:

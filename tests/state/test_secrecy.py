@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from pathlib import Path
 
 import pytest
@@ -124,13 +124,13 @@ def test_a_damaged_key_is_not_replaced_in_silence(path: Path, directory: StateDi
 def test_whoever_makes_the_key_second_takes_the_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two processes that make the key at once, the slower one uses what the quicker one made, and leaves nothing behind."""
     quicker = b"q" * 32
-    random_bytes = secrets.token_bytes
+    random_bytes = os.urandom
 
     def outrun(count: int) -> bytes:
         (path / "key").write_bytes(quicker)
         return random_bytes(count)
 
-    monkeypatch.setattr("kvsync.state.keys.secrets.token_bytes", outrun)
+    monkeypatch.setattr("kvsync.state.keys.os.urandom", outrun)
     with StateDir.open(path, writable=False) as state:
         assert state.key == quicker
     assert sorted(file.name for file in path.iterdir()) == [".gitignore", "control", "key"]

@@ -66,8 +66,8 @@ def test_what_takes_the_place_of_an_open_file_is_closed(tmp_path: Path) -> None:
 
 def test_a_draft_of_another_is_not_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file or a link with the name of the draft leads nothing elsewhere, and one that cannot be finished is removed."""
-    monkeypatch.setattr("kvsync.util.private_files.token_hex", lambda _: "guessed")
-    draft = tmp_path / ".plan.json.guessed"
+    monkeypatch.setattr("kvsync.util.private_files.os.urandom", bytes)
+    draft = tmp_path / ".plan.json.00000000"
     draft.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError):
         write_private(tmp_path / "plan.json", b"hush")
