@@ -18,12 +18,12 @@ from kvsync.rendering.values import DisplayLimits, detail_of
 from kvsync.rendering.words import (
     REFUSED,
     SIGNS,
+    caution_line,
     cost_line,
     count,
     done_words,
     name,
     orphan_lines,
-    promise_line,
     short_hash,
     summed_up,
     untouched_counts,
@@ -150,7 +150,7 @@ def _table(plan: TargetPlan, owner: str, page: _Page, waiting: int) -> int:
         return 0
     wave = "" if plan.wave is None else f" Wave {plan.wave.number} of {plan.wave.total}."
     tail = f"\nCost: {cost_line(plan.cost)}.{wave}\n" if plan.changes else ""
-    tail += f"\n{escape_markdown(promise_line(plan.type))}.\n" if plan.changes and not plan.compare_and_set else ""
+    tail += f"\n{escape_markdown(caution_line(plan.type))}.\n" if plan.changes and not plan.compare_and_set else ""
     return page.add(_rows(plan, owner), "change", total, head=_TABLE, tail=tail, keep=keep)
 
 

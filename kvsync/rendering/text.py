@@ -16,6 +16,7 @@ from kvsync.rendering.values import detail_of
 from kvsync.rendering.words import (
     REFUSED,
     SIGNS,
+    caution_line,
     cost_line,
     count,
     counts,
@@ -23,7 +24,6 @@ from kvsync.rendering.words import (
     name,
     of_environment,
     orphan_lines,
-    promise_line,
     short_hash,
     summed_up,
     untouched_counts,
@@ -130,7 +130,7 @@ def _target(plan: TargetPlan, owner: str, style: Style, budget: _ChangeBudget) -
     if plan.changes:
         yield style.paint(f"  cost: {cost_line(plan.cost)}", Paint.DIM)
         if not plan.compare_and_set:
-            yield style.paint(f"  promise: {promise_line(plan.type)}", Paint.DIM)
+            yield style.paint(f"  caution: {caution_line(plan.type)}", Paint.DIM)
         if plan.wave is not None and plan.wave.waits_for is None:
             yield style.paint(f"  wave: {plan.wave.number} of {plan.wave.total}", Paint.DIM)
 

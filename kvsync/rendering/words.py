@@ -139,8 +139,8 @@ def cost_line(cost: Cost) -> str:
     return f"{count(cost.requests, 'request')}, {count(cost.bytes, 'byte')}{time}"
 
 
-def promise_line(type_: str) -> str:
-    """What is not promised of a store without compare-and-set."""
+def caution_line(type_: str) -> str:
+    """The caveat of a store without compare-and-set."""
     return (
         f"{escape_text(type_)} has no compare-and-set: kvsync reads each entry right before it writes it, but can overwrite"
         " a change that another program makes in that moment"

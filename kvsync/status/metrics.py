@@ -205,7 +205,7 @@ SERIES: Final = (
     Series("kvsync_target_last_success_timestamp_seconds", "gauge", "Time when the last pass without an error ended.", _TARGET,
            _target(lambda view: view.succeeded_at)),
     Series("kvsync_target_last_heard_seconds", "gauge",
-           "Seconds since the store last answered a pass; not affected when the wall clock is set.", _TARGET,
+           "Seconds since the store last responded to a pass; not affected when the wall clock is set.", _TARGET,
            _target(lambda view: view.unheard)),
     Series("kvsync_target_next_pass_timestamp_seconds", "gauge",
            "Time of the next automatic pass: a retry, a renewal, or the end of a wait.", _TARGET,

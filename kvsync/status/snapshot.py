@@ -36,7 +36,7 @@ class State(StrEnum):
     DRIFTED = "drifted"
     """The store differs from what was applied, and that is not healed."""
     UNDONE = "undone"
-    """An operator took changes back: they stay so until their files change."""
+    """An operator reverted changes: they stay undone until their files change."""
     PENDING = "pending"
     """Something is pending for another reason: refused, waiting, or only observed."""
     WAITING = "waiting"

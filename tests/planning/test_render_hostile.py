@@ -34,7 +34,7 @@ _OURS = (
     "  problem: ",
     "  parked: ",
     "  error: ",
-    "  promise: ",
+    "  caution: ",
     "edge/",
     '"edge/',
 )

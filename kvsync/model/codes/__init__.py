@@ -15,7 +15,7 @@ from kvsync.model.codes.stores import STORES
 AREAS: Final[Mapping[str, Descriptions]] = {
     "Files and configuration": FILES,
     "What state files may do": AUTHORITY,
-    "Answers of stores": STORES,
+    "Responses of stores": STORES,
     "Ownership and conflicts": OWNERSHIP,
     "Waiting for approval or a point in time": WAITING,
     "State directory and machine": STATE,

@@ -65,7 +65,7 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.SOURCE_UNAVAILABLE,
         "Repository not available",
-        "The Git repository of `source.git` cannot be fetched: the server does not answer, the credential or the host key is"
+        "The Git repository of `source.git` cannot be fetched: the server does not respond, the credential or the host key is"
         " refused, or the branch does not exist. The last good commit stays in use.",
         "The message quotes git. Correct `source.git`, the credential or the network; kvsync tries again automatically.",
     ),

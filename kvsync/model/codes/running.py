@@ -12,7 +12,7 @@ STATE: Final[Descriptions] = (
         ErrorCode.STATE_UNUSABLE,
         "State cannot be used",
         "The state directory is not writable, is full, or its database is damaged; or the PostgreSQL server of the state does"
-        " not answer.",
+        " not respond.",
         "The message says which. Free some space, correct the permissions, or restore a copy; the message names what a new"
         " start would lose.",
     ),
