@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kvsync.app.configuration import config_problems, read_config
 from kvsync.app.leadership import unshared_ledgers
+from kvsync.app.overlay_checks import overlay_warnings
 from kvsync.app.wave_checks import wave_warnings
 from kvsync.app.workspace import Workspace
 from kvsync.config.changes import ConfigChange, changes
@@ -96,7 +97,7 @@ async def _check(scope: _Scope, revision: ConfigRevision | None, state_dir: Path
         names = scope.environments(config)
     except InvalidInput as error:
         return Validation(problems=frozenset(error.problems) | scope.config_problems(revision))
-    checked = Validation(config=config)
+    checked = Validation(config=config, warnings=tuple(overlay_warnings(config, revision)))
     groups, problems = _by_overlay(scope, revision, names)
     for group in groups:
         opening = scope.opened(state_dir, revision, group[0] or scope.chosen)

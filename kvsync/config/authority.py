@@ -57,7 +57,8 @@ class TargetGrant:
 
     def __str__(self) -> str:
         stores = ", ".join(self.stores) if self.stores is not None else "any store"
-        return stores if self.namespaces is None else f"{stores} ({', '.join(self.namespaces)})"
+        namespaces = ", ".join(self.namespaces) if self.namespaces is not None else "any namespace"
+        return f"{namespaces} in {stores}"
 
 
 FileGrants = tuple[tuple[TargetGrant, ...], ...] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -80,6 +81,30 @@ def test_workflows_install_this_version() -> None:
     files = [EXAMPLE / ".gitlab-ci.yml", *WORKFLOWS.glob("*.yaml")]
     versions = [re.findall(r"KVSYNC_VERSION: \"(.+)\"", path.read_text(encoding="utf-8")) for path in files]
     assert versions == [[__version__]] * 4
+
+
+@pytest.mark.parametrize(
+    ("installed", "is_accepted"),
+    [
+        (f"kvsync {__version__}", True),
+        (f"kvsync {__version__} (commit 0123456789ab)", True),
+        (f"kvsync {__version__}0", False),
+        ("kvsync 0.9.0 (commit 0123456789ab)", False),
+    ],
+)
+def test_jobs_check_the_installed_version(installed: str, is_accepted: bool, tmp_path: Path) -> None:
+    """Every job accepts the kvsync that it names, with the commit that a released package shows, and no other."""
+    program = tmp_path / "kvsync"
+    program.write_text(f"#!/bin/sh\necho '{installed}'\n")
+    program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KVSYNC_VERSION": __version__}
+    installs = [text for text in (*scripts().values(), *gitlab()[".kvsync"]["before_script"]) if "pip install" in text]
+    checks = [check for text in installs for check in re.findall(r"^case .*?^esac$", text, re.MULTILINE | re.DOTALL)]
+    assert len(checks) == 5
+    for text in checks:
+        done = subprocess.run(["sh", "-eu", "-c", text], env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is is_accepted, done.stderr
+        assert is_accepted or f"expected kvsync {__version__}, but" in done.stderr
 
 
 def test_two_applies_never_run_together() -> None:

@@ -55,6 +55,23 @@ def test_a_broken_configuration_does_not_hide_broken_overlays(repo: Repo) -> Non
     assert "2 problems" in repo.run("--env", "prod", "validate", code=78).stderr
 
 
+def test_validate_names_overlays_that_no_environment_uses(repo: Repo) -> None:
+    """A misspelled overlay is not silently left out: its environment would use the stores of another one."""
+    repo.write("kvsync.yaml", DECLARED)
+    repo.write("kvsync.prd.yaml", "stores: {local: {path: .kvsync/prod.db}}\n")
+    repo.write("kvsync.qa-eu.yml", "vars: {a: b}\n")
+    for name in ("kvsync.prod.yaml", "kvsync.yaml.orig", "kvsync.yaml.old.yaml", "kvsync-notes.yaml"):
+        repo.write(name, "vars: {a: b}\n")
+    found = [line for line in repo.run("validate").stderr.splitlines() if "overlay" in line]
+    assert found == [
+        'warning: kvsync.prd.yaml:1:1: it looks like an overlay, but the environment "prd" is not in environments'
+        ' (did you mean "prod"? rename the file, or add "prd" to environments)',
+        'warning: kvsync.qa-eu.yml:1:1: it looks like an overlay, but the environment "qa-eu" is not in environments'
+        ' (rename the file, or add "qa-eu" to environments)',
+    ]
+    assert "kvsync.prd.yaml" in repo.run("--env", "prod", "validate").stderr
+
+
 def test_state_files_cannot_read_overlays(repo: Repo) -> None:
     """An overlay belongs to the operator as the configuration does."""
     repo.write("kvsync.yaml", DECLARED)

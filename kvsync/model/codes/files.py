@@ -92,8 +92,9 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.LEFT_OUT,
         "File may be left out by mistake",
-        "A warning. A file looks like a state file, but no pattern matches it, so kvsync does not read it.",
-        "Rename the file, correct the patterns of `state` in `kvsync.yaml`, or move the file to another folder.",
+        "A warning. kvsync does not read a file that looks as if it should: a state file that no pattern matches, a file whose"
+        " name begins with a dot in a folder of `files:`, or an overlay of `kvsync.yaml` for an environment not listed.",
+        "Rename the file, correct `state` or `environments` in `kvsync.yaml`, or move the file to another folder.",
     ),
     CodeDescription(
         ErrorCode.WEAK_VALUE,
