@@ -97,7 +97,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         Field(
             "owner_key",
             one_of(list_of(credential(), least=1), credential()),
-            help="Secret that signs marks and ledgers, the same on all machines of the owner; in a list, the first signs.",
+            help="Secret that signs marks and ledgers, the same on all machines of the owner; in a list, the first one signs.",
         ),
         Field(
             "state",
@@ -109,7 +109,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         Field(
             "source",
             record(SOURCE_FIELDS),
-            help="Source of the state files, if it is not the folder of this file; state is then relative to it.",
+            help="Source of the state files, if they are not in the folder of this file; state is then relative to the source.",
         ),
         Field("state_dir", path(), default=".kvsync", help="Folder of journal, ledger, cache and lock (.kvsync)."),
         Field(
@@ -131,7 +131,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             "schemas",
             list_of(record(SCHEMA_FIELDS)),
             default=(),
-            help="JSON Schemas that the values of some keys must match.",
+            help="JSON Schemas for the values of some keys.",
         ),
         Field(
             "waves",
@@ -139,8 +139,8 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             default=(),
             help="Waves of targets, first to last: the next one begins once the one before is in sync.",
         ),
-        Field("sops", record(SOPS_FIELDS), help="How files encrypted with SOPS are decrypted."),
-        Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files, and for what stores answer."),
+        Field("sops", record(SOPS_FIELDS), help="How kvsync decrypts files that are encrypted with SOPS."),
+        Field("limits", record(LIMIT_FIELDS), help="Limits for reading state files, and for responses of stores."),
         Field("journal", record(JOURNAL_FIELDS), help="How many runs the journal keeps, and for how long."),
         Field(
             "run",

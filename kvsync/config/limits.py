@@ -46,8 +46,8 @@ LIMIT_FIELDS: Final = (
         "total",
         size(),
         default=_DEFAULTS.total,
-        help="Maximum total size of state files and the files they read (1GiB). Beyond it, the "
-        "group of files with the same rights (`authors.targets`) that takes the most is refused its largest file.",
+        help="Maximum total size of state files and the files they read (1GiB). Beyond it, kvsync refuses the "
+        "largest file of the group of files with the same rights (`authors.targets`) that uses the most.",
     ),
     Field(
         "targets",
@@ -192,7 +192,7 @@ JOURNAL_FIELDS: Final = (
         "size",
         size(),
         default=_KEPT.size,
-        help="Size of the changes that are kept, with their previous values (256MiB). Runs of the last hour are always kept.",
+        help="Maximum size of the kept changes with their previous values (256MiB). Runs of the last hour are always kept.",
     ),
 )
 

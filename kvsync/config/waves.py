@@ -25,7 +25,7 @@ PROBE_FIELDS: Final = (
         "timeout",
         duration(minimum=0.1, maximum=LONGEST_PROBE),
         default=10.0,
-        help="Time for the answer, after which the probe fails (10s; at most 5m).",
+        help="Time after which a probe without a result fails (10s; at most 5m).",
     ),
 )
 """Everything that a probe may hold."""
@@ -52,7 +52,7 @@ WAVE_FIELDS: Final = (
     Field(
         "probe",
         checked(record(PROBE_FIELDS), _just_one),
-        help="Health check that must succeed before this wave (unless it is the first) and the next one begin.",
+        help="Health check that must succeed before this wave begins (unless it is the first), and before the next one begins.",
     ),
 )
 """Everything that a wave may hold."""

@@ -97,7 +97,7 @@ VARIABLE_FIELDS: Final = tuple(one for one in FORM_FIELDS if one.name in VARIABL
 _AFTER_FIELD: Final = _field(
     "after",
     after(),
-    "Keys that are written before this entry; `all` writes it last, if all else of the target succeeded.",
+    "Keys to write before this entry; `all` writes it last, if everything else in the target succeeded.",
 )
 
 LABELLED_FIELDS: Final = (
@@ -107,7 +107,7 @@ LABELLED_FIELDS: Final = (
     _field(
         "description",
         text(empty=True),
-        "Description of the entry, if the store has descriptions. Without this field, the one in the store is kept.",
+        "Description of the entry, if the store has descriptions. Without this field, kvsync keeps the one in the store.",
     ),
     _AFTER_FIELD,
 )
@@ -120,7 +120,7 @@ FILES_FIELDS: Final = (
         "exclude",
         exclusions(),
         default=(),
-        help="Globs of what is left out, as in a .gitignore, but without exceptions (!).",
+        help="Patterns of files to leave out, as in a .gitignore, but without exceptions (!).",
     ),
     Field("prefix", text(empty=True), default="", help="Prefix of the keys."),
     *OPTION_FIELDS,

@@ -41,7 +41,7 @@ class SqliteStore(Store):
             "path",
             path(),
             required=True,
-            help="The database file, relative to the configuration's folder.",
+            help="The database file, relative to the folder of kvsync.yaml.",
             private_file=True,
         ),
     )
