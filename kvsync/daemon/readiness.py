@@ -9,6 +9,7 @@ from kvsync.daemon.parts import DaemonParts
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
+from kvsync.util.memory import release_free_memory
 
 READY_WITHIN = 60.0
 """Seconds after which the daemon counts as ready although some store has not answered yet: systemd waits for 90."""
@@ -48,6 +49,7 @@ class Readiness:
         self._parts.reporter.daemon_changed()
         seconds = round(self._clock.monotonic() - began, 3)
         _log.info("daemon.ready", targets=len(self._parts.pool.working), seconds=seconds)
+        release_free_memory()  # reading all files and the first passes needed more than anything that follows
 
     def _check(self) -> None:
         if not self._unseen and not self._parts.files.loaded.absent:

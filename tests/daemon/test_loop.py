@@ -122,6 +122,18 @@ async def test_every_target_gets_a_first_pass(log: Log) -> None:
     assert names == ["daemon.started", "daemon.ready", "daemon.stopping", "daemon.stopped"]
 
 
+async def test_memory_that_only_the_start_needed_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once all first passes are over, free memory goes back to the system; later passes release nothing again."""
+    reconciler, passes = FakeReconciler([A, B, C]), list[int]()
+    monkeypatch.setattr("kvsync.daemon.readiness.release_free_memory", lambda: passes.append(len(reconciler.requests)))
+    async with running(reconciler) as work:
+        await work.passes(3)
+        await until(lambda: bool(passes))
+        work.daemon.request_pass(A)
+        await work.passes(4)
+    assert passes == [3]
+
+
 async def test_no_targets_is_not_a_reason_not_to_be_ready() -> None:
     """A daemon whose files name nothing is ready, and waits for them to."""
     async with running(FakeReconciler([])) as work:
