@@ -112,6 +112,31 @@ async def test_what_a_killed_run_wrote_is_not_lost_to_the_ledger(ledger: MemoryR
     assert rows(await ledger.plan()) == []
 
 
+async def test_what_a_killed_run_deleted_is_ours_if_it_becomes_visible_again(ledger: MemoryRepository) -> None:
+    """A read may be late: an entry that a killed run deleted, and that is listed once more, is deleted again, not foreign."""
+    await ledger.settle({"a": 1, "b": 1})
+    entries = dict(ledger.server.held["web"])
+    ledger.want({"b": 1})
+    await killed_before_settling(ledger)
+    assert ledger.values() == {"b": "1"}
+    assert is_clean(await ledger.apply())
+    ledger.server.held["web"] = entries
+    assert is_clean(await ledger.apply())
+    assert ledger.values() == {"b": "1"}
+
+
+async def test_a_delete_of_an_entry_that_the_ledger_lost_is_completed(local: MemoryRepository) -> None:
+    """A killed run deleted an entry, and the ledger no longer knows it: the next pass has nothing to do."""
+    await local.settle({"a": 1, "b": 1})
+    local.want({"b": 1})
+    await killed_before_settling(local)
+    with closing(sqlite3.connect(local.root / ".kvsync/state.db")) as connection, connection:
+        assert connection.execute("DELETE FROM ledger WHERE key = 'a'").rowcount == 1
+    assert is_clean(await local.apply())
+    assert local.values() == {"b": "1"}
+    assert rows(await local.plan()) == []
+
+
 async def killed_before_settling(repo: MemoryRepository) -> None:
     """Apply in a run that ends as a killed one does: intents are in the journal, the store is written, no outcome is."""
     async with repo.open() as workspace:
