@@ -22,7 +22,7 @@ from kvsync.state.claim_statements import END_ALL, QUIET_SECONDS, SET_TIMELINE
 from kvsync.state.database import Query, Statements
 from kvsync.state.keys import KEY_BYTES
 from kvsync.state.postgres_address import PostgresAddress
-from kvsync.state.postgres_faults import DatabaseUnreachable, driver_errors
+from kvsync.state.postgres_faults import DatabaseUnreachable, driver_errors, no_response
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
 from kvsync.state.postgres_statements import PostgresStatements, version_of
 from kvsync.state.read_ahead import ReadAhead, chained, combined
@@ -257,14 +257,15 @@ class PostgresDatabase:
         try:
             with driver_errors(self.address):
                 yield
-        except DatabaseUnreachable as failure:
+        except DatabaseUnreachable as error:
+            failure = no_response(self.address, STATEMENT_SECONDS + GRACE_SECONDS) if self._watchdog.has_cut else error
             now = self._monotonic()
             self._rests_until, self._failure = now + max(REST_SECONDS, self._rest_share * (now - began)), failure
             is_lost = self._connection is None or self._is_lost(self._connection)
             if self._stays_connected and is_lost and not self._is_reconnecting:
                 self._is_reconnecting = True
                 start_thread(self._reconnect)
-            raise
+            raise failure from None
 
 
 def upgrade(address: PostgresAddress, *, create: bool) -> int | None:

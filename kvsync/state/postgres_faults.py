@@ -77,6 +77,14 @@ def driver_errors(address: PostgresAddress) -> Iterator[None]:
         raise StateDirError(address.name, _reason(error)) from None
 
 
+def no_response(address: PostgresAddress, seconds: float) -> DatabaseUnreachable:
+    """The error for a server that was cut off after so many seconds: the driver would say that the server closed the
+    connection."""
+    return DatabaseUnreachable(
+        address.name, f"no response within {seconds:.0f} s; check the load of the server, or {_LOCKS}"
+    )
+
+
 def _reason(error: psycopg.Error) -> str:
     """What the server or the driver says, in one line, and what to do."""
     text = error.diag.message_primary or str(error)

@@ -26,6 +26,8 @@ class Watchdog:
         self._descriptor: int | None = None
         self._deadline, self._seconds = 0.0, 0.0
         self._closed = False
+        self.has_cut = False
+        """Whether the connection that is watched, or was watched last, was cut off."""
 
     @contextmanager
     def watching(self, connection: _HasDescriptor, seconds: float) -> Iterator[None]:
@@ -34,7 +36,7 @@ class Watchdog:
             if not self._is_running:
                 start_thread(self._run)
                 self._is_running = True
-            self._descriptor, self._seconds = os.dup(connection.fileno()), seconds
+            self._descriptor, self._seconds, self.has_cut = os.dup(connection.fileno()), seconds, False
             self._deadline = time.monotonic() + seconds
         try:
             yield
@@ -59,6 +61,7 @@ class Watchdog:
             while not self._closed:
                 left = self._deadline - time.monotonic() if self._descriptor is not None else 1.0
                 if self._descriptor is not None and left <= 0:
+                    self.has_cut = True
                     self._cut(self._descriptor)
                     left = 1.0
                 self._changed.wait(min(max(left, 0.05), 1.0))

@@ -218,6 +218,25 @@ def test_of_many_calls_that_wait_only_the_first_is_waited_for(address: PostgresA
         assert database.query("SELECT * FROM pauses") == []
 
 
+def test_a_server_that_was_cut_off_is_not_said_to_have_closed_the_connection(
+    address: PostgresAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that waits for a lock ends after the limit, with what to look for; the next one works again."""
+    monkeypatch.setattr("kvsync.state.postgres_database.STATEMENT_SECONDS", 0)
+    monkeypatch.setattr("kvsync.state.postgres_database.GRACE_SECONDS", 1.0)
+    now = [0.0]
+    with closing(PostgresDatabase(address, read_only=False, monotonic=lambda: now[0])) as database:
+        with psycopg.connect(address.dsn) as other:
+            other.execute("LOCK TABLE pauses")
+            with pytest.raises(
+                StateDirError, match="no response within 1 s; check the load of the server, or look for long"
+            ):
+                database.query("SELECT * FROM pauses")
+            other.rollback()
+        now[0] += REST_SECONDS
+        assert database.query("SELECT * FROM pauses") == []
+
+
 def test_the_longer_a_call_waited_the_longer_calls_fail_at_once(
     address: PostgresAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
