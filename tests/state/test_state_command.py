@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -205,3 +207,27 @@ def test_a_machine_with_the_address_alone_approves_and_looks_back(repo: Repo, ds
     assert parked["approved_at"] is not None
     assert [one["run"] for one in repo.json("history", env=env)["runs"]] == [run]
     assert "before" in repo.run("show", run, env=env).stdout
+
+
+def test_an_undo_names_the_replica_in_the_way_and_what_is_stale(repo: Repo, dsn: str) -> None:
+    """A target that a living replica holds stops the undo before anything is written; an entry that changed since is left, and
+    the exit code says that a part was done."""
+    env = {"TEST_DSN": dsn}
+    repo.run("state", "init", env=env)
+    for value in ("one", "two"):
+        repo.write("state/web.yaml", f"store: local\nnamespace: web\nkeys: {{a: {value}, b: {value}}}\n")
+        repo.run("apply", "--yes", env=env)
+    last = repo.json("history", env=env)["runs"][0]["run"]
+    changed(
+        dsn,
+        "INSERT INTO replicas VALUES ('other', 'h', 7, '1', 'tester', now(), now(), now() + interval '1 h', 0, 0)",
+        "INSERT INTO claims VALUES ('local', 'web', 'other', 1, 1, now())",
+    )
+    held = repo.run("undo", last, "--yes", env=env, code=5)
+    assert "local/web: other holds this target; stop it, or let it do the work" in held.stderr
+    changed(dsn, "DELETE FROM claims", "DELETE FROM replicas")
+    with closing(sqlite3.connect(repo.root / "s.db")) as store, store:
+        store.execute("UPDATE entries SET value = ?, fingerprint = NULL WHERE key = 'a'", (b"theirs",))
+    undone = repo.run("undo", last, "--yes", env=env, code=3)
+    assert "a  stale  changed since kvsync wrote it" in undone.stdout
+    assert undone.stdout.endswith("Done: 1 applied, 1 stale.\n")
