@@ -164,7 +164,9 @@ def outcomes(report: Report) -> dict[str, str]:
 
 
 def is_clean(report: Report) -> bool:
-    """True when all was applied."""
+    """True when every target could be planned, and all was applied."""
+    if any(target.error or target.plan.error for target in report.targets):
+        return False
     return all(one.kind is OutcomeKind.APPLIED for target in report.targets for one in target.outcomes)
 
 
