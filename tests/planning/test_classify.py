@@ -191,6 +191,19 @@ def test_a_ttl_that_ran_out_is_not_drift() -> None:
     assert classify(never, None, last, RULES) is Idle.EXPIRED
 
 
+def test_what_was_to_end_is_new_when_something_else_is_asked() -> None:
+    """Another value or lifetime is a new wish, and so is anything under a name whose entry kvsync ended itself."""
+    last = Applied(mark("a", ttl=TTL), "1", NOW - 1)
+    for wanted in (
+        entry("k", "b", ttl=TTL, renew_before=0),
+        entry("k", "a", ttl=TTL + 60, renew_before=0),
+        entry("k", "a"),
+    ):
+        assert verdict_of(classify(wanted, None, last, RULES)) == ("create", "new")
+    ended = replace(last, etag=ENDED)
+    assert verdict_of(classify(entry("k", "a", ttl=TTL), None, ended, RULES)) == ("create", "new")
+
+
 UNDESIRED = [
     ("ours", actual("k", "a", mark=mark("a")), Prune.OWNED, None, ("delete", "removed")),
     ("ours, changed by others", actual("k", "x", mark=mark("a")), Prune.OWNED, None, ("delete", "conflict")),
