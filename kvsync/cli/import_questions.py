@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from kvsync.cli.output import print_message, print_message_block
+from kvsync.cli.confirm import answer_to
+from kvsync.cli.output import print_message
 from kvsync.errors import NotApproved
 from kvsync.util.escaping import escape_text
 
@@ -112,8 +113,7 @@ def _ask(request: ImportRequest, question: str, proposal: str) -> str:
     """What a person answers; the proposal where nothing is typed, or nobody can be asked."""
     if not request.asks:
         return proposal
-    print_message_block(f"{escape_text(question)} [{escape_text(proposal)}]: ")
-    return sys.stdin.readline().strip() or proposal
+    return answer_to(f"{escape_text(question)} [{escape_text(proposal)}]: ").strip() or proposal
 
 
 def confirm(request: ImportRequest, question: str) -> None:

@@ -155,7 +155,9 @@ def test_files_are_never_overwritten(inhabited: Repo) -> None:
 
 def test_a_key_format_that_cannot_be_used_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is shown at once; the answer after it counts, and nothing typed means the proposal."""
-    monkeypatch.setattr("sys.stdin", Keyboard("{namespace\n\nb\n"))
+    typed = iter(("{namespace\n", "\n", "b\n"))
+    monkeypatch.setattr("kvsync.cli.import_questions.answer_to", lambda _question: next(typed))
+    monkeypatch.setattr("sys.stdin", Keyboard())
     candidate = FormatCandidate("{namespace}:{key}", 3, {"a": 1, "b": 2})
     request = ImportRequest("s", "etcd", (), None, None, (), "state", yes=False, dry_run=False, output="text")
     found = choose(Survey(keys=3, candidates=(candidate,)), request, ImportResult("s", dry_run=False))

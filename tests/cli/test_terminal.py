@@ -140,6 +140,17 @@ def test_ctrl_c_at_the_question_is_130(repo: Repo, terminals: list[Terminal]) ->
     assert repo.held() == {}
 
 
+def test_ctrl_c_at_a_question_of_an_import_is_130(applied: Repo, terminals: list[Terminal]) -> None:
+    """A single Ctrl-C ends a guided import at any of its questions."""
+    applied.sql("INSERT INTO entries (namespace, key, value) VALUES ('mail', 'a', CAST('x' AS BLOB))")
+    terminal = opened(terminals, applied, "import", "local")
+    terminal.until("[all]: ")
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    assert terminal.end()[0] == 130
+    assert "Traceback" not in terminal.screen
+    assert not (applied.root / "state" / "mail.yaml").exists()
+
+
 def test_long_work_shows_a_bar_on_a_terminal_only(repo: Repo, terminals: list[Terminal]) -> None:
     """Hundreds of entries bring a progress bar to a terminal; a pipe gets none."""
     repo.write("state/web.yaml", MANY)

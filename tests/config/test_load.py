@@ -133,8 +133,8 @@ environment: prod
         'kvsync.yaml:2:1: unknown field "ownr" (did you mean "owner"?)',
         'kvsync.yaml:4:16: stores.edge.type: unknown store type "sqlit" (did you mean "sqlite"?)',
         'kvsync.yaml:5:3: stores: the name "my store" does not match [A-Za-z0-9._-]+',
-        'kvsync.yaml:5:13: stores.my store: missing field "path" (The database file, relative to the configuration\'s '
-        "folder.)",
+        'kvsync.yaml:5:13: stores.my store: missing field "path" (The database file, relative to the folder of '
+        "kvsync.yaml.)",
         "kvsync.yaml:6:33: stores.far.endpoint: plain http:// sends secrets unencrypted over the network "
         "(write https://, or set allow_insecure: true)",
         "kvsync.yaml:6:63: stores.far.timeout: expected a duration such as 30s, 5m or 1h30m, at least 0.001s, "
