@@ -75,6 +75,7 @@ def test_incomplete_listing() -> None:
     """After an incomplete listing every change is withheld, and the reason says what went wrong; no change needs no release."""
     (reason,) = reasons(updates(1), complete=False, problems=("page 2 of 3 failed",))
     assert reason == "the listing of the store is incomplete: page 2 of 3 failed; 1 change is withheld"
+    assert reasons(updates(1), complete=False) == ("the listing of the store is incomplete; 1 change is withheld",)
     assert reasons([], complete=False, problems=("page 2 of 3 failed",)) == ()
 
 
