@@ -1,4 +1,4 @@
-"""Who wrote when: a proxy before each replica, which sees the writes arrive whole, and can be slow."""
+"""Who wrote when: a proxy between each replica and the service, which sees the writes arrive whole, and can be slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A daemon that makes very many passes, in a process of its own, and reports its memory and disk use:
+"""A daemon that makes very many passes, in a process of its own, and reports its memory and disk use.
 
     python -m tests.simulation.passes FOLDER BEATS
 
