@@ -192,7 +192,7 @@ def test_a_ttl_that_ran_out_is_not_drift() -> None:
 
 
 def test_what_was_to_end_is_new_when_something_else_is_asked() -> None:
-    """Another value or lifetime is a new wish, and so is anything under a name whose entry kvsync ended itself."""
+    """Another value or lifetime counts as new, and so does anything under a name whose entry kvsync ended itself."""
     last = Applied(mark("a", ttl=TTL), "1", NOW - 1)
     for wanted in (
         entry("k", "b", ttl=TTL, renew_before=0),
