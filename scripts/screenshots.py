@@ -144,7 +144,7 @@ def labels(url: str) -> str:
     reader = _LabelReader()
     with urllib.request.urlopen(url, timeout=30) as answer:
         reader.feed(answer.read().decode())
-    return "".join(re.sub(r" parked \d.*", "", " ".join(text.split())) + "\n" for text in reader.found)
+    return "".join(re.sub(r" parked (now|\d.*)$", "", " ".join(text.split())) + "\n" for text in reader.found)
 
 
 class _LabelReader(HTMLParser):
