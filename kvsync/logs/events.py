@@ -99,8 +99,8 @@ _ALL: Final = (
         "error",
         (*_TARGET, "trigger", "error", "code", "retryable", "retry_in", "failures", "exception"),
         "A pass over one target failed; kvsync retries it. A persistent failure is logged again after 15 minutes, then at"
-        " growing intervals, with the number of failures since; in between, only other errors, eight at most. While a store"
-        " is down, this counts for all of its targets together.",
+        " growing intervals, with the number of failures since; in between, only different errors are logged, eight at most."
+        " While a store is down, this counts for all of its targets together.",
     ),
     Event(
         "drift.detected",
@@ -164,7 +164,7 @@ _ALL: Final = (
         "status.unrecorded",
         "error",
         ("error", "code"),
-        "The state accepts no results of passes, so `kvsync status` shows older ones. Logged once until it does.",
+        "Results of passes cannot be recorded in the state, so `kvsync status` shows older ones. Logged once until they can.",
     ),
     Event(
         "undo.finished",
@@ -208,7 +208,12 @@ _ALL: Final = (
     Event("revisions.denied", "warning", ("error", "code"), "The applied revisions cannot be read; older files go unnoticed."),
     Event("fleet.joined", "info", ("replica",), "This replica joined the fleet that shares the state."),
     Event("fleet.taken", "info", ("replica", "targets", "held"), "This replica took targets that no living replica held."),
-    Event("fleet.shed", "info", ("replica", "targets", "held"), "This replica gives up targets; others have less to do."),
+    Event(
+        "fleet.shed",
+        "info",
+        ("replica", "targets", "held"),
+        "This replica gives up targets, because others have less to do.",
+    ),
     Event("fleet.lost", "warning", ("replica", "reason"), "The lease of this replica ended; others take its targets."),
     Event("fleet.left", "info", ("replica",), "This replica left the fleet; others take its targets at once."),
     Event("fleet.error", "error", ("replica", "error", "code", "writes", "exception"), "The shared state does not respond."),
@@ -236,7 +241,7 @@ _ALL: Final = (
         "store.crashed",
         "error",
         (*_TARGET, "error", "code", "exception"),
-        "An exception that kvsync does not expect ended the work on one target; it is a bug in kvsync.",
+        "An unexpected exception ended the work on one target; this is a bug in kvsync.",
     ),
     Event("store.recovered", "info", ("store", "seconds"), "A store responds again."),
     Event("http.listening", "info", ("url", "loopback", "token"), "Status page, metrics and webhooks are served here."),
@@ -260,7 +265,7 @@ _ALL: Final = (
         "log.dropped",
         "warning",
         ("lines",),
-        "Log events were dropped because nobody read the log, or too slowly. The daemon continues.",
+        "Log events were dropped because nothing read the log, or not fast enough. The daemon continues.",
     ),
     Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was interrupted; kvsync checks its changes."),
 )  # fmt: skip

@@ -31,13 +31,13 @@ OWNERSHIP: Final[Descriptions] = (
         ErrorCode.LOCKED,
         "Entry is locked in the store",
         "Someone locked the entry in the store, so the store would refuse a write.",
-        "Unlock it in the store, or change the file so that it asks for what the store holds.",
+        "Unlock it in the store, or change the file so that it matches the store.",
     ),
     CodeDescription(
         ErrorCode.EXPIRES_TOO_SOON,
         "Entry expires too soon",
         "The entry expires so soon that the store accepts no write with that lifetime.",
-        "Usually nothing to do: the entry is left to expire. To keep it, write a later `expires_at`.",
+        "Usually nothing: the entry is left to expire. To keep it, write a later `expires_at`.",
     ),
     CodeDescription(
         ErrorCode.MOVE_INCOMPLETE,
@@ -127,7 +127,7 @@ WAITING: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.NOT_APPROVED,
         "Approval or confirmation missing",
-        "The command needs a confirmation that was not given, or an approval that does not fit what would be done now.",
+        "The command needs a confirmation that was not given, or an approval that does not match what would be done now.",
         "Add `--yes` in scripts, or approve the plan that is parked now: `kvsync status` shows it.",
     ),
     CodeDescription(

@@ -11,8 +11,7 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.USAGE,
         "Invalid command line",
-        "An option, an argument or the combination of them makes no sense, or names a target, a run or a plan that does not"
-        " exist.",
+        "An option, an argument or their combination is not valid, or names a target, a run or a plan that does not exist.",
         "Read the message, which often suggests the nearest valid name, and run the command with `--help`.",
     ),
     CodeDescription(
@@ -34,7 +33,7 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.CONTRADICTION,
         "Two places contradict each other",
-        "The same key, name or policy is defined twice, or the order that `after` asks for has a cycle.",
+        "The same key, name or policy is defined twice, or the order that `after` defines has a cycle.",
         "The message names both places. Keep one of them.",
     ),
     CodeDescription(

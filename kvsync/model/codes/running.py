@@ -26,7 +26,7 @@ STATE: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.STATE_LOST,
         "State directory was replaced",
-        "The state directory was removed or restored while kvsync used it. What kvsync would record would be lost.",
+        "The state directory was removed or restored while kvsync used it. Anything that it recorded now would be lost.",
         "Restart kvsync. A supervisor such as systemd usually does.",
     ),
     CodeDescription(
@@ -74,7 +74,7 @@ REPLICAS: Final[Descriptions] = (
         ErrorCode.LEASE_NOT_HELD,
         "Lease not held",
         "A write was not sent, because this replica does not hold the lease, or not for long enough. Nothing was written.",
-        "Nothing to do: the leader makes the change. If no replica leads, run `kvsync doctor`, which checks the lease.",
+        "Nothing: the leader makes the change. If no replica leads, run `kvsync doctor`, which checks the lease.",
     ),
     CodeDescription(
         ErrorCode.TARGET_CLAIMED,
@@ -86,7 +86,7 @@ REPLICAS: Final[Descriptions] = (
         ErrorCode.CLAIM_LOST,
         "Claim of the target lost",
         "The claim of this replica on the target ended during the pass. Nothing was recorded, and nothing more is written.",
-        "Nothing to do: the replica that holds the target now continues. If it happens often, check the connection to the"
+        "Nothing: the replica that holds the target now continues. If it happens often, check the connection to the"
         " database of the state.",
     ),
 )

@@ -26,7 +26,7 @@ STORES: Final[Descriptions] = (
         "Response lost",
         "A write was sent, but no usable response came, so it may or may not have taken effect. kvsync reads the entry before"
         " it writes again.",
-        "Usually nothing to do: the next pass checks. If it happens often, check the network and proxies on the way.",
+        "Usually nothing: the next pass checks. If it happens often, check the network and proxies on the way.",
     ),
     CodeDescription(
         ErrorCode.ANSWER_TOO_LONG,
@@ -51,8 +51,8 @@ STORES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.BATCH_REJECTED,
         "Batch rejected",
-        "The store rejected a call as a whole and wrote nothing of it. kvsync splits the batch until it finds the entry that is"
-        " the reason.",
+        "The store rejected a call as a whole and wrote nothing of it. kvsync splits the batch until it finds the entry that"
+        " causes the rejection.",
         "Correct the entry that the message names. If the store is full, delete entries or upgrade its plan.",
     ),
     CodeDescription(
