@@ -10,6 +10,7 @@ that takes as long as reading the file.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from math import inf
@@ -32,6 +33,9 @@ _LOST_CODES: Final = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_ERROR)
 _TORN_SECONDS: Final = 0.05
 """After which a file is read again that another process may be moving the log into."""
 
+_STEPS_OF_A_CHECK: Final = 1_000
+"""Steps of SQLite between two looks at whether the check of all pages is still wanted."""
+
 
 class LossDetector:
     """Watches the files under an open connection. `log_bytes` is the size to which SQLite may cut the log, `busy_seconds` how
@@ -39,9 +43,9 @@ class LossDetector:
 
     def __init__(self, connection: sqlite3.Connection, file: Path, log_bytes: int, busy_seconds: float) -> None:
         self._connection, self._file, self._busy_seconds = connection, file, busy_seconds
+        self._last = read_generation(connection)  # makes the log, which is watched from then on
         self._database = WatchedFile(file, inf, _RESTORE)
         self._log = WatchedFile(file.with_name(f"{file.name}-wal"), log_bytes, _RESTART)
-        self._last = read_generation(connection)
         self._stored = self._read_stored() or 0
         self._pages = _PageCheck(file, busy_seconds)
 
@@ -59,6 +63,11 @@ class LossDetector:
     def remember(self) -> None:
         """Take note of the last transaction, which must be found from now on. Raises sqlite3.Error."""
         self._last = read_generation(self._connection)
+
+    def close(self) -> None:
+        """Stop what runs in the background: a file that it has open would keep the log from being moved into the database when
+        the last connection closes. Idempotent."""
+        self._pages.stop()
 
     def committed(self, number: int) -> None:
         """Take note of the transaction of this process with this number, which may have moved the log into the database. Raises
@@ -129,20 +138,32 @@ class _PageCheck:
 
     def __init__(self, file: Path, busy_seconds: float) -> None:
         self._file, self._busy_seconds = file, busy_seconds
-        self._is_running = False
+        self._is_stopped = False
+        self._idle = threading.Event()
+        self._idle.set()
         self.found_damage = False
 
     def start(self) -> None:
         """Begin, unless one is running: what changes meanwhile is found by the next one, or when it is read."""
-        if not self._is_running:
-            self._is_running = True
-            start_thread(self._run)
+        if self._idle.is_set() and not self._is_stopped:
+            self._idle.clear()
+            try:
+                start_thread(self._run)
+            except BaseException:
+                self._idle.set()
+                raise
+
+    def stop(self) -> None:
+        """Break off what is running, and wait until it has closed its file. Idempotent."""
+        self._is_stopped = True
+        self._idle.wait(self._busy_seconds)
 
     def _run(self) -> None:
         try:
             with closing(connect(self._file, timeout=self._busy_seconds, read_only=True)) as fresh:
+                fresh.set_progress_handler(lambda: self._is_stopped, _STEPS_OF_A_CHECK)
                 self.found_damage = fresh.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
         except sqlite3.DatabaseError as error:
             self.found_damage = fault_of(error) is Fault.DAMAGED
         finally:
-            self._is_running = False
+            self._idle.set()

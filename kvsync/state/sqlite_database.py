@@ -167,6 +167,8 @@ class SqliteDatabase:
     def close(self) -> None:
         """Release the files. Idempotent."""
         self._generation.close()
+        if self._loss is not None:
+            self._loss.close()
         with self._lock, suppress(sqlite3.Error):  # nothing is left to be written
             self._connection.close()
 

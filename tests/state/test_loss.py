@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from kvsync.errors import StateDirError, StateDirLost
 from kvsync.state import StateDir
+from kvsync.util.sqlite import connect
 from tests.state.examples import KEY, WEB, apply_one, run
 from tests.state.test_directory import READ, without_root
 
@@ -195,6 +197,38 @@ def test_a_damaged_page_is_found_in_the_background(path: Path, directory: StateD
         file.write(b"x" * 4096)
     with pytest.raises(StateDirLost, match=r"state\.db was truncated or overwritten while in use"):
         _check_until_lost(directory)
+
+
+def test_what_kvsync_writes_starts_no_check_of_all_pages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a check reads the whole file: only what other programs write is a reason for it."""
+    started: list[object] = []
+    monkeypatch.setattr("kvsync.state.loss.start_thread", started.append)
+    for number in range(3):
+        with StateDir.open(path, writable=True) as state:
+            state.pauses.pause(f"store{number}", None, None, 0)
+            apply_one(state, KEY, "a", "b")
+            assert state.passes.check() is None
+    assert started == []
+
+
+def test_closing_waits_for_the_check_of_all_pages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that went on would keep the log from being moved into the database, or make a new one after everything else is
+    closed: an older copy that is put there by then would be mixed with what is in that log."""
+    closing_has_begun = threading.Event()
+
+    def connect_late(*args: Any, **options: Any) -> sqlite3.Connection:
+        if threading.current_thread() is not threading.main_thread():
+            closing_has_begun.wait(5)
+        return connect(*args, **options)
+
+    with StateDir.open(path, writable=True) as state:
+        state.pauses.pause("edge", None, None, 0)
+        _checkpoint(path)  # another program, so all pages are checked
+        monkeypatch.setattr("kvsync.state.loss.connect", connect_late)
+        assert state.passes.check() is None
+        threading.Timer(0.05, closing_has_begun.set).start()
+    assert closing_has_begun.is_set()
+    assert not {"state.db-wal", "state.db-shm"} & {file.name for file in path.iterdir()}
 
 
 def _check_until_lost(directory: StateDir) -> None:
