@@ -21,6 +21,7 @@ from kvsync.state.database import Query, Statements
 from kvsync.state.generation import GenerationFile, count_transaction, read_generation
 from kvsync.state.loss import LossDetector
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
+from kvsync.state.sqlite_baseline import BASELINE
 from kvsync.state.tables import StateTable
 from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
 
@@ -258,12 +259,15 @@ def _upgraded_copy(old: sqlite3.Connection | None) -> sqlite3.Connection:
 
 def _upgrade(connection: sqlite3.Connection) -> None:
     """Bring the schema up to date from whatever version it has, which another process may have changed meanwhile."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for step in STEPS[version:]:
-        for statement in step.split(";"):
-            connection.execute(statement)
+    version, _, tables = connection.execute(_HEAD).fetchone()
+    for statement in _migrations(version) if tables else BASELINE:
+        connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _migrations(version: int) -> Iterator[str]:
+    return (statement for step in STEPS[version:] for statement in step.split(";"))
 
 
 def _version(connection: sqlite3.Connection, state_dir: Path) -> int:
