@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, fields, is_dataclass, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -20,7 +20,7 @@ from kvsync.config.tightening import loosened
 from kvsync.model.entry import Target
 from kvsync.model.policy import Policy
 from kvsync.util.values import dataclass
-from kvsync.yaml.credential import Credential, CredentialKind
+from kvsync.yaml.credential import CredentialKind, credentials_in
 from kvsync.yaml.problems import quoted
 
 AMBIENT_CREDENTIALS: Final = frozenset(
@@ -205,23 +205,7 @@ class Authority:
 
 def credential_variables(values: object) -> frozenset[str]:
     """The environment variables that a decoded configuration takes secrets from, wherever they stand in it."""
-    return frozenset(one.name for one in _credentials(values) if one.kind is CredentialKind.ENV)
-
-
-def _credentials(values: object) -> Iterator[Credential]:
-    if isinstance(values, Credential):
-        yield values
-    elif isinstance(values, Mapping):
-        yield from _all_credentials(values.values())
-    elif isinstance(values, tuple | list):
-        yield from _all_credentials(values)
-    elif is_dataclass(values):
-        yield from _all_credentials(getattr(values, one.name) for one in fields(values))
-
-
-def _all_credentials(values: Iterable[object]) -> Iterator[Credential]:
-    for value in values:
-        yield from _credentials(value)
+    return frozenset(one.name for one in credentials_in(values) if one.kind is CredentialKind.ENV)
 
 
 def _any_match(name: str, globs: tuple[str, ...] | None) -> bool:

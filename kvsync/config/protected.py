@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from kvsync.config.model import Config, Credential, CredentialKind
+from kvsync.config.model import Config, CredentialKind
 from kvsync.util.values import dataclass
+from kvsync.yaml.credential import credentials_in
 
 ENVIRONMENTS: Final = "environments"
 """Name of the folder in the state directory that has a directory for each environment."""
@@ -91,7 +91,7 @@ def _credentials(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if folder:
         yield config.root / folder
-    for credential in _references(config):
+    for credential in credentials_in(config):
         if credential.kind is CredentialKind.FILE:
             yield config.root / credential.name
 
@@ -101,18 +101,3 @@ def _store_files(config: Config) -> Iterator[Path]:
         for written in store.private_files:
             file = config.root / Path(written).expanduser()
             yield from (file.with_name(f"{file.name}{suffix}") for suffix in _DATABASE_FILES)
-
-
-def _references(value: Any) -> Iterator[Credential]:
-    """Every reference to a secret in a configuration, wherever it stands."""
-    if isinstance(value, Credential):
-        yield value
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from _references(getattr(value, field.name))
-    elif isinstance(value, Mapping):
-        for member in value.values():
-            yield from _references(member)
-    elif isinstance(value, tuple | list):
-        for member in value:
-            yield from _references(member)

@@ -30,8 +30,11 @@ class NamespaceDeletion:
     ) -> None:
         self._store, self._subject, self._state, self._writing = store, subject, state, writing
         wants_nothing = not (desired.entries or desired.moved or desired.problems)
-        self._deleter = store if isinstance(store, NamespaceDeleting) and store.deletes_namespaces else None
-        self.is_wanted = self._deleter is not None and wants_nothing and ask.deletes_namespaces and not ask.keys
+        may_delete = wants_nothing and ask.deletes_namespaces and not ask.keys
+        self._deleter = (
+            store if may_delete and isinstance(store, NamespaceDeleting) and store.deletes_namespaces else None
+        )
+        self.is_wanted = self._deleter is not None
 
     def planned(self, plan: TargetPlan, snapshot: Snapshot, now: float) -> TargetPlan:
         """The plan with what becomes of the namespace. Raises StateDirError."""
@@ -53,7 +56,7 @@ class NamespaceDeletion:
 
     def keep(self, plan: TargetPlan, outcomes: tuple[Outcome, ...], now: float) -> None:
         """Note whether applying the plan has emptied the namespace, or filled it again. Raises StateDirError."""
-        if isinstance(self._store, NamespaceDeleting) and any(one.action is not Action.DELETE for one in outcomes):
+        if any(one.action is not Action.DELETE for one in outcomes) and isinstance(self._store, NamespaceDeleting):
             self._state.emptied.remove(self._subject.key)
             return
         if not self.is_wanted:

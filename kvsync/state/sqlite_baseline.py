@@ -1,4 +1,4 @@
-"""Schema of a new `state.db`, made from the description of the tables: what all migrations in `schema` lead to, in one step."""
+"""Schema of a new `state.db`, made from the description of the tables. It equals the result of all migrations in `schema`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DECLARED: Final = {
     ("contended", "digest"): "BLOB NOT NULL DEFAULT x''",
     ("daemon", "one"): "INTEGER PRIMARY KEY CHECK (one = 1)",
 }
-"""Columns of which SQLite is told more than the description says."""
+"""Columns that SQLite declares with more than the description has."""
 
 
 def _create(table: StateTable) -> str:

@@ -10,7 +10,7 @@ from kvsync.model.place import Place
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
-from kvsync.stores.extensions import EXTENSIONS
+from kvsync.stores.extensions import MEMBERS, has_extension
 
 
 class StoreWrapper(Store):
@@ -25,13 +25,13 @@ class StoreWrapper(Store):
         self.config, self.context = inner.config, inner.context
         self.capabilities, self.traffic = inner.capabilities, inner.traffic
         self.overridden = inner.overridden
-        for extension in EXTENSIONS:
-            if isinstance(inner, extension):
-                self._take_over(extension)
+        for extension, members in MEMBERS.items():
+            if has_extension(inner, extension):
+                self._take_over(members)
 
-    def _take_over(self, extension: type) -> None:
-        for name in {*vars(extension), *extension.__annotations__}:
-            if not name.startswith("_") and not hasattr(type(self), name):
+    def _take_over(self, members: frozenset[str]) -> None:
+        for name in members:
+            if not hasattr(type(self), name):
                 setattr(self, name, getattr(self._inner, name))
 
     def normalise(self, content: Content) -> Content:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import abc
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -29,6 +32,26 @@ class Credential:
     name: str
     origin: Origin | None = None
 
+
+def credentials_in(value: object) -> Iterator[Credential]:
+    """All references to secrets in a decoded configuration, however deep they are."""
+    if isinstance(value, Credential):
+        yield value
+        return
+    members: abc.Iterable[object] = ()
+    if is_dataclass(value):
+        members = (getattr(value, one.name) for one in fields(value))
+    elif isinstance(value, abc.Mapping):
+        members = value.values()
+    elif isinstance(value, tuple | list):
+        members = value
+    for member in members:
+        if not isinstance(member, _PLAIN):
+            yield from credentials_in(member)
+
+
+_PLAIN: Final = (str, int, float, bytes, type(None))
+"""What most of a configuration consists of, and holds no reference."""
 
 _HOW: Final = "write {env: NAME}, {file: PATH} or {credential: NAME}"
 _NAMES: Final = {

@@ -14,11 +14,13 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import (
     EXTENSIONS,
+    MEMBERS,
     NamespaceDeleting,
     NamespaceRenaming,
     NestedNamespaces,
     RestorePointMaking,
     as_ledger_keeping,
+    has_extension,
     locate,
     observe_deep,
     quota_left,
@@ -111,7 +113,7 @@ class NamedStore(StoreWrapper):
 class BareStore(StoreWrapper):
     """A store without extensions."""
 
-    def _take_over(self, extension: type) -> None:
+    def _take_over(self, members: frozenset[str]) -> None:
         return
 
 
@@ -175,3 +177,19 @@ async def test_equal_stores_need_not_be_hashable_or_have_the_same_extensions() -
     assert with_quota == without
     assert (quota_left(with_quota), quota_left(without), quota_left(with_quota)) == (5, None, 5)
     assert await locate(without, "web") == without.place("web")
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_store_has_an_extension_if_it_has_all_its_members(extension: type) -> None:
+    """The quick question and `isinstance` agree, also about a store that has only some of the members."""
+    store = memory_store()
+    names = sorted(MEMBERS[extension])
+    bare = BareStore(store)
+    assert has_extension(bare, extension) == isinstance(bare, extension)
+    for count in range(len(names)):
+        partly = BareStore(store)
+        for name in names[:count]:
+            setattr(partly, name, lambda: None)
+        assert has_extension(partly, extension) == isinstance(partly, extension), names[:count]
+    assert has_extension(extended(), extension)
+    assert isinstance(extended(), extension)
