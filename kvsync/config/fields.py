@@ -111,7 +111,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             record(SOURCE_FIELDS),
             help="Source of the state files, if they are not in the folder of this file; state is then relative to the source.",
         ),
-        Field("state_dir", path(), default=".kvsync", help="Folder of journal, ledger, cache and lock (.kvsync)."),
+        Field("state_dir", path(), default=".kvsync", help="Folder of the journal, ledger, cache and lock (.kvsync)."),
         Field(
             "environments",
             list_of(text(ENVIRONMENT_NAME, "the name of an environment: A-Z a-z 0-9 _ -")),
@@ -137,7 +137,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             "waves",
             list_of(record(WAVE_FIELDS)),
             default=(),
-            help="Waves of targets, first to last: the next one begins once the one before is in sync.",
+            help="Waves of targets, first to last: each begins once the previous one is in sync.",
         ),
         Field("sops", record(SOPS_FIELDS), help="How kvsync decrypts files that are encrypted with SOPS."),
         Field("limits", record(LIMIT_FIELDS), help="Limits for reading state files, and for responses of stores."),

@@ -46,8 +46,8 @@ LIMIT_FIELDS: Final = (
         "total",
         size(),
         default=_DEFAULTS.total,
-        help="Maximum total size of state files and the files they read (1GiB). Beyond it, kvsync refuses the "
-        "largest file of the group of files with the same rights (`authors.targets`) that uses the most.",
+        help="Maximum total size of state files and the files they read (1GiB). Beyond it, kvsync refuses files one by "
+        "one: each time, the largest in the group of files with the same rights (`authors.targets`) that uses the most.",
     ),
     Field(
         "targets",
@@ -59,7 +59,7 @@ LIMIT_FIELDS: Final = (
         "total_targets",
         integer(1),
         default=_DEFAULTS.total_targets,
-        help="Maximum number of targets that all state files name (100000). Beyond it, files are refused as for `total`.",
+        help="Maximum number of targets that all state files name (100000). Beyond it, kvsync refuses files as for `total`.",
     ),
     Field(
         "folder_names",
@@ -77,8 +77,8 @@ LIMIT_FIELDS: Final = (
         "pattern_steps",
         integer(1),
         default=_DEFAULTS.pattern_steps,
-        help="Maximum number of comparisons of a name with a part of a pattern, over all patterns of one state file, and over "
-        "those of `state` for the folders with the same rights (2000000).",
+        help="Maximum number of comparisons between a name and a part of a pattern: in total for the patterns of one state "
+        "file, and in total for the patterns of `state` in all folders with the same rights (2000000).",
     ),
     Field(
         "patterns",
@@ -111,7 +111,7 @@ LIMIT_FIELDS: Final = (
         "expansion",
         size(),
         default=_DEFAULTS.expansion,
-        help="Maximum total size of one state file after expansion, with everything that aliases, defaults, prefixes, "
+        help="Maximum total size of one state file after expansion, including everything that aliases, defaults, prefixes, "
         "labels and several stores repeat (256MiB). Files that values are read from count each time they are used again.",
     ),
     Field(
@@ -174,7 +174,7 @@ LIMIT_FIELDS: Final = (
         "rest",
         duration(minimum=1),
         default=_PASSES.rest,
-        help="How long the daemon pauses a target if its store requests a longer wait (15m).",
+        help="Longest time after which the daemon tries a target again, even if its store requests a longer wait (15m).",
     ),
 )
 

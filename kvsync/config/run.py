@@ -79,20 +79,22 @@ TRACING_FIELDS: Final = (
 
 WINDOW_FIELDS: Final = (
     Field(
-        "deny", cron(), help="Cron expression that opens a window in which nothing is applied; deny wins over allow."
+        "deny",
+        cron(),
+        help="Cron expression that opens a window in which nothing is applied; deny takes precedence over allow.",
     ),
-    Field("allow", cron(), help="Cron expression that opens a window outside of which nothing is applied."),
+    Field("allow", cron(), help="Cron expression that opens a window outside which nothing is applied."),
     Field("for", duration(minimum=1), required=True, help="How long the window stays open."),
     Field("timezone", timezone(), default="UTC", help="The time zone of the cron expression (UTC)."),
 )
 
 RUN_FIELDS: Final = (
     Field("every", duration(minimum=_OFTEN), default=OMITTED, help="Time between passes (5m, unless cron is given)."),
-    Field("cron", cron(), default=OMITTED, help="Start of passes as a cron expression, instead of every."),
+    Field("cron", cron(), default=OMITTED, help="Times at which passes start, as a cron expression, instead of every."),
     Field(
         "jitter",
         duration(),
-        help="Maximum random delay of a pass, so that daemons do not all start at once (a tenth of every, 0s with cron).",
+        help="Maximum random delay of a pass, so that daemons do not all start together (a tenth of every, 0s with cron).",
     ),
     Field(
         "deep_every",
@@ -151,7 +153,8 @@ RUN_FIELDS: Final = (
         "connections",
         integer(1),
         default=128,
-        help="Maximum number of open connections to listen (128, and never more than an eighth of the file descriptors).",
+        help="Maximum number of open connections to the address in listen (128, and never more than an eighth of the file "
+        "descriptors).",
     ),
     Field("lease", lease(), help="Lease for several replicas; only the replica that holds it writes."),
 )
