@@ -104,7 +104,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             one_of(list_of(_state_glob(), least=1), _state_glob(), record(STATE_FIELDS)),
             default=DEFAULT_STATE_FILES,
             help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml); "
-            "or a mapping of files and postgresql, where a database keeps the state.",
+            "or, if a database keeps the state, a mapping of files and postgresql.",
         ),
         Field(
             "source",

@@ -24,9 +24,12 @@ _ACTION: Final = choice(DriftAction)
 
 DRIFT_FIELDS: Final = (
     Field("drifted", _ACTION, default=OMITTED, help="What to do if an owned entry changed in the store."),
-    Field("missing", _ACTION, default=OMITTED, help="What to do if an owned entry is missing in the store."),
+    Field("missing", _ACTION, default=OMITTED, help="What to do if an owned entry is missing from the store."),
     Field(
-        "conflict", _ACTION, default=OMITTED, help="What to do if the store and the files both changed, differently."
+        "conflict",
+        _ACTION,
+        default=OMITTED,
+        help="What to do if the store and the files both changed, in different ways.",
     ),
 )
 
