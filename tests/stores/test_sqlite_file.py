@@ -10,14 +10,16 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.model.canonical import fingerprint
+from kvsync.model.canonical import canonical_json, fingerprint
 from kvsync.model.entry import Content, Identity, Mark, Target
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.extensions import locate
+from kvsync.stores.sqlite import rows
 from kvsync.stores.sqlite.schema import SCHEMA
 from kvsync.testing import FakeClock
 from tests.support.places import signer_of
@@ -33,6 +35,10 @@ def creation(key: str, value: bytes = b"Hello") -> Write:
     return Write(
         Identity(key), Precondition.ABSENT, content, SIGNER.signed(Identity(key), Mark("me", fingerprint(content)))
     )
+
+
+def changed(key: str, etag: str | None, value: bytes = b"Hi") -> Write:
+    return replace(creation(key, value), precondition=Precondition.UNCHANGED, etag=etag)
 
 
 async def keys(store: Store) -> set[str]:
@@ -307,6 +313,71 @@ async def test_many_writes_are_one_transaction(opened: Open, shell: Shell) -> No
     assert await keys(store) == {"first"}
     shell("DROP TRIGGER stop")
     assert {result.status for result in await store.write("web", [creation("second")])} == {WriteStatus.DONE}
+
+
+async def test_conflicts_of_every_kind_affect_one_entry_each(opened: Open) -> None:
+    """Creates, changes, renewals and deletes in one call: those whose entry was changed meanwhile are conflicts, all others are
+    done, in the order of the call."""
+    store = opened()
+    names = [f"{kind}-{who}" for kind in ("change", "renew", "delete") for who in ("mine", "theirs")]
+    seen = dict(zip(names, await store.write("web", [creation(name) for name in names]), strict=True))
+    theirs = [name for name in names if name.endswith("theirs")]
+    others = [changed(name, seen[name].etag, b"theirs") for name in theirs]
+    await store.write("web", [creation("create-theirs", b"theirs"), *others])
+    results = await store.write(
+        "web",
+        [
+            creation("create-mine"),
+            creation("create-theirs"),
+            *(changed(f"change-{who}", seen[f"change-{who}"].etag) for who in ("theirs", "mine")),
+            *(replace(changed(f"renew-{who}", seen[f"renew-{who}"].etag), touch=True) for who in ("theirs", "mine")),
+            *(
+                Write(Identity(f"delete-{who}"), Precondition.UNCHANGED, etag=seen[f"delete-{who}"].etag)
+                for who in ("theirs", "mine")
+            ),
+        ],
+    )
+    assert [result.status for result in results] == ["done", "conflict"] + ["conflict", "done"] * 3
+    assert await keys(store) == {"create-mine", "create-theirs", "change-mine", "renew-mine", *theirs}
+
+
+async def test_a_large_call_makes_no_temporary_file(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite would copy every page to it before it changes the page."""
+    open_files: list[str] = []
+    connect = sqlite3.connect
+
+    def connected(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_trace_callback(lambda sql: open_files.extend(files_open()) if sql == "COMMIT" else None)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connected)
+    store = opened()
+    for number in range(3):
+        await store.write("web", [creation(f"{number}-{index}", b"x" * 200) for index in range(1000)])
+    assert any(name.endswith(".db") for name in open_files)
+    assert [name for name in open_files if "etilqs" in name] == []
+
+
+def files_open() -> list[str]:
+    """The paths of the files that this process has open."""
+    links = Path("/proc/self/fd").iterdir()
+    return [str(link.readlink()) for link in links if link.is_symlink()]
+
+
+async def test_equal_tags_are_written_down_once(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of entries have the same tags, and writing them as canonical JSON takes as long as the rest of the row."""
+    written: list[object] = []
+
+    def counted(data: object) -> str:
+        written.append(data)
+        return canonical_json(data)
+
+    monkeypatch.setattr(rows, "canonical_json", counted)
+    tags = (("team", "shop-of-this-test"),)
+    writes = [replace(creation(f"key-{number}"), content=Content(b"x", tags=tags)) for number in range(100)]
+    await opened().write("web", writes)
+    assert written == [dict(tags)]
 
 
 async def test_a_file_has_one_place_however_many_ask_while_it_is_opened(opened: Open) -> None:

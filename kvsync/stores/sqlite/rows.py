@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, KeysView, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from kvsync.model.canonical import FINGERPRINT_SIZE, canonical_json, canonical_json_text, fingerprint
@@ -74,8 +74,13 @@ def to_listed(row: Row) -> Actual:
 
 def from_content(content: Content) -> Row:
     """The columns content_type, tags, metadata, value."""
-    tags = canonical_json(dict(content.tags)) if content.tags else None
-    return content.content_type, tags, content.metadata, content.value
+    return content.content_type, _tags_text(content.tags), content.metadata, content.value
+
+
+@lru_cache(maxsize=512)
+def _tags_text(tags: tuple[tuple[str, str], ...]) -> str | None:
+    """The column `tags`. Thousands of entries have the same."""
+    return canonical_json(dict(tags)) if tags else None
 
 
 def from_mark(mark: Mark | None) -> Row:

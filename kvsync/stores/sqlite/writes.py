@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from kvsync.model.canonical import fingerprint
@@ -28,6 +28,7 @@ WHERE {BY_CELL} AND version = ?
 """
 _TOUCH = f"UPDATE entries SET expires_at = ?, modified_at = ?, version = ? WHERE {BY_CELL} AND version = ?"
 _DELETE = f"DELETE FROM entries WHERE {BY_CELL} AND version = ?"
+_HAS_VERSION = f"SELECT 1 FROM entries WHERE {BY_CELL} AND version = ?"
 _SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
 
 _DIGITS = 19
@@ -52,10 +53,12 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """One write as a statement with its parameters, and its result if it finds no row."""
+    """One write as a statement with its parameters, and its result if it finds no row. `version` is the new version of the
+    entry, None for a delete."""
 
     index: int
     sql: str
+    cell: Cell
     row: Row
     failed: WriteResult
     version: int | None
@@ -70,37 +73,40 @@ def execute(
     results: dict[int, WriteResult] = {}
     for sql in (_CREATE, _CHANGE, _TOUCH, _DELETE):
         alike = [statement for statement in statements if statement.sql is sql]
-        for statement, done in zip(alike, _run(connection, sql, [statement.row for statement in alike]), strict=True):
+        for statement, done in zip(alike, _run(connection, sql, alike), strict=True):
             results[statement.index] = _result(statement) if done else statement.failed
     connection.execute(SET_REVISION, (writes[0][0].namespace, versions[-1]))
     return [results[index] for index in range(len(writes))]
 
 
-def _run(connection: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> Iterator[bool]:
-    """Execute one statement for many rows, and yield for each whether it found its row as expected."""
-    if not rows:
-        return
-    connection.execute("SAVEPOINT bulk")
-    if connection.executemany(sql, rows).rowcount == len(rows):
-        yield from (True for _ in rows)
-    else:
-        connection.execute("ROLLBACK TO bulk")
-        for row in rows:
-            yield connection.execute(sql, row).rowcount == 1
-    connection.execute("RELEASE bulk")
+def _run(connection: sqlite3.Connection, sql: str, statements: Sequence[_Statement]) -> list[bool]:
+    """Execute one statement for many rows; says for each whether it found its row as expected. A savepoint, to repeat them one
+    by one where some did not, would keep a copy of every page in a temporary file."""
+    if sql is _DELETE:  # a deleted row has no version that shows it afterwards
+        return [connection.execute(sql, statement.row).rowcount == 1 for statement in statements]
+    changed = connection.executemany(sql, [statement.row for statement in statements]).rowcount if statements else 0
+    if changed == len(statements):
+        return [True] * changed
+    return [_has_version(connection, statement) for statement in statements]
+
+
+def _has_version(connection: sqlite3.Connection, statement: _Statement) -> bool:
+    """True if an entry has the version that this write gives it, and no other write."""
+    row = (*statement.cell.lookup_parameters(), statement.version)
+    return connection.execute(_HAS_VERSION, row).fetchone() is not None
 
 
 def _statement(index: int, cell: Cell, write: Write, version: int, now: float) -> _Statement:
     if write.content is None:
-        return _Statement(index, _DELETE, (*cell.lookup_parameters(), _etag(write)), _MOVED, None)
+        return _Statement(index, _DELETE, cell, (*cell.lookup_parameters(), _etag(write)), _MOVED, None)
     if write.precondition is Precondition.ABSENT:
         row = (*_columns(write, write.content), now, version, *cell)
-        return _Statement(index, _CREATE, row, _EXISTS, version)
+        return _Statement(index, _CREATE, cell, row, _EXISTS, version)
     if write.touch:
         row = (write.expires_at, now, version, *cell.lookup_parameters(), _etag(write))
-        return _Statement(index, _TOUCH, row, _MOVED, version)
+        return _Statement(index, _TOUCH, cell, row, _MOVED, version)
     row = (*_columns(write, write.content), now, version, *cell.lookup_parameters(), _etag(write))
-    return _Statement(index, _CHANGE, row, _MOVED, version)
+    return _Statement(index, _CHANGE, cell, row, _MOVED, version)
 
 
 def _columns(write: Write, content: Content) -> Row:
