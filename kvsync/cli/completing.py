@@ -10,19 +10,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from kvsync.util.escaping import escape_name
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from kvsync.app.names import KnownNames, Name
 
     Found = Iterable[Name] | Awaitable[Iterable[Name]]
+    Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 MOST: Final = 200
 """Names that are offered at once."""
-
-Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 def _completer(*kinds: Callable[[KnownNames, click.Context], Found]) -> Completer:
@@ -31,6 +31,8 @@ def _completer(*kinds: Callable[[KnownNames, click.Context], Found]) -> Complete
     def complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         import asyncio
         from inspect import isawaitable
+
+        from click.shell_completion import CompletionItem
 
         from kvsync.app.names import KnownNames
         from kvsync.cli.command import chosen_config, nearest_option
@@ -53,6 +55,8 @@ async def _awaited(found: Awaitable[Iterable[Name]]) -> Iterable[Name]:
 def _offered(names: Iterable[Name], incomplete: str, room: int) -> list[CompletionItem]:
     """The names that begin so, as many as there is room for. Those with white space or control characters break the protocols
     of shells."""
+    from click.shell_completion import CompletionItem
+
     fitting = (one for one in names if one.text.startswith(incomplete) and escape_name(one.text) == one.text)
     usable = (one for one in fitting if one.text.split() == [one.text])
     return [CompletionItem(one.text, help=one.about or None) for one, _ in zip(usable, range(room), strict=False)]
@@ -72,6 +76,8 @@ sides = _completer(
 
 def states(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The states of targets."""
+    from click.shell_completion import CompletionItem
+
     from kvsync.app.status import STATES
 
     return [CompletionItem(state) for state in STATES if state.startswith(incomplete)]

@@ -10,13 +10,13 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from dataclasses import replace
 from hashlib import blake2b
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from kvsync.config.authority import Authority, FileGrants
 from kvsync.config.model import Config
 from kvsync.desired.assemble import assemble, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.conflict_checks import ConflictChecks
-from kvsync.desired.key_conflicts import KeyConflict
 from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Reading, StoreFacts
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.target_places import TargetPlaces
@@ -33,6 +33,9 @@ from kvsync.desired.withheld import Withheld, WithheldFiles
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Target
+
+if TYPE_CHECKING:
+    from kvsync.desired.key_conflicts import KeyConflict
 
 
 class Assembler:

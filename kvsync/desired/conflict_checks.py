@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from kvsync.desired.assemble import conflicting_entries
 from kvsync.desired.cache import Cache
-from kvsync.desired.key_conflicts import KeyConflict, find_key_conflicts
 from kvsync.desired.model import DocumentRows, StoreFacts
 from kvsync.desired.withheld import Withheld
 from kvsync.errors import Problem
 from kvsync.model.entry import Identity, Target
 from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
 from kvsync.stores.extensions import NestedNamespaces
+
+if TYPE_CHECKING:
+    from kvsync.desired.key_conflicts import KeyConflict
 
 
 class ConflictChecks:
@@ -46,6 +49,8 @@ class ConflictChecks:
             state.update(digest)
         if self._apart.get(first) == state.digest():
             return ()
+        from kvsync.desired.key_conflicts import find_key_conflicts  # only targets whose keys could meet pay for it
+
         names = namespaces_by_store(group)
         stores = ((name, self._stores[name]) for name in names)
         nesting = {name: store for name, store in stores if isinstance(store, NestedNamespaces)}

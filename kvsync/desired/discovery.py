@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from kvsync.desired.exclusion import exclusion
@@ -37,6 +38,12 @@ def find_files(
     return MatchedFiles(
         *([path for path in found if not is_left_out(path[skip:])] for found in (paths, sorted(walk.hidden)))
     )
+
+
+def names_digest(found: MatchedFiles) -> bytes:
+    """Represents the names of files, and of those that are passed over."""
+    names = "\0".join((*found.names, "", *found.hidden))
+    return blake2b(names.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
 def matches(

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from kvsync.config.schemas import SchemaRule
 from kvsync.errors import Kind, Origin, Problem
-from kvsync.util.json_schema import validator_of
 from kvsync.util.values import dataclass
 from kvsync.yaml.fields import INVALID, Problems, free_json
 from kvsync.yaml.parse import parse_all
@@ -96,6 +95,8 @@ def compile_schema(text: bytes, file: str) -> JsonSchema:
     document = _document(text, problems)
     if problems:
         return JsonSchema(file, problems=problems.all())
+    from kvsync.util.json_schema import validator_of  # most configurations have no schemas
+
     try:
         return JsonSchema(file, validator_of(document))
     except ValueError as error:

@@ -9,11 +9,9 @@ from typing import Any, Final
 
 from kvsync.config.sops import SopsConfig, SopsKey
 from kvsync.desired.read_rules import UnreadableError
-from kvsync.desired.sops_errors import sops_failure
 from kvsync.errors import Problem
 from kvsync.model.canonical import canonical_json
 from kvsync.model.exact_json import read_json
-from kvsync.util.bounded_process import ProcessOutputTooLarge, ProcessTimeout, run_bounded
 from kvsync.util.escaping import escape_text
 from kvsync.yaml.nodes import Mapping as MappingNode
 from kvsync.yaml.nodes import Node, Scalar, Sequence
@@ -108,6 +106,9 @@ class Decryptor:
 
     def _run(self, data: bytes, kind: str, form: str) -> bytes:
         from shutil import which  # imports compression; most files are not encrypted
+
+        from kvsync.desired.sops_errors import sops_failure
+        from kvsync.util.bounded_process import ProcessOutputTooLarge, ProcessTimeout, run_bounded
 
         program = which(self._config.program, path=self._environ.get("PATH"))
         if program is None:

@@ -11,14 +11,13 @@ from typing import Final
 from kvsync import __version__
 from kvsync.config.authority import Authority, Authors
 from kvsync.config.model import Config
-from kvsync.desired.discovery import find_files
+from kvsync.desired.discovery import find_files, names_digest
 from kvsync.desired.file_digests import SeenFile
 from kvsync.desired.file_stability import FileState
 from kvsync.desired.model import Reference, Stores
 from kvsync.desired.read_rules import UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
-from kvsync.desired.values import names_digest
 
 _FORMAT: Final = 4
 """Raise it when what a compiled file looks like changes."""

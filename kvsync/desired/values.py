@@ -11,7 +11,7 @@ from posixpath import dirname, join, normpath
 from typing import Any, Final, NamedTuple, TypeVar
 
 from kvsync.config.authority import Authority, Denial
-from kvsync.desired.discovery import MatchedFiles, find_files, split
+from kvsync.desired.discovery import find_files, names_digest, split
 from kvsync.desired.fields import FORM_FIELDS
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import Reference
@@ -155,13 +155,6 @@ def _naming(place: str, use: Callable[[str], _Result]) -> _Result:
         return use(place)
     except UnreadableError as error:
         raise UnreadableError(f"{quoted(normpath(place))}: {error}") from None
-
-
-def names_digest(found: MatchedFiles) -> bytes:
-    """Represents the names of files, and of those that are passed over."""
-    return blake2b(
-        "\0".join((*found.names, "", *found.hidden)).encode(errors="surrogateescape"), digest_size=16
-    ).digest()
 
 
 def note_unreadable(error: UnreadableError, path: str, node: Node, problems: Problems, what: str) -> None:

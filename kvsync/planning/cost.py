@@ -19,20 +19,19 @@ def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
     """
     written = [change for change in plan.changes if not is_ledger_only(change, capabilities)]
     deletes = [change for change in written if change.action is Action.DELETE]
-    others = [change for change in written if change.action is not Action.DELETE]
-    calls = _calls(others, capabilities) + _calls(deletes, capabilities)
+    deleted, total = sum(map(_size, deletes)), sum(map(_size, written))
+    others = _calls(len(written) - len(deletes), total - deleted, capabilities)
+    calls = others + _calls(len(deletes), deleted, capabilities)
     reads = _reads(plan.changes, written, capabilities) + sum(change.moved_to is not None for change in deletes)
     rate = capabilities.writes_per_second
     seconds = round(calls / rate, 3) if rate else 0.0
-    return Cost(calls + reads, sum(map(_size, written)), seconds)
+    return Cost(calls + reads, total, seconds)
 
 
-def _calls(changes: Sequence[Change], capabilities: Capabilities) -> int:
-    by_count = _batches(len(changes), capabilities.batch)
+def _calls(count: int, size: int, capabilities: Capabilities) -> int:
+    by_count = _batches(count, capabilities.batch)
     limit = capabilities.max_batch_bytes
-    if limit is None:
-        return by_count
-    return max(by_count, _batches(sum(map(_size, changes)), limit))
+    return by_count if limit is None else max(by_count, _batches(size, limit))
 
 
 def _reads(changes: Sequence[Change], written: Sequence[Change], capabilities: Capabilities) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from kvsync.apply.ports import DeletionPort
 from kvsync.errors import LostAnswer, StoreError
 from kvsync.model.change import Action, Class, Outcome, OutcomeKind
 from kvsync.model.desired import Desired
@@ -17,6 +17,9 @@ from kvsync.rendering.words import count, moment
 from kvsync.state import Run, StateDir
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import NamespaceDeleting
+
+if TYPE_CHECKING:
+    from kvsync.apply.ports import DeletionPort
 
 _GONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kvsync.apply.model import ApplyReport, Step
-from kvsync.apply.ports import DeletionPort
 from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
 from kvsync.logs import get_logger
@@ -40,6 +39,7 @@ from kvsync.util.background import off_loop
 
 if TYPE_CHECKING:
     from kvsync.apply.engine import Applier
+    from kvsync.apply.ports import DeletionPort
     from kvsync.ledger.transfer import PreviousOwner
 
 _log = get_logger()

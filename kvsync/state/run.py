@@ -69,10 +69,11 @@ class Run:
         """Record what became of intents, and in the same transaction what the ledger says from now on. An outcome without an
         intent leaves no trace in the journal: nothing was tried. Raises StateDirError."""
         now = self._context.clock.now()
+        moments = now, self._context.timeline.steady(now)
         applied = {one.outcome.identity: one.applied for one in settled if one.applied is not None}
         gone = [one.outcome.identity for one in settled if one.gone]
         with self._context.database.transaction() as connection:
-            connection.executemany(_SETTLE, [self._outcome(located.target, one, now) for one in settled])
+            connection.executemany(_SETTLE, [self._outcome(located.target, one, moments) for one in settled])
             self._ledger.write(connection, state_key(located), applied, gone)
         for one in settled:
             self._open.pop((located.target, one.outcome.identity), None)
@@ -123,11 +124,11 @@ class Run:
             now,
         )
 
-    def _outcome(self, target: Target, settled: Settled, now: float) -> tuple[Any, ...]:
+    def _outcome(self, target: Target, settled: Settled, moments: tuple[float, float]) -> tuple[Any, ...]:
+        """Parameters of `_SETTLE`; `moments` are now by the wall clock, and on the timeline of the state."""
         outcome = settled.outcome
         seq = self._open.get((target, outcome.identity))
-        error, steady = self._context.redacted(outcome.error), self._context.timeline.steady(now)
-        return outcome.kind.value, error, outcome.etag, now, steady, seq
+        return outcome.kind.value, self._context.redacted(outcome.error), outcome.etag, *moments, seq
 
 
 def _is_withheld(intent: Intent) -> bool:

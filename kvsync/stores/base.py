@@ -33,10 +33,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from kvsync.config.model import Credential, StoreConfig
-from kvsync.http.shared_budget import BudgetAllocator
 from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
@@ -48,6 +47,9 @@ from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
 from kvsync.util.write_fence import Fence
 from kvsync.yaml.fields import Field
+
+if TYPE_CHECKING:
+    from kvsync.http.shared_budget import BudgetAllocator
 
 
 class Precondition(StrEnum):

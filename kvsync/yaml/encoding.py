@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from typing import Final
 
+from kvsync.util.patterns import lazy_pattern
 from kvsync.yaml.nodes import Scalar
 from kvsync.yaml.problems import Problems
 
@@ -13,15 +13,15 @@ UTF8_BOM: Final = b"\xef\xbb\xbf"
 _MOST_DIRECTIVES: Final = 100
 """Lines of `%TAG` in a file: libyaml compares each with all before it. Text in quotes may have a few."""
 
-_DIRECTIVE: Final = re.compile(rb"(?:^|[\n\r])%TAG[ \t]")
+_DIRECTIVE: Final = lazy_pattern(rb"(?:^|[\n\r])%TAG[ \t]")
 _BREAK: Final = rb"(?:\r\n|\n|\r)"
-_DOCUMENT_BOM: Final = re.compile(
+_DOCUMENT_BOM: Final = lazy_pattern(
     rb"((?:^|[\n\r])(?:---|\.\.\.)[ \t]*" + _BREAK + rb")\xef\xbb\xbf|(" + _BREAK + rb")\xef\xbb\xbf(?=---(?:\s|$))"
 )
 """A mark at the start of a document, as in files that were joined: libyaml counts it as a column, and misreads the document."""
 
-_LATE_BOM: Final = re.compile("(?<=[\n\r])\ufeff")
-_UNSEEN_BREAK: Final = re.compile("[\u0085\u2028\u2029]")
+_LATE_BOM: Final = lazy_pattern("(?<=[\n\r])\ufeff")
+_UNSEEN_BREAK: Final = lazy_pattern("[\u0085\u2028\u2029]")
 
 
 def without_marks(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ import re
 from typing import Any, Final
 
 from kvsync.model.exact_json import ExactNumber, number
+from kvsync.util.patterns import lazy_pattern
 from kvsync.util.values import dataclass
 from kvsync.yaml.decoders import INVALID, Decoder, Schema
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -17,10 +18,10 @@ _WORDS: Final[dict[str, Any]] = {
     "null": None, "Null": None, "NULL": None, "~": None, "": None,
 }  # fmt: skip
 _BASES: Final = {"0x": 16, "0o": 8}
-_INTEGER: Final = re.compile(r"[-+]?[0-9]+")
-_BASED: Final = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
-_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_INTEGER: Final = lazy_pattern(r"[-+]?[0-9]+")
+_BASED: Final = lazy_pattern(r"0x[0-9a-fA-F]+|0o[0-7]+")
+_FLOAT: Final = lazy_pattern(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NO_NUMBER: Final = lazy_pattern(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MOST_DIGITS: Final = 4000  # decimal ones; Python refuses to read or write longer numbers
 _TOO_LARGE: Final = 10**_MOST_DIGITS
 

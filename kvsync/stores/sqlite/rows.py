@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, KeysView, Mapping
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvsync.model.canonical import FINGERPRINT_SIZE, canonical_json, canonical_json_text, fingerprint
 from kvsync.model.entry import Actual, Content, Identity, Mark
@@ -13,6 +13,9 @@ from kvsync.planning.marks import MarkSigner
 
 Row = tuple[Any, ...]
 """Columns as SQLite returns them. People may have written anything into them."""
+
+BY_CELL = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
+"""Condition with the parameters of `Cell.lookup_parameters`."""
 
 SENSITIVE, PROTECTED = 1, 2
 """Bits of the column `flags`."""
@@ -39,6 +42,19 @@ FROM entries
 WHERE namespace = :namespace AND ifnull({_IS_SETTLED}, 0) = 0 AND (expires_at IS NULL OR expires_at > :now)
 """
 """All other entries; with content only if another program wrote them, because then there is no fingerprint."""
+
+
+class Cell(NamedTuple):
+    """Where an entry is in the table."""
+
+    namespace: str
+    key: str
+    label: str | None
+
+    def lookup_parameters(self) -> Row:
+        """The parameters of BY_CELL. An empty blob, which no label is, represents a missing label."""
+        return self.namespace, self.key, b"" if self.label is None else self.label
+
 
 _make_identity = partial(tuple.__new__, Identity)  # half the time of Identity(…), which shows in a long listing
 

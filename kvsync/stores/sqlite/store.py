@@ -17,10 +17,18 @@ from kvsync.model.place import Place
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, StoreContext, Write, WriteResult, WriteStatus
-from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.sqlite.database import Database
-from kvsync.stores.sqlite.rows import ENTRY_COLUMNS, LIST_OTHERS, LIST_SETTLED, Listing, Row, to_entry, to_listed
-from kvsync.stores.sqlite.writes import BY_CELL, Cell, execute
+from kvsync.stores.sqlite.rows import (
+    BY_CELL,
+    ENTRY_COLUMNS,
+    LIST_OTHERS,
+    LIST_SETTLED,
+    Cell,
+    Listing,
+    Row,
+    to_entry,
+    to_listed,
+)
 from kvsync.yaml.fields import Field, path
 
 _READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_CELL} AND (expires_at IS NULL OR expires_at > ?)"
@@ -171,6 +179,9 @@ class SqliteStore(Store):
         return found
 
     def _write(self, namespace: str, writes: Sequence[Write]) -> list[WriteResult]:
+        from kvsync.stores.limits import check_batch, check_entry  # a plan does not pay for them
+        from kvsync.stores.sqlite.writes import execute
+
         check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
         accepted: list[tuple[Cell, Write]] = []
         refused: dict[int, WriteResult] = {}

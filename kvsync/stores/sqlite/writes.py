@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
-from kvsync.stores.sqlite.rows import Row, from_content, from_mark
+from kvsync.stores.sqlite.rows import BY_CELL, Cell, Row, from_content, from_mark
 from kvsync.stores.sqlite.schema import SET_REVISION
 from kvsync.util.values import dataclass
-
-BY_CELL = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
-"""Condition with the parameters of `Cell.lookup_parameters`."""
 
 _CREATE = """
 INSERT INTO entries(content_type, tags, metadata, value, owner, mark_fingerprint, mark_ttl, flags, fingerprint,
@@ -37,18 +33,6 @@ _DIGITS = 19
 _EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry already exists")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _GONE = WriteResult(WriteStatus.DONE)
-
-
-class Cell(NamedTuple):
-    """Where an entry is in the table."""
-
-    namespace: str
-    key: str
-    label: str | None
-
-    def lookup_parameters(self) -> Row:
-        """The parameters of BY_CELL. An empty blob, which no label is, represents a missing label."""
-        return self.namespace, self.key, b"" if self.label is None else self.label
 
 
 @dataclass(frozen=True, slots=True)
