@@ -1,8 +1,8 @@
 """Measure, and print ratios with their goals: `python -m tests.benchmarks [--write FILE] [PART...]`, with the parts in `PARTS`.
 
 With `--write`, everything that was measured goes to a Markdown page, with the machine and the method, and the page is entered
-in the navigation of the site. A part that cannot be
-measured is named there, and makes the exit code 1.
+in the navigation of the site. Parts that were not asked for are named there. So is a part that cannot be measured, which makes
+the exit code 1.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "plan": planning.measure,
     "apply": applying.measure,
     "growth": growth.measure,
+    "growth-large": growth.measure_large,
     "daemon": daemon.measure,
     "production": production.measure,
     "writing": writing.measure,
@@ -58,9 +59,11 @@ def main(arguments: list[str]) -> int:
     unknown = [name for name in chosen.parts if name not in PARTS]
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; known are {', '.join(PARTS)}")
+    machine = this_machine()
     measured = [_measured(name) for name in chosen.parts or PARTS]
     if chosen.write is not None:
-        chosen.write.write_text(render(measured, this_machine()), encoding="utf-8")
+        left_out = [name for name in PARTS if chosen.parts and name not in chosen.parts]
+        chosen.write.write_text(render(measured, machine, left_out), encoding="utf-8")
         _enter(chosen.write.parent.parent / "mkdocs.yml")
     return int(any(part.error for part in measured))
 
@@ -72,7 +75,10 @@ def _enter(navigation: Path) -> None:
 
 def _measured(name: str) -> Part:
     """One part. What it could not measure does not stop the others."""
-    purpose = (sys.modules[PARTS[name].__module__].__doc__ or "").partition("\n")[0].partition(": `")[0]
+    module = PARTS[name].__module__
+    purpose = (sys.modules[module].__doc__ or "").partition("\n")[0].partition(": `")[0].rstrip(".")
+    if sum(part.__module__ == module for part in PARTS.values()) > 1:
+        purpose = f"{purpose} ({name})"
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as folder:
         try:

@@ -43,9 +43,12 @@ class Part:
     error: str | None = None
 
 
-def render(parts: Sequence[Part], machine: str) -> str:
-    """The page as Markdown."""
-    return "\n".join([HEAD.format(machine=machine), *(_section(part) for part in parts)])
+def render(parts: Sequence[Part], machine: str, left_out: Sequence[str] = ()) -> str:
+    """The page as Markdown. `left_out` names parts that were not asked for."""
+    sections = [_section(part) for part in parts]
+    if left_out:
+        sections.append(f"## Not measured\n\nThese parts were left out: {', '.join(f'`{one}`' for one in left_out)}.\n")
+    return "\n".join([HEAD.format(machine=machine), *sections])
 
 
 def with_page(navigation: str) -> str:
@@ -54,16 +57,17 @@ def with_page(navigation: str) -> str:
 
 
 def machine() -> str:
-    """The machine, as far as it matters: processor, cores, memory, system, Python and kvsync."""
+    """The machine, as far as it matters: processor, cores, memory, system, Python, kvsync, and how busy it is."""
     described = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     model = next((text.strip() for name, text in described.items() if name.strip() == "model name"), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"{platform.system()} {platform.release()}; Python {platform.python_version()}"
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; {system}; kvsync {__version__}"
+    load = f"load average {os.getloadavg()[0]:.1f} at the start"
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; {system}; kvsync {__version__}; {load}"
 
 
 def _section(part: Part) -> str:
-    lines = [f"## {part.purpose.rstrip('.')}", "", f"`make bench BENCH={part.name}`", ""]
+    lines = [f"## {part.purpose}", "", f"`make bench BENCH={part.name}`", ""]
     if part.figures:
         lines += ["| work | measured | goal | details |", "|---|---|---|---|", *map(_row, part.figures), ""]
     if part.error is not None:

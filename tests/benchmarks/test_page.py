@@ -17,7 +17,7 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
         Figure("one edit", 90, 60, " ms"),
         Figure("a | b", 3, NO_GOAL, " MiB"),
     )
-    page = render([Part("plan", "Planning.", figures), Part("azure", "Azure", (), "OSError: no\nnetwork")], "a machine")
+    page = render([Part("plan", "Planning", figures), Part("azure", "Azure", (), "OSError: no\nnetwork")], "a machine")
     assert page.startswith("# Performance\n")
     assert "\nMachine: a machine.\n" in page
     assert "\n## Planning\n" in page
@@ -25,6 +25,13 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
     assert "\n| one edit | 90.00 ms | 60 ms, missed |  |\n" in page
     assert "\n| a \\| b | 3.00 MiB |  |  |\n" in page
     assert page.endswith("\n## Azure\n\n`make bench BENCH=azure`\n\nNot measured to the end: OSError: no network\n")
+
+
+def test_the_page_names_what_was_left_out() -> None:
+    """A page of some parts does not look like a page of all."""
+    page = render([Part("plan", "Planning", ())], "a machine", ["growth-large", "azure"])
+    assert page.endswith("\n## Not measured\n\nThese parts were left out: `growth-large`, `azure`.\n")
+    assert "left out" not in render([Part("plan", "Planning", ())], "a machine")
 
 
 def test_the_page_is_in_the_navigation_once() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kvsync.desired import key_conflicts
+from kvsync.desired.key_conflicts import find_key_conflicts
 from kvsync.model.entry import Identity, Target
 from kvsync.model.place import Place
 from kvsync.stores.memory.store import MemoryStore
@@ -119,9 +120,9 @@ def test_nested_targets_are_compared_once(shared: Repo, monkeypatch: pytest.Monk
 
     def counted(*given: Any) -> Any:
         asked.append(1)
-        return key_conflicts.find_key_conflicts(*given)
+        return find_key_conflicts(*given)
 
-    monkeypatch.setattr("kvsync.desired.conflict_checks.find_key_conflicts", counted)
+    monkeypatch.setattr(key_conflicts, "find_key_conflicts", counted)
     want(shared, APP, "  a: 1\n")
     want(shared, SUB, "  y: 1\n")
     source = shared.source()
