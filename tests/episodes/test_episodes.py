@@ -31,7 +31,7 @@ def test_many_episodes() -> None:
     over every kind of store: then ours is as wanted and theirs as it was, exit codes were true, a second run does nothing, and
     no secret, traceback or "bug in kvsync" was ever said."""
     compiler()
-    count = count_of(200)
+    count = count_of(60)
     assert play_all("tests.episodes", count).count("seed ") == count
 
 
@@ -41,6 +41,6 @@ def test_many_kills() -> None:
     """`apply` and `run --once` are killed before, within or after one of their calls that write, sync, rename, send or connect;
     the next run puts everything right."""
     compiler()
-    count = count_of(10)
+    count = count_of(6)
     print(f"{count * KILLS} kills")
     assert play_all("tests.episodes.kills", count).count("seed ") == count

@@ -15,5 +15,5 @@ def test_many_episodes_of_replicas() -> None:
     replica sees no write of a former leader after the first one of the next, and the store is as wanted in the end, whatever
     its kind."""
     etcd_binary()
-    count = count_of(60)
+    count = count_of(20)
     assert play_all("tests.leader.episodes", count).count("seed ") == count
