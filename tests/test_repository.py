@@ -121,3 +121,13 @@ def test_pictures_are_small_and_used() -> None:
 
 def _letters(text: str) -> str:
     return re.sub(r"\s", "", text)
+
+
+def test_file_names_are_plain() -> None:
+    """No file is there by a slip of a shell: names need no quoting anywhere."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        pytest.skip("not a clone of the repository: git ls-files lists nothing here")
+    names = done.stdout.split("\0")[:-1]
+    assert len(names) > 500
+    assert [name for name in names if not re.fullmatch(r"[A-Za-z0-9._/@+-]+", name)] == []
