@@ -15,6 +15,10 @@ _SHOWN: Final = 40
 _MOST_NAMES: Final = 1_000
 """Names that a misspelt one is compared with: looking for the nearest costs more than all else."""
 
+_SLIP: Final = 0.85
+_RESEMBLANCE: Final = 0.6
+"""How much of two names has to be the same, of 1: after a slip of the keys, and where they resemble each other at least."""
+
 
 class TooManyProblemsError(Exception):
     """Reading on would only find more that is wrong. The problems found so far are those to report."""
@@ -87,7 +91,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     from difflib import get_close_matches  # only ever needed once something is wrong
 
     spelled = {known.lower().replace("-", "_"): known for known in islice(names, _MOST_NAMES)}
-    close = get_close_matches(name.lower().replace("-", "_"), spelled, n=1, cutoff=0.6)
+    written = name.lower().replace("-", "_")
+    _, _, last_word = written.rpartition("_")
+    close = get_close_matches(written, spelled, n=1, cutoff=_SLIP)
+    if not close and last_word in spelled:  # `api_token` is a `token`, and not an `api_key`
+        return spelled[last_word]
+    close = close or get_close_matches(written, spelled, n=1, cutoff=_RESEMBLANCE)
     return spelled[close[0]] if close else None
 
 

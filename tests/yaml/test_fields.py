@@ -45,6 +45,7 @@ from kvsync.yaml.fields import (
     text,
 )
 from kvsync.yaml.parse import parse
+from kvsync.yaml.problems import nearest
 
 
 class Colour(StrEnum):
@@ -367,3 +368,19 @@ def test_messages_stay_on_one_line(written: str) -> None:
     problems = Problems("f")
     integer().decode(nodes.Scalar(written, False, 1, 1), problems, "it")
     assert all(character.isprintable() for character in str(problems.all()[0]))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("api_token", "token"),
+        ("pth", "path"),
+        ("base-path", "path"),
+        ("delete_namespace", "delete_namespaces"),
+        ("apikey", "api_key"),
+        ("zzz", None),
+    ],
+)
+def test_the_nearest_name_is_a_slip_or_a_word_of_it(written: str, meant: str | None) -> None:
+    """A name that another program uses leads to the field with its last word, and not to one that has many letters of it."""
+    assert nearest(written, ["api_key", "delete_namespaces", "namespaces", "path", "token"]) == meant
