@@ -14,6 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +37,13 @@ from tests.support.postgres import Cluster, running_cluster
 
 NAMESPACES: Final = 5
 KEYS: Final = 8
+LOOK_EVERY: Final = 0.1
+"""Seconds between two looks at the store: each reads all of it."""
 SLACK: Final = 0.05
 """Seconds between what the database and the proxy call the same moment."""
+
+_EMPTY: Final = "fleet_empty"
+"""The database with a state in which nothing happened."""
 
 _NOTES: Final = """
 CREATE TABLE noted_claims (seq bigserial, at double precision, namespace text, replica text, fence bigint);
@@ -57,19 +64,49 @@ CREATE TRIGGER intent_noted AFTER INSERT OR UPDATE ON changes FOR EACH ROW EXECU
 
 
 @dataclass(frozen=True)
-class Claim:
-    """Who held a target from this moment on; None: nobody."""
+class Note:
+    """From when on a replica held a target or intended a write; None: nobody."""
 
     at: float
     replica: str | None
-    fence: int
+
+
+class Noted:
+    """What the triggers noted, in order. `name_of` gives the replica whose process joined under a name."""
+
+    CLAIMS: Final = "SELECT namespace, at, replica, fence FROM noted_claims ORDER BY seq"
+    INTENTS: Final = "SELECT namespace, key, at, replica FROM noted_intents"
+
+    def __init__(self, claims: list[Any], intents: list[Any], name_of: Callable[[str | None], str | None]) -> None:
+        self.fences = [fence for *_, replica, fence in claims if replica is not None]
+        self._claims: dict[str, list[Note]] = defaultdict(list)
+        for namespace, at, replica, _ in claims:
+            self._claims[namespace].append(Note(at, name_of(replica)))
+        self._intents: dict[tuple[str, str], list[Note]] = defaultdict(list)
+        for namespace, key, at, replica in intents:
+            self._intents[namespace, key].append(Note(at, name_of(replica)))
+
+    def objection(self, landing: Landing) -> str | None:
+        """Why a write must not have arrived."""
+        namespace, key = entry_of(landing)
+        held = [claim for claim in self._claims[namespace] if claim.at <= landing.moment + SLACK]
+        changing = sum(claim.at > landing.moment - SLACK for claim in held)
+        holders = {claim.replica for claim in held[-1 - changing :]}
+        if landing.replica not in holders:
+            return f"{holders} held {namespace}"
+        known = {intent.replica for intent in self._intents[namespace, key] if intent.at <= landing.moment + SLACK}
+        return None if landing.replica in known else f"no intent for {key}"
 
 
 class Surroundings:
-    """What all episodes of a process share: a database server, and a process to fork replicas off."""
+    """What all episodes of a process share: a database server with an empty state, and a process to fork replicas off."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.cluster: Cluster = stack.enter_context(running_cluster())
+        dsn = self.cluster.new_database(_EMPTY)
+        upgrade(PostgresAddress.of(dsn), create=True)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(_NOTES)
         self.runner = ForkServer("tests.leader.fleet_child")
         stack.callback(self.runner.close)
 
@@ -81,9 +118,7 @@ class Episode:
         self.chance, self.shared = random.Random(seed), shared
         self.service = stack.enter_context(azure_service.Service.serve())
         self.judge = Judge(self.service.url, lambda call: call.method in ("PUT", "DELETE"))
-        self.dsn = shared.cluster.new_database(f"fleet_{seed}")
-        upgrade(PostgresAddress.of(self.dsn), create=True)
-        self.ask(_NOTES)
+        self.dsn = shared.cluster.new_database(f"fleet_{seed}", _EMPTY)
         self.links: dict[str, Link] = {}
         self.replicas: dict[str, Replica] = {}
         self.processes: dict[int, str] = {}
@@ -93,6 +128,7 @@ class Episode:
             self.service.set(f"n0:{key}", value)
         self.wanted: dict[str, str] = {}
         self.story: list[str] = []
+        self._next_look = 0.0
 
     def _add(self, name: str, folder: Path, stack: ExitStack) -> None:
         secret = azure_service.SECRET.name
@@ -154,14 +190,14 @@ class Episode:
         """From the first claims to the end."""
         self.want(0)
         self.start()
-        wait_until(self._is_right, BOUND)
+        wait_until(self._looks_right, BOUND)
         for version in range(1, self.chance.randint(1, 2) + 1):
             name = self.chance.choice(sorted(self.replicas))
             self.judge.pace[name] = self.chance.choice((0.0, 0.05, 0.2))
             before = len(self.judge.landings)
             self.want(version)
             if self.chance.random() < 0.7:
-                wait_until(lambda: len(self.judge.landings) > before or self._is_right(), BOUND)  # noqa: B023
+                wait_until(lambda: len(self.judge.landings) > before or self._looks_right(), BOUND)  # noqa: B023
             time.sleep(self.chance.uniform(0, 0.5))
             act = self.chance.choice(
                 (self._kill, self._stop, self._cut, self._restart, self._full, self._leave, self._slow)
@@ -170,7 +206,7 @@ class Episode:
             act(name)
             self.judge.pace.clear()
             self.start()
-        wait_until(self._is_right, BOUND)
+        wait_until(self._looks_right, BOUND)
         self._check()
 
     def _kill(self, name: str) -> None:
@@ -218,6 +254,13 @@ class Episode:
             database,
         )
 
+    def _looks_right(self) -> bool:
+        """Whether it is right, if it is time to look again."""
+        if time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + LOOK_EVERY
+        return self._is_right()
+
     def _is_right(self) -> bool:
         theirs = {f"n0:{key}": value for key, value in THEIRS.items()}
         return {key: value for (key, _), value in self.service.values().items()} == self.wanted | theirs
@@ -230,25 +273,12 @@ class Episode:
             log = replica.log()
             assert not any(one in log for one in ("Traceback", "bug in kvsync", "never awaited")), log[-5000:]
         assert self.ask("SELECT * FROM noted_intents WHERE replica IS DISTINCT FROM holder") == []
-        wrong = [(landing, why) for landing in self.judge.landings if (why := self._wrong(landing)) is not None]
+        noted = Noted(self.ask(Noted.CLAIMS), self.ask(Noted.INTENTS), self._name)
+        wrong = [(landing, why) for landing in self.judge.landings if (why := noted.objection(landing)) is not None]
         assert not wrong, f"wrong: {wrong[:5]}"
         self._check_applied()
-        fences = [
-            fence for (fence,) in self.ask("SELECT fence FROM noted_claims WHERE replica IS NOT NULL ORDER BY seq")
-        ]
+        fences = noted.fences
         assert len(set(fences)) == len(fences), "a fencing number was given twice"
-
-    def _wrong(self, landing: Landing) -> str | None:
-        """Why a write must not have arrived."""
-        namespace, key = entry_of(landing)
-        held = [claim for claim in self._claims(namespace) if claim.at <= landing.moment + SLACK]
-        changing = sum(claim.at > landing.moment - SLACK for claim in held)
-        holders = {self._name(claim.replica) for claim in held[-1 - changing :]}
-        if landing.replica not in holders:
-            return f"{holders} held {namespace}"
-        sql = "SELECT replica FROM noted_intents WHERE namespace = %s AND key = %s AND at <= %s"
-        known = {self._name(replica) for (replica,) in self.ask(sql, namespace, key, landing.moment + SLACK)}
-        return None if landing.replica in known else f"no intent for {key}"
 
     def _check_applied(self) -> None:
         """What the journal calls applied has arrived from that replica."""
@@ -256,10 +286,6 @@ class Episode:
         sql = "SELECT replica, namespace, key FROM changes JOIN runs ON runs.seq = changes.seq >> 32 WHERE outcome = 'applied'"
         for replica, namespace, key in self.ask(sql):
             assert (self._name(replica), namespace, key) in arrived, f"{replica} did not write {namespace}:{key}"
-
-    def _claims(self, namespace: str) -> list[Claim]:
-        sql = "SELECT at, replica, fence FROM noted_claims WHERE namespace = %s ORDER BY seq"
-        return [Claim(*row) for row in self.ask(sql, namespace)]
 
     def _name(self, replica: str | None) -> str | None:
         """The replica whose process joined under this name."""
@@ -287,6 +313,7 @@ def play(root: Path, shared: Surroundings, seed: int) -> str:
         stack.callback(episode.kill_all)
         if failure := failure_of(episode, seed, folder):
             return failure
+    shared.cluster.drop_database(episode.dsn.rpartition("/")[2])
     shutil.rmtree(folder)
     replicas, story = len(episode.replicas), "; ".join(episode.story)
     print(f"seed {seed} {replicas} replicas {time.monotonic() - began:.1f} s: {story}", flush=True)
