@@ -18,18 +18,20 @@ AT_ONCE: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """What one replica knows: the cost of every target that its files name, which of these it holds, which nobody holds, and
-    the loads of the other replicas that take work."""
+    """What one replica knows: the targets that it holds and those that nobody holds, with the cost of each, the loads of the
+    other replicas that take work, and the cost of the targets that are with a replica that gives them up."""
 
     costs: Mapping[Target, float]
     mine: Collection[Target]
     free: Collection[Target]
     other_loads: Sequence[float]
+    given_up: float = 0.0
 
     @property
     def fair(self) -> float:
         """The load of each replica if all had the same."""
-        return sum(self.costs.values()) / (len(self.other_loads) + 1)
+        free = sum(self.costs.get(target, 0.0) for target in self.free)
+        return (self.load + free + sum(self.other_loads) + self.given_up) / (len(self.other_loads) + 1)
 
     @property
     def load(self) -> float:

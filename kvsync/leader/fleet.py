@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 from typing import Final
 
 from kvsync.errors import KvsyncError, StateRolledBack
 from kvsync.leader.balance import Division, targets_to_claim, targets_to_release
+from kvsync.leader.known_claims import KnownClaims
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.model.revision import same_files
 from kvsync.state import LeaseRecord
-from kvsync.state.claims import Replica, TargetClaim, TargetClaims
+from kvsync.state.claims import Replica, TargetClaims
 from kvsync.util.background import in_background
 from kvsync.util.clock import Clock
 from kvsync.util.shortage import code_of
@@ -68,13 +69,14 @@ class Fleet:
         self._wanted: frozenset[Target] = frozenset()
         self._costs: dict[Target, float] = {}
         self._announced: dict[Target, float] = {}
+        self._measured: set[Target] = set()
         self._leaving: set[Target] = set()
         self._free_for: dict[Target, int] = {}
         self._until = 0.0
         self._not_before = 0.0
         self._led_since = self._up_to_date_at = clock.monotonic()
         self._is_registered = self._is_failing = self._has_lapsed = False
-        self._alive: tuple[Replica, ...] = ()
+        self._known = KnownClaims(claims)
 
     @property
     def identity(self) -> str:
@@ -89,7 +91,7 @@ class Fleet:
     @property
     def replicas(self) -> tuple[Replica, ...]:
         """The replicas that were alive at the last step."""
-        return self._alive
+        return self._known.replicas
 
     def may_write(self) -> bool:
         """True while the lease of this replica runs."""
@@ -123,6 +125,7 @@ class Fleet:
         cost = _LEAST_COST + seconds
         before = self._costs.get(target, cost)
         self._costs[target] = before + _SMOOTH * (cost - before)
+        self._measured.add(target)
 
     async def run(self, on_change: Callable[[], None]) -> None:
         """Take part until cancelled; `on_change` is called when this replica may or may not write any more."""
@@ -185,16 +188,17 @@ class Fleet:
         return renewed
 
     async def _balance(self) -> None:
-        self._alive, holders = await in_background(self._read_claims)
+        await self._read_claims()
         if self._is_replaceable():
             self._leaving.update(self._claims.held)
-        await self._release_announced(holders)
+        await self._release_announced()
         if self._is_replaceable():
             return
-        division = self._division(holders)
+        division = self._division()
         taken = await in_background(lambda: self._claims.take(self._chosen(division), self._costs))
         for target in taken:  # its claim may have what another replica measured
             self._announced.pop(target, None)
+        self._measured.update(taken)
         if taken:
             self._led_since = self._clock.monotonic()
             _log.info("fleet.taken", replica=self.identity, targets=len(taken), held=len(self._claims.held))
@@ -205,7 +209,7 @@ class Fleet:
 
     def _is_replaceable(self) -> bool:
         """True while another replica has the newer files that this one lacks."""
-        newest, others = self.superseded_by(), (one for one in self._alive if one.id != self.identity)
+        newest, others = self.superseded_by(), (one for one in self.replicas if one.id != self.identity)
         if newest is None or not self._is_long_behind():
             return False
         return any(same_files(one.revision or "", newest) and not one.is_draining for one in others)
@@ -217,36 +221,53 @@ class Fleet:
             self._up_to_date_at = now
         return now - self._up_to_date_at >= self._timing.patience
 
-    def _read_claims(self) -> tuple[tuple[Replica, ...], dict[Target, TargetClaim]]:
-        changed = {target: cost for target, cost in self._costs.items() if self._is_notable(target, cost)}
-        self._claims.set_costs(changed)
+    async def _read_claims(self) -> None:
+        """Announce what targets cost, where it changed, and learn who holds which."""
+        changed = {target: self._costs[target] for target in self._measured if self._is_notable(target)}
+        self._measured.clear()
+        try:
+            await in_background(lambda: self._claims.set_costs(changed))
+        except BaseException:
+            self._measured.update(changed)
+            raise
         self._announced |= changed
-        return tuple(self._claims.replicas()), self._claims.holders()
+        await in_background(lambda: self._known.read(self._wanted))
 
-    def _is_notable(self, target: Target, cost: float) -> bool:
+    def _is_notable(self, target: Target) -> bool:
+        if target not in self._claims.held or target not in self._costs:
+            return False
         known = self._announced.get(target, 0.0)
-        return target in self._claims.held and abs(cost - known) > _NOTABLE * known
+        return abs(self._costs[target] - known) > _NOTABLE * known
 
-    async def _release_announced(self, holders: Collection[Target]) -> None:
+    async def _release_announced(self) -> None:
         """Give up what was announced a step ago and has no pass in flight, and what no file names any more."""
+        holders = self._known.holders
         unwanted = {target for target in self._claims.held if target not in self._wanted}
         over = sorted(target for target in self._leaving | unwanted if target in holders and not self.is_busy(target))
         if over:
             await in_background(lambda: self._claims.give_up(over))
         self._leaving = {target for target in self._leaving if target in self._claims.held}
 
-    def _division(self, holders: dict[Target, TargetClaim]) -> Division:
-        known = {target: holding.cost for target, holding in holders.items()}
-        costs = {target: self._costs.get(target, known.get(target, _LEAST_COST)) for target in self._wanted}
-        mine = {target for target in self._claims.held if target not in self._leaving and target in costs}
-        alive = {target for target, holding in holders.items() if holding.is_alive}
-        free = {target for target in costs if target not in alive and target not in self._claims.held}
+    def _division(self) -> Division:
+        held = [target for target in self._claims.held if target in self._wanted]
+        mine = [target for target in held if target not in self._leaving]
+        free = [target for target in self._known.unclaimed if target not in self._claims.held]
         self._free_for = {target: self._free_for.get(target, 0) + 1 for target in free}
-        loads = {one.id: 0.0 for one in self._alive if one.id != self.identity and not one.is_draining}
-        for target, holding in holders.items():
-            if holding.replica in loads:
-                loads[holding.replica] += costs.get(target, 0.0)
-        return Division(costs, mine, free, tuple(loads.values()))
+        costs = {target: self._cost(target) for target in (*held, *free)}
+        others = [one for one in self.replicas if one.id != self.identity]
+        loads = tuple(one.cost for one in others if not one.is_draining)
+        given_up = sum(one.cost for one in others if one.is_draining) + sum(
+            costs.get(target, 0.0) for target in self._leaving
+        )
+        return Division(costs, mine, free, loads, given_up)
+
+    def _cost(self, target: Target) -> float:
+        """What a pass of a target costs: as measured here, else as it was announced."""
+        measured = self._costs.get(target)
+        if measured is not None:
+            return measured
+        claim = self._known.holders.get(target)
+        return _LEAST_COST if claim is None else claim.cost
 
     def _chosen(self, division: Division) -> list[Target]:
         overdue = [target for target, steps in self._free_for.items() if steps > _OVERDUE]

@@ -44,9 +44,10 @@ SKIP: Final = "SELECT setval('fences', greatest(last_value, ?::bigint) + ?) FROM
 QUIET: Final = "SELECT quiet_until > clock_timestamp() FROM kvsync_state"
 _REPLICAS: Final = """
 SELECT id, host, pid, version, owner, extract(epoch FROM started_at)::double precision,
-    extract(epoch FROM seen_at)::double precision, load, draining, revision,
-    (SELECT count(*) FROM claims WHERE claims.replica = replicas.id)
-FROM replicas
+    extract(epoch FROM seen_at)::double precision, load, draining, revision, held.*
+FROM replicas CROSS JOIN LATERAL (
+    SELECT count(*), coalesce(sum(fence), 0)::bigint, coalesce(sum(cost), 0.0) FROM claims WHERE replica = replicas.id
+) AS held
 """
 REPLICAS: Final = f"{_REPLICAS} WHERE {ALIVE} ORDER BY id"
 LAPSED: Final = f"{_REPLICAS} WHERE NOT {ALIVE} ORDER BY seen_at DESC, id"

@@ -37,7 +37,8 @@ _BOUND: ContextVar[tuple[Target, int] | None] = ContextVar("target of the pass, 
 @dataclass(frozen=True, slots=True)
 class Replica:
     """A process that shares the state. Moments are epoch seconds by the database's clock; `owner` names the environment too,
-    `load` is the cost of its targets, `revision` that of its files."""
+    `load` is the cost of its targets as it renewed its lease, `revision` that of its files. `targets` is how many it holds,
+    `fences` the sum of their fencing numbers, `cost` that of their costs."""
 
     id: str
     host: str
@@ -50,6 +51,8 @@ class Replica:
     is_draining: bool = False
     revision: str | None = None
     targets: int = 0
+    fences: int = 0
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +268,14 @@ def lapsed_replicas_of(database: Database) -> list[Replica]:
 
 def _replicas(database: Database, query: str) -> list[Replica]:
     found = []
-    for *names, load, draining, revision, targets in database.query(query):
+    for *names, load, draining, revision, targets, fences, cost in database.query(query):
         replica_id, host, pid, version, owner, started_at, seen_at = names
         times = (started_at, seen_at)
-        found.append(Replica(replica_id, host, pid, version, owner, *times, load, bool(draining), revision, targets))
+        found.append(
+            Replica(
+                replica_id, host, pid, version, owner, *times, load, bool(draining), revision, targets, fences, cost
+            )
+        )
     return found
 
 

@@ -26,7 +26,8 @@ def settle(costs: Mapping[Target, float], fleet: Fleet, steps: int) -> list[int]
             others = [sum(costs[target] for target in held) for other, held in fleet.items() if other != name]
             free = set(costs) - set().union(*fleet.values())
             fleet[name] |= set(targets_to_claim(Division(costs, fleet[name], free, others), name))
-            fleet[name] -= set(targets_to_release(Division(costs, fleet[name], (), others)))
+            free = set(costs) - set().union(*fleet.values())
+            fleet[name] -= set(targets_to_release(Division(costs, fleet[name], free, others)))
         moved.append(sum(len(fleet[name] ^ before[name]) for name in fleet))
     return moved
 
