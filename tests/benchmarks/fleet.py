@@ -1,5 +1,5 @@
-"""Replicas that share a state: `python -m tests.benchmarks.fleet`, with `--small` to try it, or `--full` for 10,000 targets,
-which takes hours on a small machine. With `--docs`, the figures are written into docs/fleet.md.
+"""Replicas that share a state: `python -m tests.benchmarks.fleet [TARGETSxENTRIES] [--docs]`, by default `1000x10`; `80x5` is
+enough to try it, `10000x100` takes hours on a small machine. With `--docs`, the figures are written into docs/fleet.md.
 
 One, two and four daemons work on an etcd. For each number: what the daemons cost the database while they only wait, a round in
 which nothing changed over an etcd that is 20 ms away, where a small machine is limited by its processors, one over an etcd that
@@ -63,9 +63,14 @@ class Size:
     targets: int
     entries: int
 
+    @staticmethod
+    def of(text: str) -> Size:
+        """What `TARGETSxENTRIES` means."""
+        targets, entries = map(int, text.split("x"))
+        return Size(targets, entries)
 
-SIZES: Final = {"": Size(1_000, 100), "--small": Size(80, 5), "--full": Size(10_000, 100)}
-"""By option: one that ends within a quarter of an hour, one to try the script with, and the one that the goals are for."""
+
+USUAL: Final = "1000x10"
 
 SETTLED: Final = 10.0
 """Seconds without a move after which the targets are divided; for as long, the daemons are watched while they only wait."""
@@ -108,6 +113,7 @@ class BenchFleet:
             connection.execute("CREATE ROLE watcher SUPERUSER LOGIN")  # whose statements are not counted
         self.watching = self.dsn.replace("//kvsync@", "//watcher@")
         self.running: list[subprocess.Popen[bytes]] = []
+        self.trips: list[float] = []
         upgrade(PostgresAddress.of(self.dsn), create=True)
         (folder / "state").mkdir()
         (folder / "kvsync.yaml").write_text(CONFIG.format(url=url))
@@ -172,7 +178,8 @@ class BenchFleet:
             self.until(lambda: self.is_settled() and self.is_quiet())
 
     def unchanged_round(self) -> float:
-        """The seconds of a pass over each target with nothing to do."""
+        """The seconds of a pass over each target with nothing to do. Meanwhile, `trips` is filled."""
+        self.trips.clear()
         began = time.time()
         for process in self.running:
             process.send_signal(signal.SIGUSR1)
@@ -252,6 +259,14 @@ class BenchFleet:
             assert time.monotonic() < deadline, "a step took too long"
             assert all(process.poll() is None for process in self.running), "a daemon ended"
             time.sleep(0.25)
+            self._make_a_trip()
+
+    def _make_a_trip(self) -> None:
+        """Note how long the database takes to answer, as busy as the machine is now."""
+        with psycopg.connect(self.watching, autocommit=True) as connection:
+            began = time.perf_counter()
+            connection.execute("SELECT 1")
+            self.trips.append(time.perf_counter() - began)
 
     def stop(self) -> None:
         """End the daemons."""
@@ -299,12 +314,12 @@ def _measured(fleet: BenchFleet, wire: BreakableConnection, count: int, version:
     fleet.unchanged_round()  # the pass after a change remembers that the target is in sync
     before = fleet.used()
     near = fleet.unchanged_round()
-    used = fleet.used().minus(before)
+    used, trip = fleet.used().minus(before), statistics.mean(fleet.trips)
     wire.delay = FAR / 2
     far = fleet.unchanged_round()
     wire.delay = NEAR / 2
     changed = fleet.changed_round(version)
-    return Measured(count, _waiting(count, idle), _costs(fleet.size, idle, used), Rounds(near, far, changed))
+    return Measured(count, _waiting(count, idle), _costs(fleet.size, idle, used, trip), Rounds(near, far, changed))
 
 
 def _waiting(count: int, idle: Usage) -> Waiting:
@@ -312,11 +327,12 @@ def _waiting(count: int, idle: Usage) -> Waiting:
     return Waiting(idle.statements / each, idle.size / each, idle.cpu / each)
 
 
-def _costs(size: Size, idle: Usage, used: Usage) -> Costs:
+def _costs(size: Size, idle: Usage, used: Usage, trip: float) -> Costs:
     """What a pass with nothing to do costs beyond waiting."""
     extra = used.minus(idle, used.at / idle.at)
-    parts = (extra.calls, extra.statements, extra.size, extra.cpu, extra.database_cpu)
-    return Costs(*(part / size.targets for part in parts))
+    totals = (extra.calls, extra.statements, extra.size, extra.cpu, extra.database_cpu)
+    calls, statements, sent, cpu, database_cpu = (total / size.targets for total in totals)
+    return Costs(calls, statements, sent, cpu, database_cpu, trip)
 
 
 def _lines(size: Size, found: Sequence[Measured], lost: int, median: float, worst: float) -> list[str]:
@@ -359,7 +375,7 @@ def _far_away(url: str) -> Iterator[BreakableConnection]:
 
 
 if __name__ == "__main__":
-    options = set(sys.argv[1:])
+    size = Size.of(next((one for one in sys.argv[1:] if one != "--docs"), USUAL))
     with TemporaryDirectory(prefix="kvsync-bench-") as name:
-        for line in measure(Path(name), SIZES["".join(options - {"--docs"})], "--docs" in options):
+        for line in measure(Path(name), size, "--docs" in sys.argv):
             print(line, flush=True)

@@ -18,13 +18,14 @@ _END: Final = "<!-- end of the figures -->"
 @dataclass(frozen=True, slots=True)
 class Costs:
     """What a pass with nothing to do costs: calls of the store, statements and bytes between replica and database, CPU seconds
-    of the replica and of the database."""
+    of the replica and of the database, and the seconds until the database answers a statement."""
 
     calls: float
     statements: float
     size: float
     cpu: float
     database_cpu: float
+    trip: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def limits(targets: int, latency: float, processors: int, measured: Measured) ->
     return {
         "latency": targets * costs.calls * latency / (CONCURRENCY * measured.replicas),
         "processors": targets * (costs.cpu + costs.database_cpu) / processors,
+        "round trips": targets * costs.statements * costs.trip / measured.replicas,
     }
 
 
@@ -110,6 +112,10 @@ def table(targets: int, latencies: tuple[float, float], processors: int, all_mea
         row(
             "CPU seconds of the database for an unchanged target, `d`",
             [f"{one.costs.database_cpu:.4f}" for one in all_measured],
+        ),
+        row(
+            "milliseconds of a round trip to the database, `r`",
+            [f"{one.costs.trip * 1000:.1f}" for one in all_measured],
         ),
         row(
             "waiting, for each replica and second: statements",
