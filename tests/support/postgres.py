@@ -143,24 +143,19 @@ def _folder_of(name: str) -> Path:
 @contextmanager
 def running_cluster(**settings: str) -> Iterator[Cluster]:
     """A server with an empty cluster and these settings, stopped and removed at the end."""
-    with TemporaryDirectory(prefix="kvsync-pg-") as name:
-        folder = _folder_of(name)
-        cluster = Cluster(folder, free_port(), programs(), settings)
-        initdb = [
-            str(cluster.programs / "initdb"),
-            "-D",
-            str(folder),
-            "-U",
-            "kvsync",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--no-sync",
-        ]
-        run_as_nobody(initdb, folder)
-        cluster.start()
-        try:
-            yield cluster
-        finally:
-            cluster.control("-m", "immediate", "stop")
+    with TemporaryDirectory(prefix="kvsync-pg-") as name, cluster_in(Path(name), **settings) as cluster:
+        yield cluster
+
+
+@contextmanager
+def cluster_in(place: Path, *options: str, **settings: str) -> Iterator[Cluster]:
+    """A server with an empty cluster in this folder, stopped at the end; made with these options of `initdb`."""
+    folder = _folder_of(str(place))
+    cluster = Cluster(folder, free_port(), programs(), settings)
+    initdb = [str(cluster.programs / "initdb"), "-D", str(folder), "-U", "kvsync", "-A", "trust", "-E", "UTF8"]
+    run_as_nobody([*initdb, "--no-sync", *options], folder)
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.control("-m", "immediate", "stop")
