@@ -44,7 +44,7 @@ class Origin:
 
 
 class ErrorCode(StrEnum):
-    """Stable codes of everything that can go wrong, by area. `kvsync.model.codes` describes each; a code is never reused."""
+    """Stable codes of all kinds of problems, by area. `kvsync.model.codes` describes each; a code is never reused."""
 
     # Files and configuration
     USAGE = "KV1001"
@@ -144,8 +144,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem: its place, what is wrong, what to do about it (if known), and its kind. `detail` is a code that
-    is more precise than that of the kind."""
+    """One problem: its place, what is wrong, what to do about it (if known), and its kind. `detail` is a more precise code than
+    that of the kind."""
 
     message: str
     origin: Origin | None = None
@@ -155,7 +155,7 @@ class Problem:
 
     @property
     def code(self) -> ErrorCode:
-        """The code: `detail` if there is one, or else that of the kind."""
+        """`detail` if it is set, otherwise the code of the kind."""
         return self.detail or self.kind.code
 
     def __str__(self) -> str:
@@ -164,10 +164,10 @@ class Problem:
 
 
 class KvsyncError(Exception):
-    """Base class of the errors that kvsync raises intentionally. A class without a `code` of its own has that of its base."""
+    """Base class of the errors that kvsync raises intentionally. A class without its own `code` has that of its base class."""
 
     code: ClassVar[ErrorCode] = ErrorCode.COMMAND_FAILED
-    """What `kvsync explain` describes."""
+    """The code that `kvsync explain` describes."""
 
 
 class UsageError(KvsyncError):
@@ -177,7 +177,7 @@ class UsageError(KvsyncError):
 
 
 class InvalidInput(KvsyncError):
-    """The configuration or the desired state is wrong; carries every problem found, not just the first."""
+    """The configuration or the desired state is invalid. Contains every problem that was found, not only the first one."""
 
     code = ErrorCode.INVALID
 
@@ -187,7 +187,7 @@ class InvalidInput(KvsyncError):
 
 
 class LockHeld(KvsyncError):
-    """Another writing kvsync process holds the lock of this state directory."""
+    """Another kvsync process that writes holds the lock of this state directory."""
 
     code = ErrorCode.STATE_IN_USE
 
@@ -237,7 +237,7 @@ class NotApproved(KvsyncError):
 
 
 class StateDirError(KvsyncError):
-    """The state cannot be used: its directory is not writable, full or damaged, or its database is out of reach."""
+    """The state cannot be used: its directory is not writable, full or damaged, or its database cannot be reached."""
 
     code = ErrorCode.STATE_UNUSABLE
 
@@ -302,7 +302,8 @@ class StateDirUntrusted(StateDirError):
 
 
 class SourceError(KvsyncError):
-    """The repository that the files come from cannot be fetched, or gives nothing that may be used. `hint` says what to do."""
+    """The repository that the files come from cannot be fetched, or contains nothing that may be used. `hint` says what to
+    do."""
 
     code = ErrorCode.SOURCE_UNAVAILABLE
 
@@ -312,7 +313,7 @@ class SourceError(KvsyncError):
 
 
 class StoreError(KvsyncError):
-    """Error of one store; the message is for users and never contains a secret."""
+    """Error of one store. The message is for users, and never contains a secret."""
 
     code = ErrorCode.STORE_ERROR
 
@@ -322,8 +323,8 @@ LONGEST_REST = 86_400.0
 
 
 class TransientError(StoreError):
-    """An error that a later retry may fix. `retry_after` is in seconds, from 0 to `LONGEST_REST`; None when the
-    store did not say, or asked for more."""
+    """An error that a later retry may fix. `retry_after` is in seconds, from 0 to `LONGEST_REST`; None if the store requested
+    no wait, or a longer one."""
 
     code = ErrorCode.STORE_UNAVAILABLE
 
@@ -334,13 +335,13 @@ class TransientError(StoreError):
 
 
 class LostAnswer(TransientError):
-    """The request was sent, but no response arrived: the write may or may not have happened."""
+    """The request was sent, but no response arrived, so the write may have taken effect or not."""
 
     code = ErrorCode.LOST_ANSWER
 
 
 class NotLeader(TransientError):
-    """Replicas share a lease, and this one does not hold it, or not for long enough: nothing was sent."""
+    """Replicas share a lease, and this one does not hold it, or not for long enough. Nothing was sent."""
 
     code = ErrorCode.LEASE_NOT_HELD
 
@@ -364,13 +365,13 @@ class PassOverdue(TransientError):
 
 
 class BatchRefused(StoreError):
-    """The store refused a call as a whole and wrote nothing of it."""
+    """The store refused a call as a whole, and wrote nothing."""
 
     code = ErrorCode.BATCH_REJECTED
 
 
 class AuthError(StoreError):
-    """The store refuses the credential."""
+    """The store rejected the credential."""
 
     code = ErrorCode.CREDENTIAL_REJECTED
 

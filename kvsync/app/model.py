@@ -23,7 +23,7 @@ Working = Callable[[str], AbstractContextManager[object]]
 
 @dataclass(frozen=True, slots=True)
 class TargetSelection:
-    """Targets that a command works on (None: all), and how they are read."""
+    """The targets that a command works on (None: all), and the options for reading them."""
 
     targets: Collection[Target] | None = None
     ask: PassOptions = field(default_factory=PassOptions)
@@ -31,14 +31,14 @@ class TargetSelection:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Result of applying a plan. `run` is the journal's id of it, None when there was nothing to write."""
+    """Result of applying a plan. `run` is the id of the run in the journal; None if there was nothing to write."""
 
     plan: Plan
     targets: tuple[TargetReport, ...]
     run: str | None = None
 
     def counts(self) -> dict[str, int]:
-        """How many outcomes there were of each kind, and how many namespaces were deleted, if any."""
+        """Return the number of outcomes of each kind, and the number of deleted namespaces if there are any."""
         kinds = Counter(outcome.kind for report in self.targets for outcome in report.outcomes)
         counts = {kind.value: kinds[kind] for kind in OutcomeKind}
         deleted = sum(report.namespace_deleted for report in self.targets)
@@ -52,8 +52,8 @@ def is_hash_of(given: str, digest: str) -> bool:
 
 
 def resolve_targets(loaded: DesiredState, names: Collection[str]) -> tuple[Target, ...] | None:
-    """The targets that a command names, each by its store or as store/namespace; None, for all, when it names none. Raises
-    UsageError for a name without a target."""
+    """Return the targets that a command names. Each name is a store or store/namespace; without names, the result is None,
+    which means all targets. Raises UsageError for a name that matches no target."""
     if not names:
         return None
     named = _by_name(loaded.managed)

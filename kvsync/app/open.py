@@ -56,13 +56,13 @@ async def open_workspace(
     revision: ConfigRevision | ConfigDraft | None = None,
     decrypts: bool = True,
 ) -> AsyncIterator[Workspace]:
-    """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
-    without it the stores refuse writes, a state that replicas share is only read, and a state directory that cannot be written
-    is not an error. `state_dir` stands in for the configured one, `shard` is the share of the targets that is looked at (None:
-    all). With `revision`, the text of the configuration is the one of that revision or draft. Without `decrypts`, sops is not
-    run: files with such values have a problem.
+    """Open a workspace. Raises InvalidInput for the configuration, LockHeld, StateDirError.
 
-    Raises InvalidInput for the configuration, LockHeld, StateDirError.
+    `writing` names the command that may write to stores; it then holds the lock of the state directory. Without `writing`,
+    stores refuse writes, a state that replicas share is only read, and a state directory that cannot be written to is not an
+    error. `state_dir` replaces the configured directory. `shard` limits the workspace to a share of the targets (None: all
+    targets). With `revision`, the text of the configuration comes from that revision or draft. Without `decrypts`, kvsync does
+    not run SOPS, and reports a problem for each file that needs it.
     """
     config = read_config(config_file, environment=environment, environ=environ, revision=revision)
     config = config if state_dir is None else replace(config, state_dir=state_dir)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """An open workspace; see `open_workspace`."""
+    """An open workspace. Use `open_workspace` to open one."""
 
     def __init__(
         self,
@@ -76,8 +76,9 @@ class Workspace:
         self.stores[name] = store
 
     def load(self, environment: str | None = None, touched: Collection[Path] | None = None) -> DesiredState:
-        """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
-        become known here. Only the `touched` real paths may have changed since the last call; None: any."""
+        """Read the desired state of this process's share of the targets. The result includes the problems of the files, and the
+        secrets in it are redacted from then on. `touched` lists the real paths that may have changed since the last call (None:
+        any path)."""
         loaded = self._load(environment, touched)
         self._places.manage(loaded.managed)
         if environment is None:
@@ -117,12 +118,12 @@ class Workspace:
         return self._source.file_names()
 
     async def fetch(self) -> Fetched | None:
-        """Look for the newest commit of the repository that the files come from; None when they come from none. Raises
-        SourceError; the last good commit stays then, as for one that is refused."""
+        """Fetch the newest commit of the repository that the files come from; return None if they do not come from a
+        repository. Raises SourceError. After an error or a rejected commit, the last good commit stays in use."""
         return None if self.checkout is None else await self.checkout.fetch()
 
     async def plan(self, selection: TargetSelection | None = None, loaded: DesiredState | None = None) -> Plan:
-        """Plan the targets asked for. Raises UsageError when one does not exist, StateDirError."""
+        """Plan the selected targets. Raises UsageError if one does not exist, StateDirError."""
         started = time.perf_counter()
         files, ask = loaded or self.load(), (selection or TargetSelection()).ask
         targets = _selected(files, selection.targets if selection else None)
@@ -165,8 +166,8 @@ class Workspace:
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int], None] = lambda _count: None,
     ) -> Report:
-        """Apply a plan made here, or a part of one. Targets that are parked and not approved are left alone. Raises
-        StateDirError; what goes wrong in a store is in the report."""
+        """Apply a plan that this workspace made, or a part of such a plan. Targets that are parked and not approved are left
+        unchanged. Raises StateDirError; errors of stores are in the report."""
         released = self.released(plan, approvals)
         pending = [one for one in plan.targets if one.target in released and has_work(one)]
         others = [one for one in plan.targets if one.target not in released or not has_work(one)]
@@ -222,11 +223,12 @@ class Workspace:
         return self.passes.target_pass(target, place, loaded, ask)
 
     def failure(self, target: Target) -> StoreError | None:
-        """Why the store was given up in the last pass over a target, None if it was not."""
+        """Return the error because of which the last pass over a target gave up the store; None if it did not."""
         return self.passes.failure(target)
 
     def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:
-        """The targets of a plan that may be applied: not parked, or approved. Raises StateDirError."""
+        """Return the targets of a plan that may be applied: those that are not parked, or are approved. Raises
+        StateDirError."""
         return self._parking.released(plan, approvals)
 
     def with_approvals(self, plan: Plan, approvals: Collection[str] = ()) -> Plan:
@@ -236,7 +238,7 @@ class Workspace:
         return replace(plan, targets=self.waves.marked(plan.targets))
 
     async def aclose(self) -> None:
-        """Release the stores and the cache. Idempotent."""
+        """Close the stores and the cache. Idempotent."""
         self._source.close()
         if self.checkout is not None:
             self.checkout.close()

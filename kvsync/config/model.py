@@ -23,9 +23,9 @@ from kvsync.yaml.credential import CredentialKind as CredentialKind
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """One configured store. `options` are the type's own, decoded by the fields that the type declares; `private_files` are
-    those of them that name a file which no state file may read. `proxy` is a URL, by reference if it holds a password;
-    `ca_file` is relative to the configuration's folder."""
+    """One configured store. `options` are the options of its type, decoded by the fields that the type declares.
+    `private_files` are the files named in the options that no state file may read. `proxy` is a URL, or a reference if it
+    contains a password. `ca_file` is relative to the folder of `kvsync.yaml`."""
 
     name: str
     type: str

@@ -73,7 +73,7 @@ def is_json_type(content_type: str | None) -> bool:
 
 
 def fingerprint(content: Content) -> bytes:
-    """16 bytes that represent the content: value (JSON by meaning), content type, tags, metadata, description."""
+    """Return 16 bytes that represent the content: value (JSON by meaning), content type, tags, metadata, description."""
     _, content_type, tags, metadata, description = content
     return fingerprinter(content_type, tags, metadata, description)(content.value)
 

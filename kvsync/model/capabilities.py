@@ -8,7 +8,7 @@ from kvsync.util.values import dataclass
 
 
 class Lifetimes(StrEnum):
-    """Who deletes an expired entry: the store itself, or the daemon, because the store cannot."""
+    """What deletes an expired entry: the store itself, or the daemon if the store cannot."""
 
     NATIVE = "native"
     EMULATED = "emulated"
@@ -30,17 +30,21 @@ class SizeUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """One frozen value per store type. Sizes are in bytes, those of keys and values in `key_unit` and `value_unit`, times in
+    """One frozen value per store type. Sizes are in bytes, or in `key_unit` and `value_unit` for keys and values; times are in
     seconds; None means no limit.
 
-    `key_pattern` is a regular expression that the whole remote key must match, `namespace_pattern` one for the namespace;
-    `binary` says whether a value may be anything but UTF-8 text; `implied_types` whether a content type is worth keeping that
-    only follows from how a value is written (`json:`). `batch` is how many writes one call of `Store.write` may carry, `page`
-    how many entries one listing request brings, `read_batch` how many one read brings, and `read_page` how many of these one
-    request brings where that is fewer. `sensitive` says that the store is made for secrets: all its entries are sensitive.
-    `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an entry without
-    a TTL is renewed forever. `flag_prefix` is what the remote keys of feature flags begin with; None where the store has no
-    feature flags. `descriptions` says that an entry may have a text that describes it, which other writers may change.
+    `key_pattern` is a regular expression that the whole remote key must match, and `namespace_pattern` one for the namespace.
+    `binary` means that a value may be something other than UTF-8 text. `implied_types` means that the store keeps a content
+    type even if only the form of the value implies it (`json:`).
+
+    `batch` is the maximum number of writes in one call of `Store.write`, `page` the number of entries in one listing request,
+    and `read_batch` the number of entries in one read; `read_page` is how many of these one request returns, if that is fewer.
+    `settle` is how long a listing may be out of date after a write.
+
+    `sensitive` means that the store is made for secrets: all its entries are sensitive. With `always_expires`, kvsync gives an
+    entry without a TTL the lifetime `max_ttl`, and renews it forever. `flag_prefix` is the prefix of the remote keys of feature
+    flags, None if the store has no feature flags. `descriptions` means that an entry may have a description, which other
+    writers may change.
     """
 
     type: str
@@ -80,5 +84,5 @@ class Capabilities:
 
     @property
     def longest(self) -> int | None:
-        """Seconds after which the store ends whatever it holds; None where entries may stay."""
+        """Seconds after which every entry in the store expires; None if entries can stay."""
         return self.max_ttl if self.always_expires else None

@@ -44,11 +44,12 @@ DRIFT_CLASSES = frozenset({Class.DRIFTED, Class.MISSING, Class.CONFLICT})
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One planned change of one entry: action, reasons, the entry before and after, and the version that the write needs.
+    """One planned change of one entry: the action, the reasons, the entry before and after, and the version that the write
+    requires.
 
-    `reasons` name what differs: value, content_type, tags, metadata, description, ttl, expires_at, mark. A delete that is
-    half of a move carries `moved_to`, the identity that must be verified to be there first: in `moved_to_target`, where that
-    is another target.
+    `reasons` name what differs: value, content_type, tags, metadata, description, ttl, expires_at, mark. For a delete that is
+    half of a move, `moved_to` is the identity that must be verified to exist first, and `moved_to_target` is its target if that
+    is another one.
     """
 
     action: Action
@@ -63,34 +64,33 @@ class Change:
 
     @property
     def new_name(self) -> str:
-        """What a moved entry is called afterwards, for people; empty for one that is not moved."""
+        """The name of a moved entry after the move, for display; empty if the entry is not moved."""
         if self.moved_to is None:
             return ""
         return f"{self.moved_to}" if self.moved_to_target is None else f"{self.moved_to_target}: {self.moved_to}"
 
     @property
     def sensitive(self) -> bool:
-        """True when neither side's value may be shown or kept."""
+        """True if neither the old nor the new value may be shown or stored."""
         marked = self.before is not None and self.before.mark is not None and self.before.mark.sensitive
         return marked or (self.after is not None and self.after.sensitive)
 
     @property
     def written_after(self) -> tuple[str, ...]:
-        """The keys that must be written before; a renewal, which changes nothing that is read, waits for none."""
+        """The keys that must be written first. A renewal waits for none, because it changes nothing that programs read."""
         return self.after.after if self.after is not None and self.action is not Action.RENEW else ()
 
     @property
     def is_last(self) -> bool:
-        """True when it is written after everything else of its target."""
+        """True if the entry is written after everything else in its target."""
         return self.after is not None and self.after.after_all and self.action is not Action.RENEW
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A difference that kvsync will not act on, and why. `action` is what it would have done, `reasons` name what differs, as
-    those of a `Change`; `deferred` is
-    the change that kvsync tries later, because the entry is quarantined or contended, or waits for another entry. `detail` is a
-    code that is more precise than that of the cause."""
+    """A difference that kvsync does not act on, and why. `action` is the action that kvsync does not take, and `reasons` name
+    what differs, as in a `Change`. `deferred` is the change that kvsync tries later, because the entry is quarantined or
+    contended, or waits for another entry. `detail` is a more precise code than that of the cause."""
 
     identity: Identity
     cause: Class
@@ -103,7 +103,7 @@ class Refusal:
 
     @property
     def code(self) -> ErrorCode:
-        """The code of the rule that refuses."""
+        """The code of the rule that refuses the change."""
         if self.detail is not None:
             return self.detail
         return ErrorCode.DEFERRED if self.deferred is not None else _RULES.get(self.cause, ErrorCode.CHANGE_REFUSED)
@@ -118,7 +118,7 @@ _RULES: Final = {
 
 
 class OutcomeKind(StrEnum):
-    """Outcome of one change. `unknown`: the change was sent, and may or may not have been written."""
+    """Outcome of one change. `unknown` means that the change was sent, but it is not known whether it was written."""
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
@@ -133,8 +133,8 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Outcome of one change; `etag` is the version that our write made. `detail` is a code that is more precise than that
-    of the kind."""
+    """Outcome of one change. `etag` is the version that kvsync's write created. `detail` is a more precise code than that of
+    the kind."""
 
     identity: Identity
     action: Action
@@ -145,7 +145,7 @@ class Outcome:
 
     @property
     def code(self) -> ErrorCode | None:
-        """Why the change is not done; None if it is, or was not tried."""
+        """The code of the reason why the change was not made; None if it was made or not attempted."""
         return self.detail or _UNDONE.get(self.kind)
 
 

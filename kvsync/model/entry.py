@@ -16,8 +16,8 @@ from kvsync.util.values import dataclass
 
 
 class Identity(NamedTuple):
-    """Key and label of an entry, which identify it within a target. `label` None is the entry without a label, an
-    identity of its own."""
+    """Key and label of an entry, which identify it within a target. With the label None, it is the entry without a label, which
+    is separate from entries with one."""
 
     key: str
     label: str | None = None
@@ -50,9 +50,9 @@ class Target:
 class Content(NamedTuple):
     """What a store keeps for an entry, apart from its lifetime and kvsync's mark.
 
-    `tags` are sorted pairs of strings; `metadata` is free JSON in canonical text (see `kvsync.model.canonical`). A desired
-    `description` of None leaves the description in the store as it is, an empty one removes it; of an actual entry, None
-    means that there is none.
+    `tags` are sorted pairs of strings. `metadata` is any JSON as canonical text (see `kvsync.model.canonical`). If the
+    `description` of a desired entry is None, kvsync leaves the description in the store unchanged; an empty one removes it. If
+    that of an actual entry is None, there is none.
     """
 
     value: bytes
@@ -77,9 +77,9 @@ class Mode(StrEnum):
 class Entry:
     """One desired entry, already normalised for its store.
 
-    `fingerprint` is `canonical.fingerprint(content)`. At most one of `ttl` (a lifetime that kvsync renews once less than
-    `renew_before` is left; 0 means never) and `expires_at` (a moment after which it must be gone) is set. `after` are the keys
-    of the target that are written before this entry; with `after_all` everything else of the target is.
+    `fingerprint` is `canonical.fingerprint(content)`. At most one of `ttl` and `expires_at` is set. `ttl` is a lifetime, which
+    kvsync renews when less than `renew_before` is left (0: never). `expires_at` is the time at which the entry expires. `after`
+    are the keys of the target that are written before this entry; with `after_all`, everything else in the target is.
     """
 
     identity: Identity
@@ -97,7 +97,8 @@ class Entry:
     after_all: bool = False
 
     def renewal_margin(self) -> float:
-        """Seconds of remaining life under which this entry is renewed: `renew_before`, by default a third of the TTL."""
+        """Return the remaining lifetime in seconds below which this entry is renewed: `renew_before`, by default a third of the
+        TTL."""
         if self.renew_before is not None:
             return self.renew_before
         return (self.ttl or 0) / 3
@@ -105,12 +106,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Ownership mark that kvsync keeps next to an entry it wrote: the owner, and what was applied.
+    """Ownership mark that kvsync keeps next to an entry that it wrote: the owner, and what was applied.
 
-    `seal` binds the mark to its place, key and label (see `kvsync.planning.marks`); None where an earlier version wrote it.
-    `is_recorded` says that the mark comes from the ledger, not from the store; it has no `seal`. A mark kept in the ledger
-    must not reveal what a sensitive value was: there `fingerprint` is the one of the content, sealed with `key`. Ask `matches`
-    instead of comparing.
+    `seal` binds the mark to its place, key and label (see `kvsync.planning.marks`); None if an earlier version wrote the mark.
+    `is_recorded` means that the mark comes from the ledger, not from the store; such a mark has no `seal`. A mark in the ledger
+    must not reveal a sensitive value, so its `fingerprint` is that of the content, sealed with `key`. Use `matches` instead of
+    comparing fingerprints.
     """
 
     owner: str
@@ -123,14 +124,14 @@ class Mark:
     is_recorded: bool = field(default=False, compare=False)
 
     def matches(self, fingerprint: bytes) -> bool:
-        """True when the content with this fingerprint is what was applied."""
+        """Return True if the content with this fingerprint is what was applied."""
         if self.key is None:
             return self.fingerprint == fingerprint
         return self.is_comparable and self.fingerprint == sealed(fingerprint, self.key)
 
     @property
     def is_comparable(self) -> bool:
-        """False when the fingerprint is sealed with a key that is not held here."""
+        """False if the fingerprint is sealed with a key that this machine does not have."""
         return self.key is None or not self.key.startswith(NOT_HELD)
 
 
@@ -147,8 +148,8 @@ def sealed(fingerprint: bytes, key: bytes) -> bytes:
 class Actual:
     """One entry as a store holds it.
 
-    `content` is None when the listing did not carry the value, `fingerprint` None when it is not known without reading it.
-    `etag` is opaque and changes with every write; None where a store has no versions.
+    `content` is None if the listing does not contain the value, and `fingerprint` is None if only a read can provide it. `etag`
+    is opaque and changes with every write; None if the store has no versions.
     """
 
     identity: Identity

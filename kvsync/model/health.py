@@ -11,7 +11,7 @@ from kvsync.util.values import dataclass
 
 @dataclass(slots=True)
 class Traffic:
-    """Requests and bytes that a store has used so far in this process."""
+    """Requests that a store has made in this process so far, and the bytes that they took."""
 
     requests: int = 0
     bytes_received: int = 0
@@ -35,8 +35,8 @@ def total(all_traffic: Iterable[Traffic | None]) -> Traffic:
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One line of `kvsync doctor`: a check by name, whether it passed, and what to do when it did not. `code` is that of the
-    error that it failed with."""
+    """One line of `kvsync doctor`: the name of a check, whether it passed, and what to do if it did not. `code` is the code of
+    the error that it failed with."""
 
     check: str
     ok: bool

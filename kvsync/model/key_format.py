@@ -31,8 +31,8 @@ _UNUSABLE = frozenset({"", ".", ".."})
 class KeyFormat:
     """A reversible pattern of remote keys. Raises ValueError for a template that cannot be reversed.
 
-    `native_labels` says that the store keeps labels next to the key, so that the format need not hold them; `divider` is
-    what usually stands between label and key, of characters that the store takes.
+    `native_labels` means that the store keeps labels next to the key, so the format need not contain them. `divider` is the
+    usual separator between label and key, made of characters that the store accepts.
     """
 
     template: str
@@ -52,21 +52,22 @@ class KeyFormat:
 
     @property
     def is_plain(self) -> bool:
-        """True when the remote key is the key itself."""
+        """True if the remote key is the key itself."""
         return self.template == "{key}"
 
     @property
     def holds_namespace(self) -> bool:
-        """True when the namespace is part of the remote key."""
+        """True if the namespace is part of the remote key."""
         return "namespace" in self._fields
 
     @property
     def holds_label(self) -> bool:
-        """True when the label is part of the remote key."""
+        """True if the label is part of the remote key."""
         return "label" in self._fields
 
     def encode(self, namespace: str, identity: Identity) -> str:
-        """The remote key of an entry. Raises ValueError, with the reason, when the entry has none that can be read back."""
+        """Return the remote key of an entry. Raises ValueError, with the reason, if the entry has no remote key that can be
+        decoded again."""
         if self.is_plain and (self.native_labels or identity.label is None) and identity.key not in _UNUSABLE:
             return identity.key  # nothing to take apart; a large target asks for very many
         if identity.label is not None and not self.holds_label and not self.native_labels:
@@ -84,9 +85,9 @@ class KeyFormat:
         return remote_key
 
     def decode(self, namespace: str, remote_key: str, label: str | None = None) -> Identity | None:
-        """The identity behind a remote key; None when the key is not of this format and namespace.
+        """Return the identity that a remote key belongs to; None if the key does not have this format and namespace.
 
-        `label` is what the store keeps next to the key; it counts when the format does not hold labels.
+        `label` is the label that the store keeps next to the key; it is used only if the format does not contain labels.
         """
         start, divider, end = self._frame(namespace)
         if len(remote_key) < len(start) + len(end) or not (remote_key.startswith(start) and remote_key.endswith(end)):
@@ -97,18 +98,18 @@ class KeyFormat:
         return self._divide(inner, divider)
 
     def scope(self, namespace: str) -> KeyScope:
-        """Which remote keys are those of a namespace."""
+        """Return which remote keys belong to a namespace."""
         start, _, end = self._frame(namespace)
         is_inside = "namespace" in self._fields[1:-1]
         return KeyScope(self.template, start, end, namespace if is_inside else "")
 
     def prefix(self, namespace: str) -> str:
-        """What all remote keys of a namespace begin with, for listing; may be empty."""
+        """Return the common prefix of all remote keys of a namespace, for listing; it may be empty."""
         return self._frame(namespace)[0]
 
     def nested_namespace(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
-        """The innermost of the `others` whose keys, all of them keys of `namespace` too, that of the entry is one of; None
-        where there is none."""
+        """Return the innermost of the `others` that the entry belongs to, if all keys of that namespace are keys of `namespace`
+        too; None if there is none."""
         if not self._can_lie_in(identity):
             return None
         try:
@@ -119,8 +120,8 @@ class KeyFormat:
         return next((other for other in inner if self.decode(other, remote_key) is not None), None)
 
     def namespace_of(self, remote_key: str) -> str | None:
-        """The namespace of a remote key where nothing else tells it: the shortest that it can be, and never empty. None for a
-        key of another format, and always where the format does not hold the namespace."""
+        """Return the namespace of a remote key, if the key alone has to show it: the shortest possible one, never empty. None
+        if the key has another format, or the format does not contain the namespace."""
         place = 0
         for literal in self._literals:  # first, since the expression tries all places of each
             place = remote_key.find(literal, place) + len(literal)
@@ -130,7 +131,7 @@ class KeyFormat:
         return (found.groupdict().get("namespace") or None) if found is not None else None
 
     def namespaces_of(self, remote_keys: Iterable[str]) -> list[str]:
-        """The namespaces of these remote keys, sorted, as far as the format tells them."""
+        """Return the namespaces of these remote keys, sorted, as far as the format shows them."""
         return sorted({name for name in map(self.namespace_of, remote_keys) if name is not None})
 
     def _can_lie_in(self, identity: Identity) -> bool:

@@ -10,12 +10,11 @@ from kvsync.util.values import dataclass
 class PassOptions:
     """Options of a pass.
 
-    `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
-    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
-    deferred entries (quarantined or contended) are tried too. `from_owner` is another owner whose entries are taken over. With
-    `releases`, ownership of everything that is ours is given up. Without `leaves_ledger`, a ledger that the store keeps is
-    read, and not written. With `deletes_namespaces`, namespaces that kvsync has emptied are deleted where the
-    operator allows it.
+    `deep` reads values even if the listing has fingerprints. `keys` are globs that limit the pass to matching keys. `grace` is
+    the minimum time in seconds that an entry must have been undesired before it is deleted. `adopt` replaces `policy.adopt`.
+    `retry` includes deferred entries (quarantined or contended). `from_owner` is another owner whose entries are taken over.
+    `releases` gives up ownership of all of kvsync's entries. Without `leaves_ledger`, a ledger that the store keeps is read but
+    not written. With `deletes_namespaces`, namespaces that kvsync has emptied are deleted if the operator allows it.
     """
 
     deep: bool = False

@@ -25,10 +25,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class KeyScope(NamedTuple):
-    """Which remote keys of a container belong to the target: those with this `prefix` and `suffix`.
+    """The remote keys of a container that belong to the target: those with this `prefix` and `suffix`.
 
-    `template` is the key format, which also says how a remote key is read. `namespace` is set where neither prefix nor suffix
-    holds it, but something else distinguishes its entries: the middle of their keys, or what the store keeps with each.
+    `template` is the key format, by which remote keys are decoded. `namespace` is set if neither prefix nor suffix contains it,
+    and its entries are distinguished in another way: by the middle of their keys, or by what the store keeps with each of them.
     """
 
     template: str = "{key}"
@@ -37,7 +37,7 @@ class KeyScope(NamedTuple):
     namespace: str = ""
 
     def meets(self, other: KeyScope) -> bool:
-        """True when one remote key could belong to both."""
+        """Return True if one remote key could belong to both scopes."""
         return _nested(self.prefix, other.prefix) and _nested(self.suffix[::-1], other.suffix[::-1])
 
 
@@ -47,12 +47,12 @@ EVERY_KEY: Final = KeyScope()
 
 @dataclass(frozen=True)
 class Place:
-    """Identity of what a target resolves to: the remote's container of keys, and the keys in it that belong to the target.
+    """Identity of what a target resolves to: the container of keys in the remote, and the keys in it that belong to the target.
 
-    `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has
-    them from the server; one that is not resolved only from the configuration (offline), and must not be used to keep
-    knowledge by. `detail` is for people alone, such as the title that an id has at the moment. `takes_all` says that no
-    other target may be in the container, whatever its keys: the ledger is kept there, once for the whole of it.
+    `parts` are pairs of a name and an id that identify the container, in the order that the store type chooses. A resolved
+    place has them from the server. A place that is not resolved has them from the configuration alone (offline), and must not
+    be used to file records. `detail` is only for display, such as the title that an id currently has. `takes_all` means that no
+    other target may be in the container, whatever its keys, because the container has one ledger for all of them.
     """
 
     type: str
@@ -70,7 +70,7 @@ class Place:
 
     @property
     def container(self) -> tuple[object, ...]:
-        """What holds the keys, whatever part of them the target is."""
+        """The container of the keys, without regard to which of them belong to the target."""
         return (self.type, self.parts)
 
     def __str__(self) -> str:
@@ -168,7 +168,7 @@ def _nested(one: str, other: str) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL in normalized form: lower case, without a default port, path or user."""
+    """Return scheme, host and port of a URL in normalised form: lower case, without a default port, path or user."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     host = f"[{host}]" if ":" in host else host

@@ -28,7 +28,7 @@ class Cost:
     seconds: float = 0.0
 
     def plus(self, other: Cost) -> Cost:
-        """Both, one after the other."""
+        """Return the cost of both plans, applied one after the other."""
         seconds = round(self.seconds + other.seconds, 3)
         return Cost(self.requests + other.requests, self.bytes + other.bytes, seconds)
 
@@ -46,18 +46,21 @@ class Stats:
 class TargetPlan:
     """The plan of one target.
 
-    `place` is where the target leads (None when that could not be found out), `moved_from` what its names led to in the
-    last pass, when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are
-    differences kvsync will not act on; `reported` are drift that the policy only reports, and deletes that wait out the
-    guard's grace. `parked` holds the reasons why nothing may be applied before a person approves `digest`; `approved` says
-    that one has. `waiting` says which of the changes wait for a moment although the target may be applied. `wave` is there if
-    waves are configured. `problems`
-    (files) and `error` (the store could not be observed) mean that the target keeps its state: there are no changes then,
-    but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a
-    renewal, an expiry to enforce, the end of a grace. `orphans` of the unchanged entries are ours, but no file names them, and
-    the policy lets them stay. Without `compare_and_set` another writer's change may be overwritten
-    in the moment between kvsync's look and its write. `notes` are sentences that a person should know before it is applied.
-    `deletes_namespace` says that kvsync has emptied the namespace, and deletes it. `code` is that of the `error`.
+    `place` is the place that the target resolves to, None if it could not be determined. `moved_from` is the place that it
+    resolved to in the last pass, if that was a different one. `changes` are the changes that an apply makes, in the order of
+    `identity_order`. `refused` are differences that kvsync does not act on. `reported` are drift that the policy only reports,
+    and deletes that wait until the guard's grace has passed.
+
+    `parked` are the reasons why nothing may be applied until someone approves `digest`; `approved` is true once someone has.
+    `waiting` are sentences about changes that wait although the target may be applied. `wave` is set if waves are configured.
+    With `problems` (in the files) or an `error` (the store could not be observed), the target keeps its state: there are no
+    changes except renewals, and with an `error` none at all. `code` is the code of `error`.
+
+    `next_moment` (epoch seconds) is when the target next needs a pass even if nothing changes: for a renewal, an expiry to
+    enforce, or the end of a grace period. `orphans` counts the unchanged entries that kvsync owns and no file names, and that
+    the policy leaves in the store. Without `compare_and_set`, a change by another writer between kvsync's read and its write
+    may be overwritten. `notes` are sentences to read before the plan is applied. `deletes_namespace` is true if kvsync has
+    emptied the namespace and deletes it.
     """
 
     target: Target
@@ -100,8 +103,9 @@ class UnmanagedTarget:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Plan of all requested targets, sorted by target. `source` is the commit of the files, if they come from Git, and
-    `environment` the current one. `unmanaged` are targets that no file names although kvsync owns entries there."""
+    """Plan of all requested targets, sorted by target. `source` is the commit of the files if they come from Git, and
+    `environment` is the current environment. `unmanaged` are the targets that no file names although kvsync owns entries
+    there."""
 
     owner: str
     targets: tuple[TargetPlan, ...]
@@ -114,9 +118,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """Result of applying the plan of one target. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back,
-    and `waits_until` (epoch seconds) is when more may be done, if that is known. `early` says which earlier wave the rest waits
-    for. `namespace_deleted` says that the namespace is gone. `code` is that of the `error`."""
+    """Result of applying the plan of one target. `deletes_waiting` counts the deletes that `run.max_deletes_per_hour` held
+    back, and `waits_until` (epoch seconds) is when more are allowed, if that is known. `early` names the earlier wave that the
+    remaining changes wait for. `namespace_deleted` is true if the namespace was deleted. `code` is the code of `error`."""
 
     plan: TargetPlan
     outcomes: tuple[Outcome, ...] = ()

@@ -13,14 +13,15 @@ from kvsync.util.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a store holds of one namespace at one moment.
+    """What a store holds in one namespace at one moment.
 
-    `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the fingerprints
-    of those entries of which there is nothing else to know: they bear a valid mark of our owner, do not expire, are neither
-    locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, represents
-    this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never causes a delete. `ledger` is
-    what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of them as there is;
-    `ledger_expires_at` is when the store will end that too, if it does.
+    `entries` contains every identity; the mapping may decode lazily. `settled` is a fast view for comparisons: the fingerprints
+    of the entries about which nothing else needs to be known. Such an entry has a valid mark of our owner and is as the mark
+    describes it, does not expire, and is not locked, sensitive or protected. `token`, if the store provides one, represents
+    this exact state: equal tokens mean that nothing changed.
+
+    A snapshot with `complete=False` never causes a delete. `ledger` is the ledger that the store keeps, byte for byte, or the
+    part of it that is left; `ledger_expires_at` is when the ledger expires, if it does.
     """
 
     target: Target
@@ -33,7 +34,7 @@ class Snapshot:
     ledger_expires_at: float | None = None
 
     def require_complete(self) -> Snapshot:
-        """This snapshot. Raises IncompleteListing if the listing may lack entries."""
+        """Return this snapshot. Raises IncompleteListing if the listing may lack entries."""
         if self.complete:
             return self
         reason = "; ".join(self.problems) or "the store does not say why"

@@ -38,13 +38,13 @@ _PLAIN: Final = f"{None}:0:"
 
 
 def seal_to_text(seal: bytes) -> str:
-    """A seal in the form that stores of text keep: URL-safe Base64 without padding."""
+    """Return a seal in the form in which text stores keep it: URL-safe Base64 without padding."""
     return urlsafe_b64encode(seal).decode().rstrip("=")
 
 
 def seal_from_text(text: object) -> bytes | None:
-    """The seal in a text that was found next to an entry. None without a text, as earlier versions wrote marks; for anything
-    that is not a seal empty bytes, which are never valid."""
+    """Return the seal in a text that was found next to an entry; None if there is no text, as in marks of earlier versions. For
+    anything that is not a seal, return empty bytes, which are never valid."""
     if text is None:
         return None
     try:
@@ -78,8 +78,8 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True)
 class MarkSigner:
-    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; without keys,
-    seals are plain digests."""
+    """Signs and verifies the marks of one owner at one place. The first of the `keys` signs, and all of them verify. Without
+    keys, seals are plain digests."""
 
     owner: str
     place: Place
@@ -89,16 +89,16 @@ class MarkSigner:
         return f"MarkSigner({self.owner!r}, {self.place.key}, {len(self.keys)} keys)"
 
     def mark_of(self, entry: Entry) -> Mark:
-        """The signed mark to write with an entry."""
+        """Return the signed mark to write with an entry."""
         seal = self._seal(entry.identity, entry, self.keys[0] if self.keys else None)
         return Mark(self.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected, seal=seal)
 
     def signed(self, identity: Identity, mark: Mark) -> Mark:
-        """The mark with the seal for this place and identity."""
+        """Return the mark with the seal for this place and identity."""
         return replace(mark, seal=self._seal(identity, mark, self.keys[0] if self.keys else None))
 
     def proof(self, identity: Identity, mark: Mark) -> Proof:
-        """What a mark that was found at `identity` proves. Marks of other owners prove nothing."""
+        """Return what a mark that was found at `identity` proves. Marks of other owners prove nothing."""
         if mark.owner != self.owner:
             return Proof.NONE
         if mark.seal is None:
@@ -111,23 +111,24 @@ class MarkSigner:
         return Proof.NONE
 
     def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
-        """True if `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the mark
-        first."""
+        """Return True if `seal` belongs to a current mark without TTL and flags, as almost all marks are. Faster than building
+        the mark first."""
         return seal == self._sealed(identity, _PLAIN, fingerprint, self.keys[0] if self.keys else None)
 
     def plain_seal_texts(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[str]:
-        """The seals of such marks for many entries, in order and as `seal_to_text` returns them. Takes less than half the time
-        of separate calls."""
+        """Return the seals of marks without TTL and flags for many entries, in order and in the form of `seal_to_text`. Takes
+        less than half the time of separate calls."""
         seals = [seal + _FILLED for seal in self._plain_seals(identities, fingerprints)]
         text = urlsafe_b64encode(b"".join(seals)).decode()
         return [text[start : start + SEAL_CHARACTERS] for start in range(0, len(text), _FILLED_CHARACTERS)]
 
     def claims(self, entry: Actual) -> bool:
-        """True if the entry has a mark of ours that was made for it, as far as kvsync can verify that."""
+        """Return True if the entry has a mark of our owner that was made for it, as far as kvsync can verify that."""
         return entry.mark is not None and self.proof(entry.identity, entry.mark) is not Proof.NONE
 
     def is_settled(self, entry: Actual) -> bool:
-        """True if the fingerprint says everything about an entry: it is as kvsync left it, with a valid mark."""
+        """Return True if the fingerprint is all that needs to be known about an entry: it is as kvsync left it, with a valid
+        mark."""
         mark = entry.mark
         return (
             mark is not None

@@ -61,9 +61,9 @@ class Precondition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write, ready to be sent. `content` None deletes. `etag` is the version that must still exist if `precondition` is
-    UNCHANGED. `expires_at` is absolute, whatever the files say. `touch` says that only the lifetime changes while content and
-    mark stay, for stores that can write the lifetime alone."""
+    """One write, ready to be sent. If `content` is None, the write is a delete. `etag` is the version that must still exist if
+    `precondition` is UNCHANGED. `expires_at` is an absolute time, however the files define the lifetime. `touch` means that
+    only the lifetime changes, for stores that can write the lifetime alone."""
 
     identity: Identity
     precondition: Precondition
@@ -75,7 +75,7 @@ class Write:
 
     @property
     def is_sensitive(self) -> bool:
-        """True if this sends a sensitive value: then no message of the server is repeated."""
+        """True if this sends a sensitive value; messages of the server are then not quoted."""
         return self.content is not None and self.mark is not None and self.mark.sensitive
 
 
@@ -91,8 +91,9 @@ class WriteStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """The store's result of one write. `etag` is the new version after DONE (None after a delete or without versions); `error`
-    says why otherwise. REJECTED is final for this content; UNKNOWN must be read before the write is repeated."""
+    """The store's result of one write. `etag` is the new version after DONE (None after a delete, or without versions); for
+    every other status, `error` is the reason. REJECTED is final for this content. After UNKNOWN, read the entry before you
+    repeat the write."""
 
     status: WriteStatus
     etag: str | None = None
@@ -101,13 +102,13 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class StoreContext:
-    """What kvsync gives to a store when it opens it.
+    """What kvsync passes to a store when it opens it.
 
-    `root` is the folder of the configuration, which relative paths start from. `cache_dir` is a folder for the store inside the
-    state directory, None if nothing may be kept. `resolve` turns a reference into the secret, read again at each call. `fence`
-    must be checked right before each request that writes; a `kvsync.http` client that has it does so. `limits` bounds responses
-    and listings; pass them to the client (`ClientLimits.answers`) and to `kvsync.http.paging`. `allocator` allocates turns from
-    the rate limits that replicas share, None: there are none.
+    `root` is the folder of `kvsync.yaml`; relative paths start there. `cache_dir` is a folder for the store in the state
+    directory, None if the store must not keep anything. `resolve` returns the secret that a reference names, and reads it again
+    for each call. Check `fence` immediately before each request that writes; a `kvsync.http` client that has the fence does so.
+    `limits` bounds responses and listings; pass it to the client (`ClientLimits.answers`) and to `kvsync.http.paging`.
+    `allocator` divides the rate limits that replicas share; None if there are none.
     """
 
     root: Path
@@ -122,10 +123,10 @@ class StoreContext:
 
 
 class Store(ABC):
-    """One configured connection to a store. See the module's text for the contract.
+    """One configured connection to a store. The docstring of the module `kvsync.stores.base` describes the contract.
 
-    `options` are the fields of this type in the configuration besides the common ones. `capabilities` is a class attribute; an
-    instance may narrow it according to its configuration.
+    `options` are the fields of this type in the configuration, in addition to the common ones. `capabilities` is a class
+    attribute; an instance may narrow it according to its configuration.
     """
 
     options: ClassVar[tuple[Field, ...]] = ()
@@ -144,21 +145,21 @@ class Store(ABC):
         self.config, self.context, self.traffic = config, context, Traffic()
 
     def normalise(self, content: Content) -> Content:
-        """The content as this store will return it. Pure. The default drops nothing."""
+        """Return the content as this store will return it. Pure. By default, the content is unchanged."""
         return content
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
-        """The name under which the store knows this entry. Pure. Raises ValueError if the identity has none."""
+        """Return the name of this entry in the store. Pure. Raises ValueError if the identity has none."""
         return identity.key
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
-        """What this store cannot hold of `entry`, beyond what `capabilities` says. Pure, offline."""
+        """Return what this store cannot hold of `entry`, beyond the limits in `capabilities`. Pure, offline."""
         return ()
 
     def place(self, namespace: str) -> Place:
-        """What `namespace` is, as far as the configuration says. Pure, offline. Two namespaces with equal containers and scopes
-        that overlap are certain to be one place. The default takes the type, the endpoint and all options except credentials,
-        and has no scope."""
+        """Return the place of `namespace`, as far as the configuration shows it. Pure, offline. Two namespaces with equal
+        containers and overlapping scopes must be the same place. By default, the place consists of the type, the endpoint and
+        all options except credentials, and has no scope."""
         options = sorted((name, value) for name, value in self.config.options.items() if _is_plain(value))
         parts = [("endpoint", origin_of(self.config.endpoint))] if self.config.endpoint else []
         parts += [(name, str(value)) for name, value in options]
@@ -167,13 +168,14 @@ class Store(ABC):
 
     @abstractmethod
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`; `signer` says which entries are settled. Returns None if `token`, from an earlier snapshot
-        of the same namespace and owner, still represents the present state; stores without tokens ignore it. Raises
-        StoreError."""
+        """List everything in `namespace`; `signer` determines which entries are settled. Returns None if `token`, from an
+        earlier snapshot of the same namespace and owner, still represents the current state; stores without tokens ignore it.
+        Raises StoreError."""
 
     @abstractmethod
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """Entries with their content, as fresh as the store can provide; missing ones are left out. Raises StoreError."""
+        """Read entries with their content, as up to date as the store can provide it; missing entries are omitted. Raises
+        StoreError."""
 
     @abstractmethod
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
@@ -181,14 +183,15 @@ class Store(ABC):
 
     @abstractmethod
     async def namespaces(self) -> Sequence[str]:
-        """The existing namespaces, sorted, as far as the store can tell. Raises StoreError."""
+        """List the existing namespaces, sorted, as far as the store can list them. Raises StoreError."""
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """What `doctor` reports about this store: connection, credential, permission, quota, clock. Never raises StoreError."""
+        """Return what `kvsync doctor` reports about this store: connection, credential, permissions, quota, clock. Never raises
+        StoreError."""
         return ()
 
     async def aclose(self) -> None:
-        """Release connections. Idempotent."""
+        """Close connections. Idempotent."""
         return
 
 

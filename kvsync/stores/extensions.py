@@ -19,13 +19,13 @@ from kvsync.stores.base import Store
 
 @runtime_checkable
 class PlaceResolving(Protocol):
-    """A store whose remote has ids of its own, so that it can prove where a namespace leads."""
+    """A store whose remote has ids of its own, so that the store can prove where a namespace leads."""
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """What `namespace` is by the server's own ids, as of at most a minute ago.
+        """Return the place of `namespace` according to the server's own ids, at most a minute old.
 
-        With `writing`, right before writes: as of now, and created first if it is missing and may be created. A place that does
-        not exist yet is not `is_resolved`. Raises StoreError.
+        With `writing`, immediately before writes, return the current place, and first create a namespace that is missing and
+        may be created. The place of a namespace that does not exist yet is not `is_resolved`. Raises StoreError.
         """
         ...
 
@@ -35,8 +35,8 @@ class DeepObservable(Protocol):
     """A store with a listing that represents every byte of each value."""
 
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
-        """The same as `Store.observe`, with an `etag` or `fingerprint` of each entry that represents every byte of its value.
-        None if only reading the entries one by one can show that. Raises StoreError."""
+        """List the same as `Store.observe`, with an `etag` or `fingerprint` for each entry that represents every byte of its
+        value. Returns None if only reading the entries one by one can provide that. Raises StoreError."""
         ...
 
 
@@ -47,11 +47,12 @@ class Scannable(Protocol):
     async def scan(
         self, namespace: str, signer: MarkSigner, absent: Collection[Identity], present: Collection[Identity]
     ) -> Mapping[Identity, Actual] | None:
-        """What exists of many entries now, without reading them one by one; other entries may be among them.
+        """Return what currently exists of many entries, without reading them one by one. The result may contain other entries
+        too.
 
-        Of the `absent` ones, which should not exist, only that matters. Each of the `present` ones has an `etag` or a
-        `fingerprint` that represents its value, and its mark if the store keeps marks. None if that takes no fewer requests
-        than reading the entries, or if anything may be missing. Raises StoreError.
+        For the `absent` entries, which should not exist, the result only has to show whether they exist. Each of the `present`
+        entries has an `etag` or a `fingerprint` that represents its value, and its mark if the store keeps marks. Returns None
+        if a scan takes no fewer requests than reading the entries, or if an entry may be missing from it. Raises StoreError.
         """
         ...
 
@@ -61,18 +62,18 @@ class LedgerKeeping(Protocol):
     """A store that can keep the ledger of a namespace next to its entries, so that other machines find it."""
 
     keeps_ledger: bool
-    """Whether it keeps the ledger, as it is configured (`ledger: store`). A `Snapshot` then has the ledger as `ledger`, and a
-    token represents it too."""
+    """Whether the store is configured to keep the ledger (`ledger: store`). If so, each `Snapshot` contains it as `ledger`, and
+    a token represents it too."""
     ledger_chunk_bytes: int | None
-    """Bytes of a ledger that one request carries, None for any number. Used to estimate the cost of a plan."""
+    """Maximum number of bytes of a ledger in one request; None for no limit. Used to estimate the cost of a plan."""
 
     async def read_ledger(self, namespace: str) -> bytes | None:
-        """The ledger that was last written to this namespace, None if there is none. Raises StoreError; a ledger that cannot be
-        read whole is a PermanentError."""
+        """Return the ledger that was last written to this namespace; None if there is none. Raises StoreError; if the ledger
+        cannot be read completely, that is a PermanentError."""
         ...
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """Write the ledger to this namespace, in place of an older one. `observe` shows it only as `Snapshot.ledger`. In a
+        """Write the ledger to this namespace, replacing an earlier one. `observe` shows it only as `Snapshot.ledger`. In a
         store in which everything expires, it gets the longest lifetime. Raises StoreError."""
         ...
 
@@ -83,16 +84,16 @@ class LedgerKeeping(Protocol):
 
 @runtime_checkable
 class VersionHints(Protocol):
-    """A store without versions, which derives etags from the content; a listing shows less than a read."""
+    """A store without versions, which derives etags from the content; a listing shows less of an etag than a read."""
 
     def may_be_version(self, seen: str, known: str) -> bool:
-        """Say whether the etag `seen` in a listing may belong to the version `known`. Pure. For example, a listing may show a
-        size while the version is size and digest."""
+        """Return whether the etag `seen` in a listing may belong to the version `known`. Pure. For example, a listing may show
+        only a size, while the version consists of size and digest."""
         ...
 
     def redacted_etag(self, etag: str) -> str:
-        """The part of an etag that a listing shows. Pure. If etags are made of the content, the rest would confirm a guess at a
-        sensitive value: kvsync keeps no more than this part of a sensitive entry, and shows none of it."""
+        """Return the part of an etag that a listing shows. Pure. If etags are derived from the content, the rest could confirm
+        a guess at a sensitive value. For sensitive entries, kvsync therefore keeps only this part, and never shows it."""
         ...
 
 
@@ -101,19 +102,20 @@ class NestedNamespaces(Protocol):
     """A store in which one namespace can be a part of another."""
 
     def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Which of the `others`, namespaces of this store too, the entry belongs to because that one is a part of `namespace`.
-        Pure. Called for each entry, so look names up in `others` instead of looping over them: there can be thousands."""
+        """Return which of the `others`, which are namespaces of the same store, the entry belongs to because that namespace is
+        part of `namespace`; None if it belongs to none of them. Pure. Called for each entry, so look names up in `others`
+        instead of looping over them: there can be thousands."""
         ...
 
 
 @runtime_checkable
 class NamespaceIds(Protocol):
-    """A store in which state files can name a namespace by its name and in other ways."""
+    """A store in which state files can name a namespace by its name or in other ways."""
 
     def is_namespace_id(self, namespace: str) -> bool:
-        """True if this may be the server's id of a namespace, or the name of a namespace of another account, unless the
+        """Return True if this may be the server's id of a namespace, or the name of a namespace of another account, unless the
         configuration of the store names it. Pure. With `authors.targets`, a state file may use it only if it is listed there
-        without a wildcard: an id can match wildcards that the name does not."""
+        without a wildcard, because an id can match wildcards that the name does not."""
         ...
 
 
@@ -122,49 +124,51 @@ class NamespaceDeleting(Protocol):
     """A store that can delete namespaces."""
 
     deletes_namespaces: bool
-    """Whether the configuration of the store allows it (`delete_namespaces`)."""
+    """Whether the configuration of the store allows kvsync to delete namespaces (`delete_namespaces`)."""
 
     def why_namespace_stays(self, namespace: str) -> str | None:
-        """Why this namespace must not be deleted: because kvsync could not create it again, or does not see all of its keys.
-        None if nothing in the configuration speaks against it. Pure."""
+        """Return why this namespace must not be deleted: kvsync could not create it again, or does not see all of its keys.
+        None if nothing in the configuration prevents the delete. Pure."""
         ...
 
     async def delete_namespace(self, namespace: str, place: Place) -> str | None:
-        """Delete the namespace if it still leads to `place` and holds nothing, except the ledger that the store is configured
-        to keep. Look right before. Returns why it stays, None once it is gone. Raises StoreError."""
+        """Delete the namespace if it still leads to `place` and is empty, except for the ledger that the store is configured to
+        keep. Check that immediately before the delete. Returns the reason if the namespace stays, None if it was deleted.
+        Raises StoreError."""
         ...
 
 
 @runtime_checkable
 class NamespaceRenaming(Protocol):
-    """A store that can rename namespaces: what a namespace holds stays in it, and so does its id."""
+    """A store that can rename namespaces. A renamed namespace keeps its entries and its id."""
 
     def can_rename(self, namespace: str, name: str) -> bool:
-        """Whether the configuration of the store allows to rename `namespace` to `name` (`rename_namespaces`), and both are
-        names. Pure."""
+        """Return whether the configuration of the store allows `namespace` to be renamed to `name` (`rename_namespaces`), and
+        both are names, not ids. Pure."""
         ...
 
     async def rename_namespace(self, namespace: str, name: str, place: Place) -> str | None:
-        """Rename the namespace if it still leads to `place` and no other namespace has the `name`. Look right before. Returns
-        why it keeps its name, None once it is renamed. Raises StoreError."""
+        """Rename the namespace if it still leads to `place` and no other namespace has the `name`. Check that immediately
+        before the rename. Returns the reason if the namespace keeps its name, None if it was renamed. Raises StoreError."""
         ...
 
 
 @runtime_checkable
 class RestorePointMaking(Protocol):
-    """A store that can keep what a namespace holds, so that a person can restore it."""
+    """A store that can save the contents of a namespace, so that an operator can restore them."""
 
     restore_point_requests: int
-    """How many requests one takes; 0 if the configuration of the store does not ask for them (`snapshot_before_apply`)."""
+    """Number of requests that a restore point takes; 0 if the configuration of the store does not ask for restore points
+    (`snapshot_before_apply`)."""
 
     async def begin_restore_point(self, namespace: str, run: str) -> str:
-        """Begin to make the restore point of a namespace before a run writes to it. Returns the name by which a person finds
-        it. Called again for the same run, it continues. Raises StoreError."""
+        """Begin to create the restore point of a namespace, before a run writes to it. Returns the name of the restore point.
+        If it is called again for the same run, it continues. Raises StoreError."""
         ...
 
     async def complete_restore_point(self, namespace: str, name: str) -> bool:
-        """Say whether the restore point is complete; while it is not, it is asked again. The store limits how long it is kept.
-        Raises PermanentError if it will never be complete, StoreError."""
+        """Return whether the restore point is complete; kvsync calls this again until it is. The store limits how long a
+        restore point is kept. Raises StoreError: a PermanentError if the restore point will never be complete."""
         ...
 
 
@@ -174,16 +178,17 @@ class FilteredListing(Protocol):
 
     @property
     def filters_listing(self) -> bool:
-        """Whether it does, as it is configured. Desired entries that a listing lacks are then read one by one. Pure."""
+        """Whether the store is configured so that its listing leaves out entries. If so, desired entries that are missing from
+        a listing are read one by one. Pure."""
         ...
 
 
 @runtime_checkable
 class QuotaReporting(Protocol):
-    """A store that knows its quota."""
+    """A store that knows how many requests its quota still allows."""
 
     def quota_left(self) -> int | None:
-        """How many requests can still be made, if it is known without asking; None otherwise."""
+        """Return how many requests can still be made; None if that is not known without a request."""
         ...
 
 
@@ -200,14 +205,14 @@ class KeyListing(Protocol):
 
 @runtime_checkable
 class Watchable(Protocol):
-    """A store that reports changes when they are made, so that the daemon need not wait for its schedule."""
+    """A store that reports changes as they are made, so that the daemon need not wait for its schedule."""
 
     async def watch(self, namespaces: Collection[str], changed: Callable[[str], None]) -> None:
-        """Call `changed` with the name of a namespace whenever another program may have changed something in it, until
-        cancelled.
+        """Call `changed` with the name of a namespace whenever another program may have changed something in it. Runs until it
+        is cancelled.
 
-        Closed connections are made again, and anything missed in the meantime counts as changed. Writes of this connection need
-        not be reported. Raises StoreError if it cannot continue; the daemon calls again later.
+        The store opens closed connections again, and reports every namespace in which it may have missed a change. It need not
+        report writes of this connection. Raises StoreError if it cannot continue; the daemon calls it again later.
         """
         ...
 

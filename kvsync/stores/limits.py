@@ -13,7 +13,7 @@ from kvsync.stores.base import Write
 
 
 def check_batch(where: str, writes: Sequence[Write], has: Capabilities) -> None:
-    """Raise BatchRefused for a call that is too long or too large, or that names an entry twice. `where` is store/namespace."""
+    """Raise BatchRefused if a call has too many writes, is too large, or names an entry twice. `where` is store/namespace."""
     if len(writes) > has.batch:
         raise BatchRefused(f"{where}: {len(writes):,} writes in one call; the limit is {has.batch:,}")
     if len({write.identity for write in writes}) < len(writes):
@@ -24,7 +24,7 @@ def check_batch(where: str, writes: Sequence[Write], has: Capabilities) -> None:
 
 
 def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> None:
-    """Raise ValueError, with the reason, for an entry that the store cannot hold. A delete has no content."""
+    """Raise ValueError, with the reason, if the store cannot hold the entry. For a delete, `content` is None."""
     _check_key(remote_key, has)
     if content is None:
         return

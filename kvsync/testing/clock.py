@@ -9,33 +9,33 @@ from kvsync.util.clock import Clock
 
 
 class FakeClock(Clock):
-    """Starts at `start`, in seconds since the Unix epoch. `sleep` returns at once, and time has passed."""
+    """A clock that starts at `start`, in seconds since the Unix epoch. `sleep` advances it and returns at once."""
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
         self._now, self._start, self._boot = start, start, uuid4().hex
 
     def now(self) -> float:
-        """The moment it stands at."""
+        """Return the current time of this clock."""
         return self._now
 
     def monotonic(self) -> float:
-        """Seconds since it was made."""
+        """Return the seconds since this clock was created."""
         return self._now - self._start
 
     def boot(self) -> str:
-        """Another one for each clock."""
+        """Return an id that is different for each clock."""
         return self._boot
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock forward, or back, while no time passes."""
+        """Set the wall clock forward or back, without any time passing."""
         self._now += seconds
         self._start += seconds
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass, and others have their turn."""
+        """Advance the time, and let other tasks run."""
         self.advance(seconds)
         await asyncio.sleep(0)

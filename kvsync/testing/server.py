@@ -1,11 +1,11 @@
-"""In-process HTTP server for tests, with fault injection.
+"""In-process remote for tests, with fault injection.
 
     server = MemoryServer()
     store = memory_store(server, clock=FakeClock(), batch=10)
-    server.lose_answers()                # the next write is done, and nobody hears of it
-    server.write("web", "greeting", b"by hand")        # another program writes
+    server.lose_answers()                # the next write is made, but its response is lost
+    server.write("web", "greeting", b"by hand")        # as another program does
 
-Keys are remote keys. Faults that are given a number of `times` wear off; the others last until `heal`.
+Keys are remote keys. Faults with a number of `times` end after that many calls; the others last until `heal`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ServerCall:
 
 
 class MemoryServer(MemoryBackend):
-    """In-memory remote with fault injection. `calls` are all calls that reached it, in order, failed ones too."""
+    """In-memory remote with fault injection. `calls` lists all calls that reached it, in order, including failed ones."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class MemoryServer(MemoryBackend):
         self.heal()
 
     def heal(self) -> None:
-        """Take all faults away."""
+        """Remove all faults."""
         self._errors: list[tuple[StoreError, frozenset[str]]] = []
         self._lost_answers = 0
         self._refused_keys: set[str] = set()
@@ -54,19 +54,20 @@ class MemoryServer(MemoryBackend):
         self._cuts: list[int] = []
         self._interruptions: list[Callable[[], None]] = []
         self._misread: dict[str, list[bytes | None]] = {}
+        self._right_lookups: dict[str, int] = {}  # before the first wrong one
         self._history: dict[str, list[tuple[float, dict[RemoteKey, StoredEntry]]]] = {}  # when it changed, from what
 
     def fail(self, error: StoreError | None = None, *, times: int = 1, on: Iterable[str] = ()) -> None:
-        """Let the next calls raise, before they do anything; only calls of the methods `on`, if any are named."""
+        """Let the next calls raise an error before they have an effect; only calls of the methods in `on`, if it names any."""
         error = error or TransientError("the server is not available")
         self._errors += [(error, frozenset(on))] * times
 
     def throttle(self, retry_after: float | None = 1.0, *, times: int = 1, on: Iterable[str] = ()) -> None:
-        """Let the next calls be refused as too many; `retry_after` is in seconds."""
+        """Refuse the next calls because of a rate limit; `retry_after` is in seconds."""
         self.fail(TransientError("too many requests", retry_after), times=times, on=on)
 
     def lose_answers(self, *, times: int = 1) -> None:
-        """Let the next writes be done, and their answers be lost."""
+        """Make the next writes, but lose their responses."""
         self._lost_answers += times
 
     def refuse_batches_with(self, *keys: str) -> None:
@@ -81,28 +82,29 @@ class MemoryServer(MemoryBackend):
         *,
         done: bool = False,
     ) -> None:
-        """Let writes of this one key end with `status`, while the rest of the call is done; with `done` it is written too."""
+        """Let writes of this one key return `status`, while the other writes of the call succeed; with `done`, the write of
+        this key is made too."""
         self._failing_keys[key] = WriteResult(status, error=error), done
 
     def list_late(self, seconds: float) -> None:
-        """Let listings show what was there this long ago, from now on. Look-ups stay fresh."""
+        """From now on, let listings show the state of this many seconds ago. Look-ups stay up to date."""
         self._lateness = seconds
 
     def list_incompletely(self, keep: int = 0, *, times: int = 1) -> None:
-        """Let the next listings break off after `keep` entries."""
+        """Cut off the next listings after `keep` entries."""
         self._cuts += [keep] * times
 
     def misread(self, key: str, value: bytes | None, *, times: int = 1, after: int = 0) -> None:
-        """Let look-ups of this key show another value, or nothing, as one replica that is behind does: the next ones, once
-        so many others have gone by."""
-        self._misread[key] = [value] * times
+        """Let look-ups of this key show another value, or no entry, as a replica that lags behind does. This affects the next
+        `times` look-ups after the first `after`."""
+        self._misread[key], self._right_lookups[key] = [value] * times, after
 
     def before_change(self, interruption: Callable[[], None], *, times: int = 1) -> None:
-        """Call this just before the next writes are done: another writer who is faster."""
+        """Call this function immediately before the next writes are made, to simulate another writer who is faster."""
         self._interruptions += [interruption] * times
 
     def write(self, namespace: str, key: str, value: bytes | Content, *, label: str | None = None, **held: Any) -> None:
-        """Write as another program would: whatever is there, without a mark. `held` are other fields of `StoredEntry`."""
+        """Write as another program would: unconditionally, and without a mark. `held` are other fields of `StoredEntry`."""
         content = value if isinstance(value, Content) else Content(value)
         self._remember(namespace)
         super().change(
@@ -120,11 +122,11 @@ class MemoryServer(MemoryBackend):
         entries[slot] = replace(entries[slot], locked=locked)
 
     def contents(self, namespace: str) -> dict[Identity, Content]:
-        """What is held, ended or not."""
+        """Return all entries of a namespace, including expired ones."""
         return {Identity(*slot): held.content for slot, held in self.held.get(namespace, {}).items()}
 
     def count(self, method: str) -> int:
-        """How many calls of a method there were."""
+        """Return the number of calls of a method."""
         return sum(call.method == method for call in self.calls)
 
     def listing(self, namespace: str, now: float) -> Listed:
@@ -146,6 +148,9 @@ class MemoryServer(MemoryBackend):
         found = dict(super().lookup(namespace, wanted, now))
         for slot in wanted:
             if not self._misread.get(slot.key):
+                continue
+            if self._right_lookups[slot.key]:
+                self._right_lookups[slot.key] -= 1
                 continue
             value = self._misread[slot.key].pop(0)
             if value is None:
@@ -224,8 +229,8 @@ def memory_store(
     lists_sizes: bool = False,
     **capabilities: Any,
 ) -> MemoryStore:
-    """A connection to `memory` (a new one if None), with these capabilities in place of the memory store's own. With
-    `lists_sizes`, its listings contain only the size of each value; with `keeps_ledger` it keeps the ledger of each
+    """Return a connection to `memory` (a new one if None). `capabilities` replace those of the memory store. With
+    `lists_sizes`, its listings contain only the size of each value; with `keeps_ledger`, it keeps the ledger of each
     namespace."""
     context = StoreContext(Path(), None, _no_secrets, clock or Clock(), owner=owner)
     return MemoryStore(

@@ -17,27 +17,28 @@ class Clock:
     """The system's clock. Tests use `kvsync.testing.FakeClock`, which moves only when a test advances it."""
 
     def now(self) -> float:
-        """Wall-clock time in seconds since the Unix epoch."""
+        """Return the wall-clock time in seconds since the Unix epoch."""
         return time.time()
 
     def local(self) -> float:
-        """The same by this machine's own clock, also where `now` knows better."""
+        """Return the wall-clock time of this machine, even if `now` returns a more accurate one."""
         return self.now()
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary start that never go back, and go on while the machine sleeps where it can tell."""
+        """Return seconds since an arbitrary start. They never go back, and continue while the machine sleeps if the system
+        supports that."""
         return time.clock_gettime(_STEADY)
 
     def boot(self) -> str:
-        """The start of the machine that `monotonic` counts from; empty where it is not known. Clocks of different processes
-        with the same one can be compared."""
+        """Return an id of the machine start that `monotonic` counts from; empty if it is not known. Clocks of different
+        processes with the same id can be compared."""
         try:
             return _BOOT_ID.read_text().strip() if hasattr(time, "CLOCK_BOOTTIME") else ""
         except (OSError, ValueError):
             return ""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for this many seconds."""
         import asyncio  # many who read clocks never wait
 
         await asyncio.sleep(seconds)

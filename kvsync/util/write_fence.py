@@ -14,7 +14,7 @@ from kvsync.errors import NotLeader
 
 
 class Fence:
-    """Decides whether a write may be sent now. Always open, until it follows a lease."""
+    """Decides whether a write may be sent now. Always open unless it follows a lease."""
 
     def __init__(self) -> None:
         self.follows_lease = False
@@ -23,30 +23,30 @@ class Fence:
         self._led_since: Callable[[], float] = lambda: -inf
 
     def follow(self, seconds_left: Callable[[], float], led_since: Callable[[], float] = lambda: -inf) -> None:
-        """Be open only while `seconds_left` gives more than 0: the seconds within which a write that goes out now must be over.
-        `led_since` gives when this replica began to lead (epoch seconds, by the wall clock as it is set now)."""
+        """Be open only while `seconds_left` returns more than 0: the time in which a write that is sent now must be complete.
+        `led_since` returns when this replica became the leader (epoch seconds, by the current wall clock)."""
         self._seconds_left, self._led_since = seconds_left, led_since
         self.follows_lease = True
 
     @property
     def led_since(self) -> float:
-        """Since when no other replica can have written (epoch seconds); what this one wrote earlier may have been overwritten.
-        Minus infinity where there is no lease."""
+        """The time since which no other replica can have written (epoch seconds); earlier writes of this replica may have been
+        overwritten. Minus infinity without a lease."""
         return self._led_since()
 
     @property
     def is_open(self) -> bool:
-        """True when a write may go out now."""
+        """True if a write may be sent now."""
         return self._seconds_left() > 0
 
     def allowance(self, most: float) -> float:
-        """How many seconds a write that goes out now may take, `most` where there is no lease. Raises NotLeader when it must
-        not go out at all."""
+        """Return how many seconds a write that is sent now may take; `most` without a lease. Raises NotLeader if it must not be
+        sent at all."""
         left = self._seconds_left()
         if left <= 0:
             raise NotLeader("this replica is not the leader, so it writes nothing")
         return min(most, left)
 
     def check(self) -> None:
-        """Raise NotLeader when nothing may go out, the rest of a write neither."""
+        """Raise NotLeader if nothing may be sent, not even the rest of a write."""
         self.allowance(inf)

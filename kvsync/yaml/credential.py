@@ -26,7 +26,7 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A reference to a secret, never the secret: an environment variable, a file, or a systemd credential."""
+    """A reference to a secret, never the secret itself: an environment variable, a file, or a systemd credential."""
 
     kind: CredentialKind
     name: str

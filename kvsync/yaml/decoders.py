@@ -188,18 +188,18 @@ def list_of(item: Decoder, least: int = 0) -> Decoder:
 
 
 def map_of(member: Decoder, name: str | None = None) -> Decoder:
-    """A mapping of free names to `member`; gives a dict. `name` is a regular expression for the whole of each name."""
+    """A mapping from any names to `member`; gives a dict. `name` is a regular expression that must match each whole name."""
     return MapDecoder(member, name)
 
 
 def one_of(*decoders: Decoder) -> Decoder:
-    """Any of several shapes: a scalar or a list, a word or a mapping."""
+    """Any of several forms, such as a scalar or a list, or a word or a mapping."""
     return UnionDecoder(decoders)
 
 
 def text(pattern: str | None = None, meaning: str = "text", *, empty: bool = False, private: bool = False) -> Decoder:
-    """Text exactly as written, numbers included (`1.10` stays `1.10`). `pattern` must match all of it, `meaning` names what
-    is expected, `private` keeps it out of messages."""
+    """Text exactly as written, including numbers (`1.10` stays `1.10`). `pattern` must match the whole text, `meaning` says
+    what is expected, and `private` keeps the text out of messages."""
 
     def read(written: str, _plain: bool) -> str:
         if not written and not empty:
@@ -217,7 +217,7 @@ def text(pattern: str | None = None, meaning: str = "text", *, empty: bool = Fal
 
 
 def boolean() -> Decoder:
-    """`true` or `false`, nothing else."""
+    """`true` or `false`; gives a bool."""
     alike = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
     def read(written: str, plain: bool) -> bool:
@@ -230,7 +230,7 @@ def boolean() -> Decoder:
 
 
 def choice(words: type[StrEnum]) -> Decoder:
-    """One word of a fixed set; gives the member of the enum."""
+    """One of a fixed set of words; gives the member of the enum."""
 
     def read(written: str, _plain: bool) -> StrEnum:
         if written in set(words):
@@ -242,7 +242,7 @@ def choice(words: type[StrEnum]) -> Decoder:
 
 
 def path() -> Decoder:
-    """The path of a file or folder, as text; its reader says what it is relative to."""
+    """The path of a file or folder, as text; the code that uses it decides what it is relative to."""
     return text(r"[^\0]+", "a path")
 
 

@@ -87,10 +87,10 @@ OMITTED: Final[Any] = type("_Omitted", (), {"__repr__": lambda _: "OMITTED"})()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a mapping: its name, its decoder, and its default. `help` is one sentence for people. A
-    `private_file` is a path, relative to the configuration, of a file that no state file may take values from. `included` makes
-    it the path of a file that completes the configuration: called with the path, the text and the other fields, it returns the
-    fields that the file sets, or raises ValueError with what is wrong."""
+    """One field of a mapping: its name, its decoder, and its default. `help` is one sentence that explains the field. A
+    `private_file` is a path, relative to the folder of `kvsync.yaml`, of a file that no state file may take values from. With
+    `included`, the field is the path of a file that completes the configuration: kvsync calls the function with the path, the
+    text and the other fields, and it returns the fields that the file sets, or raises ValueError with the reason."""
 
     name: str
     decoder: Decoder
@@ -101,7 +101,7 @@ class Field:
     included: Callable[[str, bytes, MappingOf[str, Any]], MappingOf[str, Any]] | None = None
 
     def schema(self) -> Schema:
-        """The field as JSON Schema, with its help and its default where JSON can say it."""
+        """Return the field as JSON Schema, with its help, and with its default if JSON can represent it."""
         schema = self.decoder.schema()
         if self.help:
             schema["description"] = self.help

@@ -22,7 +22,7 @@ _LAST: Final = 253402300799  # 9999-12-31T23:59:59Z
 
 
 def integer(minimum: int | None = None, maximum: int | None = None) -> Decoder:
-    """A whole decimal number without quotes."""
+    """A whole decimal number without quotes; gives an int."""
 
     def read(text: str, plain: bool) -> int:
         if not plain or not re.fullmatch(r"[-+]?[0-9]{1,18}", text):
@@ -44,7 +44,7 @@ def number(minimum: float | None = None, maximum: float | None = None) -> Decode
 
 
 def percentage() -> Decoder:
-    """A number from 0 to 100, a `%` may follow; gives a float."""
+    """A number from 0 to 100, optionally followed by `%`; gives a float."""
 
     def read(text: str, plain: bool) -> float:
         if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%?", text) or not (plain or text.endswith("%")):
@@ -56,8 +56,8 @@ def percentage() -> Decoder:
 
 
 def duration(*, whole: bool = False, minimum: float = 0, maximum: float | None = None) -> Decoder:
-    """A stretch of time with its units, largest first, such as `300ms`, `30s`, `7d` or `1h30m`. Gives seconds: a float, or with
-    `whole` an int (and no fractions). `minimum` and `maximum` are in seconds."""
+    """A duration with units, largest first, such as `300ms`, `30s`, `7d` or `1h30m`. Gives seconds: a float, or with `whole` an
+    int (and no fractions). `minimum` and `maximum` are in seconds."""
     pattern = _duration_pattern(whole)
     limits = [f"at least {minimum:g}s"] if minimum else []
     limits += [f"at most {in_words(round(maximum))}"] if maximum is not None else []

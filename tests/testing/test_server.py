@@ -121,6 +121,17 @@ async def test_a_listing_can_break_off(server: MemoryServer, store: Store) -> No
     assert await keys(store) == ["one", "two"]
 
 
+async def test_lookups_can_show_another_value(server: MemoryServer, store: Store) -> None:
+    """`misread` affects `times` look-ups of one key, once `after` of them were right."""
+    await store.write("web", [creation("key"), creation("other")])
+    server.misread("key", b"late", times=2, after=1)
+    identities = [Identity("key"), Identity("other")]
+    read = [await store.read("web", identities) for _ in range(4)]
+    values = [[found[one].content.value if found[one].content else None for one in identities] for found in read]
+    assert [value == b"late" for value, _ in values] == [False, True, True, False]
+    assert b"late" not in [value for _, value in values]
+
+
 async def test_another_writer_can_be_faster(server: MemoryServer, store: Store) -> None:
     """What an interruption writes is there before the write that it interrupts."""
     server.before_change(lambda: server.write("web", "a", b"theirs"))

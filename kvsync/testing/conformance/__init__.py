@@ -46,4 +46,4 @@ class StoreConformance(
     LedgersInStores,
     Faults,
 ):
-    """All conformance tests. Subclass it for your store; the module docstring shows how."""
+    """All conformance tests. Subclass it for your store; the docstring of `kvsync.testing.conformance` has an example."""

@@ -21,7 +21,7 @@ TEXT = Content(b"Hello")
 
 
 class StoreHarness:
-    """Store of one test, in two namespaces: `namespace`, in which the test works, and `elsewhere`."""
+    """The store under test, with two namespaces: `namespace`, in which the test works, and `elsewhere`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class StoreHarness:
         return self.keep(self._open())
 
     def keep(self, store: Store) -> Store:
-        """Close a store at the end of the test, too; returns the store."""
+        """Close a store at the end of the test, too. Returns the store."""
         self._stores.append(store)
         return store
 

@@ -77,15 +77,15 @@ class Suite:
         clock.advance(seconds)
 
     async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
-        """Optional: create or change an entry as a program that does not know kvsync."""
+        """Optional: create or change an entry as another program would, without a mark."""
         raise NotImplementedError
 
     async def foreign_delete(self, namespace: str, identity: Identity) -> None:
-        """Optional: delete an entry as a program that does not know kvsync."""
+        """Optional: delete an entry as another program would."""
         raise NotImplementedError
 
     def lose_next_answer(self) -> None:
-        """Optional: let the remote carry out the next write, but lose its answer."""
+        """Optional: let the remote make the next write, but lose its response."""
         raise NotImplementedError
 
     def refuse(self, identity: Identity) -> None:
@@ -93,7 +93,7 @@ class Suite:
         raise NotImplementedError
 
     def break_next_listing(self) -> None:
-        """Optional: let the next listing break off before it is complete."""
+        """Optional: cut off the next listing before it is complete."""
         raise NotImplementedError
 
     def other_place(self, clock: FakeClock) -> Store:
