@@ -80,7 +80,7 @@ _VERSION = click.Option(
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show the version, with the commit of a package that was built from Git, and exit.",
+    help="Show the version, and the commit if the package was built from Git, and exit.",
 )
 
 cli = Commands(

@@ -29,13 +29,14 @@ _ALL: Final = (
         "state.lost",
         "warning",
         ("path", "lost"),
-        "`state.db` is missing from a directory that was in use; history, pauses, approvals and local ledgers begin again.",
+        "`state.db` is missing from a directory that was in use; history, pauses, approvals and local ledgers start empty.",
     ),
     Event(
         "state.older",
         "warning",
         ("path", "missing", "lost"),
-        "`state.db` lacks transactions that kvsync made, because an older copy was put in its place, or power was lost.",
+        "`state.db` lacks transactions that kvsync made, because an older copy was put in its place, or the machine lost"
+        " power.",
     ),
     Event(
         "state.restored",
@@ -48,7 +49,7 @@ _ALL: Final = (
         "config.invalid",
         "error",
         ("problems", "error", "code", "exception"),
-        "A changed configuration is invalid; not loaded.",
+        "A changed configuration is invalid, and was not loaded.",
     ),
     Event("source.loaded", "info", ("targets", "changed", "seconds"), "The state files were read."),
     Event(
@@ -99,8 +100,8 @@ _ALL: Final = (
         "error",
         (*_TARGET, "trigger", "error", "code", "retryable", "retry_in", "failures", "exception"),
         "A pass over one target failed; kvsync retries it. A persistent failure is logged again after 15 minutes, then at"
-        " growing intervals, with the number of failures since; in between, only different errors are logged, eight at most."
-        " While a store is down, this counts for all of its targets together.",
+        " growing intervals, with the number of failures since; in between, only different errors are logged, eight at"
+        " most. While a store is down, this applies to all of its targets together.",
     ),
     Event(
         "drift.detected",
@@ -134,8 +135,8 @@ _ALL: Final = (
         "ledger.lost",
         "warning",
         (*_TARGET, "reason"),
-        "The ledger in the store is missing, damaged, older, copied or not signed; the local ledger is used, and written"
-        " there by the next apply.",
+        "The ledger in the store is missing, damaged, older, copied or not signed; kvsync uses the local ledger, and the"
+        " next apply writes it to the store.",
     ),
     Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "kvsync wrote the ledger to the store."),
     Event(
@@ -149,7 +150,7 @@ _ALL: Final = (
         "deletes.waiting",
         "warning",
         (*_TARGET, "count", "until", "code"),
-        "Deletes wait for run.max_deletes_per_hour. Logged once until no delete of the target waits.",
+        "Deletes wait for run.max_deletes_per_hour. Logged once, until no delete of the target waits any more.",
     ),
     Event(
         "wave.waiting",
@@ -164,7 +165,8 @@ _ALL: Final = (
         "status.unrecorded",
         "error",
         ("error", "code"),
-        "Results of passes cannot be recorded in the state, so `kvsync status` shows older ones. Logged once until they can.",
+        "Results of passes cannot be recorded in the state, so `kvsync status` shows older ones. Logged once, until they"
+        " can be recorded again.",
     ),
     Event(
         "undo.finished",
@@ -203,11 +205,12 @@ _ALL: Final = (
         "division.unknown",
         "warning",
         ("lease", "error", "code"),
-        "The leases of other leaders cannot be read; a different division goes unnoticed.",
+        "The leases of other leaders cannot be read, so kvsync would not notice if they divided the targets differently.",
     ),
-    Event("revisions.denied", "warning", ("error", "code"), "The applied revisions cannot be read; older files go unnoticed."),
+    Event("revisions.denied", "warning", ("error", "code"), "kvsync cannot read which revisions were applied, so it would"
+                                                            " not notice if its files were older."),
     Event("fleet.joined", "info", ("replica",), "This replica joined the fleet that shares the state."),
-    Event("fleet.taken", "info", ("replica", "targets", "held"), "This replica took targets that no living replica held."),
+    Event("fleet.taken", "info", ("replica", "targets", "held"), "This replica took targets that no running replica held."),
     Event(
         "fleet.shed",
         "info",
@@ -241,7 +244,7 @@ _ALL: Final = (
         "store.crashed",
         "error",
         (*_TARGET, "error", "code", "exception"),
-        "An unexpected exception ended the work on one target; this is a bug in kvsync.",
+        "An unexpected exception ended the work on one target; this is a bug in kvsync or in the store type.",
     ),
     Event("store.recovered", "info", ("store", "seconds"), "A store responds again."),
     Event("http.listening", "info", ("url", "loopback", "token"), "Status page, metrics and webhooks are served here."),
@@ -259,7 +262,8 @@ _ALL: Final = (
         "notice.failed",
         "warning",
         ("channel", "notices", "error", "code", "retry_in", "exception"),
-        "A notification could not be sent; kvsync retries with current facts. Logged once until one is delivered.",
+        "A notification could not be sent; kvsync retries with current facts. Logged once, until a notification is"
+        " delivered.",
     ),
     Event(
         "log.dropped",

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 @options.keys
 @options.one_time_change
 async def adopt(settings: GlobalOptions, write: bool, **chosen: Any) -> Exit:
-    """Mark entries as owned by kvsync if they have no owner and match the files, regardless of policy.adopt. Entries whose
-    mark is lost, or was made by an earlier version or with an earlier owner key, are marked again. No value changes.
+    """Mark entries as owned by kvsync if they have no owner and match the files, regardless of policy.adopt. Entries whose mark
+    is lost, or was made by an earlier version or with an earlier owner key, are marked again. No value changes.
 
     The plan is shown first. Entries that differ from the files, are locked, or belong to another owner are left unchanged and
     listed; kvsync transfer takes over those of another owner.
 
-    With --write, the stores stay as they are. Entries that differ from the files are written into them: value, content type,
+    With --write, the stores stay unchanged. Entries that differ from the files are written into them: value, content type,
     tags, metadata, description and lifetime, in the file or overlay that defines the entry. Comments, order and layout stay.
-    The change is shown as a diff, to be reviewed and committed. Sensitive entries, values that look like secrets, and values
-    that come from elsewhere (file, env, sops) are listed, not written.
+    The change is shown as a diff; review and commit it. Sensitive entries, values that look like secrets, and values that come
+    from elsewhere (file, env, sops, template) are listed, not written.
     """
     if write:
         from kvsync.cli.adopt_files import AdoptionRequest, adopt_files

@@ -60,16 +60,16 @@ if TYPE_CHECKING:
 @options.allow_protected
 @options.full
 async def apply(settings: GlobalOptions, **given: Any) -> Exit:
-    """Plan, show the plan, ask for confirmation, and apply it. Without a terminal, --yes is required.
+    """Make a plan, show it, ask for confirmation, and apply it. Without a terminal, --yes is required.
 
     With a PLANFILE from kvsync plan --out, kvsync plans again and applies only the changes that both plans contain, without
-    asking. With --exact it applies nothing if a new plan contains other changes, in any target; changes that have been made in
-    the meantime and renewals do not count. --exact also refuses a file that was changed after it was saved, if the state
-    directory has the key it was saved with.
+    asking. With --exact, it applies nothing if a new plan contains other changes, in any target; changes that have been made in
+    the meantime do not count, and neither do renewals. --exact also refuses a file that was changed after it was saved, if the
+    state directory has the key that it was saved with.
 
-    Every write carries the version that the plan saw. An entry that fails does not stop the others. With --wait, it waits for
-    the bake time and the probes of earlier waves. Without it, or if that takes longer, it leaves the later waves unchanged and
-    exits with 4.
+    Every write contains the version that the plan saw. An entry that fails does not stop the others. With --wait, kvsync waits
+    for the bake time and the probes of earlier waves. Without it, or if that takes longer, kvsync leaves the later waves
+    unchanged and exits with 4.
     """
     from kvsync.app.undo import finish_open
     from kvsync.app.wave_wait import WaveWait, parse_wait

@@ -19,10 +19,9 @@ from kvsync.cli.output import print_lines
 )
 @click.argument("hash_", metavar="HASH", shell_complete=completing.hashes)
 def approve(settings: GlobalOptions, hash_: str) -> Exit:
-    """Approve a plan that a guard or a gate has parked: exactly the plan with this hash, as shown by kvsync plan and kvsync
-    status. The hash of a target approves that target, the hash of a whole plan approves all its targets; twelve characters
-    are enough. A running daemon applies the plan immediately; otherwise the next kvsync apply does.
-    """
+    """Approve exactly the parked plan with this hash, as shown by kvsync plan and kvsync status. The hash of a target approves
+    that target; the hash of a whole plan approves all its targets. Twelve characters are enough. A running daemon applies the
+    plan immediately; otherwise, the next kvsync apply does."""
     released = operator(settings).approve(hash_)
     print_lines(*(f"approved {record.target} ({record.digest})" for record in released))
     return Exit.DONE

@@ -36,10 +36,10 @@ _SIGNS: Final = {"only-a": "-", "only-b": "+", "differs": "~"}
 @options.output("text", "json")
 @options.full
 async def compare(settings: GlobalOptions, a: str, b: str, in_files: bool, output: str, full: bool) -> Exit:
-    """Compare A with B, entry by entry: two environments of the configuration, two stores, or two targets (STORE/NS). Entries
-    of the targets that the files name are read from the stores; with --files, the files of both are compared instead.
+    """Compare A with B, entry by entry: two environments of the configuration, two stores, or two targets (STORE/NS). The
+    entries are read from the stores, for all targets that the files name; with --files, the files of both are compared instead.
 
-    Exits with 2 when something differs. Sensitive values, and values that kvsync does not own, are compared but not shown.
+    Exits with 2 if something differs. Sensitive values, and values that kvsync does not own, are compared but not shown.
     """
     from kvsync.app.compare import compare as ask
     from kvsync.cli.progress import progress

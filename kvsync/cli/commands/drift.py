@@ -31,8 +31,8 @@ async def drift(
     settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], deep: bool, output: str, full: bool
 ) -> Exit:
     """Show drift: entries owned by kvsync that another writer changed (drifted), deleted (missing), or changed while the files
-    changed too (conflict). Exits with 2 if there is any, and with 1 if there is none but the listing of a store was incomplete.
-    """
+    changed too (conflict). Exits with 2 if there is drift, and with 1 if there is none but the listing of a store was
+    incomplete."""
     from kvsync.model.pass_options import PassOptions
     from kvsync.rendering.text import render_drift
 

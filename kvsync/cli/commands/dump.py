@@ -58,13 +58,13 @@ SCHEMA = "kvsync.dump/1"
 @options.output("text", "json")
 async def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Exit:
     """Export one namespace, or every namespace of a store, as state files that describe exactly what the store holds: a plan
-    made right afterwards changes no content. Run kvsync adopt to take ownership of entries without an owner.
+    made immediately afterwards changes no content. Run kvsync adopt to take ownership of entries without an owner.
 
-    What cannot be written is listed with the reason, and makes the exit code 3: keys that do not fit key_format, and entries
-    that validate would refuse. Entries of another owner, and those that match policy.ignore, are listed too.
+    Entries that cannot be written are listed with the reason, and the exit code is 3: keys that do not fit key_format, entries
+    that validate would refuse, entries of another owner, and entries that match policy.ignore.
 
     Sensitive values are not written. Their entries refer to environment variables, which the output lists. With --sops, they
-    are encrypted into a file next to the state file instead. Other values that look like secrets are named.
+    are encrypted into a file next to the state file instead. The output also names other values that look like secrets.
     """
     request = _DumpRequest(target, Path(folder), **chosen)
     if request.kvset is not None and request.wrangler is not None:

@@ -54,7 +54,7 @@ def emulate(
 ) -> Exit:
     """Serve the HTTP API of a store on loopback until SIGTERM or Ctrl-C. The vendor's own SDK works with it.
 
-    When ready, it prints one line of JSON: its URL, and the environment variables that clients read. It needs no
+    When it is ready, it prints one line of JSON: its URL, and the environment variables that clients read. It needs no
     configuration.
     """
     try:

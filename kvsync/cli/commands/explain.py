@@ -41,10 +41,10 @@ _LONGEST: Final = 60
 @options.targets
 @options.output("text", "json")
 async def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
-    """Show everything kvsync knows about KEY: where the files define it, what the store holds, what was last applied, the
+    """Show everything that kvsync knows about KEY: where the files define it, what the store holds, what was last applied, the
     planned action and its reason, which policy setting decides, and the last runs that changed it.
 
-    If KEY is an error code such as KV1203, show its cause and remedy instead. With --label or --target, it is always a key.
+    If KEY is an error code such as KV1203, show its cause and remedy instead. With --label or --target, KEY is always a key.
     """
     may_be_code = label is None and not targets and code_explanation.is_like_code(key)
     code = code_explanation.find_code(key) if may_be_code else None

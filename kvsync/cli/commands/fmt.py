@@ -16,16 +16,15 @@ from kvsync.cli.output import print_message
 
 @command(
     "fmt",
-    short_help="Lay out the configuration and the state files.",
+    short_help="Format the configuration and the state files.",
     examples=("fmt --dry-run", "fmt"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PENDING),
 )
 @click.option("--dry-run", is_flag=True, help="Show the changes and write nothing; exit with 2 if there are any.")
 @options.output("text", "json")
 async def fmt(settings: GlobalOptions, **chosen: Any) -> Exit:
-    """Give kvsync.yaml, its overlays and the state files of all environments the same layout: two blanks for each level, and
-    one between tokens. Comments, order, quotes and values stay. Encrypted files are left alone.
-    """
+    """Give kvsync.yaml, its overlays and the state files of all environments the same layout: two spaces for each level, and
+    one space between tokens. Comments, order, quotes and values stay. Encrypted files are left unchanged."""
     return await _fmt(settings, **chosen)
 
 

@@ -43,20 +43,19 @@ Run = dict[str, Any]
 @click.option(
     "--target",
     metavar="STORE[/NS]",
-    help="Only runs that changed this target, or a target of this store.",
+    help="Limit to runs that changed this target, or a target of this store.",
     shell_complete=completing.targets,
 )
 @options.runs(
-    commit="Only runs that applied this commit (the start of its hash).",
-    since="Only this run and later ones; a duration such as 2h works too.",
-    trigger="Only passes of the daemon that this trigger started (files, hook, …).",
+    commit="Limit to runs that applied this commit (the start of its hash).",
+    since="Limit to this run and later ones, or to a duration such as 2h.",
+    trigger="Limit to passes of the daemon that this trigger started (files, hook, …).",
 )
 @options.output("text", "json")
 def history(settings: GlobalOptions, run: str | None, output: str, **chosen: Any) -> Exit:
-    """List the runs that wrote to a store, newest first, with target, trigger, environment and outcomes; runs of one commit
-    stand together. With a RUN (the start of its id is enough), show every entry it changed, the file and line that
-    caused the change, and the outcome; kvsync show RUN has the values too. Use kvsync undo to revert a run or a commit.
-    """
+    """List the runs that wrote to a store, newest first, with target, trigger, environment and outcomes. Runs of one commit are
+    grouped. With a RUN (the start of its id is enough), show every entry that it changed, the file and line that caused the
+    change, and the outcome; kvsync show RUN also shows the values. Use kvsync undo to revert a run or a commit."""
     from kvsync.app.run_list import HistoryQuery, list_runs, one_run
 
     if run:

@@ -13,7 +13,7 @@ from kvsync.cli.exit_codes import Exit
 
 @command(
     "import",
-    short_help="Import a store that already has entries: configuration, files, ownership.",
+    short_help="Import a store that already has entries, and take ownership of them.",
     examples=(
         "import settings --type azure-appconfig --set connection_string=env:AZURE_APPCONFIG_CONNECTION_STRING",
         "import edge --dry-run",
@@ -31,21 +31,19 @@ from kvsync.cli.exit_codes import Exit
     multiple=True,
     help="Option of the new store; env:NAME refers to a secret.",
 )
-@click.option("--owner", metavar="ID", help="Owner for a new kvsync.yaml; by default the name of its folder.")
-@click.option(
-    "--key-format", metavar="FORMAT", help="The key_format of the new store; by default the one that fits best."
-)
+@click.option("--owner", metavar="ID", help="Owner for a new kvsync.yaml (the name of its folder).")
+@click.option("--key-format", metavar="FORMAT", help="The key_format of the new store (the one that fits best).")
 @click.option("--namespace", "namespaces", metavar="NS", multiple=True, help="Import this namespace; repeatable (all).")
 @click.option("--to", "folder", metavar="DIR", default="state", help="Folder for the state files (state).")
 @options.yes
 @options.dry_run
 @options.output("text", "json")
 async def import_(global_options: GlobalOptions, store: str, **chosen: Any) -> Exit:
-    """Look at what STORE holds, choose namespaces and key_format, write kvsync.yaml and state files, take ownership of the
+    """Read what STORE holds, choose namespaces and key_format, write kvsync.yaml and state files, take ownership of the
     entries, and check that the plan is empty afterwards. No value in the store changes.
 
-    On a terminal, each choice is proposed and asked for; the options answer in advance. With --dry-run nothing is written.
-    Existing files are never overwritten. What cannot be imported is listed with the reason, and makes the exit code 3.
+    On a terminal, kvsync suggests each choice and asks; the options answer in advance. With --dry-run, nothing is written.
+    Existing files are never overwritten. Entries that cannot be imported are listed with the reason, and the exit code is 3.
     """
     from kvsync.cli.import_questions import ImportRequest
     from kvsync.cli.importing import run_import

@@ -33,10 +33,11 @@ SCHEMA = "kvsync.list/1"
 @click.option("--orphans", is_flag=True, help="List only orphans: entries that no file names.")
 @options.output("text", "json")
 async def list(settings: GlobalOptions, target: str | None, orphans: bool, output: str) -> Exit:  # noqa: A001 - the command's name
-    """List what kvsync wrote and still owns, by target: where the files define each entry, and the last run that changed it.
+    """List the entries that kvsync wrote and still owns, by target: where the files define each entry, and the last run that
+    changed it.
 
-    An orphan is an entry that kvsync owns and that no file names, for example because its file was deleted. The list is made
-    from the state directory of this machine; no store is contacted.
+    An orphan is an entry that kvsync owns and that no file defines any more, for example because its file was deleted. The list
+    comes from the state directory of this machine; no store is contacted.
     """
     from kvsync.app.owned import owned_targets
 

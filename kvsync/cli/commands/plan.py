@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 async def plan(settings: GlobalOptions, **given: Any) -> Exit:
     """Compare the files with the stores, and show the changes that apply would make and the reason for each.
 
-    The stores are opened read-only. A plan that exceeds a guard is parked until you run kvsync approve with the hash it
-    shows.
+    The stores are opened read-only. A plan that exceeds a limit of the guard is parked until you run kvsync approve with the
+    hash that it shows.
     """
     from kvsync.cli.rendered import OutputOptions, show_plan, write_file
     from kvsync.model.pass_options import PassOptions

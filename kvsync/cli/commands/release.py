@@ -16,7 +16,7 @@ from kvsync.cli.one_time import OneTimeChange
 
 @command(
     "release",
-    short_help="Give up ownership of a target: marks are removed, entries stay.",
+    short_help="Give up ownership of a target: remove the marks, keep the entries.",
     examples=("release local/web --dry-run", "release local/web --yes", "release edge --key 'promo/*' --yes"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
@@ -24,11 +24,11 @@ from kvsync.cli.one_time import OneTimeChange
 @options.keys
 @options.one_time_change
 async def release(settings: GlobalOptions, targets: tuple[str, ...], **chosen: Any) -> Exit:
-    """Remove kvsync's marks from everything that it owns in a target, and forget the target in the ledgers, in the state
-    directory and in the store. Values, labels, tags and lifetimes that the store keeps stay as they are; entries of others are
-    not touched. The target need not be in the files any more.
+    """Remove kvsync's marks from everything that it owns in a target, and remove the target from the ledgers in the state
+    directory and in the store. Values, labels, tags and lifetimes stay as they are; entries of others are not changed. The
+    target need not be in the files any more.
 
-    The plan is shown first. Remove the entries from the files before: kvsync apply adopts equal ones again.
+    The plan is shown first. Remove the entries from the files before you release them: kvsync apply adopts equal ones again.
     """
     change = OneTimeChange.taken_from(chosen, settings, "release")
     return await _release(change, targets, **chosen)

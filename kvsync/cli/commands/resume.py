@@ -34,10 +34,11 @@ _MOST_NAMES = 10
 )
 def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
     """End the pause of TARGET (STORE/NS, or STORE for all its namespaces). A running daemon applies pending changes
-    immediately; otherwise the next kvsync apply does. A target that no file names is an error, unless kvsync knows it.
+    immediately; otherwise, the next kvsync apply does. A target that no file names is an error, unless kvsync has records of
+    it.
 
-    With --key, retry deferred entries of TARGET instead: entries that the store refused (quarantined), and entries that
-    another writer keeps changing back (contended).
+    With --key, retry deferred entries of TARGET instead: entries that the store refused (quarantined), and entries that another
+    writer keeps changing back (contended).
     """
     if keys:
         return _retry(settings, target, keys)

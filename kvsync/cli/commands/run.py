@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 @click.option("--deep", is_flag=True, help="With --once: read every value, even where the listing has fingerprints.")
 @options.shard
 async def run(settings: GlobalOptions, once: bool, observe: bool, deep: bool, shard: Shard | None) -> Exit:
-    """Run the daemon. It reconciles when a file changes, on a schedule, when an entry must be renewed, and on request. It
-    logs one event per fact to stderr.
+    """Run the daemon. It reconciles when a file changes, on a schedule, when an entry must be renewed, and on request. It logs
+    each event to stderr.
 
-    SIGHUP reloads the configuration, SIGUSR1 starts a pass over all targets, SIGTERM and Ctrl-C stop the daemon after the batch
-    in flight. Use kvsync status, approve, pause and resume to control it.
+    SIGHUP reloads the configuration, SIGUSR1 starts a pass over all targets, and SIGTERM or Ctrl-C stops the daemon after the
+    batch in flight. Use kvsync status, approve, pause and resume to control it.
 
-    With run.lease you can run several replicas: the replica that holds the lease applies changes, the others only plan.
+    With run.lease, you can run several replicas: the replica that holds the lease applies changes, the others only plan.
     """
     if deep and not once:
         raise UsageError("--deep needs --once; to make the daemon read every value, set run.deep_every")

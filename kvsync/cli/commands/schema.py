@@ -26,16 +26,18 @@ from kvsync.util.escaping import encode_json
     metavar="{config,overlay,state,plan,notice}",
 )
 @click.option(
-    "--install", is_flag=True, help="Write schemas, and the settings of VS Code and JetBrains editors that use them."
+    "--install",
+    is_flag=True,
+    help="Write the schemas, and the settings with which VS Code and JetBrains editors use them.",
 )
 @click.option("--dry-run", is_flag=True, help="With --install: show the changes and write nothing.")
 @options.output("text", "json")
 def schema(settings: GlobalOptions, which: str | None, *, install: bool, dry_run: bool, output: str) -> Exit:
     """Print the JSON Schema of the configuration, its overlays, state files, plan documents, or the messages of run.notify.
 
-    With --install, editors check kvsync.yaml, its overlays and the state files: the schemas are written to .kvsync-schemas,
-    and added to .vscode/settings.json and .idea/jsonSchemas.xml. Other settings there stay; a file whose comments would be
-    lost is left unchanged, with what to add to it. Run it again after an upgrade of kvsync.
+    With --install, editors check kvsync.yaml, its overlays and the state files: kvsync writes the schemas to .kvsync-schemas,
+    and adds them to .vscode/settings.json and .idea/jsonSchemas.xml. Other settings there stay. If comments in such a file
+    would be lost, kvsync leaves it unchanged and prints what to add to it. Run it again after an upgrade of kvsync.
     """
     if install == (which is not None) or (dry_run and not install):
         raise UsageError("name one schema to print, or use --install")

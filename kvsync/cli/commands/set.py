@@ -35,7 +35,9 @@ _MOST_BYTES = 10 * 1024 * 1024
 @click.argument("value")
 @click.option("--label", metavar="LABEL", help="Change the entry under this label.")
 @click.option("--description", metavar="TEXT", help="Also change the description of the entry.")
-@click.option("--ttl", metavar="DURATION", help="Also change the lifetime of the entry (7d, 1h30m; none: without end).")
+@click.option(
+    "--ttl", metavar="DURATION", help="Also change the lifetime of the entry (7d, 1h30m; none: it does not expire)."
+)
 @click.option("--expires-at", metavar="MOMENT", help="Also change when the entry expires (2026-12-24T00:00:00Z).")
 @click.option("--content-type", metavar="TYPE", help="Also change the content type of the entry.")
 @click.option("--tag", "tags", metavar="NAME=TEXT", multiple=True, help="Also set a tag of the entry; repeatable.")
@@ -45,11 +47,11 @@ _MOST_BYTES = 10 * 1024 * 1024
 @click.option("--dry-run", is_flag=True, help="Show the change and write nothing.")
 @options.output("text", "json")
 async def set(settings: GlobalOptions, target: str, key: str, value: str, **chosen: Any) -> Exit:  # noqa: A001  # the command's name
-    """Change the value of KEY in the state file, or in the overlay of the environment in force, that defines it. A key that no
+    """Change the value of KEY in the state file, or in the overlay of the current environment, that defines it. A key that no
     file defines is added to the file of the target. VALUE is text; - reads it from standard input.
 
-    Only that entry changes: comments, order and layout stay. The change is shown as a diff, to be reviewed and committed; no
-    store is contacted. Sensitive entries are refused, and so are entries whose value comes from elsewhere (file, env, sops).
+    Only that entry changes: comments, order and layout stay. The change is shown as a diff; review and commit it. No store is
+    contacted. Sensitive entries are refused, and so are entries whose value comes from elsewhere (file, env, sops, template).
     """
     return await _set(settings, _SetRequest(target, key, value, **chosen))
 

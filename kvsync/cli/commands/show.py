@@ -34,9 +34,8 @@ Document = dict[str, Any]
 @click.argument("what", metavar="RUN|PLANFILE", shell_complete=completing.runs)
 @options.output("text", "json", "markdown")
 def show(settings: GlobalOptions, what: str, output: str) -> Exit:
-    """Show every change of RUN (the start of its id is enough), with the old and the new value as far as the journal has them,
-    or every change of a PLANFILE from kvsync plan --out, which holds no values. Sensitive values are never shown.
-    """
+    """Show every change of RUN (the start of its id is enough), with the old and the new value if the journal has them, or
+    every change of a PLANFILE from kvsync plan --out, which contains no values. Sensitive values are never shown."""
     from kvsync.app.show import is_plan_file, show_plan_file, show_run
 
     found = show_plan_file(what) if is_plan_file(what) else show_run(settings.config, settings.environment, what)

@@ -20,7 +20,7 @@ _ENDS = ("database", "directory")
 
 @command(
     "state",
-    short_help="Set up, upgrade, or copy the state that PostgreSQL keeps.",
+    short_help="Set up, upgrade or copy the state in PostgreSQL.",
     examples=("state init", "state copy --to database --dry-run", "state copy --to directory"),
     exits=(Exit.DONE, Exit.ERROR, Exit.LOCKED),
 )
@@ -29,11 +29,11 @@ _ENDS = ("database", "directory")
 @options.dry_run
 @options.output("text", "json")
 def state(settings: GlobalOptions, action: str, to: str | None, dry_run: bool, output: str) -> Exit:
-    """Manage the database of `state.postgresql`, which keeps journal, ledger, approvals, and pauses for all replicas.
+    """Manage the database of `state.postgresql`, which keeps journal, ledger, approvals and pauses for all replicas.
 
-    init creates the tables; running it again does nothing. upgrade brings them up to date after a new version of kvsync. copy
-    moves in from the state directory, or back: everything but caches, into an empty state. Stop every kvsync that uses either
-    side first.
+    init creates the tables; running it again does nothing. upgrade brings them up to date after a new version of kvsync is
+    installed. copy copies the state from the state directory to the database, or back: everything but caches, into an empty
+    state. Before you copy, stop every kvsync process that uses either of them.
     """
     if (action == "copy") != (to is not None):
         raise click.UsageError("copy needs --to database or --to directory; init and upgrade take no --to")

@@ -41,7 +41,7 @@ _MOST: Final = 10
     "states",
     metavar="STATE",
     multiple=True,
-    help="Only targets in this state (failing, parked, paused, undone, in-sync, …); repeatable.",
+    help="Limit to targets in this state (failing, parked, paused, undone, in-sync, …); repeatable.",
     shell_complete=completing.states,
 )
 @options.targets
@@ -51,11 +51,10 @@ _MOST: Final = 10
 def status(
     settings: GlobalOptions, output: str, states: tuple[str, ...], targets: tuple[str, ...], check: bool
 ) -> Exit:
-    """Show whether a daemon is running on this state directory and how each target stands, those that need a person first, with
-    parked plans (and the hash to approve), pauses, deferred and undone entries, and orphans: entries that kvsync owns and no
-    file names. Without a daemon, it shows the last known state. Many targets in sync are only counted; --state in-sync lists
-    them.
-    """
+    """Show whether a daemon is running on this state directory, and the state of each target, those that need your attention
+    first: parked plans (with the hash to approve), pauses, deferred and undone entries, and orphans, which are entries that
+    kvsync owns and no file names. Without a daemon, it shows the last known state. If many targets are in sync, they are only
+    counted; --state in-sync lists them."""
     from kvsync.app.status import current_status, narrowed
 
     known = current_status(settings.config, settings.environment)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @command(
     "transfer",
-    short_help="Take over entries after owner, store, namespace or key_format changed.",
+    short_help="Take over entries after a change of owner, store, namespace or key_format.",
     examples=(
         "transfer --from-owner old-team --dry-run",
         "transfer --from-owner old-team --yes --target edge/web",
@@ -35,16 +35,17 @@ if TYPE_CHECKING:
 @options.keys
 @options.one_time_change
 async def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
-    """Take over entries that the files define, after the owner, the store, the namespace or the key_format changed.
+    """Take over the entries that the files define, after a change of owner, store, namespace or key_format.
 
-    With --from-owner, the entries of another owner are marked as owned by kvsync where they are. No value changes: what differs
-    from the files is updated by the next apply. A mark that the other owner made for another place or key (a copy) is not taken
-    over. Stop the other kvsync first. A ledger that the store keeps for the other owner is taken over as a whole.
+    With --from-owner, the entries of another owner are marked as owned by kvsync where they are. No value changes: the next
+    apply updates the entries that differ from the files. A mark that the other owner made for another place or key (a copy) is
+    not taken over. Stop the other kvsync process first. A ledger that the store keeps for the other owner is taken over as a
+    whole.
 
-    With the other options, what kvsync wrote at the previous place is copied to the present one, as it is, read back, and only
-    then deleted there: readers never see a gap. A store of which only the name changed needs nothing. Entries that no file
-    defines, and entries of others, stay. With `rename_namespaces: true` in the store, --from-namespace renames the namespace
-    instead, with everything in it, if no namespace has the new name yet.
+    With the other options, kvsync copies the entries that it wrote at the previous place to the current one, unchanged, reads
+    each copy back, and only then deletes the old entry, so readers never see a gap. If only the name of a store changed, no
+    entry is written. Entries that no file defines, and entries of others, stay. With `rename_namespaces: true` in the store,
+    --from-namespace renames the namespace instead, with everything in it, if no namespace has the new name yet.
     """
     from kvsync.app.relocated import FormerPlace
 

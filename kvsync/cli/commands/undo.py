@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 @click.argument("run", required=False, shell_complete=completing.runs)
 @options.runs(
     commit="Undo all runs that applied this commit (the start of its hash).",
-    since="Undo this run and all later ones; a duration such as 2h works too.",
-    trigger="With --commit or --since: only runs of this trigger (kvsync history).",
+    since="Undo this run and all later ones, or all runs of a duration such as 2h.",
+    trigger="With --commit or --since: limit to runs of this trigger (kvsync history).",
 )
 @options.dry_run
 @options.yes
 @options.output("text", "json", "markdown")
 @options.full
 async def undo(settings: GlobalOptions, run: str | None, commit: str | None, **chosen: Any) -> Exit:
-    """Restore the entries that RUN wrote or deleted (kvsync history lists the runs; the start of an id is enough), or those of
-    all runs of a commit, taken back as one. Entries that changed since are reported as stale and left unchanged. Sensitive
-    values are not kept, so they cannot be restored; the plan says so before anything is done.
+    """Restore the entries that RUN wrote or deleted (kvsync history lists the runs; the start of an id is enough), or revert
+    all runs of a commit together. Entries that changed since are reported as stale and left unchanged. Sensitive values are not
+    kept, so they cannot be restored; the plan says so before anything is done.
 
-    Undone entries stay as they are until their files change, or until kvsync resume TARGET --key GLOB lets go of them. Next to
-    a running daemon, the daemon carries out the undo.
+    Undone entries stay undone until their files change, or until you run kvsync resume TARGET --key GLOB. If a daemon is
+    running, it carries out the undo.
     """
     from kvsync.app.undo import UndoChoice
 

@@ -43,8 +43,8 @@ SCHEMA = "kvsync.validation/1"
 @click.option("--gitlab-into", metavar="FILE", help="Also write the problems to this file, as a Code Quality report.")
 async def validate(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Check everything that can be checked without contacting a store: the configuration, the state files of every environment
-    (or of the one in --env), and whether the stores can hold the entries. All problems are reported at once, each with its
-    place.
+    (or of the one that --env names), and whether the stores can hold the entries. All problems are reported at once, each with
+    file, line and column.
 
     In SARIF, annotations and Code Quality reports, paths are relative to the root of the Git checkout.
 

@@ -19,13 +19,14 @@ OWNERSHIP: Final[Descriptions] = (
         ErrorCode.OTHER_OWNER,
         "Entry belongs to another owner",
         "The ownership mark names another `owner`: another configuration of kvsync manages this entry.",
-        "Remove the key from one of the two. To take it over for good, run `kvsync transfer --from-owner NAME`.",
+        "Remove the key from one of the two configurations. To take it over for good, run `kvsync transfer --from-owner"
+        " NAME`.",
     ),
     CodeDescription(
         ErrorCode.PROTECTED,
         "Entry is protected",
         "The entry has `protected: true`, so kvsync neither overwrites nor deletes it.",
-        "Look at the difference, then run the command with `--allow-protected`.",
+        "Review the difference, then run the command with `--allow-protected`.",
     ),
     CodeDescription(
         ErrorCode.LOCKED,
@@ -49,8 +50,8 @@ OWNERSHIP: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.DEFERRED,
         "Change is deferred",
-        "kvsync tries the change later: the store refused it before, another writer keeps changing the entry back, the change"
-        " was undone, or it is written after an entry that cannot be written yet.",
+        "kvsync tries the change later: the store refused it before, another writer keeps changing the entry back, the"
+        " change was undone, or the entry must be written after another one that cannot be written yet.",
         "The message says which of these it is. To try it now, run the `kvsync resume` command that the message shows.",
     ),
     CodeDescription(
@@ -68,8 +69,8 @@ OWNERSHIP: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.CHANGE_REFUSED,
         "Change refused",
-        "kvsync did not apply a difference because of a rule that protects the entry. `kvsync explain KEY` shows the rule, and"
-        " `kvsync plan` its own code.",
+        "kvsync did not apply a difference because of a rule that protects the entry. `kvsync explain KEY` shows the"
+        " rule, and `kvsync plan` shows the code of that rule.",
         "Follow the advice in the message.",
     ),
     CodeDescription(
@@ -87,8 +88,8 @@ OWNERSHIP: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.PLACE_UNUSABLE,
         "Place cannot be written to",
-        "The target resolves to a different place than was planned, or two targets resolve to the same place. Nothing was"
-        " written.",
+        "The target resolves to a different place than the one that was planned, or two targets resolve to the same"
+        " place. Nothing was written.",
         "Correct the store or namespace of one of the targets, and plan again.",
     ),
     CodeDescription(
@@ -127,7 +128,7 @@ WAITING: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.NOT_APPROVED,
         "Approval or confirmation missing",
-        "The command needs a confirmation that was not given, or an approval that does not match what would be done now.",
+        "The command needs a confirmation that was not given, or the approval that was given is not for the current plan.",
         "Add `--yes` in scripts, or approve the plan that is parked now: `kvsync status` shows it.",
     ),
     CodeDescription(

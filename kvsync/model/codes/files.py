@@ -17,24 +17,24 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.INVALID,
         "Invalid file",
-        "`kvsync.yaml`, an overlay or a state file breaks a rule: of YAML, or of kvsync. The message names the file, the line"
-        " and the column. The targets of a state file with a problem keep their last good state.",
+        "`kvsync.yaml`, an overlay or a state file breaks a rule of YAML or of kvsync. The message names the file, the"
+        " line and the column. The targets of a state file with a problem keep their last good state.",
         "Correct the line, and run `kvsync validate`, which lists all problems at once. An editor that uses"
         " `kvsync schema state` shows many of them while you type.",
     ),
     CodeDescription(
         ErrorCode.UNREADABLE,
         "File or folder cannot be read",
-        "A file is missing, is not accessible to the user that runs kvsync, is larger than a limit, is outside the folders that"
-        " kvsync reads, or is a link that kvsync does not follow. It can be the configuration, a state file, or a file that a"
-        " value is read from.",
+        "A file is missing, is not accessible to the user that runs kvsync, is larger than a limit, is outside the"
+        " folders that kvsync reads, or is a link that kvsync does not follow. The file can be the configuration, a state"
+        " file, or a file that a value is read from.",
         "Correct the path or the permissions. If a limit is too low, raise it in `limits`.",
     ),
     CodeDescription(
         ErrorCode.CONTRADICTION,
-        "Two places contradict each other",
+        "Two definitions contradict each other",
         "The same key, name or policy is defined twice, or the order that `after` defines has a cycle.",
-        "The message names both places. Keep one of them.",
+        "The message names both lines. Keep one definition, or break the cycle.",
     ),
     CodeDescription(
         ErrorCode.UNKNOWN_FIELD,
@@ -77,8 +77,8 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.COMMIT_REJECTED,
         "Commit rejected",
-        "The newest commit may not be used: its signature is missing or not trusted, the history was rewritten, or it does not"
-        " contain `source.git.min_commit`. The last good commit stays in use.",
+        "The newest commit must not be used: its signature is missing or not trusted, the history was rewritten, or it"
+        " does not contain `source.git.min_commit`. The last good commit stays in use.",
         "Push a commit that meets the rules of `source.git.verify`, restore the history, or, if the change is intended, adjust"
         " the setting that the message names.",
     ),
@@ -98,8 +98,8 @@ FILES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.WEAK_VALUE,
         "Sensitive value too weak to redact",
-        "A warning. A sensitive value is shorter than 8 bytes, or made of words that kvsync itself uses, so kvsync cannot"
-        " recognise it in text, and does not redact it there.",
+        "A warning. A sensitive value is shorter than 8 bytes, or consists of words that kvsync itself uses. kvsync"
+        " therefore cannot recognise it in text, and does not redact it there.",
         "Use a longer, random value.",
     ),
 )
@@ -108,9 +108,9 @@ AUTHORITY: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.NOT_ALLOWED,
         "Not allowed in a state file",
-        "A state file loosens the policy of its store, reads an environment variable or a file that was not granted, or reaches"
-        " a store or namespace outside of `authors`. State files are written by more people than `kvsync.yaml`, so they may do"
-        " less.",
+        "A state file loosens the policy of its store, reads an environment variable or a file that was not granted, or"
+        " names a store or namespace that `authors` does not grant. More people write state files than `kvsync.yaml`, so"
+        " state files are allowed to do less.",
         "Remove the line. If it is needed, an operator grants it in `kvsync.yaml`: see `authors`, and the policy of the store.",
     ),
     CodeDescription(
@@ -118,6 +118,6 @@ AUTHORITY: Final[Descriptions] = (
         "Change edits the configuration",
         "`kvsync validate --as-author` found that the change also edits `kvsync.yaml` or one of its overlays, which decide what"
         " state files may do.",
-        "Have an operator review the change. The finding says what it widens.",
+        "Have an operator review the change. The message says what the change widens.",
     ),
 )

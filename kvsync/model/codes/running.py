@@ -20,8 +20,8 @@ STATE: Final[Descriptions] = (
         ErrorCode.STATE_IN_USE,
         "State directory in use",
         "Another kvsync process that writes, usually the daemon, holds the lock of the state directory.",
-        "Next to a daemon, use `approve`, `pause`, `resume` and `undo`, which need no lock. Otherwise wait until the other"
-        " process ends, or stop it. There is nothing to unlock by hand.",
+        "While a daemon runs, use `approve`, `pause`, `resume` and `undo`, which need no lock. Otherwise wait until the"
+        " other process ends, or stop it. There is nothing to unlock by hand.",
     ),
     CodeDescription(
         ErrorCode.STATE_LOST,
@@ -32,8 +32,8 @@ STATE: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.STATE_ROLLED_BACK,
         "Shared state was rolled back",
-        "The PostgreSQL database of the state has forgotten committed transactions, as in a failover without synchronous"
-        " replication. The replica stops writing until every earlier lease has ended.",
+        "The PostgreSQL database of the state has lost committed transactions, for example in a failover without"
+        " synchronous replication. The replica stops writing until every earlier lease has ended.",
         "Wait; kvsync continues automatically. Use synchronous replication for the state.",
     ),
     CodeDescription(
@@ -73,7 +73,8 @@ REPLICAS: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.LEASE_NOT_HELD,
         "Lease not held",
-        "A write was not sent, because this replica does not hold the lease, or not for long enough. Nothing was written.",
+        "A write was not sent, because this replica does not hold the lease, or would lose it before the write is"
+        " complete. Nothing was written.",
         "Nothing: the leader makes the change. If no replica leads, run `kvsync doctor`, which checks the lease.",
     ),
     CodeDescription(

@@ -11,14 +11,14 @@ STORES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.STORE_ERROR,
         "Store error",
-        "A store type that is installed as a package reported an error without a more precise kind.",
+        "A store type that is installed as a package reported an error that has no more precise code.",
         "Read the message. If it does not help, ask the authors of the package.",
     ),
     CodeDescription(
         ErrorCode.STORE_UNAVAILABLE,
         "Store unavailable",
-        "The store cannot be reached, answers with a server error or a rate limit, or something else answers in its place, such"
-        " as a proxy. Nothing was changed, and kvsync tries again with growing pauses.",
+        "The store cannot be reached, answers with a server error or a rate limit, or something else answers in its"
+        " place, such as a proxy. Nothing was changed, and kvsync tries again with increasing pauses.",
         "Wait, or run `kvsync doctor`. If it lasts, check the endpoint, the network, and the status page of the service.",
     ),
     CodeDescription(
@@ -26,7 +26,7 @@ STORES: Final[Descriptions] = (
         "Response lost",
         "A write was sent, but no usable response came, so it may or may not have taken effect. kvsync reads the entry before"
         " it writes again.",
-        "Usually nothing: the next pass checks. If it happens often, check the network and proxies on the way.",
+        "Usually nothing: the next pass reads the entry. If it happens often, check the network and any proxies on the way.",
     ),
     CodeDescription(
         ErrorCode.ANSWER_TOO_LONG,
@@ -37,8 +37,8 @@ STORES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.CREDENTIAL_REJECTED,
         "Credential rejected",
-        "The service does not accept the credential, or it lacks a permission: it is wrong, has expired or was revoked, or the"
-        " clock of this machine is off.",
+        "The service does not accept the credential: it is wrong, has expired, was revoked or lacks a permission, or the"
+        " clock of this machine is wrong.",
         "Run `kvsync doctor`, which names the missing permission where the service says so. Replace the credential; it is read"
         " again automatically.",
     ),
@@ -58,14 +58,14 @@ STORES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.NAMESPACE_MISSING,
         "Namespace missing",
-        "The namespace does not exist, or was deleted or replaced while kvsync used it. kvsync neither reads nor writes under"
-        " this name until it is located again.",
+        "The namespace does not exist, or was deleted or replaced while kvsync used it. kvsync neither reads nor writes"
+        " under this name until it resolves to a namespace again.",
         "Correct `namespace` in the state file, create it, or let kvsync create it with `create_namespaces`.",
     ),
     CodeDescription(
         ErrorCode.ENTRY_UNREADABLE,
         "Entry cannot be read",
-        "Some entries could not be read, while others could. The changes of these entries wait.",
+        "Some entries could not be read, while others could. Changes to these entries wait.",
         "Run `kvsync explain KEY`. If the store keeps refusing, check the permissions of the credential for this key.",
     ),
     CodeDescription(
@@ -77,8 +77,8 @@ STORES: Final[Descriptions] = (
     CodeDescription(
         ErrorCode.INCOMPLETE_LISTING,
         "Listing incomplete",
-        "The store did not list all of its entries, so what is missing in the listing may still exist. kvsync does not act on"
-        " it: changes of the target wait for approval.",
+        "The store did not list all of its entries, so an entry that is missing from the listing may still exist. The"
+        " changes of the target wait for approval.",
         "Wait for the next pass, which lists again. If it lasts, run `kvsync doctor`.",
     ),
 )
