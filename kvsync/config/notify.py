@@ -61,7 +61,7 @@ CHANNEL_FIELDS: Final = (
         "on",
         list_of(choice(NoticeKind), least=1),
         default=tuple(NoticeKind),
-        help="Events to notify about: drift, parked, failed, and healed, the end of each (all).",
+        help="Events to notify about: drift, parked, failed, and healed when one of these ends (all).",
     ),
     Field(
         "attempts",

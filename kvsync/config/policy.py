@@ -68,7 +68,8 @@ POLICY_FIELDS: Final = (
         "prune",
         choice(Prune),
         default=OMITTED,
-        help="Entries to delete when they are not in the files: owned (written by kvsync), off (none), scope (all).",
+        help="Entries to delete if they are not in the files: owned (written by kvsync), off (none), scope (all except those"
+        " marked by another owner).",
     ),
     Field(
         "adopt", choice(Adopt), default=OMITTED, help="What to do if a desired entry already exists without an owner."

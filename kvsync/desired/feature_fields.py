@@ -95,7 +95,9 @@ FEATURE_FIELDS: Final = (
     _optional("display_name", text(empty=True), "Name that the portal shows."),
     _optional("filters", list_of(record(_FILTER_FIELDS)), "Filters that decide who sees the feature."),
     _optional("targeting", record(_TARGETING_FIELDS), "Audience: adds the filter Microsoft.Targeting."),
-    _optional("requirement_type", choice(Requirement), "Any: one filter has to match; All: every filter (Any)."),
+    _optional(
+        "requirement_type", choice(Requirement), "Any: one filter must match; All: every filter must match (Any)."
+    ),
     _optional("variants", list_of(record(_VARIANT_FIELDS)), "Variants of the feature."),
     _optional("allocation", record(_ALLOCATION_FIELDS), "Who gets which variant."),
     _optional("telemetry", record(_TELEMETRY_FIELDS), "Telemetry of the flag."),

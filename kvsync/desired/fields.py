@@ -174,8 +174,8 @@ def packed(options: Options) -> Options:
 
 
 def merged(under: Options, over: Options) -> Options:
-    """`over` laid over `under`, line by line; tags are added to one another, and an end of life of one kind replaces the
-    other."""
+    """Merge `over` over `under`, field by field. Tags are merged too, and a lifetime (`ttl` or `expires_at`) replaces one of
+    the other kind."""
     if not over:
         return under
     result = {**under, **over}

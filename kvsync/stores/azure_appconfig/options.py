@@ -35,18 +35,20 @@ OPTIONS: Final = (
     Field(
         "snapshot_retention",
         duration(whole=True, minimum=3600, maximum=90 * 86400),
-        help="How long such a snapshot is kept (7d; the free tier allows at most 7d).",
+        help="How long these snapshots are kept (7d; the free tier allows at most 7d).",
     ),
     Field(
         "api_version",
         choice(ApiVersion),
-        help="Version of the API. The earlier one is for endpoints without the later one; it has no descriptions.",
+        help="Version of the API. Use the earlier one for endpoints that do not support the later one; it has no"
+        " descriptions.",
     ),
     Field(
         "feature_flags",
         choice(FeatureFlags),
         default=FeatureFlags.KEY_VALUES,
-        help="Where feature flags are: in key-values, or as resources (preview API); the store then has flags only.",
+        help="Where feature flags are: in key-values, or as resources (preview API). With resources, the store has only"
+        " flags.",
     ),
 )
 

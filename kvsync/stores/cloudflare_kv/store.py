@@ -57,22 +57,26 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
         Field("account_id", _ID, help="Id of the account with the namespaces."),
         Field("account", text(), help="Name of the account, instead of its id."),
         Field("token", credential(), help='API token with "Workers KV Storage: Edit".'),
-        Field("email", text(r"[!-~]+@[!-~]+", "an email address"), help="Email address of a user, with `api_key`."),
+        Field(
+            "email",
+            text(r"[!-~]+@[!-~]+", "an email address"),
+            help="Email address of the user that `api_key` belongs to.",
+        ),
         Field("api_key", credential(), help="Global API key of the user, instead of a token."),
         *namespace_options("namespaces"),
         Field(
             "jurisdiction",
             choice(Jurisdiction),
-            help="Jurisdiction that stores the data of the namespaces kvsync creates.",
+            help="Jurisdiction for the data of namespaces that kvsync creates.",
         ),
         Field("namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by their names in the state files."),
         Field(
             "wrangler_file",
             path(),
-            help="`wrangler.toml` or `wrangler.jsonc` whose KV bindings are names with ids too.",
+            help="`wrangler.toml` or `wrangler.jsonc` whose KV bindings are also names of namespaces.",
             included=_wrangler_ids,
         ),
-        Field("wrangler_environment", text(), help="Environment in that file (its top level)."),
+        Field("wrangler_environment", text(), help="Environment in that file (the top level of the file)."),
         Field(
             "batch_size", integer(1, _MOST_A_CALL), default=1000, help="Maximum number of entries per write request."
         ),

@@ -59,7 +59,7 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
             "requests_per_second",
             number(0.01, 100_000),
             default=_RATE,
-            help="Maximum number of requests per second, over all stores with this account.",
+            help="Maximum number of requests per second, across all stores with this account.",
         ),
         LEDGER,
     )
