@@ -8,8 +8,8 @@ from typing import Final
 
 from kvsync.config.model import Config
 from kvsync.config.revision import ConfigRevision
-from kvsync.errors import Kind, Origin, Problem
-from kvsync.yaml.problems import nearest, quoted
+from kvsync.desired.misspelled_overlays import overlay_warning
+from kvsync.errors import Problem
 
 _SUFFIXES: Final = (".yaml", ".yml")
 
@@ -20,15 +20,8 @@ def overlay_warnings(config: Config, revision: ConfigRevision | None) -> Iterato
     for name in sorted(_names(config.file, revision)):
         environment = _environment_of(name, config.file)
         if environment is not None and environment not in config.environments:
-            yield _warning(name if revision is None else f"{revision.name}:{name}", environment, config.environments)
-
-
-def _warning(file: str, environment: str, known: Collection[str]) -> Problem:
-    near = nearest(environment, known)
-    suggestion = f"did you mean {quoted(near)}? " if near else ""
-    message = f"it looks like an overlay, but the environment {quoted(environment)} is not in environments"
-    hint = f"{suggestion}rename the file, or add {quoted(environment)} to environments"
-    return Problem(message, Origin(file, 1, 1), hint, Kind.LEFT_OUT)
+            file = name if revision is None else f"{revision.name}:{name}"
+            yield overlay_warning(file, environment, config.environments)
 
 
 def _names(file: Path, revision: ConfigRevision | None) -> Collection[str]:

@@ -17,7 +17,9 @@ _WORDS = {
 
 def namespace_line(namespace: dict[str, Any]) -> str:
     """What became of a namespace, where it was, and why it stays."""
+    from kvsync.rendering.words import outcome_word
+
     target = Target(namespace["store"], namespace["namespace"])
-    words = _WORDS.get(namespace["outcome"], f"namespace not deleted ({namespace['outcome']})")
+    words = _WORDS.get(namespace["outcome"], f"namespace not deleted ({outcome_word(namespace['outcome'])})")
     error = f": {namespace['error']}" if namespace["error"] else ""
     return escape_text(f"{target}: {words} at {namespace['at']}{error}; it was {namespace['place']}") + "\n"

@@ -11,6 +11,7 @@ from kvsync.config.model import Config
 from kvsync.config.protected import copies_of_configuration, is_configuration, protected_paths
 from kvsync.desired.discovery import matches, split
 from kvsync.desired.exclusion import exclusion
+from kvsync.desired.misspelled_overlays import misspelled_overlays
 from kvsync.desired.model import CompiledFile, Reading
 from kvsync.desired.overlays import StateFile, pair_overlays, spellings
 from kvsync.desired.read_rules import ReadRules, UnreadableError
@@ -53,13 +54,15 @@ class StateFiles:
         return [path for path in found if not (is_left_out(path) or self._is_never_read(tree, path))]
 
     def unmatched(self, tree: Tree, units: Mapping[str, tuple[bytes, CompiledFile]]) -> Iterator[Problem]:
-        """Warnings of files that look like state files, but are neither one nor a value of one of `units`."""
-        used = {path for slot in units for path in slot.split("\0")}
-        used |= {reference.path for _, unit in units.values() for reference in unit.references}
-        steps = StepBudgets(self._config.limits)
+        """Warnings of files that look like state files, but are neither one nor a value of one of `units`, and of state files
+        that look like overlays for an environment that is not declared."""
+        steps, matched = StepBudgets(self._config.limits), set[str]()
         for pattern in self._config.state:
             with suppress(UnreadableError):
-                used.update(self.matches(tree, pattern, steps))
+                matched.update(self.matches(tree, pattern, steps))
+        yield from misspelled_overlays(tree, matched, self._config.environments)
+        used = matched.union(path for slot in units for path in slot.split("\0"))
+        used |= {reference.path for _, unit in units.values() for reference in unit.references}
         budget = ReadingBudget(self._config.limits)
         for warning in unmatched_files(tree, self._config.state, self._config.environments, used, budget):
             if warning.origin is not None and not self._is_never_read(tree, warning.origin.file):

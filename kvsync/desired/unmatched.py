@@ -25,7 +25,7 @@ def unmatched_files(
     """A warning for each such file in the folders that the patterns begin with. `used` are the state files and what they take
     values from. What cannot be read is passed over: it is reported elsewhere, or nobody asked for it."""
     for path in sorted({path for pattern in patterns for path in _candidates(tree, split(pattern)[0], budget)}):
-        if path not in used and overlay_of(path, environments)[0] not in used and _looks_like_state(tree, path):
+        if path not in used and overlay_of(path, environments)[0] not in used and looks_like_state(tree, path):
             hint = f"rename it, or add it to state; patterns: {', '.join(patterns)}"
             message = "it looks like a state file, but no pattern of state matches it"
             yield Problem(message, Origin(path, 1, 1), hint, Kind.LEFT_OUT)
@@ -40,7 +40,8 @@ def _candidates(tree: Tree, folder: str, budget: ReadingBudget) -> Iterator[str]
         yield from (path for path in (*found.names, *found.hidden) if not path.endswith("/"))
 
 
-def _looks_like_state(tree: Tree, path: str) -> bool:
+def looks_like_state(tree: Tree, path: str) -> bool:
+    """True if the file names a store and a namespace, as far as its beginning shows."""
     try:
         head = next(tree.pieces(path, _HEAD), b"")
     except UnreadableError:

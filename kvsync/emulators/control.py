@@ -8,7 +8,8 @@ It needs no credential, and no fault hits it.
 | `GET stats` | number of requests: total, and by method, status and route |
 | `GET log` | the last requests |
 | `GET clock`, `PUT clock` | virtual time: `{"now": "2026-12-24T00:00:00Z", "advance": "2h", "frozen": true, "skew": "20m"}` |
-| `GET faults`, `PUT faults` | `{"spec": "429:0.2", "seed": 1, "times": 3, "methods": ["PUT"]}`, or only the text of `spec`; an empty one removes all faults |
+| `GET faults` | the faults in effect: `faults`, `methods`, and how many `times` are left |
+| `PUT faults` | `{"spec": "429:0.2", "seed": 1, "times": 3, "methods": ["PUT"]}`, or the text of `spec`; if empty, no faults |
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from kvsync.rendering.words import (
     done_words,
     name,
     orphan_lines,
+    outcome_word,
     short_hash,
     summed_up,
     untouched_counts,
@@ -100,7 +101,8 @@ def _outcomes(report: TargetReport, page: _Page, waiting: int) -> None:
 
 def _outcome_row(outcome: Outcome) -> str:
     why = with_code(escape_markdown(clip(outcome.error or "", 300)), outcome.code).strip()
-    return f"| {markdown_code(SIGNS[outcome.action])} | {markdown_code(name(outcome.identity))} | {outcome.kind} | {why} |\n"
+    word = outcome_word(outcome.kind)
+    return f"| {markdown_code(SIGNS[outcome.action])} | {markdown_code(name(outcome.identity))} | {word} | {why} |\n"
 
 
 class _Page:

@@ -24,6 +24,7 @@ from kvsync.rendering.words import (
     name,
     of_environment,
     orphan_lines,
+    outcome_word,
     short_hash,
     summed_up,
     untouched_counts,
@@ -228,6 +229,6 @@ def _report(report: TargetReport, style: Style, budget: _ChangeBudget) -> Iterat
 
 def _outcome(outcome: Outcome, style: Style) -> Iterator[str]:
     head = f"  {SIGNS[outcome.action]} {name(outcome.identity)}"
-    pieces = [_Piece(head, _PAINTS[outcome.action]), _Piece(outcome.kind.value, Paint.ALARM)]
+    pieces = [_Piece(head, _PAINTS[outcome.action]), _Piece(outcome_word(outcome.kind), Paint.ALARM)]
     why = [_Piece(escape_cell(outcome.error))] if outcome.error else []
     yield from _row([*pieces, *why, *_code(outcome.code)], style)

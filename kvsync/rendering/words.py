@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any
 
-from kvsync.model.change import Action
+from kvsync.model.change import Action, OutcomeKind
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Identity, Target
 from kvsync.model.plan import (
@@ -100,12 +100,19 @@ def done_words(reports: Sequence[TargetReport]) -> str:
 
 def outcome_words(named: Mapping[str, int]) -> str:
     """The counts of a run in one line: `3 applied, 1 namespace deleted`."""
-    return counts((number, _outcome_word(kind, number)) for kind, number in named.items())
+    return counts((number, _counted_outcome(kind, number)) for kind, number in named.items())
 
 
-def _outcome_word(kind: str, number: int) -> str:
+def outcome_word(kind: str) -> str:
+    """An outcome as people read it: `not attempted`. JSON and log events have the name of the `OutcomeKind`."""
+    return kind.replace("-", " ")
+
+
+def _counted_outcome(kind: str, number: int) -> str:
     done = {NAMESPACES_DELETED: "deleted", NAMESPACES_RENAMED: "renamed"}.get(kind)
-    return kind if done is None else f"{'namespace' if number == 1 else 'namespaces'} {done}"
+    if done is not None:
+        return f"{'namespace' if number == 1 else 'namespaces'} {done}"
+    return "conflicts" if kind == OutcomeKind.CONFLICT and number != 1 else outcome_word(kind)
 
 
 def orphan_lines(plan: Plan) -> Iterator[str]:

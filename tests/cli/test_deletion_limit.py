@@ -21,7 +21,7 @@ def waiting(repo: Repo) -> Repo:
     plan = repo.run("plan").stdout
     assert "waiting: 1 of 3 deletes waits: run.max_deletes_per_hour is 2" in plan
     done = repo.run("apply", "--yes", code=4)
-    assert "not-attempted  waits: run.max_deletes_per_hour is 2; the next one is allowed at 20" in done.stdout
+    assert "not attempted  waits: run.max_deletes_per_hour is 2; the next one is allowed at 20" in done.stdout
     assert repo.held() == {"c": "1", "d": "2"}
     return repo
 

@@ -72,6 +72,17 @@ def test_validate_names_overlays_that_no_environment_uses(repo: Repo) -> None:
     assert "kvsync.prd.yaml" in repo.run("--env", "prod", "validate").stderr
 
 
+def test_validate_names_misspelled_overlays_of_state_files(repo: Repo) -> None:
+    """An overlay of a state file whose environment is misspelled is named, as an overlay of the configuration is."""
+    repo.write("kvsync.yaml", DECLARED)
+    repo.write("state/web.prd.yaml", "keys: {greeting: Hello}\n")
+    found = [line for line in repo.run("validate", code=78).stderr.splitlines() if "overlay" in line]
+    assert found == [
+        'warning: state/web.prd.yaml:1:1: it looks like an overlay of "state/web.yaml", but the environment "prd" is not in'
+        ' environments (did you mean "prod"? rename the file, or add "prd" to environments)'
+    ]
+
+
 def test_state_files_cannot_read_overlays(repo: Repo) -> None:
     """An overlay belongs to the operator as the configuration does."""
     repo.write("kvsync.yaml", DECLARED)

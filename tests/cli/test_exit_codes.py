@@ -108,7 +108,7 @@ def test_a_window_leaves_the_plan_in_the_answer(repo: Repo) -> None:
     assert len(target["changes"]) == 3
     assert all("run.windows" in outcome["error"] for outcome in target["outcomes"])
     assert document["run"] is None
-    assert "3 not-attempted" in repo.run("apply", "--yes", code=4).stdout
+    assert "3 not attempted" in repo.run("apply", "--yes", code=4).stdout
 
 
 def test_a_paused_target_is_4(applied: Repo) -> None:

@@ -148,3 +148,25 @@ def test_files_that_nothing_matches_are_warnings(repo: Repo) -> None:
         "state/.web.yaml:1:1", "state/Other.YAML:1:1", "state/third.json:1:1",
     ]  # fmt: skip
     assert "rename it, or add it to state; patterns: state/**/*.yaml" in str(source.unmatched()[0])
+
+
+def test_misspelled_overlays_of_state_files_are_warnings(repo: Repo) -> None:
+    """A file named for an environment that is not declared would be applied in all of them. It is named if the name is close to
+    a declared one, or if the file is no state file of its own; other files next to a state file are not."""
+    repo.web("keys: {a: '1'}\n")
+    repo.web("keys: {b: '1'}\n", "state/web.prd.yaml")
+    repo.web("keys: {c: '1'}\n", "state/web.flags.yaml")
+    repo.web("keys: {d: '1'}\n", "state/other.prd.yaml")
+    repo.web("keys: {a: '2'}\n", "state/web.prod.yaml")
+    repo.write("state/web.qa.yml", "keys: {a: '3'}\n")
+    source = repo.source()
+    source.load()
+    assert [str(warning) for warning in source.unmatched()] == [
+        'state/web.prd.yaml:1:1: it looks like an overlay of "state/web.yaml", but the environment "prd" is not in environments'
+        ' (did you mean "prod"? rename the file, or add "prd" to environments)',
+        'state/web.qa.yml:1:1: it looks like an overlay of "state/web.yaml", but the environment "qa" is not in environments'
+        ' (rename the file, or add "qa" to environments)',
+    ]
+    configuration = repo.root / "kvsync.yaml"
+    configuration.write_text(configuration.read_text().replace("environments: [dev, prod]\n", ""))
+    assert repo.source().unmatched() == ()

@@ -12,6 +12,7 @@ from kvsync.errors import Origin, Problem
 from kvsync.model.change import Action, Change, Class, OutcomeKind, Refusal
 from kvsync.model.entry import Content, Identity, Target
 from kvsync.model.plan import Cost
+from kvsync.rendering.markdown import render_report as render_markdown_report
 from kvsync.rendering.style import Style
 from kvsync.rendering.text import render_plan, render_report
 from tests.planning.plans import change, outcome, plan, plan_of, report, stored, target_plan, wanted
@@ -239,6 +240,17 @@ def test_report() -> None:
         "\n"
         "Done: 1 applied, 1 unchanged, 1 conflict, 1 failed.\n"
     )
+
+
+def test_outcomes_read_as_english() -> None:
+    """The words of outcomes are those of people: without hyphens, and in the plural where there are several."""
+    waits = [outcome(one, OutcomeKind.NOT_ATTEMPTED, "it waits") for one in MANY[:2]]
+    others = [outcome(one, OutcomeKind.CONFLICT, "changed") for one in MANY[2:4]]
+    text = render_report([report(target_plan(*MANY[:4]), *waits, *others)])
+    assert "  + key00000  not attempted  it waits\n" in text
+    assert text.endswith("\nDone: 2 conflicts, 2 not attempted.\n")
+    page = render_markdown_report(plan(target_plan(*MANY[:4])), [report(target_plan(*MANY[:4]), *waits, *others)])
+    assert "</code> | not attempted | it waits |" in page
 
 
 def test_report_of_nothing() -> None:

@@ -90,7 +90,7 @@ def _blocks(found: Sequence[EntryExplanation], owner: str) -> Iterator[str]:
 
 
 def _lines(one: EntryExplanation, owner: str) -> Iterator[str]:
-    from kvsync.rendering.words import name
+    from kvsync.rendering.words import name, outcome_word
 
     yield f"{escape_name(str(one.target))}  {name(one.identity)}"
     yield f"  files:    {_desired_text(one.entry)}"
@@ -99,7 +99,7 @@ def _lines(one: EntryExplanation, owner: str) -> Iterator[str]:
     yield f"  action:   {_action(one)}"
     yield from (f"            {sentence}" for sentence in one.why)
     for change in one.changes:
-        outcome = change.outcome.value if change.outcome else "unknown"
+        outcome = outcome_word(change.outcome or "unknown")
         where = f"  {escape_cell(change.origin)}" if change.origin else ""
         yield f"  run:      {change.run}  {change.action} ({change.cause}): {outcome}{where}"
 

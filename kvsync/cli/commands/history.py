@@ -138,14 +138,16 @@ def _room() -> int:
 
 
 def _totals(runs: Sequence[Run]) -> str:
-    from kvsync.rendering.words import outcome_words
+    from kvsync.rendering.words import count, outcome_words
 
     kinds = {kind: sum(run["summary"].get(kind, 0) for run in runs) for run in runs for kind in run["summary"]}
     intended = sum(run["changes"] + len(run["namespaces"]) for run in runs)
-    return outcome_words(kinds) or f"{intended:,} intended"
+    return outcome_words(kinds) or f"{count(intended, 'change')} intended"
 
 
 def _changes_table(changes: Sequence[dict[str, Any]]) -> str:
+    from kvsync.rendering.words import outcome_word
+
     head = ("target", "key", "action", "class", "outcome", "where", "error")
     rows = (
         (
@@ -153,7 +155,7 @@ def _changes_table(changes: Sequence[dict[str, Any]]) -> str:
             str(Identity(change["key"], change["label"])),
             change["action"],
             change["class"],
-            change["outcome"] or "unknown: the run was interrupted",
+            outcome_word(change["outcome"] or "unknown: the run was interrupted"),
             change["origin"] or "",
             change["error"] or "",
         )

@@ -87,10 +87,10 @@ def _text(found: Document) -> Iterator[str]:
 
 
 def _lines(change: Document) -> Iterator[str]:
-    from kvsync.rendering.words import SIGNS, name
+    from kvsync.rendering.words import SIGNS, name, outcome_word
 
     sign = SIGNS[Action(change["action"])]
-    outcome = f", {change['outcome'] or 'outcome unknown'}" if "run" in change else ""
+    outcome = f", {outcome_word(change['outcome'] or 'outcome unknown')}" if "run" in change else ""
     yield f"  {sign} {name(Identity(change['key'], change['label']))}  {change['class']}{outcome}\n"
     if change["action"] != "renew":
         yield f"      {_side(change, 'before')} -> {_side(change, 'after')}\n"
@@ -112,6 +112,7 @@ def _side(change: Document, which: str) -> str:
 
 
 def _markdown(found: Document) -> Iterator[str]:
+    from kvsync.rendering.words import outcome_word
     from kvsync.util.escaping import escape_markdown, markdown_code
 
     yield f"### {escape_markdown(_title(found))}\n"
@@ -126,7 +127,7 @@ def _markdown(found: Document) -> Iterator[str]:
                 f"{one['action']} ({one['class']})",
                 _side(one, "before"),
                 _side(one, "after"),
-                one["outcome"] or "",
+                outcome_word(one["outcome"] or ""),
             )
             for one in changes
         )

@@ -218,9 +218,9 @@ def _wrapped(error: str | None) -> list[str]:
 
 
 def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
-    from kvsync.rendering.words import counts
+    from kvsync.rendering.words import outcome_words
 
-    drift, changes = (counts((number, word) for word, number in one[name].items()) for name in ("drift", "changes"))
+    drift, changes = (outcome_words(one[name]) for name in ("drift", "changes"))
     name = fitted(f"{one['store']}/{one['namespace']}", max(width() - 50, 24))
     found = "; ".join(filter(None, (drift and f"drift: {drift}", changes)))
     nothing = "nothing to do" if one["error"] is None else "unknown"

@@ -90,15 +90,17 @@ FILES: Final[Descriptions] = (
     ),
     CodeDescription(
         ErrorCode.LEFT_OUT,
-        "File may be left out by mistake",
-        "A warning. kvsync does not read a file that looks as if it should: a state file that no pattern matches, a file whose"
-        " name begins with a dot in a folder of `files:`, or an overlay of `kvsync.yaml` for an environment not listed.",
+        "File possibly left out or misnamed",
+        "A warning: kvsync probably does not use a file as it was meant. It does not read a file that looks like a state"
+        " file if no pattern matches it, a file in a folder of `files:` whose name begins with a dot, or an overlay of"
+        " `kvsync.yaml` for an environment that is not listed. It uses a state file that is named like an overlay for"
+        " such an environment in every environment.",
         "Rename the file, correct `state` or `environments` in `kvsync.yaml`, or move the file to another folder.",
     ),
     CodeDescription(
         ErrorCode.WEAK_VALUE,
         "Sensitive value too weak to redact",
-        "A warning. A sensitive value is shorter than 8 bytes, or consists of words that kvsync itself uses. kvsync"
+        "A warning: a sensitive value is shorter than 8 bytes, or consists of words that kvsync itself uses. kvsync"
         " therefore cannot recognise it in text, and does not redact it there.",
         "Use a longer, random value.",
     ),
