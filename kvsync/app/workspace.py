@@ -223,7 +223,7 @@ class Workspace:
         return self.passes.target_pass(target, place, loaded, ask)
 
     def failure(self, target: Target) -> StoreError | None:
-        """Return the error because of which the last pass over a target gave up the store; None if it did not."""
+        """Return the error that made the last pass over a target give up on the store; None if there was none."""
         return self.passes.failure(target)
 
     def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:

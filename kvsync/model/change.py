@@ -145,7 +145,7 @@ class Outcome:
 
     @property
     def code(self) -> ErrorCode | None:
-        """The code of the reason why the change was not made; None if it was made or not attempted."""
+        """The code of the error or refusal; None if the outcome is neither."""
         return self.detail or _UNDONE.get(self.kind)
 
 

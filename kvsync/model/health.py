@@ -46,5 +46,5 @@ class DoctorCheck:
 
     @classmethod
     def of_error(cls, check: str, error: KvsyncError, hint: str | None = None) -> DoctorCheck:
-        """The check that failed with an error."""
+        """Return the check that failed with this error."""
         return cls(check, False, str(error), hint, error.code)

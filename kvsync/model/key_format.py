@@ -108,7 +108,7 @@ class KeyFormat:
         return self._frame(namespace)[0]
 
     def nested_namespace(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
-        """Return the innermost of the `others` that the entry belongs to, if all keys of that namespace are keys of `namespace`
+        """Return the innermost of the `others` that the entry belongs to, among those whose keys are all keys of `namespace`
         too; None if there is none."""
         if not self._can_lie_in(identity):
             return None
@@ -120,7 +120,7 @@ class KeyFormat:
         return next((other for other in inner if self.decode(other, remote_key) is not None), None)
 
     def namespace_of(self, remote_key: str) -> str | None:
-        """Return the namespace of a remote key, if the key alone has to show it: the shortest possible one, never empty. None
+        """Return the namespace of a remote key, as far as the key itself shows it: the shortest possible one, never empty. None
         if the key has another format, or the format does not contain the namespace."""
         place = 0
         for literal in self._literals:  # first, since the expression tries all places of each

@@ -53,8 +53,8 @@ class TargetPlan:
 
     `parked` are the reasons why nothing may be applied until someone approves `digest`; `approved` is true once someone has.
     `waiting` are sentences about changes that wait although the target may be applied. `wave` is set if waves are configured.
-    With `problems` (in the files) or an `error` (the store could not be observed), the target keeps its state: there are no
-    changes except renewals, and with an `error` none at all. `code` is the code of `error`.
+    With `problems` in the files, the target keeps its state, and the only changes are renewals. With an `error`, the store
+    could not be observed, and there are no changes. `code` is the code of `error`.
 
     `next_moment` (epoch seconds) is when the target next needs a pass even if nothing changes: for a renewal, an expiry to
     enforce, or the end of a grace period. `orphans` counts the unchanged entries that kvsync owns and no file names, and that

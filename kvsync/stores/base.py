@@ -158,8 +158,8 @@ class Store(ABC):
 
     def place(self, namespace: str) -> Place:
         """Return the place of `namespace`, as far as the configuration shows it. Pure, offline. Two namespaces with equal
-        containers and overlapping scopes must be the same place. By default, the place consists of the type, the endpoint and
-        all options except credentials, and has no scope."""
+        containers and overlapping scopes must be the same place. By default, the place consists of the type, the endpoint, all
+        options except credentials, and the namespace, and its scope is all keys."""
         options = sorted((name, value) for name, value in self.config.options.items() if _is_plain(value))
         parts = [("endpoint", origin_of(self.config.endpoint))] if self.config.endpoint else []
         parts += [(name, str(value)) for name, value in options]

@@ -102,9 +102,9 @@ class NestedNamespaces(Protocol):
     """A store in which one namespace can be a part of another."""
 
     def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Return which of the `others`, which are namespaces of the same store, the entry belongs to because that namespace is
-        part of `namespace`; None if it belongs to none of them. Pure. Called for each entry, so look names up in `others`
-        instead of looping over them: there can be thousands."""
+        """Return which of the `others`, namespaces of the same store, is a part of `namespace` and contains the entry; None if
+        there is none. Pure. Called for each entry, so look names up in `others` instead of looping over them: there can be
+        thousands."""
         ...
 
 
@@ -178,8 +178,8 @@ class FilteredListing(Protocol):
 
     @property
     def filters_listing(self) -> bool:
-        """Whether the store is configured so that its listing leaves out entries. If so, desired entries that are missing from
-        a listing are read one by one. Pure."""
+        """Whether the store is configured so that its listing can leave out entries. If so, desired entries that are missing
+        from a listing are read one by one. Pure."""
         ...
 
 

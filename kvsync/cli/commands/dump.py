@@ -60,8 +60,9 @@ async def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any)
     """Export one namespace, or every namespace of a store, as state files that describe exactly what the store holds: a plan
     made immediately afterwards changes no content. Run kvsync adopt to take ownership of entries without an owner.
 
-    Entries that cannot be written are listed with the reason, and the exit code is 3: keys that do not fit key_format, entries
-    that validate would refuse, entries of another owner, and entries that match policy.ignore.
+    Entries that cannot be written are listed with the reason, and the exit code is 3: keys that do not fit key_format, and
+    entries that validate would refuse. Entries of another owner, and those that match policy.ignore, are left out and listed
+    too, without a change of the exit code.
 
     Sensitive values are not written. Their entries refer to environment variables, which the output lists. With --sops, they
     are encrypted into a file next to the state file instead. The output also names other values that look like secrets.

@@ -52,9 +52,9 @@ def status(
     settings: GlobalOptions, output: str, states: tuple[str, ...], targets: tuple[str, ...], check: bool
 ) -> Exit:
     """Show whether a daemon is running on this state directory, and the state of each target, those that need your attention
-    first: parked plans (with the hash to approve), pauses, deferred and undone entries, and orphans, which are entries that
-    kvsync owns and no file names. Without a daemon, it shows the last known state. If many targets are in sync, they are only
-    counted; --state in-sync lists them."""
+    first. Also show parked plans (with the hash to approve), pauses, deferred and undone entries, and orphans, which are
+    entries that kvsync owns and no file names. Without a daemon, the command shows the last known state. If many targets are in
+    sync, they are only counted; --state in-sync lists them."""
     from kvsync.app.status import current_status, narrowed
 
     known = current_status(settings.config, settings.environment)

@@ -43,9 +43,10 @@ class Suite:
     namespaces: ClassVar[tuple[str, str]] = ("web", "mail")
     """Two namespaces that the store under test may use; they are empty when a test starts."""
     labels: ClassVar[bool | None] = None
-    """Whether entries may have labels. None: as the capabilities say; True for a store whose key format holds them."""
+    """Whether entries can have labels. None means that the capabilities decide; set True for a store whose key format contains
+    labels."""
     keeps_ledger: ClassVar[bool] = False
-    """Whether the stores that `open_store` gives keep the ledger of a namespace."""
+    """Whether the stores that `open_store` returns keep the ledger of a namespace."""
     left_out: ClassVar[dict[str, str]] = {}
     """Tests that do not apply, and why."""
     step: ClassVar[SuiteStep]
