@@ -64,7 +64,7 @@ def _lists(field: str, old: Iterable[str], new: Iterable[str], effect: str) -> I
     if added:
         yield ConfigChange(field, f"{effect} {', '.join(map(quoted, added))}", widens=True)
     if removed:
-        yield ConfigChange(field, f"takes {', '.join(map(quoted, removed))} away", widens=False)
+        yield ConfigChange(field, f"no longer lists {', '.join(map(quoted, removed))}", widens=False)
 
 
 def _stores(old: Config, new: Config) -> Iterator[ConfigChange]:

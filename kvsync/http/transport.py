@@ -153,7 +153,9 @@ class Transport:
             remedy = _NO_TLS if isinstance(cause.os_error, ssl.SSLError) else _UNREACHABLE
             return NotSentError(f"no connection {to}: {_reason(cause)}; {remedy}")
         if cause is not None and isinstance(cause.__cause__, NotLeader):
-            return NotAnsweredError("the lease ended before all of it was sent; the next leader tries again")
+            return NotAnsweredError(
+                "the lease ended before the request was sent completely; the next leader tries again"
+            )
         broken = f"the connection {to} was lost before the response arrived"
         return NotAnsweredError(f"{broken} ({type(cause or error).__name__})")
 

@@ -47,7 +47,7 @@ class ServiceAccount:
         if answer.status == 401:
             return ErrorText("credential", f"the token of the service account is not valid ({said})", "restart the pod")
         hint = "bind a Role with get, list, create and update on leases.coordination.k8s.io to the service account"
-        return ErrorText("permission", f"the service account may not do this ({said})", hint)
+        return ErrorText("permission", f"the service account is not allowed to do this ({said})", hint)
 
 
 def in_cluster(

@@ -111,7 +111,7 @@ class KubernetesLeaseStore:
                 not denied,
                 f"leases: {', '.join(wanted)}"
                 if not denied
-                else f"the service account may not {', '.join(denied)} leases",
+                else f"the service account is not allowed to {', '.join(denied)} leases",
                 f"bind a Role in {self._lease.namespace} with {', '.join(wanted)} on leases.coordination.k8s.io to it",
             ),
         ]

@@ -23,7 +23,7 @@ SARIF_SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/o
 _MEANINGS: Final = {
     Kind.INVALID: "A file is not valid for kvsync.",
     Kind.UNREADABLE: "A file or a folder cannot be read.",
-    Kind.CONTRADICTION: "Two places in the files contradict each other.",
+    Kind.CONTRADICTION: "Two definitions in the files contradict each other.",
     Kind.STORE_LIMIT: "A store cannot hold an entry.",
     Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow.",
     Kind.LEFT_OUT: "A file that looks like a state file is not read.",

@@ -97,7 +97,7 @@ def moment() -> Decoder:
         try:
             seconds = math.ceil(datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3].upper()}").timestamp())
         except (ValueError, OverflowError):
-            raise ValueError("no such date or time") from None
+            raise ValueError("there is no such date or time") from None
         if not _FIRST <= seconds <= _LAST:
             raise ValueError("the years from 1 to 9999, in UTC, are allowed")
         return seconds

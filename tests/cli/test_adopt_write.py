@@ -110,8 +110,8 @@ def test_what_must_not_be_written_is_listed(files: Repo) -> None:
     done = files.run("adopt", "--write", code=3, env=ENV)
     assert text(files) == before
     assert [line.partition("local/web/")[2] for line in done.stderr.splitlines() if "left unchanged" in line] == [
-        "gone: it was deleted in the store, but the file serves all environments; remove it from the file to agree, or run "
-        "kvsync apply to restore it",
+        "gone: it was deleted in the store, but the file serves all environments; to accept that, remove it from the file, or "
+        "run kvsync apply to restore it",
         "greeting: its value in the store looks like a secret; reference it with env or sops instead",
         "token: it is sensitive; change the value at the source that its reference names",
         "page: page takes its value from template; change it there",

@@ -194,7 +194,7 @@ async def test_a_write_that_is_being_sent_ends_with_the_lease() -> None:
     server.goes_on.set()
     async with server.serving() as origin:
         client = Client("store x", origin, Clock(), Traffic(), ClientOptions(fence=fence))
-        with pytest.raises(LostAnswer, match="the lease ended before all of it was sent"):
+        with pytest.raises(LostAnswer, match="the lease ended before the request was sent completely"):
             await client.send(Request("PUT", "/a", "writing a", body=bytes(size)))
         await client.aclose()
     assert len(server.taken) < size

@@ -115,7 +115,7 @@ async def test_a_rotated_key_is_found(service: Service) -> None:
     env = dict(service.env)
     env[SECRET.name] = env[SECRET.name].replace("Id=kvsync-emulator", "Id=retired")
     store = azure_store(env)
-    with pytest.raises(AuthError, match="does not know the Id"):
+    with pytest.raises(AuthError, match="does not recognise the Id"):
         await store.observe("web", signer(store))
     env[SECRET.name] = service.env[SECRET.name]
     assert await store.observe("web", signer(store)) is not None
@@ -347,8 +347,8 @@ async def test_a_sound_connection(service: Service) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "cause", "words"),
     [
-        ("Secret=", "Secret=AAAA", "credential", "Secret of the connection string is wrong"),
-        ("Id=kvsync-emulator", "Id=unknown", "credential", "does not know the Id"),
+        ("Secret=", "Secret=AAAA", "credential", "Secret in the connection string is wrong"),
+        ("Id=kvsync-emulator", "Id=unknown", "credential", "does not recognise the Id"),
     ],
 )
 async def test_a_wrong_key(service: Service, old: str, new: str, cause: str, words: str) -> None:

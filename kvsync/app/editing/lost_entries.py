@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _GONE: Final = "it was deleted in the store"
 _RESTORE: Final = "or run kvsync apply to restore it"
-_BY_HAND: Final = f"remove it from the file to agree, {_RESTORE}"
+_BY_HAND: Final = f"to accept that, remove it from the file, {_RESTORE}"
 
 
 @dataclass(frozen=True, slots=True)

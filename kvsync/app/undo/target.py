@@ -74,7 +74,7 @@ class TargetUndo:
     def _without_store(self) -> TargetPlan:
         """Nothing can be planned: the configuration has no such store, or this machine has no configuration."""
         self.is_unreadable = self.target.store in self._workspace.config.stores
-        gone = f"the configuration no longer has a store {self.target.store!r}"
+        gone = f"the configuration no longer defines the store {self.target.store!r}"
         error = "this machine has no kvsync.yaml to read the store with" if self.is_unreadable else gone
         digest = target_digest(self._state.digest_key, self.target, None, ())
         return TargetPlan(self.target, "", digest, error=error)

@@ -14,6 +14,7 @@ from aiohttp import web
 from kvsync.errors import KvsyncError, UsageError
 from kvsync.model.entry import Target
 from kvsync.model.target_name import parse_target
+from kvsync.rendering.words import count
 from kvsync.state import operator as control
 from kvsync.status.http.access import Access
 from kvsync.status.http.answers import failure
@@ -68,7 +69,9 @@ class Actions:
     async def _sign_in(self, request: web.Request) -> web.Response:
         token = self._access.token
         if not is_from_here(request):
-            return self._refused(request, _FormError(403, "the form was not sent by this page", "origin"))
+            return self._refused(
+                request, _FormError(403, "the form was not sent by this page; reload the page, and try again", "origin")
+            )
         if token is None:
             return self._refused(
                 request, _FormError(403, "set run.token in kvsync.yaml to act here", "no token is configured")
@@ -112,7 +115,7 @@ class Actions:
     async def _session_of(self, request: web.Request) -> tuple[Session, Form]:
         """The session and the form of a request. Raises _FormError when it does not prove that its person sent it."""
         if not is_from_here(request):
-            raise _FormError(403, "the form was not sent by this page", "origin")
+            raise _FormError(403, "the form was not sent by this page; reload the page, and try again", "origin")
         session = self._sessions.of(request, self._access.token)
         if session is None:
             raise _FormError(401, f"the session has ended; sign in again at {SIGN_IN}", "no session")
@@ -150,7 +153,7 @@ class Actions:
         state, stores, now = self._parts.state, self._parts.stores(), self._parts.clock.now()
         released = await in_background(lambda: control.retry(state, stores, target, ["*"], now, "page"))
         self._parts.wake()
-        return f"{target}: {len(released):,} entries to apply again"
+        return f"{target}: {count(len(released), 'entry', 'entries')} will be tried again"
 
     async def _undo(self, form: Form) -> str:
         if self._parts.undo is None:

@@ -148,7 +148,7 @@ class ApiToken(BearerToken):
             return ErrorText("credential", f"the API token is not valid ({message})", f"copy it again ({_PAGE})")
         verb = "write" if call.writes else "do this"
         hint = f"give the token read and write permission for this key-value store ({_PAGE})"
-        return ErrorText("permission", f"the API token may not {verb} here ({message})", hint)
+        return ErrorText("permission", f"the API token is not allowed to {verb} here ({message})", hint)
 
 
 def error_type(answer: Response) -> str:

@@ -122,17 +122,19 @@ class HmacKey:
             message = server_message(call, answer) or excerpt(call, answer)
             if call.writes:
                 return ErrorText(
-                    "permission", f"this access key is read-only, or may not write here ({message})", _USE_WRITER
+                    "permission",
+                    f"the access key is read-only, or is not allowed to write here ({message})",
+                    _USE_WRITER,
                 )
-            return ErrorText("permission", f"the access key may not read here ({message})", _CHECK_NETWORK)
+            return ErrorText("permission", f"the access key is not allowed to read here ({message})", _CHECK_NETWORK)
         if "expired" in said or "date" in said:
             ahead = skew_in_words(ahead_of_server(answer, self._clock.local()))
             return ErrorText("clock", f"the date of the signature was refused ({ahead})", SET_CLOCK)
         wrong = "the connection string was refused"
         if "Signature" in said:
-            wrong = "the Secret of the connection string is wrong"
+            wrong = "the Secret in the connection string is wrong"
         elif "Credential" in said:
-            wrong = "the store does not know the Id of the connection string"
+            wrong = "the store does not recognise the Id in the connection string"
         shown = "the response is not shown, because a sensitive value was sent" if call.is_secret else cleaned(said)
         return ErrorText("credential", f"{wrong} ({shown})", _NEW_ONE)
 

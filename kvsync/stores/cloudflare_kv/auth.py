@@ -39,8 +39,10 @@ class ApiToken(BearerToken):
         if _is_invalid(answer):
             return ErrorText("credential", f"the API token is not valid ({said})", f"create a new one ({_TOKENS})")
         if answer.status == 405 or call.writes:
-            return ErrorText("permission", f"the API token may not write here ({said})", _PERMISSION)
-        return ErrorText("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
+            return ErrorText("permission", f"the API token is not allowed to write here ({said})", _PERMISSION)
+        return ErrorText(
+            "permission", f"the API token is not valid, or is not allowed to do this here ({said})", _PERMISSION
+        )
 
 
 class GlobalApiKey:
@@ -70,7 +72,7 @@ class GlobalApiKey:
         if _is_invalid(answer):
             what = f"email and api_key are not valid together ({said})"
             return ErrorText("credential", what, f"copy the global API key of this user again ({_TOKENS})")
-        return ErrorText("permission", f"the user may not do this here ({said})", _KEY_PERMISSION)
+        return ErrorText("permission", f"the user is not allowed to do this here ({said})", _KEY_PERMISSION)
 
     def _key(self) -> str:
         key = self._resolve().strip()

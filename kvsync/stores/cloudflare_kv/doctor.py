@@ -90,7 +90,9 @@ class Doctor:
         reported = self._remote.quota.reported
         if reported is None:
             return DoctorCheck(
-                "quota", True, f"{MOST_CALLS:,} calls in {WINDOW // 60} minutes; the API does not report what is left"
+                "quota",
+                True,
+                f"{MOST_CALLS:,} calls in {WINDOW // 60} minutes; the API does not report how many are left",
             )
         is_left = reported.calls > 0
         hint = None if is_left else "another program is using the quota; wait, or use a separate user for kvsync"

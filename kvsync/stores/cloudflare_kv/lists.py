@@ -68,7 +68,7 @@ class AccountFinder:
         try:
             return await self._list_accounts()
         except AuthError as error:
-            raise AuthError(f"{error}; if the credential may not list accounts, {_BY_ID}") from None
+            raise AuthError(f"{error}; if the credential is not allowed to list accounts, {_BY_ID}") from None
 
     def _named(self, accounts: Mapping[str, str]) -> str:
         found = sorted(id_ for id_, name in accounts.items() if name == self._name)

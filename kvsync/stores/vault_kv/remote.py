@@ -94,7 +94,7 @@ class Remote:
             full = await self.metadata(path) if needs_history(secret) else secret
             if full is not None and full.etag == secret.etag:
                 return to_actual(identity, full, content)
-        raise TransientError(f"{self.where}: {what} failed: the secret changed each time it was read")
+        raise TransientError(f"{self.where}: {what} failed: the secret changed each time it was read; try again")
 
     async def list_secrets(self, prefix: str, what: str) -> dict[str, Secret]:
         """All secrets whose path begins with `prefix`, deleted ones too. Raises StoreError."""

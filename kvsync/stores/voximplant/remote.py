@@ -172,7 +172,9 @@ class ApplicationFinder:
             except StaleCredentialError:
                 raise
             except AuthError as error:
-                raise AuthError(f"{error}; if the service account may not list applications, {_BY_ID}") from None
+                raise AuthError(
+                    f"{error}; if the service account is not allowed to list applications, {_BY_ID}"
+                ) from None
             page, total = _page(answer)
             if page is None:
                 wrong = f"the response is not a list of applications ({excerpt(Request('POST', '', what), answer)})"
