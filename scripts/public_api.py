@@ -146,7 +146,10 @@ def _described(name: str, value: Any) -> Iterator[str]:
 def _section(name: str, value: Any) -> str:
     if isinstance(value, ModuleType):
         shown = [_entry(f"fields.{one}", getattr(value, one)) for one in DECODERS.split()]
-        return f"### `{name}`\n\nThe decoders of a `Field`: each defines how an option is read, and what it becomes.\n\n" + "\n".join(shown)
+        return (
+            f"### `{name}`\n\nThe decoders of a `Field`: each defines how an option is read, and what it becomes.\n\n"
+            + "\n".join(shown)
+        )
     if isinstance(value, type) and issubclass(value, Enum):
         words = ", ".join(f"`{member.name}`" for member in value)
         return f"### `{name}`\n\n{_prose(value)}\n\nMembers: {words}."
