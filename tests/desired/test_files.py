@@ -151,8 +151,8 @@ def test_files_that_nothing_matches_are_warnings(repo: Repo) -> None:
 
 
 def test_misspelled_overlays_of_state_files_are_warnings(repo: Repo) -> None:
-    """A file named for an environment that is not declared would be applied in all of them. It is named if the name is close to
-    a declared one, or if the file is no state file of its own; other files next to a state file are not."""
+    """A file named for an environment that is not declared would be applied in all of them. It is reported if the name is close
+    to a declared one, or if the file does not name a store and a namespace itself; other files are not."""
     repo.web("keys: {a: '1'}\n")
     repo.web("keys: {b: '1'}\n", "state/web.prd.yaml")
     repo.web("keys: {c: '1'}\n", "state/web.flags.yaml")

@@ -112,7 +112,8 @@ OWNERSHIP: Final[Descriptions] = (
         "Ledger in the store is lost",
         "The ledger in the store is damaged or incomplete, older than one that this machine knows, copied from another place,"
         " or not signed with `owner_key`. kvsync uses the ledger in the state directory instead, and deletes nothing.",
-        "Run `kvsync apply`, which writes a complete ledger. If nobody restored the store, check who can write to it.",
+        "Run `kvsync apply`, which writes a complete ledger. If the store was not restored from a backup, check who can"
+        " write to it.",
     ),
 )
 

@@ -93,8 +93,8 @@ FILES: Final[Descriptions] = (
         "File possibly left out or misnamed",
         "A warning: kvsync probably does not use a file as it was meant. It does not read a file that looks like a state"
         " file if no pattern matches it, a file in a folder of `files:` whose name begins with a dot, or an overlay of"
-        " `kvsync.yaml` for an environment that is not listed. It uses a state file that is named like an overlay for"
-        " such an environment in every environment.",
+        " `kvsync.yaml` for an environment that is not listed. It uses a state file in every environment, even if the"
+        " file is named like an overlay for an environment that is not listed.",
         "Rename the file, correct `state` or `environments` in `kvsync.yaml`, or move the file to another folder.",
     ),
     CodeDescription(

@@ -19,7 +19,8 @@ STORES: Final[Descriptions] = (
         "Store unavailable",
         "The store cannot be reached, answers with a server error or a rate limit, or something else answers in its"
         " place, such as a proxy. Nothing was changed, and kvsync tries again with increasing pauses.",
-        "Wait, or run `kvsync doctor`. If it lasts, check the endpoint, the network, and the status page of the service.",
+        "Wait, or run `kvsync doctor`. If the problem lasts, check the endpoint, the network, and the status page of the"
+        " service.",
     ),
     CodeDescription(
         ErrorCode.LOST_ANSWER,
@@ -79,6 +80,6 @@ STORES: Final[Descriptions] = (
         "Listing incomplete",
         "The store did not list all of its entries, so an entry that is missing from the listing may still exist. The"
         " changes of the target wait for approval.",
-        "Wait for the next pass, which lists again. If it lasts, run `kvsync doctor`.",
+        "Wait for the next pass, which lists again. If the listing stays incomplete, run `kvsync doctor`.",
     ),
 )
