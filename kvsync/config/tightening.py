@@ -60,8 +60,10 @@ def loosened(ceiling: Policy, lines: Mapping[str, Any]) -> Iterator[Loosening]:
         yield from _ranked("prune", lines["prune"], ceiling.prune, _PRUNE)
     if "adopt" in lines:
         yield from _ranked("adopt", lines["adopt"], ceiling.adopt, _ADOPT)
-    yield from _drift(ceiling.drift, lines.get("drift", {}))
-    yield from _guard(ceiling.guard, lines.get("guard", {}))
+    if "drift" in lines:
+        yield from _drift(ceiling.drift, lines["drift"])
+    if "guard" in lines:
+        yield from _guard(ceiling.guard, lines["guard"])
     if "ignore" in lines and ceiling.ignore and not lines["ignore"]:
         yield Loosening("ignore", "[]", list(ceiling.ignore), "stop ignoring keys")
 

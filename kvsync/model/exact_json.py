@@ -13,6 +13,7 @@ from kvsync.util.patterns import lazy_pattern
 from kvsync.util.values import dataclass
 
 _NUMBER: Final = lazy_pattern(r"(-?)([0-9]+)(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]+))?")
+_FRACTION: Final = lazy_pattern(r"[0-9][.eE]")
 _MOST_ZEROS: Final = 400
 """Zeros that are written out at the end of an integer: every float has fewer."""
 
@@ -57,7 +58,7 @@ def write_json(data: Any) -> str:
 
 def has_fractions(text: str) -> bool:
     """True when a JSON text may hold a number that is not written as an integer."""
-    return "." in text or "e" in text or "E" in text
+    return _FRACTION.search(text) is not None
 
 
 def _canonical_number(literal: str) -> str:

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvsync.model import canonical
 from kvsync.model.canonical import canonical_flag_text, canonical_json, canonical_json_text
+from kvsync.model.exact_json import read_json
 from tests.support.examples import examples
 
 
@@ -80,3 +82,20 @@ def test_data_and_its_text_come_to_the_same(data: Any) -> None:
     canonical = canonical_json(data)
     assert canonical_json_text(json.dumps(data, indent=1).encode()) == canonical.encode()
     assert canonical_json(json.loads(canonical)) == canonical
+
+
+def test_data_without_fractions_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a number that Python may write in another way than JSON by value does is read again; names with an `e` or a dot are
+    not."""
+    read: list[str] = []
+
+    def counted(text: str) -> Any:
+        read.append(text)
+        return read_json(text)
+
+    monkeypatch.setattr(canonical, "read_json", counted)
+    whole = {"zones.eu": ["eu", "E"], "rate": 12, "enabled": True}
+    assert json.loads(canonical_json(whole)) == whole
+    assert read == []
+    assert canonical_json({"rate": 1.0, "burst": 1e22}) == '{"burst":10000000000000000000000,"rate":1}'
+    assert len(read) == 1
