@@ -322,6 +322,15 @@ def test_an_unchanged_plan_does_not_pay_for_compiling(tmp_path: Path) -> None:
     assert len({name for name in modules if name.startswith("kvsync")}) <= MODULES_OF_UNCHANGED_PLAN
 
 
+def test_validating_does_not_pay_for_leases(tmp_path: Path) -> None:
+    """`kvsync validate` imports no client of a lease, nor what such a client needs for temporary files."""
+    modules = loaded_by(_repository(tmp_path), "validate")
+    assert "kvsync.app.validation" in modules
+    assert not {
+        name for name in modules if name.startswith(("kvsync.http", "kvsync.leader", "random", "shutil", "tempfile"))
+    }
+
+
 def test_a_class_name_has_one_meaning() -> None:
     """Outside of stores and emulators, where the same parts come back for each service, no two classes have one name."""
     homes: dict[str, list[str]] = {}

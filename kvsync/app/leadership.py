@@ -22,9 +22,7 @@ from kvsync.http.trust import ClientCertificate
 from kvsync.leader.division import DivisionRecord, DivisionWatch
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import CoordinationStore, Timing
-from kvsync.model.capabilities import Marks
 from kvsync.model.shard import Shard
-from kvsync.stores.extensions import as_ledger_keeping
 
 _LONGEST_CALL: Final = 5.0
 """Seconds for one request to the store of the lease."""
@@ -103,15 +101,6 @@ def _stores_digest(config: Config) -> str:
     """The same for replicas that write to the same stores."""
     stores = sorted((one.type, one.endpoint or "", repr(sorted(one.options.items()))) for one in config.stores.values())
     return sha256(repr(stores).encode()).hexdigest()[:16]
-
-
-def unshared_ledgers(workspace: Workspace) -> list[str]:
-    """The stores whose marks only this replica knows, so that another one would not know what is ours there; none where
-    there are no replicas."""
-    if workspace.config.run.lease is None:
-        return []
-    stores = sorted(workspace.stores.items())
-    return [name for name, one in stores if one.capabilities.marks is Marks.LEDGER and as_ledger_keeping(one) is None]
 
 
 def _etcd(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kvsync.app.configuration import config_problems, read_config
-from kvsync.app.leadership import unshared_ledgers
+from kvsync.app.ledger_sharing import unshared_ledgers
 from kvsync.app.overlay_checks import overlay_warnings
 from kvsync.app.wave_checks import wave_warnings
 from kvsync.app.workspace import Workspace

@@ -109,7 +109,7 @@ def test_outside_of_a_cluster_nothing_is_written(repo: Repo) -> None:
 
 async def test_a_ledger_of_ones_own_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store whose marks only this replica knows is named, where there are replicas."""
-    from kvsync.app.leadership import unshared_ledgers
+    from kvsync.app.ledger_sharing import unshared_ledgers
 
     repo = MemoryRepository(tmp_path, monkeypatch, kind="memory-ledger")
     async with repo.open() as workspace:

@@ -11,7 +11,8 @@ from typing import Final
 
 from kvsync.app.doctor.report import DoctorReport, Finding
 from kvsync.app.doctor.stores import check_store
-from kvsync.app.leadership import lease_store_of, unshared_ledgers
+from kvsync.app.leadership import lease_store_of
+from kvsync.app.ledger_sharing import unshared_ledgers
 from kvsync.app.model import Working
 from kvsync.app.open import open_workspace
 from kvsync.app.state_access import open_state
