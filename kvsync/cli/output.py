@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from kvsync.errors import KvsyncError
-from kvsync.util.escaping import escape_text
+from kvsync.util.escaping import escape_text, json_pieces
 from kvsync.util.redaction import REDACTOR
 
 
@@ -24,12 +26,12 @@ def prepare() -> None:
 def print_text(text: str) -> None:
     """Print an answer that is rendered, and so escaped, already. A reader that has gone away is not an error; a full disk is:
     raises KvsyncError."""
-    _write(sys.stdout, REDACTOR.redact(text))
+    _write(sys.stdout, (REDACTOR.redact(text),))
 
 
 def print_document(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Print an answer as the one JSON document of a command. Raises KvsyncError."""
-    _write(sys.stdout, REDACTOR.clean_text(document))
+    _write(sys.stdout, chain(json_pieces(REDACTOR.clean(document)), "\n"))
 
 
 def print_lines(*lines: str) -> None:
@@ -45,7 +47,7 @@ def print_message(*lines: str) -> None:
 def print_message_block(text: str) -> None:
     """Print text to stderr that is rendered, and so escaped, already."""
     try:
-        _write(sys.stderr, REDACTOR.redact(text))
+        _write(sys.stderr, (REDACTOR.redact(text),))
     except KvsyncError:
         return  # stderr is closed
 
@@ -78,9 +80,10 @@ def _reopen_closed() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open as long as the process
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, texts: Iterable[str]) -> None:
     try:
-        stream.write(text)
+        for text in texts:
+            stream.write(text)
         stream.flush()
     except BrokenPipeError:
         _silence(stream)

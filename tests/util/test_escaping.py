@@ -96,11 +96,12 @@ def test_quotations_are_yaml_and_json(text: str) -> None:
         assert yaml.safe_load(escaping.quote_text(text)) == text
 
 
-@given(
-    st.recursive(
-        texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=5
-    )
+documents = st.recursive(
+    texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=5
 )
+
+
+@given(documents)
 def test_json_is_ascii_and_reads_back(document: object) -> None:
     """A JSON document is one line of ASCII that strict parsers take, without commands; all but lone surrogates reads back."""
     text = escaping.encode_json(document)
@@ -110,6 +111,19 @@ def test_json_is_ascii_and_reads_back(document: object) -> None:
     json.dumps(json.loads(text), ensure_ascii=False).encode()  # no lone surrogate is left
     if text == json.dumps(document).replace("##", "#\\u0023"):
         assert json.loads(text) == document
+
+
+@given(st.dictionaries(texts, documents | st.lists(documents), max_size=3) | st.lists(documents, max_size=3))
+def test_json_in_pieces_is_the_same_text(document: dict[str, object] | list[object]) -> None:
+    """The pieces come to the text of the whole document."""
+    assert "".join(escaping.json_pieces(document)) == escaping.encode_json(document)
+
+
+def test_the_pieces_of_a_document_are_as_large_as_its_items() -> None:
+    """A document of a hundred items never exists as one text."""
+    items = [{"text": "x" * 1000}] * 100
+    for document in (items, {"schema": "kvsync.test/1", "items": items, "more": tuple(items)}):
+        assert max(map(len, escaping.json_pieces(document))) < 1100
 
 
 # -- Markdown ---------------------------------------------------------------------------------------------------------
