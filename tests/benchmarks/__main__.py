@@ -1,13 +1,14 @@
 """Measure, and print ratios with their goals: `python -m tests.benchmarks [--write FILE] [PART...]`, with the parts in `PARTS`.
 
 With `--write`, everything that was measured goes to a Markdown page, with the machine and the method, and the page is entered
-in the navigation of the site. Parts that were not asked for are named there. So is a part that cannot be measured, which makes
-the exit code 1.
+in the navigation of the site. Of parts that were not asked for, the page keeps what it has, or says that it lacks them. A part
+that cannot be measured is named there, too, and makes the exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import traceback
@@ -59,11 +60,10 @@ def main(arguments: list[str]) -> int:
     unknown = [name for name in chosen.parts if name not in PARTS]
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; known are {', '.join(PARTS)}")
-    machine = this_machine()
     measured = [_measured(name) for name in chosen.parts or PARTS]
     if chosen.write is not None:
-        left_out = [name for name in PARTS if chosen.parts and name not in chosen.parts]
-        chosen.write.write_text(render(measured, machine, left_out), encoding="utf-8")
+        before = chosen.write.read_text(encoding="utf-8") if chosen.write.exists() else ""
+        chosen.write.write_text(render(measured, this_machine(), list(PARTS), before), encoding="utf-8")
         _enter(chosen.write.parent.parent / "mkdocs.yml")
     return int(any(part.error for part in measured))
 
@@ -80,6 +80,7 @@ def _measured(name: str) -> Part:
     if sum(part.__module__ == module for part in PARTS.values()) > 1:
         purpose = f"{purpose} ({name})"
     figures: list[Figure] = []
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as folder:
         try:
             for figure in PARTS[name](Path(folder)):
@@ -87,8 +88,8 @@ def _measured(name: str) -> Part:
                 figures.append(figure)
         except Exception as error:  # noqa: BLE001 - the other parts are measured all the same
             traceback.print_exc()
-            return Part(name, purpose, tuple(figures), f"{type(error).__name__}: {error}")
-    return Part(name, purpose, tuple(figures))
+            return Part(name, purpose, tuple(figures), f"{type(error).__name__}: {error}", load)
+    return Part(name, purpose, tuple(figures), load=load)
 
 
 if __name__ == "__main__":

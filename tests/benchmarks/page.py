@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,26 +30,31 @@ Method:
 """
 
 
+_COMMAND = re.compile("`make bench BENCH=([a-z-]+)`")
 _ENTRY, _BEFORE = "      - Performance: performance.md\n", "      - Architecture: architecture.md\n"
 """The line of the page in the navigation of the site, and the line that follows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The figures of one part; `error` says why it ended early."""
+    """The figures of one part; `error` says why it ended early, `load` how busy the machine was before it."""
 
     name: str
     purpose: str
     figures: tuple[Figure, ...]
     error: str | None = None
+    load: float = 0.0
 
 
-def render(parts: Sequence[Part], machine: str, left_out: Sequence[str] = ()) -> str:
-    """The page as Markdown. `left_out` names parts that were not asked for."""
-    sections = [_section(part) for part in parts]
-    if left_out:
-        sections.append(f"## Not measured\n\nThese parts were left out: {', '.join(f'`{one}`' for one in left_out)}.\n")
-    return "\n".join([HEAD.format(machine=machine), *sections])
+def render(parts: Sequence[Part], machine: str, names: Sequence[str] = (), before: str = "") -> str:
+    """The page as Markdown. `names` are those of all parts, in order. Of parts that were not measured now, the sections in the
+    page `before` are kept; those that it lacks are named."""
+    sections = _sections(before) | {part.name: _section(part) for part in parts}
+    order = names or [part.name for part in parts]
+    page = [HEAD.format(machine=machine), *(sections[name] for name in order if name in sections)]
+    if left_out := [f"`{name}`" for name in order if name not in sections]:
+        page.append(f"## Not measured\n\nThese parts were left out: {', '.join(left_out)}.\n")
+    return "\n".join(page)
 
 
 def with_page(navigation: str) -> str:
@@ -57,17 +63,24 @@ def with_page(navigation: str) -> str:
 
 
 def machine() -> str:
-    """The machine, as far as it matters: processor, cores, memory, system, Python, kvsync, and how busy it is."""
+    """The machine, as far as it matters: processor, cores, memory, system, Python and kvsync."""
     described = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     model = next((text.strip() for name, text in described.items() if name.strip() == "model name"), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"{platform.system()} {platform.release()}; Python {platform.python_version()}"
-    load = f"load average {os.getloadavg()[0]:.1f} at the start"
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; {system}; kvsync {__version__}; {load}"
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; {system}; kvsync {__version__}"
+
+
+def _sections(page: str) -> dict[str, str]:
+    """The sections of a page, by the name of their part."""
+    texts = [text.rstrip("\n") for text in page.split("\n## ")[1:]]
+    named = ((_COMMAND.search(text), text) for text in texts)
+    return {match[1]: f"## {text}\n" for match, text in named if match is not None}
 
 
 def _section(part: Part) -> str:
-    lines = [f"## {part.purpose}", "", f"`make bench BENCH={part.name}`", ""]
+    command = f"`make bench BENCH={part.name}`, load average {part.load:.1f} before it"
+    lines = [f"## {part.purpose}", "", command, ""]
     if part.figures:
         lines += ["| work | measured | goal | details |", "|---|---|---|---|", *map(_row, part.figures), ""]
     if part.error is not None:

@@ -24,14 +24,24 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
     assert "\n| cold plan | 0.50x | 0.7x, met | 1 s against 2 s |\n" in page
     assert "\n| one edit | 90.00 ms | 60 ms, missed |  |\n" in page
     assert "\n| a \\| b | 3.00 MiB |  |  |\n" in page
-    assert page.endswith("\n## Azure\n\n`make bench BENCH=azure`\n\nNot measured to the end: OSError: no network\n")
+    assert page.endswith(
+        "\n## Azure\n\n`make bench BENCH=azure`, load average 0.0 before it\n\nNot measured to the end: OSError: no network\n"
+    )
 
 
-def test_the_page_names_what_was_left_out() -> None:
-    """A page of some parts does not look like a page of all."""
-    page = render([Part("plan", "Planning", ())], "a machine", ["growth-large", "azure"])
-    assert page.endswith("\n## Not measured\n\nThese parts were left out: `growth-large`, `azure`.\n")
-    assert "left out" not in render([Part("plan", "Planning", ())], "a machine")
+def test_a_page_of_some_parts_does_not_look_like_one_of_all() -> None:
+    """Parts that were not measured now keep their sections; those that never were are named."""
+    names = ["plan", "apply", "azure"]
+    first = render([Part("apply", "Applying", (Figure("creates", 2, 6),))], "a machine", names)
+    assert first.endswith("\n## Not measured\n\nThese parts were left out: `plan`, `azure`.\n")
+    second = render([Part("plan", "Planning", (Figure("cold", 1, 2),))], "a machine", names, first)
+    assert second.index("## Planning") < second.index("## Applying")
+    assert "| creates | 2.00x |" in second
+    assert second.endswith("These parts were left out: `azure`.\n")
+    whole = render([Part("azure", "Azure", (), load=1.25), Part("apply", "Applying", ())], "a machine", names, second)
+    assert "left out" not in whole
+    assert "| creates" not in whole
+    assert "\n## Azure\n\n`make bench BENCH=azure`, load average 1.2 before it\n" in whole
 
 
 def test_the_page_is_in_the_navigation_once() -> None:
