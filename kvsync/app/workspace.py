@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from kvsync.git.model import Fetched
     from kvsync.git.source import Checkout
 
+_PRUNED_AFTER: Final = 0.001
+"""The part of the runs that the journal keeps after which it is pruned again."""
+
 
 class Workspace:
     """An open workspace. Use `open_workspace` to open one."""
@@ -65,6 +68,7 @@ class Workspace:
         self.waves = Waves(config, pass_context, stores)
         self.passes = TargetPasses(stores, pass_context, self._parking, self.waves.records)
         self._wave_passes = WavePasses(self.waves, self.passes, partial(denial, self))
+        self._unpruned = 0
 
     @property
     def pass_context(self) -> PassContext:
@@ -184,8 +188,16 @@ class Workspace:
             counts = report.counts()
         finally:
             run.finish(counts)
-        prune_journal(self.state, self.config)  # a daemon may run for years
+        self._prune_sometimes()  # a daemon may run for years
         return report
+
+    def _prune_sometimes(self) -> None:
+        """Prune the journal after a small part of the runs that it keeps: to find out that there is nothing to forget, all of
+        them are looked at. Raises StateDirError."""
+        self._unpruned += 1
+        if self._unpruned >= self.config.journal.runs * _PRUNED_AFTER:
+            self._unpruned = 0
+            prune_journal(self.state, self.config)
 
     def _cause(self, command: str | RunCause, plan: Plan) -> RunCause:
         cause = RunCause(command) if isinstance(command, str) else command

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kvsync.state.context import Context
 from kvsync.state.records import RunStatus
 from kvsync.state.rows import SEQ_BITS
+from kvsync.util.pieces import pieces
 
 KEEP_RUNS = 100_000
 """How many runs `prune` keeps by default: more than bytes and days leave, except where many runs change little."""
@@ -31,11 +32,15 @@ SELECT seq FROM runs WHERE {_ENDED} AND started_at < ?
 ORDER BY seq DESC
 """  # noqa: S608 - constants
 
-_SIZE = """
-SELECT sum(200 + length(key) + coalesce(length(origin), 0) + coalesce(length(before), 0) + coalesce(length(before_value), 0))
-FROM changes WHERE seq >= ? AND seq < ?
-"""
-"""The bytes that the changes of a run take, about."""
+_SIZES = f"""
+SELECT seq >> {SEQ_BITS},
+    sum(200 + length(key) + coalesce(length(origin), 0) + coalesce(length(before), 0) + coalesce(length(before_value), 0))
+FROM changes WHERE seq >= ? AND seq < ? GROUP BY 1
+"""  # noqa: S608 - constants
+"""The bytes that the changes of each run take, about."""
+
+_AT_ONCE = 100
+"""Runs of which the sizes are read in one statement: far from what takes as long as a statement may."""
 
 
 class JournalPruning:
@@ -56,7 +61,6 @@ class JournalPruning:
             connection.execute("DELETE FROM namespace_deletions WHERE run <= ?", (oldest,))
             connection.execute("DELETE FROM restore_points WHERE run <= ?", (oldest,))
             connection.execute("DELETE FROM runs WHERE seq <= ?", (oldest,))
-        self._sizes = {seq: size for seq, size in self._sizes.items() if seq > oldest}
 
     def _too_old(self, max_age: float | None) -> int:
         """The last run that began too long ago, 0 for none."""
@@ -71,19 +75,22 @@ class JournalPruning:
         """The last run that does not fit with those after it, 0 when all fit."""
         if max_size is None or self._database.size() <= max_size:
             return 0
-        every = [seq for (seq,) in self._database.query("SELECT seq FROM runs")]
+        sizes = self._read_sizes()
         moment = self._context.clock.now() - YOUNG
         prunable = [seq for (seq,) in self._database.query(_PRUNABLE, (RunStatus.RUNNING, moment))]
-        total = sum(self._size(seq) for seq in set(every) - set(prunable))
+        total = sum(sizes.values()) - sum(sizes.get(seq, 0) for seq in prunable)
         for seq in prunable:
-            total += self._size(seq)
+            total += sizes.get(seq, 0)
             if total > max_size:
                 return int(seq)
         return 0
 
-    def _size(self, seq: int) -> int:
-        """The bytes that a run takes. Those of a run that ended stay the same."""
-        if seq not in self._sizes:
-            (size,) = self._database.one(_SIZE, (seq << SEQ_BITS, seq + 1 << SEQ_BITS))
-            self._sizes[seq] = size or 0
-        return self._sizes[seq]
+    def _read_sizes(self) -> dict[int, int]:
+        """The bytes that each run takes. Those of a run that ended stay the same, and are read once."""
+        runs = self._database.query("SELECT seq, status FROM runs ORDER BY seq")
+        sizes = {seq: self._sizes[seq] for seq, _ in runs if seq in self._sizes}
+        for some in pieces((seq for seq, _ in runs if seq not in sizes), _AT_ONCE):
+            found = dict(self._database.query(_SIZES, (some[0] << SEQ_BITS, some[-1] + 1 << SEQ_BITS)))
+            sizes |= {seq: int(found.get(seq, 0)) for seq in some}
+        self._sizes = {seq: sizes[seq] for seq, status in runs if status != RunStatus.RUNNING}
+        return sizes

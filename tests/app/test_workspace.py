@@ -260,3 +260,23 @@ class TestAccidents:
 async def accident(*_given: object, **_named: object) -> None:
     """What nobody expected."""
     raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize(("kept", "most"), [(100_000, 0), (5_000, 2), (2, 10)])
+async def test_a_large_journal_is_not_searched_after_every_run(
+    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch, kept: int, most: int
+) -> None:
+    """To find what is to be forgotten, all runs are looked at: after every thousandth part of those that are kept. A small
+    journal never has more than it keeps."""
+    repo.configure(more=f"journal: {{runs: {kept}}}")
+    async with repo.open() as workspace:
+        looks: list[None] = []
+        prune = workspace.state.journal.prune
+        monkeypatch.setattr(
+            workspace.state.journal, "prune", lambda *given, **more: looks.append(prune(*given, **more))
+        )
+        for number in range(10):
+            repo.want({"a": number})
+            await workspace.apply(await workspace.plan(), command="run")
+        assert len(looks) == most
+        assert len(workspace.state.journal.runs(100)) == min(kept, 10)

@@ -131,6 +131,7 @@ def million(latency: float, costs: Costs) -> str:
     targets, replicas, processors = 1_000_000, 32, 16
     seconds = {
         "the latency": targets * costs.calls * latency / (CONCURRENCY * replicas),
+        "the round trips to the database": targets * costs.statements * costs.trip / replicas,
         "the processors of the replicas": targets * costs.cpu / replicas,
         "those of the database": targets * costs.database_cpu / processors,
     }
@@ -138,8 +139,9 @@ def million(latency: float, costs: Costs) -> str:
     rate = targets * costs.statements / max(seconds.values())
     return (
         f"For {targets:,} targets of one etcd {latency * 1000:.0f} ms away, {replicas} replicas with a processor each, and"
-        f" {processors} processors for the database, the model gives for a round: {parts}. In a round that takes the longest of"
-        f" these times, the database answers {rate:,.0f} statements per second. These values are computed, not measured."
+        f" {processors} processors for the database, which answers as slowly as here, the model gives for a round: {parts}. In"
+        f" a round that takes the longest of these times, the database answers {rate:,.0f} statements per second. These values"
+        " are computed, not measured."
     )
 
 

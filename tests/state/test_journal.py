@@ -3,8 +3,10 @@ from __future__ import annotations
 import re
 import secrets
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -166,6 +168,47 @@ def test_the_journal_is_bounded_by_age_and_bytes(open_state: Opener) -> None:
         clock.advance(2 * YOUNG)
         state.journal.prune(max_size=250_000)
         assert [record.id for record in state.journal.runs(100)] == young[:-3:-1]
+
+
+def test_the_sizes_of_many_runs_are_read_together(open_state: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that starts with a large journal does not wait for an answer for each run; later, it reads new runs only."""
+    with open_state() as state:
+        for number in range(150):
+            apply_one(state, KEY, str(number), str(number + 1))
+        asked, ask = [], state.database.query
+
+        def query(sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+            asked.append(sql)
+            return ask(sql, parameters)
+
+        monkeypatch.setattr(state.database, "query", query)
+        monkeypatch.setattr(state.database, "size", lambda: 1 << 40)
+        state.journal.prune(max_size=1)
+        first = len(asked)
+        assert first < 10
+        apply_one(state, KEY, "1", "2")
+        asked.clear()
+        state.journal.prune(max_size=1)
+        assert len(asked) < first
+        assert len(state.journal.runs(1000)) == 151  # young runs stay
+
+
+def test_the_size_of_a_run_under_way_is_read_again(open_state: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It grows, also where another process works on it."""
+    clock = FakeClock()
+    with open_state(clock=clock) as state:
+        old = apply_one(state, KEY, "a", "b")
+        grown = state.journal.begin("run")
+        monkeypatch.setattr(state.database, "size", lambda: 1 << 40)
+        state.journal.prune(max_size=10_000)
+        grown.intend(WEB_AT, [update(KEY, secrets.token_hex(10_000), "b")])
+        grown.settle(WEB_AT, [done(KEY, "b")])
+        grown.finish({})
+        clock.advance(2 * YOUNG)
+        last = apply_one(state, KEY, "b", "c")
+        state.journal.prune(max_size=10_000)
+        assert [record.id for record in state.journal.runs(10)] == [last]
+        assert state.journal.changes(old) == []
 
 
 def test_a_run_under_way_is_not_forgotten(state: StateDir) -> None:
