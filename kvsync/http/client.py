@@ -21,6 +21,7 @@ from kvsync.http.model import (
     NotAnsweredError,
     Request,
     Response,
+    SessionHeaders,
     StaleCredentialError,
 )
 from kvsync.http.quota import Quota
@@ -61,7 +62,7 @@ class ClientOptions:
     """How a client calls an API.
 
     Where replicas share the limits of the API, `allocator` allocates turns of each, by the `account` that the server counts
-    (None: the endpoint).
+    (None: the endpoint). `session` has headers that depend on earlier responses.
     Every request, also a repeated one, is taken from `quota`, and waits for `shared_limiter`, which reads and writes share. No
     write is sent while the `fence` is closed. Without `repeats_reads`, a read is sent once, because the caller has another
     endpoint to try.
@@ -78,6 +79,7 @@ class ClientOptions:
     repeats_reads: bool = True
     allocator: BudgetAllocator | None = None
     account: str | None = None
+    session: SessionHeaders | None = None
 
 
 class Client:
@@ -98,7 +100,7 @@ class Client:
         self._fence, self._route = options.fence, options.route
         self._repeats_reads = options.repeats_reads
         self._credentials, self._error_mapper = options.credentials, options.error_mapper
-        self._limits = options.limits
+        self._limits, self._session = options.limits, options.session
         self._limiter = RequestLimiter(options, options.account or self.origin, clock)
         self._budget, self._rng = RetryBudget(), Random()  # noqa: S311 - spreads load
         self._flights = asyncio.Semaphore(self._limits.concurrency)
@@ -108,11 +110,11 @@ class Client:
     async def send(self, call: Request) -> Response:
         """Send a request: a read is retried within limits, a write is sent once. Raises StoreError for every response that the
         request does not expect."""
-        if not call.writes:
-            return await (self._repeat(call) if self._repeats_reads else self._authenticated(call))
-        if self._read_only:
+        if call.writes and self._read_only:
             raise PermanentError(f"{self.label}: opened for reading only; {call.what} was not sent")
-        return await self._authenticated(call)
+        if call.writes or not self._repeats_reads:
+            return await self._attempt(call)
+        return await self._repeat(call)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
@@ -124,7 +126,7 @@ class Client:
         ends = self._clock.monotonic() + 2 * self._limits.timeout
         for attempt in range(_ATTEMPTS):
             try:
-                answer = await self._authenticated(call)
+                answer = await self._attempt(call)
             except AnswerTooLongError:
                 raise
             except TransientError as error:
@@ -140,20 +142,44 @@ class Client:
                 return answer
         raise AssertionError("the last attempt returns or raises")
 
-    async def _authenticated(self, call: Request) -> Response:
+    async def _attempt(self, call: Request) -> Response:
         """Send once; once more if the credential was refused and there is a newer one: the refused request did nothing."""
         with self._failure_noted():
-            answer, signed = await self._exchange(call)
-            error = self._mapped(call, answer)
-            is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
-            if is_refused and self._credentials is not None and await self._credentials.renew(signed):
-                answer, _ = await self._exchange(call)
+            for is_first in (True, False):
+                with waiting_place(self.label):
+                    await self._limiter.take(call)
+                async with self._flights:
+                    transport, session = self._open_transport(), self._session_headers()
+                    signed = await self._credentials.sign(call, self._host) if self._credentials is not None else {}
+                    seconds = self._seconds_for(
+                        call
+                    )  # asked last: the leader may have changed during every wait before
+                    sent_at = self._clock.monotonic()
+                    with self._explained(call):
+                        answer = await transport.exchange(call, {**call.headers, **session, **signed}, seconds)
+                self._observe(call, answer, sent_at)
                 error = self._mapped(call, answer)
-            if error is None and answer.status not in call.expects:
-                error = failure(self.label, call, answer, self._credentials, self._clock.now())
-            if error is not None:
-                raise error
-            return self._decoded(call, answer) if call.is_json and answer.status == 200 else answer
+                if not (is_first and await self._has_newer_credential(answer, error, signed)):
+                    break
+            return self._checked(call, answer, error)
+
+    def _session_headers(self) -> Mapping[str, str]:
+        return self._session.headers() if self._session is not None else {}
+
+    async def _has_newer_credential(
+        self, answer: Response, error: StoreError | None, signed: Mapping[str, str]
+    ) -> bool:
+        """True if the credential was refused and there is a newer one."""
+        is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
+        return is_refused and self._credentials is not None and await self._credentials.renew(signed)
+
+    def _checked(self, call: Request, answer: Response, error: StoreError | None) -> Response:
+        """The response, decoded if it is JSON. Raises the error that it is."""
+        if error is None and answer.status not in call.expects:
+            error = failure(self.label, call, answer, self._credentials, self._clock.now())
+        if error is not None:
+            raise error
+        return self._decoded(call, answer) if call.is_json and answer.status == 200 else answer
 
     @contextmanager
     def _failure_noted(self) -> Iterator[None]:
@@ -168,36 +194,33 @@ class Client:
     def _mapped(self, call: Request, answer: Response) -> StoreError | None:
         return self._error_mapper(call, answer) if self._error_mapper is not None else None
 
-    async def _exchange(self, call: Request) -> tuple[Response, Mapping[str, str]]:
-        """The response, and the headers that authenticated the request."""
-        with waiting_place(self.label):
-            await self._limiter.take(call)
-        async with self._flights:
-            transport = self._open_transport()
-            signed: Mapping[str, str] = {}
-            if self._credentials is not None:
-                signed = await self._credentials.sign(call, self._host)
-            seconds = self._seconds_for(call)  # asked last: whatever was waited for, the leader may be another by now
-            sent_at = self._clock.monotonic()
-            if call.not_after is not None and sent_at > call.not_after:
-                late = "it waited too long for the rate limit"
-                raise TransientError(f"{self.label}: {call.what} was not sent: {late}; the next pass tries again")
-            try:
-                answer = await transport.exchange(call, {**call.headers, **signed}, seconds)
-            except NotLeader as error:
-                raise self._not_sent(call, error) from None
-            except TransientError as error:
-                self._count(call, type(error).__name__, 0)
-                raise unanswered(self.label, call, error) from error
-            except PermanentError as error:
-                self._count(call, type(error).__name__, 0)
-                raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
+    @contextmanager
+    def _explained(self, call: Request) -> Iterator[None]:
+        """Say in errors of the transport which request failed, and count it."""
+        try:
+            yield
+        except NotLeader as error:
+            raise self._not_sent(call, error) from None
+        except TransientError as error:
+            self._count(call, type(error).__name__, 0)
+            raise unanswered(self.label, call, error) from error
+        except PermanentError as error:
+            self._count(call, type(error).__name__, 0)
+            raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
+
+    def _observe(self, call: Request, answer: Response, sent_at: float) -> None:
+        """Learn from a response: the server's clock, the limits, and what later requests must carry."""
         set_store_clock(self._clock, answer, sent_at)
         self._count(call, str(answer.status), len(answer.body))
         self._limiter.observe(call, answer.headers)
-        return answer, signed
+        if self._session is not None:
+            self._session.observe(answer.headers)
 
     def _seconds_for(self, call: Request) -> float:
+        """The seconds that the request may take. Raises NotLeader if it must not be sent, TransientError if it is too late."""
+        if call.not_after is not None and self._clock.monotonic() > call.not_after:
+            late = "it waited too long for the rate limit"
+            raise TransientError(f"{self.label}: {call.what} was not sent: {late}; the next pass tries again")
         if not call.writes:
             return self._limits.timeout
         try:

@@ -129,6 +129,16 @@ class Credentials(Protocol):
         """Explain a 401 or 403."""
 
 
+class SessionHeaders(Protocol):
+    """Headers that carry something from the responses of an API to later requests, such as the version that was seen last."""
+
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the next request."""
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Keep what a response says (names of headers in lower case)."""
+
+
 class ErrorMapper(Protocol):
     """Interprets the responses of one API where they deviate from common HTTP semantics."""
 
