@@ -23,7 +23,7 @@ from kvsync.status.http.shared_secret import Secret
 from kvsync.stores.apify.api import Rate
 from kvsync.stores.azure_appconfig.api import etag_of, next_target
 from kvsync.stores.azure_appconfig.auth import ConnectionString
-from kvsync.stores.azure_appconfig.remote import SyncTokens
+from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.util.clock import Clock
 from kvsync.util.escaping import to_bytes
 from kvsync.util.redaction import Redactor
@@ -105,7 +105,7 @@ def answer(data: bytes) -> None:
     etag_of(got)
     Rate(60, clock).observe(got.headers)
     Quota(60, 1.0, clock).observe(got.headers)
-    SyncTokens().update(got.headers.get("sync-token"))
+    SyncTokens().observe(got.headers)
     elsewhere = RedirectFollower("store", clock, Traffic(), ClientOptions(), allow_insecure=False)
     with suppress(StoreError):
         elsewhere._checked("https://api/v2", got.headers.get("location", ""), Request("GET", "/", "reading"))

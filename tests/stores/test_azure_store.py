@@ -21,8 +21,8 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.stores.azure_appconfig import AzureAppConfigStore
 from kvsync.stores.azure_appconfig.items import row_of, tags_for, to_actual
-from kvsync.stores.azure_appconfig.remote import SyncTokens
 from kvsync.stores.azure_appconfig.resources import ApiVersion, ListingFilter, key_values
+from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from kvsync.util.clock import Clock
 from tests.stores.azure_service import Service, azure_store
@@ -197,12 +197,13 @@ async def test_a_read_sees_the_writes_before_it(service: Service, connect: Open)
 def test_the_newest_token_counts() -> None:
     """Of each replica set the token with the highest number is sent, without its number; noise is ignored."""
     tokens = SyncTokens()
-    tokens.update("a=QQ==;sn=5, b=x=y;sn=1")
-    tokens.update("a=old;sn=4,nonsense,;sn=,c=;sn=x")
-    assert tokens.header() == "a=QQ==,b=x=y"
-    tokens.update(None)
-    tokens.update("b=z;sn=2")
-    assert tokens.header() == "a=QQ==,b=z"
+    assert tokens.headers() == {}
+    tokens.observe({"sync-token": "a=QQ==;sn=5, b=x=y;sn=1"})
+    tokens.observe({"sync-token": "a=old;sn=4,nonsense,;sn=,c=;sn=x"})
+    assert tokens.headers() == {"Sync-Token": "a=QQ==,b=x=y"}
+    tokens.observe({})
+    tokens.observe({"sync-token": "b=z;sn=2"})
+    assert tokens.headers() == {"Sync-Token": "a=QQ==,b=z"}
 
 
 # The mark

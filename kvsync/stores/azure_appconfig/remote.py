@@ -1,11 +1,10 @@
-"""Connection to the API: sends calls with the newest Sync-Token, lists, and reads."""
+"""Connection to the API of Azure App Configuration: lists and reads entries. Its `client` sends writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from kvsync.errors import BatchRefused, StoreError
 from kvsync.http.client import ClientLimits, ClientOptions
@@ -23,13 +22,11 @@ from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, Row, nulls_of, 
 from kvsync.stores.azure_appconfig.listing import Listing, Page, PageCache, token_of
 from kvsync.stores.azure_appconfig.resources import ListingFilter, Resource
 from kvsync.stores.azure_appconfig.snapshots import DEFAULT_RETENTION, RestorePoints
+from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.base import Write
 from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import Connection
 from kvsync.util.concurrency import gather_or_cancel
-
-_DIGITS: Final = 19
-"""Digits of a number that fits into 64 bits."""
 
 
 class Kept(NamedTuple):
@@ -49,35 +46,27 @@ class Remote:
         configured, self._credentials = connect(connection.config, context)
         self.endpoint = endpoint or configured
         limits = ClientLimits(reads_per_second=rates.reads, writes_per_second=rates.writes)
-        self._client = connection.client(
+        self._tokens = SyncTokens()
+        self.client = connection.client(
             self.endpoint,
-            ClientOptions(limits=limits, credentials=self._credentials, error_mapper=partial(_error_mapper, resource)),
+            ClientOptions(limits, self._credentials, partial(_error_mapper, resource), session=self._tokens),
         )
         self._cache = PageCache(context.cache_dir, context.owner)
-        self._tokens = SyncTokens()
-        for token in self._cache.tokens(self._client.origin):
+        for token in self._cache.tokens(self.client.origin):
             self._tokens.put(*token)
-        self._listing = Listing(connection, self.send, self._cache, resource)
+        self._listing = Listing(connection, self.client.send, self._cache, resource)
         self._resource = resource
         self.descriptions = Descriptions()
         retention = options.get("snapshot_retention") or DEFAULT_RETENTION
-        self.restore_points = RestorePoints(self.send, self._label, context.owner, resource.version, retention)
-
-    async def send(self, call: Request) -> Response:
-        """Send a request; a read sees everything that was written before. Raises StoreError."""
-        if header := self._tokens.header():
-            call = replace(call, headers={**call.headers, "Sync-Token": header})
-        answer = await self._client.send(call)
-        self._tokens.update(answer.headers.get("sync-token"))
-        return answer
+        self.restore_points = RestorePoints(self.client.send, self._label, context.owner, resource.version, retention)
 
     async def pages(self, wanted: ListingFilter, *, fresh: bool = False) -> tuple[list[Page], str]:
         """The pages of a listing, and a token for their state. Raises StoreError."""
         first = self._resource.listing(wanted)
         what = f"listing {wanted.prefix}*"
         pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)
-        self._cache.keep_tokens(self._client.origin, self._tokens.rows())
-        return pages, token_of(self._client.origin, first, pages)
+        self._cache.keep_tokens(self.client.origin, self._tokens.rows())
+        return pages, token_of(self.client.origin, first, pages)
 
     async def rows(self, wanted: ListingFilter, pages: Sequence[Page]) -> list[Row]:
         """The entries on pages from `pages`. Raises StoreError."""
@@ -104,7 +93,7 @@ class Remote:
         what = "listing keys"
 
         async def fetch(target: str) -> ListingPage[list[str], str]:
-            answer = await self.send(Request("GET", target, what, is_json=True))
+            answer = await self.client.send(Request("GET", target, what, is_json=True))
             with understood(self._label, what, "a list of keys", answer):
                 found = [str(item["name"]) for item in items_of(answer.data)]
                 following = next_target(answer, answer.data)
@@ -115,13 +104,13 @@ class Remote:
 
     async def examine(self) -> list[DoctorCheck]:
         """The checks of `doctor` on this connection."""
-        return await Doctor(self._client.send, self._credentials, self._connection.clock, self._resource).examine()
+        return await Doctor(self.client.send, self._credentials, self._connection.clock, self._resource).examine()
 
     async def aclose(self) -> None:
         """Release everything. Idempotent."""
-        self._cache.keep_tokens(self._client.origin, self._tokens.rows())
+        self._cache.keep_tokens(self.client.origin, self._tokens.rows())
         self._cache.close()
-        await self._client.aclose()
+        await self.client.aclose()
         if isinstance(self._credentials, EntraToken):
             await self._credentials.aclose()
 
@@ -147,7 +136,7 @@ class Remote:
         """An entry, and what is null in it; None if there is none."""
         target = self._resource.target(key, label)
         call = Request("GET", target, f"reading {key}", expects=(200, 404), is_json=True)
-        answer = await self.send(call)
+        answer = await self.client.send(call)
         if answer.status == 404 and (answer.problem() or not answer.body):
             return None
         with understood(self._label, call.what, self._resource.kind, answer):
@@ -155,7 +144,7 @@ class Remote:
             return row_of(found), nulls_of(found)
 
     def _scope(self, first: str) -> str:
-        return f"{self._client.origin}{first}"
+        return f"{self.client.origin}{first}"
 
 
 def _error_mapper(resource: Resource, call: Request, answer: Response) -> StoreError | None:
@@ -163,33 +152,3 @@ def _error_mapper(resource: Resource, call: Request, answer: Response) -> StoreE
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
         return BatchRefused(f"the store is full ({server_message(call, answer)}); delete entries, or upgrade the tier")
     return unsupported(resource, call, answer)
-
-
-class SyncTokens:
-    """The newest token of each replica set."""
-
-    def __init__(self) -> None:
-        self._tokens: dict[str, tuple[str, int]] = {}
-
-    def update(self, header: str | None) -> None:
-        """Add the tokens of a header: `id=value;sn=number`, separated by commas. Malformed ones are ignored."""
-        for part in (header or "").split(","):
-            token, _, number = part.partition(";")
-            name, equals, value = token.strip().partition("=")
-            digits = number.strip().removeprefix("sn=")
-            if name and equals and digits.isdecimal() and len(digits) <= _DIGITS:
-                self.put(name, value, int(digits))
-
-    def put(self, name: str, value: str, number: int) -> None:
-        """Add one token, unless a newer one is known."""
-        known = self._tokens.get(name)
-        if known is None or number > known[1]:
-            self._tokens[name] = (value, number)
-
-    def header(self) -> str:
-        """The header of a request; empty without tokens."""
-        return ",".join(f"{name}={value}" for name, (value, _) in self._tokens.items())
-
-    def rows(self) -> Iterable[tuple[str, str, int]]:
-        """All tokens, for the cache."""
-        return [(name, value, number) for name, (value, number) in self._tokens.items()]

@@ -160,8 +160,24 @@ class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One conditional request to the primary, which is read from then on."""
         self._read_from.pop(namespace, None)
-        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
-        return [await self._write(namespace, write) for write in writes]
+        check_batch(self._where(namespace), writes, self.capabilities)
+        (write,) = writes
+        try:
+            slot = key, label = self._slot(namespace, write.identity)
+            home = self._home(namespace, key)
+            self._check(key, label, write, home)
+        except ValueError as problem:
+            return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
+        remote = self._remote_of(namespace)
+        kept = await remote.kept(self._keys.prefix(namespace), slot, write)
+        if write.content is not None and write.content.description is None:
+            write = replace(write, content=write.content._replace(description=kept.description))
+        call = call_for(self._resource, write, slot, home, kept.nulls)
+        answer = await remote.client.send(call)
+        result = result_of(f"store {self.config.name}", self._resource, write, call, answer, slot)
+        if result.status is WriteStatus.DONE:
+            remote.descriptions.note(slot, result.etag, write.content and write.content.description)
+        return [result]
 
     async def begin_restore_point(self, namespace: str, run: str) -> str:
         """Create a snapshot of all keys of the namespace, with all labels."""
@@ -203,25 +219,6 @@ class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
     def _home(self, namespace: str, key: str) -> str | None:
         """The namespace that the mark of an entry must name; None if the key tells it."""
         return None if self._keys.namespace_of(key) == namespace else namespace
-
-    async def _write(self, namespace: str, write: Write) -> WriteResult:
-        try:
-            key, label = self._slot(namespace, write.identity)
-            home = self._home(namespace, key)
-            self._check(key, label, write, home)
-        except ValueError as problem:
-            return WriteResult(WriteStatus.REJECTED, error=str(problem))
-        remote = self._remote_of(namespace)
-        slot = key, label
-        kept = await remote.kept(self._keys.prefix(namespace), slot, write)
-        if write.content is not None and write.content.description is None:
-            write = replace(write, content=write.content._replace(description=kept.description))
-        call = call_for(self._resource, write, slot, home, kept.nulls)
-        answer = await remote.send(call)
-        result = result_of(f"store {self.config.name}", self._resource, write, call, answer, slot)
-        if result.status is WriteStatus.DONE:
-            remote.descriptions.note(slot, result.etag, write.content and write.content.description)
-        return result
 
     def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
         """Raise ValueError for an entry that the service would refuse."""
