@@ -1,13 +1,39 @@
-"""Unexpected exceptions: they end the work on one target, and no other."""
+"""Crash guard: an unexpected exception ends the work on one target, and no other."""
 
 from __future__ import annotations
 
-from kvsync.errors import StoreError, TransientError, UnexpectedError
+from types import TracebackType
+
+from kvsync.errors import KvsyncError, StoreError, TransientError, UnexpectedError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.util.shortage import shortage_of
 
 _log = get_logger()
+
+
+class CrashGuard:
+    """Context manager that ends the block at an unexpected exception, and keeps it as the error of a target. Errors of kvsync
+    pass. `what` is done to the target, such as "planning"."""
+
+    def __init__(self, target: Target, what: str) -> None:
+        self._target, self._what = target, what
+        self._failure: StoreError | None = None
+
+    @property
+    def failure(self) -> StoreError:
+        """The error, if an unexpected exception has ended the block."""
+        assert self._failure is not None, "the block ended without an unexpected exception"
+        return self._failure
+
+    def __enter__(self) -> CrashGuard:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: TracebackType | None) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, KvsyncError):
+            return False
+        self._failure = crashed(self._target, self._what, error)
+        return True
 
 
 def crashed(target: Target, what: str, error: Exception) -> StoreError:

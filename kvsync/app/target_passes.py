@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from kvsync.app.arrivals import with_arriving_descriptions
-from kvsync.app.crashes import crashed
+from kvsync.app.crashes import CrashGuard
 from kvsync.app.departures import combined, has_departures, leaving, staying
 from kvsync.app.parking import Parking
 from kvsync.app.wave_records import SyncRecords
 from kvsync.desired import DesiredState
-from kvsync.errors import KvsyncError, Problem, StoreError
+from kvsync.errors import Problem, StoreError
 from kvsync.model.desired import Desired
 from kvsync.model.digest import target_digest
 from kvsync.model.entry import Identity, Target
@@ -108,16 +108,14 @@ class TargetPasses:
         return last.failure if last else self._failures.get(target)
 
     async def _plan_target(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
-        try:
+        with CrashGuard(target, "planning") as guard:
             return await self._plan_one(target, loaded, ask)
-        except KvsyncError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
-            self._passes.pop(target, None)
-            self._failures[target] = failure = crashed(target, "planning", error)
-            type_ = self._stores[target.store].capabilities.type
-            digest = target_digest(self.context.state.digest_key, target, None, ())
-            return TargetPlan(target, type_, digest, complete=False, error=str(failure), code=failure.code)
+        failure = guard.failure
+        self._passes.pop(target, None)
+        self._failures[target] = failure
+        type_ = self._stores[target.store].capabilities.type
+        digest = target_digest(self.context.state.digest_key, target, None, ())
+        return TargetPlan(target, type_, digest, complete=False, error=str(failure), code=failure.code)
 
     async def _plan_one(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
         self._failures.pop(target, None)
@@ -161,19 +159,24 @@ class TargetPasses:
         return max(PASSES_PER_STORE, calls)
 
     async def _apply_target(self, plan: TargetPlan, run: ApplyRun) -> TargetReport:
-        files = self._loaded.get(plan.target)
-        arrived = None if files is None else partial(self._missing, files)
-        applying = ApplyOptions(run.run, self._pace(plan.target.store), run.stop, run.progress, run.deletions, arrived)
-        last = self._passes[plan.target]
-        if not plan.deletes_namespace:
-            report = await self._guarded(last, plan, last.apply(plan, applying))
-        elif run.stop() or self.context.state.pauses.is_paused(plan.target):
-            report = withheld(plan, "")
-        else:
-            report = await self._guarded(last, plan, last.delete_namespace(plan, run.run, run.deletions))
+        last, target = self._passes[plan.target], plan.target
+        report: TargetReport | None = None
+        with waiting_place(f"store {target.store}"), CrashGuard(target, "applying") as guard:
+            if not plan.deletes_namespace:
+                report = await last.apply(plan, self._apply_options(target, run))
+            elif run.stop() or self.context.state.pauses.is_paused(target):
+                report = withheld(plan, "")
+            else:
+                report = await last.delete_namespace(plan, run.run, run.deletions)
+        report = report or _crash_report(last, plan, guard)
         if plan.parked:
             self._parking.consume(report)
         return report
+
+    def _apply_options(self, target: Target, run: ApplyRun) -> ApplyOptions:
+        files = self._loaded.get(target)
+        arrived = None if files is None else partial(self._missing, files)
+        return ApplyOptions(run.run, self._pace(target.store), run.stop, run.progress, run.deletions, arrived)
 
     async def _missing(
         self, files: DesiredState, target: Target, identities: Sequence[Identity]
@@ -193,20 +196,9 @@ class TargetPasses:
         last = self._passes.get(plan.target)
         if last is None or plan.error or self.context.state.pauses.is_paused(plan.target):
             return withheld(plan, "")
-        return await self._guarded(last, plan, last.leave_ledger(plan, self._pace(plan.target.store), stop))
-
-    async def _guarded(
-        self, last: TargetPass, plan: TargetPlan, work: Coroutine[Any, Any, TargetReport]
-    ) -> TargetReport:
-        """What `work` reports, or that it failed for a reason that kvsync does not expect."""
-        try:
-            with waiting_place(f"store {plan.target.store}"):
-                return await work
-        except KvsyncError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
-            last.failure = failure = crashed(plan.target, "applying", error)
-            return withheld(plan, "", failure)
+        with waiting_place(f"store {plan.target.store}"), CrashGuard(plan.target, "applying") as guard:
+            return await last.leave_ledger(plan, self._pace(plan.target.store), stop)
+        return _crash_report(last, plan, guard)
 
     def _pace(self, store: str) -> ConcurrencyLimiter:
         """The pace of a store, which all its targets share."""
@@ -214,6 +206,11 @@ class TargetPasses:
             opened = self._stores[store]
             self._paces[store] = ConcurrencyLimiter.of(opened.capabilities, opened.config.concurrency)
         return self._paces[store]
+
+
+def _crash_report(last: TargetPass, plan: TargetPlan, guard: CrashGuard) -> TargetReport:
+    last.failure = guard.failure
+    return withheld(plan, "", guard.failure)
 
 
 def _store_of(plan: TargetPlan) -> str:

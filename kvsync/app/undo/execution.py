@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kvsync.app import Workspace
-from kvsync.app.crashes import crashed
+from kvsync.app.crashes import CrashGuard
 from kvsync.app.fleet import CommandShare
 from kvsync.app.undo.records import records_of
 from kvsync.app.undo.target import TargetUndo, wanted_entries
@@ -15,7 +15,7 @@ from kvsync.apply.model import ApplyReport
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.apply.undo import undo
 from kvsync.desired import DesiredState
-from kvsync.errors import KvsyncError, StoreError
+from kvsync.errors import StoreError
 from kvsync.ledger.target_ledger import TargetLedger
 from kvsync.logs import get_logger
 from kvsync.model.change import Change, Outcome, OutcomeKind
@@ -64,12 +64,11 @@ class UndoExecution:
 
     async def one(self, request: UndoRequest, run: Run) -> TargetReport:
         """Carry out one request, and close it. Stopped half-way it stays open. Raises StateDirError."""
-        try:
+        report: TargetReport | None = None
+        with CrashGuard(request.target, "undoing") as guard:  # a request that fails each time must not stop its target
             report = await self._carry_out(request, run)
-        except KvsyncError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a request that fails each time must not stop its target
-            failure = crashed(request.target, "undoing", error)
+        if report is None:
+            failure = guard.failure
             plan = TargetPlan(request.target, "", "", error=str(failure), code=failure.code)
             report = TargetReport(plan, error=plan.error, code=plan.code)
         is_cut_off = self._stop() and any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes)
