@@ -26,11 +26,11 @@ from kvsync.apply.read_back import describe, has_landed, is_untouched, loses_con
 from kvsync.apply.replanning import MOVED, Replanner, landed
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
-from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError, UnexpectedError
+from kvsync.errors import BatchRefused, LostAnswer, NotLeader, StoreError, TransientError, UnexpectedError
 from kvsync.model.change import OutcomeKind
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.base import WriteResult, WriteStatus
+from kvsync.stores.base import Write, WriteResult, WriteStatus
 from kvsync.stores.pacing import Stopped
 from kvsync.stores.partial import PartialRead
 
@@ -55,7 +55,8 @@ class BatchSender:
             part = parts.pop()
             try:
                 await self._access.ready()
-                parts.extend(reversed(await self._attempt(part)))
+                ready, again = await self._prepare(part)
+                parts.extend(reversed(again + await self._send(self._intend(ready))))
             except Stopped:
                 self._abandon([part, *parts])
                 return
@@ -79,32 +80,41 @@ class BatchSender:
             ]
         )
 
-    async def _attempt(self, part: list[PendingStep]) -> SplitSteps:
-        """Send one part once; returns the parts that must be sent again."""
-        ready, again = await self._prepare(part)
+    async def _send(self, ready: list[PendingStep]) -> SplitSteps:
+        """Send one call, once; returns the calls that must be sent again. Raises StoreError, and Stopped if nothing was sent
+        because nothing more may be."""
         if not ready:
-            return again
-        self._recorder.intend(self._check.with_next_creates(ready, MOST_TOGETHER))
-        now = self._access.clock.now()
-        for work in ready:
-            work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)
-        ready = self._note(ready)
-        if not ready:
-            return again
+            return []
+        if self._access.halt():
+            raise Stopped
         try:
-            results = await self._access.write([work.sent for work in ready if work.sent is not None])
+            results = await self._access.store.write(self._access.namespace, [_sent(work) for work in ready])
+        except NotLeader:
+            raise Stopped from None
         except BatchRefused as error:
-            return again + self._split(ready, error)
+            return self._split(ready, error)
         except LostAnswer as error:
-            return again + await self._recover(ready, error)
+            return await self._recover(ready, error)
         except UnexpectedError:
             for work in ready:
                 work.lost = True
             raise
         except TransientError as error:
             await self._access.retries.wait(error)
-            return [*again, ready]
-        return again + await self._sort_results(ready, results)
+            return [ready]
+        self._access.count_results(results)
+        return await self._sort_results(ready, results)
+
+    def _intend(self, works: list[PendingStep]) -> list[PendingStep]:
+        """Commit the intents of steps, and build their writes; returns the steps that must be sent. Raises StateDirError: then
+        nothing may be sent."""
+        if not works:
+            return []
+        self._recorder.intend(self._check.with_next_creates(works, MOST_TOGETHER))
+        now = self._access.clock.now()
+        for work in works:
+            work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)
+        return self._note(works)
 
     async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], SplitSteps]:
         """Read what must be known before writing: the steps that can be sent, and those that must be sent again on their
@@ -236,6 +246,11 @@ class BatchSender:
             return halves(works)
         self._recorder.close([StepResult(works[0], OutcomeKind.FAILED, str(error), quarantine=True)])
         return []
+
+
+def _sent(work: PendingStep) -> Write:
+    assert work.sent is not None, "a write is built before its step is sent"
+    return work.sent
 
 
 def _is_conflict(result: WriteResult) -> bool:

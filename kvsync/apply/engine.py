@@ -63,14 +63,14 @@ class Applier:
             for stage in order.stages():
                 if halt():
                     break
-                await self._send(stage, recorder, halt)
+                await self._send_stage(stage, recorder, halt)
             deletes, grant = order.deletes, None
             if deletes and not halt():
                 written = [work for work in works if not work.is_delete]
                 deletes = await MoveGuard(self._access(halt), recorder, self.signer, written).ready(deletes)
                 grant = await self._delete(deletes, recorder, halt)
             if order.last and not halt():
-                await self._send(order.ready_last(), recorder, halt)
+                await self._send_stage(order.ready_last(), recorder, halt)
             recorder.flush()
             waiting = 0 if grant is None else len(deletes) - grant.granted
             return replace(_report(recorder, halt), deletes_waiting=waiting, grant=grant)
@@ -80,12 +80,12 @@ class Applier:
     ) -> DeletionGrant | None:
         """Send as many deletes as are granted; the others wait."""
         if self._options.deletions is None or not deletes:
-            await self._send(deletes, recorder, halt)
+            await self._send_stage(deletes, recorder, halt)
             return None
         grant = self._options.deletions.take(len(deletes))
         waits = f"waits: {grant.budget.why()}"
         recorder.close([StepResult(work, OutcomeKind.NOT_ATTEMPTED, waits) for work in deletes[grant.granted :]])
-        await self._send(deletes[: grant.granted], recorder, halt)
+        await self._send_stage(deletes[: grant.granted], recorder, halt)
         # Where this is not reached, the run was killed or its journal failed, and all of the grant counts as used.
         self._options.deletions.settle(grant, sum(map(recorder.may_be_written, deletes[: grant.granted])))
         return grant
@@ -103,10 +103,10 @@ class Applier:
         except Stopped:
             raise TransientError("kvsync was stopped while waiting for the store") from None
 
-    async def _send(self, works: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition) -> None:
+    async def _send_stage(self, works: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition) -> None:
         batches = await off_loop(partial(self._batches, works, recorder, halt), len(works))
         calls = deque((batch, call) for batch in batches for call in batch.calls)
-        workers = [self._work(calls, recorder, halt) for _ in range(min(len(calls), self._pace.most))]
+        workers = [self._send_calls(calls, recorder, halt) for _ in range(min(len(calls), self._pace.most))]
         # All are waited for, so that a failing journal lets the calls in flight come back before the error is raised.
         for result in await asyncio.gather(*workers, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -125,7 +125,7 @@ class Applier:
             for calls in batches_of(works, self._store.capabilities)
         ]
 
-    async def _work(self, calls: Calls, recorder: OutcomeRecorder, halt: StopCondition) -> None:
+    async def _send_calls(self, calls: Calls, recorder: OutcomeRecorder, halt: StopCondition) -> None:
         while calls and not halt():
             async with self._pace.slot():
                 if not calls or halt():

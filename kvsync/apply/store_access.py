@@ -1,4 +1,4 @@
-"""Store access while applying: reads and plans with retries, writes once, stops when asked."""
+"""Store access while applying: reads and plans with retries, and stops when asked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import field
 from random import Random
 
 from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
-from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
+from kvsync.errors import BatchRefused, StoreError, TransientError
 from kvsync.model.change import Change, Refusal
 from kvsync.model.entry import Actual, Identity, Target
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
+from kvsync.stores.base import Store, WriteResult, WriteStatus
 from kvsync.stores.extensions import scan
 from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy, RetryState, Stopped
 from kvsync.stores.partial import PartialRead
@@ -74,7 +74,7 @@ class StopCondition:
 
 
 class StoreAccess:
-    """Sends one call. Each call has its own retries; the pace is shared."""
+    """Access of one call to the store: `retries` are its own, the pace is shared. A write is sent to `store` directly, once."""
 
     def __init__(
         self,
@@ -85,7 +85,8 @@ class StoreAccess:
         clock: Clock,
         options: ApplierOptions,
     ) -> None:
-        self._store, self._target, self._replan, self._pace = store, target, options.replan, pace
+        self.store, self.namespace = store, target.namespace
+        self._replan, self._pace = options.replan, pace
         self.halt = halt
         self.capabilities, self._arrived = store.capabilities, options.arrived
         self.clock = clock
@@ -97,18 +98,11 @@ class StoreAccess:
             raise Stopped
         await self.retries.hold()
 
-    async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """Send once. Raises StoreError, and Stopped if nothing was sent because nothing more may be."""
-        if self.halt():
-            raise Stopped
-        try:
-            results = await self._store.write(self._target.namespace, writes)
-        except NotLeader:
-            raise Stopped from None
-        # Answers that say nothing are not a success, or a store that never knows would be asked forever.
+    def count_results(self, results: Sequence[WriteResult]) -> None:
+        """Count an answered call as a success. Results that say nothing are none, or a store that never knows would be asked
+        forever."""
         if any(result.status is not WriteStatus.UNKNOWN for result in results):
             self.retries.succeeded()
-        return results
 
     async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """Read entries, in calls as large as the store accepts. Raises StoreError, PartialRead, Stopped."""
@@ -128,7 +122,7 @@ class StoreAccess:
     async def _read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         while True:
             try:
-                found = await self._store.read(self._target.namespace, identities)
+                found = await self.store.read(self.namespace, identities)
             except PartialRead:
                 raise
             except TransientError as error:
@@ -141,7 +135,7 @@ class StoreAccess:
     ) -> Mapping[Identity, Actual] | None:
         """What exists of many entries, None if the store cannot show that in few requests, or fails."""
         try:
-            return await scan(self._store, self._target.namespace, signer, absent, present)
+            return await scan(self.store, self.namespace, signer, absent, present)
         except StoreError:
             return None
 
