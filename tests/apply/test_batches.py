@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.errors import AuthError, TransientError
+from kvsync.errors import AuthError, LostAnswer, TransientError
 from kvsync.model.entry import Actual, Identity
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import WriteStatus
@@ -125,3 +125,24 @@ async def test_a_write_that_is_done_does_not_fail_with_another_of_its_call(make:
     harness.server.before_change(lambda: harness.server.fail(AuthError("403"), on=["lookup"]))
     assert kinds(await harness.apply(changes)) == {"a": "applied", "b": "unknown"}
     assert harness.journal()["a"] == "applied"
+
+
+async def test_a_lost_write_is_read_again_before_it_is_repeated(
+    scanning: tuple[ApplyHarness, Scans], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scan of the batch is not enough to send a write again: another program may have written during the pause."""
+    harness, _ = scanning
+    await harness.settle(*(entry(key, "1") for key in MANY))
+    harness.want(*(entry(key, "2") for key in MANY))
+    changes = await harness.plan()
+    sleep = harness.clock.sleep
+
+    async def meanwhile(seconds: float) -> None:
+        harness.server.write("web", MANY[0], b"theirs")
+        await sleep(seconds)
+
+    monkeypatch.setattr(harness.clock, "sleep", meanwhile)
+    harness.server.fail(LostAnswer("no answer"), on=["change"])
+    found = kinds(await harness.apply(changes, concurrency=1))
+    assert found == dict.fromkeys(MANY, "applied") | {MANY[0]: "conflict"}
+    assert harness.held(MANY[0]) == b"theirs"

@@ -16,7 +16,7 @@ from kvsync.apply.ports import RunPort
 from kvsync.errors import StateDirError
 from kvsync.model.capabilities import Marks
 from kvsync.model.change import Action, OutcomeKind
-from kvsync.model.entry import Identity, Target
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state import StateDir
 from kvsync.state.records import Intent, Settled
@@ -242,6 +242,31 @@ async def test_nothing_is_written_that_the_journal_does_not_hold(
     sent = [key for call in writes_of(harness.server) for key in call]
     assert set(sent) <= set(run.intended)
     assert len(sent) <= 64 * (at + (kind == "settle")) + batch * concurrency * (kind == "settle")
+
+
+async def test_nothing_is_sent_after_an_outcome_could_not_be_recorded(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that fails between two calls ends the apply, although the journal has room again for the next intent."""
+    monkeypatch.setattr(outcomes, "LONGEST_WAIT", 0.0)
+    harness = make(batch=1, concurrency=1, compare_and_set=False, settle=60.0)
+    harness.want(entry("a"), entry("b"))
+    changes = await harness.plan()
+    write = harness.store.write
+
+    async def slowly(namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        results = await write(namespace, writes)
+        monkeypatch.setattr(harness.store, "read", late)
+        return results
+
+    async def late(_namespace: str, _identities: Sequence[Identity]) -> dict[Identity, Actual]:
+        await asyncio.sleep(0.01)  # the timer that records the outcome of the first call comes first
+        return {}
+
+    monkeypatch.setattr(harness.store, "write", slowly)
+    with pytest.raises(StateDirError, match="disk is full"):
+        await harness.applier(BrokenRun("settle", 0)).run([Step(one) for one in changes])
+    assert writes_of(harness.server) == [("a",)]
 
 
 async def test_previous_values_are_read_in_bulk_when_the_plan_has_none(make: Make) -> None:

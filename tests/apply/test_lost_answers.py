@@ -7,6 +7,7 @@ import pytest
 
 from kvsync.errors import LostAnswer, TransientError, UnexpectedError
 from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.model.entry import Identity
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from kvsync.stores.memory.backend import RemoteKey
@@ -228,4 +229,52 @@ async def test_a_write_that_ended_in_a_mistake_may_have_been_made(
     monkeypatch.setattr(harness.store, "write", mistaken)
     deletions = LimitedDeletions(harness.state.deletions, 5)
     assert kinds(await harness.apply(changes, deletions=deletions)) == {"k": "unknown"}
+    assert deletions.budget().used == 1
+
+
+@pytest.mark.parametrize("marks", list(Marks))
+@pytest.mark.parametrize("is_overtaken", [True, False])
+async def test_an_unknown_write_stays_open_where_only_the_ledger_says_what_is_ours(
+    make: Make, marks: Marks, is_overtaken: bool
+) -> None:
+    """Without a mark next to the entry, only the open intent tells the next pass that the entry may be ours."""
+    harness = make(marks=marks)
+    harness.want(entry("k"))
+    changes = await harness.plan()
+    harness.server.lose_answers()
+    if is_overtaken:
+        read = harness.store.read
+
+        async def overtaken(namespace: str, identities: Sequence[Identity]) -> Any:
+            harness.server.write("web", "k", b"theirs")
+            return await read(namespace, identities)
+
+        harness.store.read = overtaken  # type: ignore[method-assign]
+    else:
+        harness.server.fail(TransientError("503"), times=50, on=["lookup"])
+    kind = "conflict" if is_overtaken else "unknown"
+    assert kinds(await harness.apply(changes)) == {"k": kind}
+    assert harness.journal() == {"k": None if marks is Marks.LEDGER else kind}
+
+
+async def test_an_entry_that_was_deleted_without_an_answer_may_come_back_as_ours(make: Make) -> None:
+    """Where only the ledger knows what is ours, it keeps the entry after a delete that no answer confirmed: the read that shows
+    nothing may be late."""
+    harness = make(marks=Marks.LEDGER)
+    await harness.settle(entry("lost"))
+    harness.want()
+    changes = await harness.plan()
+    harness.server.lose_answers()
+    assert kinds(await harness.apply(changes)) == {"lost": "applied"}
+    assert [one.unseen_since for one in harness.ledger().values()] == [harness.clock.now()]
+
+
+async def test_a_delete_that_failed_counts_for_the_limit(harness: ApplyHarness) -> None:
+    """A delete that was sent may have reached the store, whatever the answer said."""
+    await harness.settle(entry("k"))
+    harness.want()
+    changes = await harness.plan()
+    harness.server.fail(TransientError("503"), times=50, on=["change"])
+    deletions = LimitedDeletions(harness.state.deletions, 5)
+    assert kinds(await harness.apply(changes, deletions=deletions)) == {"k": "failed"}
     assert deletions.budget().used == 1

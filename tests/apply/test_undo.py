@@ -91,13 +91,14 @@ async def test_what_changed_since_is_stale(make: Make, capabilities: dict[str, A
 
 
 async def test_a_writer_who_is_faster_than_undo_wins(harness: ApplyHarness) -> None:
-    """An entry that moves between undo's read and its write is stale."""
+    """An entry that moves between undo's read and its write is stale, and is not planned again by the files."""
     await harness.settle(entry("k", "1"))
     harness.want(entry("k", "2"))
     await harness.apply()
     harness.server.before_change(lambda: harness.server.write("web", "k", b"theirs"))
     assert kinds(await take_back(harness)) == {"k": "stale"}
     assert harness.held("k") == b"theirs"
+    assert harness.replanned == []
 
 
 async def test_a_sensitive_value_cannot_be_brought_back_and_undo_says_so(harness: ApplyHarness) -> None:

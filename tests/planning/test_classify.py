@@ -13,6 +13,7 @@ from kvsync.model.policy import Adopt, Prune
 from kvsync.planning.classify import classify
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.marks import MarkSigner
+from kvsync.planning.release import classify_release
 from kvsync.planning.undesired import classify_undesired
 from kvsync.planning.verdict import Idle, Removal, Rules, Verdict
 from tests.planning.target_model import HERE, NOW, OWNER, SIGNER, TARGET, actual, entry, mark
@@ -324,3 +325,20 @@ def test_sealed_marks_compare_without_telling() -> None:
     assert stamp.matches(plain)
     assert not stamp.matches(fingerprint(Content(b"b")))
     assert stamp.fingerprint != plain
+
+
+@pytest.mark.parametrize(("sealed_for", "expected"), [("k", ("adopt", "taken")), ("elsewhere", ("refused", "taken"))])
+def test_a_transfer_takes_over_what_its_owner_wrote(sealed_for: str, expected: object) -> None:
+    """The mark of the previous owner must have been made for this entry: a copy of it proves nothing."""
+    former = signer_of(TARGET, "them")
+    held = replace(actual("k", "a"), mark=former.signed(Identity(sealed_for), mark("a", owner="them")))
+    rules = replace(RULES, from_owner="them")
+    assert verdict_of(classify(entry("k", "a"), held, None, rules)) == expected
+
+
+@pytest.mark.parametrize(("text", "is_released"), [("a", True), ("b", False)])
+def test_a_release_gives_up_only_what_is_proven_to_be_ours(text: str, is_released: bool) -> None:
+    """Where only the ledger knows what is ours, an entry with other content may be another writer's, and is left alone."""
+    held = actual("k", text, mark=mark("a", is_recorded=True))
+    verdict = classify_release(held, seen("a"), RULES)
+    assert (verdict is not None) is is_released

@@ -52,3 +52,11 @@ def test_the_old_name_goes_only_once_the_new_one_is_ours(is_ours: bool) -> None:
     plan = TargetModel(wanted, held).plan()
     assert [(change.action, change.identity) for change in plan.changes] == ([(Action.DELETE, OLD)] if is_ours else [])
     assert [refusal.identity for refusal in plan.refused] == ([] if is_ours else [OLD])
+
+
+def test_what_comes_after_a_refused_entry_waits() -> None:
+    """An entry that is written after another one is not written while that one is refused; the others are."""
+    wanted = desired_of(entry("a", "2"), entry("b", after=("a",)), entry("c"))
+    plan = TargetModel(wanted, {Identity("a"): actual("a", "1", mark=mark("1"), locked=True)}).plan()
+    assert [change.identity.key for change in plan.changes] == ["c"]
+    assert [(one.identity.key, one.deferred is not None) for one in plan.refused] == [("a", False), ("b", True)]

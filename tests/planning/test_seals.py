@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.model.entry import Identity, Mark
+from kvsync.model.entry import Actual, Identity, Mark
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner, Proof, seal_from_text, seal_to_text
+from tests.planning.target_model import NOW, SIGNER, actual, mark
 
 PLACE = Place("memory", (("memory", "1"), ("namespace", "web")))
 PRINT = b"fingerprint 0123"
@@ -52,3 +55,33 @@ def test_what_is_not_a_seal_is_not_a_missing_one(text: object) -> None:
     assert seal_from_text(None) is None
     mark = Mark("me", PRINT, seal=seal_from_text(text))
     assert MarkSigner("me", PLACE).proof(Identity("a"), mark) is Proof.NONE
+
+
+LEFT = actual("k", mark=mark("v"))
+"""An entry as kvsync left it."""
+
+OTHERS: dict[str, Actual] = {
+    "locked": replace(LEFT, locked=True),
+    "mortal": replace(LEFT, expires_at=NOW + 60),
+    "renewed": actual("k", mark=mark("v", ttl=60)),
+    "sensitive": actual("k", mark=mark("v", sensitive=True)),
+    "protected": actual("k", mark=mark("v", protected=True)),
+    "other content": actual("k", "x", mark=mark("v")),
+    "no mark": actual("k"),
+    "no seal": replace(LEFT, mark=mark("v")),
+    "copy": replace(LEFT, mark=SIGNER.signed(Identity("elsewhere"), mark("v"))),
+    "another owner": actual("k", mark=mark("v", owner="them")),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_only_what_is_as_kvsync_left_it_is_settled(other: Actual) -> None:
+    """The fingerprint alone counts for an entry with a valid mark and without options; any other entry is looked at."""
+    assert SIGNER.is_settled(LEFT)
+    assert not SIGNER.is_settled(other)
+
+
+def test_a_mark_of_our_name_claims_an_entry_only_with_its_seal() -> None:
+    """A mark that was made for another key, and one of another owner, do not make an entry ours."""
+    claimed = {name for name, other in OTHERS.items() if SIGNER.claims(other)}
+    assert claimed == OTHERS.keys() - {"no mark", "copy", "another owner"}
