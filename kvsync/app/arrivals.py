@@ -1,4 +1,4 @@
-"""Descriptions of entries that arrive from other targets."""
+"""Descriptions that entries keep when they are moved to another target."""
 
 from __future__ import annotations
 

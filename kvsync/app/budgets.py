@@ -1,4 +1,4 @@
-"""Takes requests from the rate limits that replicas share, in portions."""
+"""Allocates requests in portions from the rate limits that replicas share."""
 
 from __future__ import annotations
 

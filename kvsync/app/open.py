@@ -157,7 +157,7 @@ def _checkout(
     place = ClonePaths(
         config.root, pass_context.state.root, pass_context.state.keeps_caches, environ, secret, redactor.redact_foreign
     )
-    return Checkout(config.source, place, source.lacks)
+    return Checkout(config.source, place, source.why_not_root)
 
 
 def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:

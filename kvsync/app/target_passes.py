@@ -9,7 +9,7 @@ from typing import Final
 
 from kvsync.app.arrivals import with_arriving_descriptions
 from kvsync.app.crashes import CrashGuard
-from kvsync.app.departures import combined, has_departures, leaving, staying
+from kvsync.app.moves_between import combined, has_outgoing_moves, leaving, staying
 from kvsync.app.parking import Parking
 from kvsync.app.wave_records import SyncRecords
 from kvsync.desired import DesiredState
@@ -71,7 +71,7 @@ class TargetPasses:
         parts = [one for one in map(staying, plans) if one.changes or one.deletes_namespace]
         done = await gather_by_group(parts, work, group=_store_of, limit=self._limit)
         before = {one.plan.target: one for one in done}
-        parts = [leaving(one, before.get(one.target)) for one in plans if has_departures(one)]
+        parts = [leaving(one, before.get(one.target)) for one in plans if has_outgoing_moves(one)]
         done += await gather_by_group(parts, work, group=_store_of, limit=self._limit)
         return [combined(one, [part for part in done if part.plan.target == one.target]) for one in plans]
 
@@ -137,7 +137,7 @@ class TargetPasses:
         if self.context.writing:
             self._records.planned(plan, loaded, ask)
         self._loaded.pop(target, None)
-        if has_departures(plan):
+        if has_outgoing_moves(plan):
             self._loaded[target] = loaded
         is_needed = plan.changes or plan.deletes_namespace or last.failure is not None or ask.releases
         if is_needed or as_ledger_keeping(self._stores[target.store]):

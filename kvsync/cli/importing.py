@@ -1,4 +1,4 @@
-"""Guides a person, or a script, from a store that holds entries to a repository that owns them."""
+"""Flow of `kvsync import`: asks the questions, writes configuration and state files, and adopts the entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps shared by `run --once` and the daemon loop."""
+"""Components and steps shared by `run --once` and the daemon loop."""
 
 from __future__ import annotations
 

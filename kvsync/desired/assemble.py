@@ -28,7 +28,7 @@ def assemble(
     """What the files ask of a target. `policy` is that of its store; entries and fingerprints are built when looked at."""
     rows = TargetRows(chunks)
     own = next((chunk.policy for chunk in chunks if chunk.policy is not None), policy)
-    if chunks and all(chunk.is_departure for chunk in chunks):
+    if chunks and all(chunk.is_source_only for chunk in chunks):
         own = replace(own, prune=Prune.OFF)  # no file says what else the target is to hold
     return Desired(
         target,

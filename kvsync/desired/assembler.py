@@ -1,4 +1,4 @@
-"""Puts together what the state files ask of each target, with everything that is wrong with it.
+"""Assembles the desired state of each target from all state files, with its problems.
 
 If only the content of a few files changed, only their targets are put together again.
 """

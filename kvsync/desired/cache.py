@@ -183,7 +183,7 @@ class _Head(NamedTuple):
     policy_origin: Origin | None
     absent: dict[str, Origin]
     moved: tuple[Move, ...]
-    is_departure: bool
+    is_source_only: bool
     size: int
 
 
@@ -216,7 +216,7 @@ def _head(chunk: DocumentRows, size: int) -> _Head:
         chunk.policy_origin,
         dict(chunk.absent),
         chunk.moved,
-        chunk.is_departure,
+        chunk.is_source_only,
         size,
     )
 
@@ -236,7 +236,7 @@ def _unpacked(head: bytes, body: bytes) -> CompiledFile:
                 one.policy_origin,
                 one.absent,
                 one.moved,
-                one.is_departure,
+                one.is_source_only,
             )
         )
         start += one.size

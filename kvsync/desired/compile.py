@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from kvsync.desired.document import Departure, Document
+from kvsync.desired.document import Document, IncomingMove
 from kvsync.desired.model import DocumentRows, StoreFacts, Stores
 from kvsync.desired.rows import RowBuilder, Rows, RowTemplate, with_labels
 from kvsync.errors import Kind, Problem
@@ -31,13 +31,13 @@ _PRIVATE_KEY: Final = urandom(32)
 def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[DocumentRows]:
     """One chunk for each store that the document names; what a store cannot hold goes to `problems`, up to `most` of them."""
     source = document.draft.columns()
-    yield from map(_departure, document.departures)
+    yield from map(_source_rows, document.incoming_moves)
     for name in document.stores:
         assert document.namespace is not None
         config = stores.configs[name]
         target = Target(name, document.namespace)
         compiler = _Compiler(target, stores.facts[name], "{label}" in (config.key_format or ""), problems, most)
-        rows, moved = compiler.compile(source), (*document.moved.values(), *document.arrivals(target))
+        rows, moved = compiler.compile(source), (*document.moved.values(), *document.moves_into(target))
         policy = document.policy(config.policy, stores.authority)
         yield DocumentRows(
             target,
@@ -51,11 +51,11 @@ def compile_document(document: Document, stores: Stores, problems: list[Problem]
         )
 
 
-def _departure(departure: Departure) -> DocumentRows:
-    """What a document of another target asks of the target that a key leaves."""
+def _source_rows(incoming: IncomingMove) -> DocumentRows:
+    """Rows of the target that a key is moved out of, by the document of another target."""
     rows = RowBuilder().columns()
-    digest = _digest(rows, repr(departure), private=False)
-    return DocumentRows(departure.target, partial(_same, rows), 0, digest, moved=(departure.move,), is_departure=True)
+    digest = _digest(rows, repr(incoming), private=False)
+    return DocumentRows(incoming.target, partial(_same, rows), 0, digest, moved=(incoming.move,), is_source_only=True)
 
 
 class _Compiler:

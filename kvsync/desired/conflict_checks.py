@@ -1,4 +1,4 @@
-"""Conflicts between documents and between targets, looked for once for each state of them."""
+"""Checks for conflicts between documents and between targets, made once for each set of files."""
 
 from __future__ import annotations
 

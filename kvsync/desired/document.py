@@ -31,8 +31,8 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
-    """A key that leaves `target`, which is not one of the document's own."""
+class IncomingMove:
+    """A move that takes a key out of `target`, which is not one of the document's own."""
 
     target: Target
     move: Move
@@ -41,7 +41,7 @@ class Departure:
 @dataclass(slots=True)
 class Document:
     """What a document says. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source, and
-    `departures` those that come from other targets."""
+    `incoming_moves` those that come from other targets."""
 
     stores: tuple[str, ...] = ()
     namespace: str | None = None
@@ -50,15 +50,15 @@ class Document:
     policy_origin: Origin | None = None
     absent: dict[str, Origin] = field(default_factory=dict)
     moved: dict[str, Move] = field(default_factory=dict)
-    departures: list[Departure] = field(default_factory=list)
+    incoming_moves: list[IncomingMove] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     defaults: Options = field(default_factory=dict)
     variables: Variables = field(default_factory=Variables)
 
-    def arrivals(self, target: Target) -> Iterator[Move]:
+    def moves_into(self, target: Target) -> Iterator[Move]:
         """The moves from other targets to this one of the document's own."""
-        for leaving, move in ((one.target, one.move) for one in self.departures):
+        for leaving, move in ((one.target, one.move) for one in self.incoming_moves):
             if move.destination_target == target:
                 yield Move(move.source, move.destination, move.origin, source_target=leaving)
 

@@ -1,4 +1,4 @@
-"""What a file names, as far as a broken one contains it: its documents, their stores, namespace and targets."""
+"""Names in a state file: its documents, stores, namespaces and targets, also of a file with problems."""
 
 from __future__ import annotations
 

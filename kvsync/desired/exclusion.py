@@ -1,4 +1,4 @@
-"""Files that `files:` leaves out although its glob names them, and those that editors and merges leave behind."""
+"""Files that a glob of `files:` matches but must not include: excluded ones, and leftovers of editors and merges."""
 
 from __future__ import annotations
 

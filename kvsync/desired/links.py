@@ -1,4 +1,4 @@
-"""Symbolic links on the way to a path: each is looked up once, and followed by hand.
+"""Resolves symbolic links in a path component by component, each link once.
 
 Paths are relative to the root, with `/`; the root is "". A physical path has no links in it.
 """

@@ -99,8 +99,8 @@ class Source:
         held = (problem,)
         return DesiredState({}, {}, held, held, files=0, entries=0, watch=WatchSet(), digest="", kept=dict(self._good))
 
-    def lacks(self, root: Path) -> str | None:
-        """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
+    def why_not_root(self, root: Path) -> str | None:
+        """Why `root` cannot be the folder with the state files; None if it can. Reads no file."""
         try:
             with Tree(root, self._reader.files.rules(root)) as tree:
                 found = any(self._has_match(tree, pattern) for pattern in self._config.state)

@@ -130,8 +130,8 @@ class DesiredState:
 @dataclass(frozen=True)
 class DocumentRows:
     """What one document asks of one target. `digest` covers all of it; `load` gives the `count` rows when they are needed.
-    `policy` is None when the document has none of its own. With `is_departure` the document is one of another target, and all
-    that it asks of this one is that the keys `moved` leave it."""
+    `policy` is None when the document has none of its own. With `is_source_only`, the document
+    belongs to another target, and only moves the keys `moved` out of this one."""
 
     target: Target
     load: Callable[[], Rows] = field(repr=False)
@@ -141,7 +141,7 @@ class DocumentRows:
     policy_origin: Origin | None = None
     absent: Mapping[str, Origin] = field(default_factory=dict)
     moved: tuple[Move, ...] = ()
-    is_departure: bool = False
+    is_source_only: bool = False
 
     @lazy
     def rows(self) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kvsync.config.authority import Denial
-from kvsync.desired.document import Departure, Document, Layer
+from kvsync.desired.document import Document, IncomingMove, Layer
 from kvsync.desired.field_decoders import Placed
 from kvsync.desired.model import Stores
 from kvsync.errors import Kind
@@ -27,7 +27,7 @@ def read_leaving(document: Document, layer: Layer, lines: dict[str, Any], stores
         if isinstance(written["from"], str):
             _read_move(document, layer, placed, what)
         elif "key" in written["from"]:
-            _read_departures(document, layer, placed, what, stores)
+            _read_incoming_moves(document, layer, placed, what, stores)
 
 
 def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> None:
@@ -40,7 +40,7 @@ def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> N
         document.moved[source] = Move(source, destination, layer.problems.origin(placed.node))
 
 
-def _read_departures(document: Document, layer: Layer, placed: Placed, what: str, stores: Stores) -> None:
+def _read_incoming_moves(document: Document, layer: Layer, placed: Placed, what: str, stores: Stores) -> None:
     """A move from another target, for each target of the document."""
     leaving, here = placed.value["from"], document.namespace
     name, node = leaving.get("store"), placed.node
@@ -62,7 +62,7 @@ def _read_departures(document: Document, layer: Layer, placed: Placed, what: str
             note_denial(denial, what, node, layer.problems)
             return
         move = Move(leaving["key"], placed.value["to"], layer.problems.origin(node), destination_target=to)
-        document.departures.append(Departure(target, move))
+        document.incoming_moves.append(IncomingMove(target, move))
 
 
 def note_denial(denial: Denial, what: str, node: Node, problems: Problems) -> None:

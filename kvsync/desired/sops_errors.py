@@ -1,4 +1,4 @@
-"""What the `sops` program says when it cannot decrypt a file, in short."""
+"""Short messages for the errors of the `sops` program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of what units are compiled from, to compile only what changed."""
+"""Cache keys of compiled files: digests of their inputs, so that only changed files are compiled."""
 
 from __future__ import annotations
 

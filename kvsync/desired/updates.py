@@ -1,4 +1,4 @@
-"""What stays as it was in the desired state when the content of a few files changed."""
+"""Incremental update of the desired state: keeps the parts that a change of a few files does not affect."""
 
 from __future__ import annotations
 

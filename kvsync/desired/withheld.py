@@ -1,4 +1,4 @@
-"""What can be read of files with problems: none of it is applied, but other entries may refer to it."""
+"""Readable parts of files with problems: they are not applied, but other entries may refer to them."""
 
 from __future__ import annotations
 

@@ -31,13 +31,13 @@ from kvsync.git.worktrees import Worktree
 
 
 class Checkout:
-    """The files of a repository, as far as this process has them. `lacks(root)` says what the files of a commit lack to be the
-    files of this configuration, None when nothing."""
+    """The files of a repository, as far as this process has them. `why_not_root(root)` returns why the folder of a commit
+    cannot be the one with the state files, None if it can."""
 
-    def __init__(self, source: GitSource, place: ClonePaths, lacks: Callable[[Path], str | None]) -> None:
+    def __init__(self, source: GitSource, place: ClonePaths, why_not_root: Callable[[Path], str | None]) -> None:
         self.source = source
         self.refused: CommitRefused | None = None
-        self._home, self._lacks = CloneDirectory(source, place), lacks
+        self._home, self._why_not_root = CloneDirectory(source, place), why_not_root
         self._commit: str | None = None
         self._tree: Worktree | None = None
         self._unfit: CommitRefused | None = None
@@ -198,13 +198,13 @@ class Checkout:
             await clone.check_out(commit, tree)
             drop_submodules(members, tree.root)
             refused = await asyncio.to_thread(refuse_pointers, commit, members, tree.root)
-            lacking = await asyncio.to_thread(self._lacks, tree.root)
+            unfit = await asyncio.to_thread(self._why_not_root, tree.root)
         except BaseException:
             tree.remove()
             raise
-        if lacking is not None:
+        if unfit is not None:
             refused = refused or CommitRefused(
-                commit, lacking, "kvsync never treats an empty folder as a request to delete everything"
+                commit, unfit, "kvsync never treats an empty folder as a request to delete everything"
             )
         if refused is None:
             return tree

@@ -1,4 +1,4 @@
-"""Moments in responses of servers."""
+"""Parses points in time from the responses of servers."""
 
 from __future__ import annotations
 

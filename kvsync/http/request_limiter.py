@@ -1,4 +1,4 @@
-"""When a client may send a request: rate limits, the quota, and what replicas share of both."""
+"""Limits the requests of a client by rate, by quota, and by the shares of both that replicas divide."""
 
 from __future__ import annotations
 

@@ -315,7 +315,9 @@ async def test_a_path_that_vanished_is_refused(home: Path, origin: Origin) -> No
 async def test_state_files_must_be_there(home: Path, origin: Origin) -> None:
     """What the files lack to be those of this configuration is asked before they are in force."""
     one = checkout(home, origin.url, ref="main")
-    one._lacks = lambda root: None if (root / "state/web.yaml").exists() else "no file in it matches state/*.yaml"
+    one._why_not_root = lambda root: (
+        None if (root / "state/web.yaml").exists() else "no file in it matches state/*.yaml"
+    )
     await one.fetch()
     origin.commit({"state/web.yaml": None})
     await refused(one, "no file in it matches")

@@ -18,35 +18,35 @@ USERS: Final = (OWNER, GUEST)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a user, or nobody in particular (None). `may_write` is what the token allows."""
+    """Sender of a request: a user, or None without a token. `may_write` says whether the token allows writes."""
 
     user: User | None = None
     may_write: bool = False
 
     def owns(self, store: Store) -> bool:
-        """Whether a store is the caller's."""
+        """Return whether the store belongs to the caller."""
         return self.user is not None and self.user.id == store.owner
 
     def writes(self, store: Store) -> bool:
-        """Whether the caller may change a store, and so see its secret."""
+        """Return whether the caller may change the store. Only such a caller sees its signing secret."""
         return self.may_write and self.owns(store)
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """The tokens and their callers. With `anonymous`, requests without a token are those of the account's owner."""
+    """Maps tokens to callers. With `anonymous`, a request without a token counts as one of the account's owner."""
 
     tokens: Mapping[str, Caller] = field(repr=False)
     anonymous: bool = False
 
     @classmethod
     def of(cls, token: str, *, anonymous: bool) -> Authenticator:
-        """The token of the account, one of it that may only read, and one of another user."""
+        """Return an authenticator with three tokens: one with all rights, a read-only one, and one of another user."""
         callers = {token: Caller(OWNER, True), f"{token}-reader": Caller(OWNER), f"{token}-guest": Caller(GUEST, True)}
         return cls(callers, anonymous)
 
     def caller(self, request: Request) -> Caller:
-        """The caller. Raises Refused (401) for a token that is not known."""
+        """Return the caller of a request. Raises Refused (401) for an unknown token."""
         given = _token(request)
         if given is None:
             return Caller(OWNER, True) if self.anonymous else Caller()
@@ -65,24 +65,24 @@ def _token(request: Request) -> str | None:
 
 
 def require_user(caller: Caller) -> User:
-    """The user who asks. Raises Refused (401)."""
+    """Return the user of the caller. Raises Refused (401) if the request has no token."""
     if caller.user is None:
         raise Refused(NO_TOKEN)
     return caller.user
 
 
 def check_write(caller: Caller, store: Store) -> None:
-    """Raises Refused (401, 403) for who may not change a store."""
+    """Raise Refused (401, 403) unless the caller may change the store."""
     require_user(caller)
     if not caller.writes(store):
         raise Refused(FORBIDDEN)
 
 
 def check_read(caller: Caller, store: Store, *, by_name: bool, default: str, signed: bool | None) -> None:
-    """Raises Refused (401, 403) for who may not read a store.
+    """Raise Refused (401, 403) unless the caller may read the store.
 
-    `default` is the rule of the account, which stores follow that have none of their own; `signed` says whether the
-    request has a signature that opens what it asks for, None that it has no signature.
+    `by_name` says whether the request names the store instead of giving its id. `default` is the account's access rule,
+    for stores without one of their own. `signed` says whether the request's signature is valid, None if it has none.
     """
     if caller.owns(store) or signed or _public(store, by_name=by_name, default=default):
         return

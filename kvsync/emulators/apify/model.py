@@ -1,4 +1,4 @@
-"""Stored data."""
+"""Data model of the emulator: users, stores and records."""
 
 from __future__ import annotations
 

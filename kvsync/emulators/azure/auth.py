@@ -20,7 +20,7 @@ _SCHEME: Final = "HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a client holds: the id and secret (base64) of an access key, or a token in the place of the secret."""
+    """Credential of a client: id and base64 secret of an access key, or a bearer token as the secret."""
 
     id: str
     secret: str

@@ -62,7 +62,7 @@ def _bad_header(code: int, name: str) -> Refused:
 
 
 def _not_allowed(method: str) -> Refused:
-    """A token that may only read meets two different walls, depending on the method."""
+    """Return the error for a write with a read-only token, which depends on the method."""
     if method == "POST":
         return refused(403, 10000, "Authentication error")
     return refused(405, 10000, f"{method} method not allowed for the api_token authentication scheme")

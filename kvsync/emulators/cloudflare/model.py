@@ -1,4 +1,4 @@
-"""Stored data, and its size limits."""
+"""Data model of the emulator: namespaces and entries, with their size limits."""
 
 from __future__ import annotations
 

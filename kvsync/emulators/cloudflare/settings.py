@@ -1,4 +1,4 @@
-"""Switches of the emulator."""
+"""Settings of the emulator: `--switch NAME=VALUE`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from kvsync.emulators.voximplant.calls import Call
 from kvsync.emulators.voximplant.credentials import ACCOUNT_ID, ServiceAccount
 from kvsync.emulators.voximplant.errors import Refused, failed, injected, matching, page
 from kvsync.emulators.voximplant.keyvalues import KeyValues
-from kvsync.emulators.voximplant.limits import Rate, Resends
+from kvsync.emulators.voximplant.limits import Rate, RepeatLimit
 from kvsync.emulators.voximplant.settings import SWITCHES, Settings
 
 # Well known on purpose: what listens on loopback and stores test data has nothing to hide, and a restart keeps it.
@@ -32,9 +32,9 @@ class Voximplant(Emulator):
         self._refusal = settings.refusal
         self._api_key = options.token or _API_KEY
         self._rate = Rate(settings.requests, settings.period)
-        self._resends = Resends(settings.resend, int(choices["resend-code"]))
+        self._repeats = RepeatLimit(settings.resend, int(choices["resend-code"]))
         self._applications = Applications(parts.storage, choices, options.seed)
-        self._key_values = KeyValues(choices, self._resends)
+        self._key_values = KeyValues(choices, self._repeats)
         self._account = ServiceAccount.take(options.data)
         forbidden = int(choices["forbidden"]) if choices["role"] == "supervisor" else None
         self._authenticator = Authenticator(self._account, self._api_key, options.anonymous, forbidden)
@@ -75,7 +75,7 @@ class Voximplant(Emulator):
         """Start over with two empty applications, and forget what was asked lately."""
         self._applications.clear()
         self._rate.reset()
-        self._resends.reset()
+        self._repeats.reset()
 
     def failure(self, request: Request, status: int) -> Answer:
         """The API's refusal, under 200 or under a status of its own, or the gateway's page."""

@@ -80,7 +80,7 @@ class Authenticator:
         return issued, ends
 
     def _legacy(self, parameters: Mapping[str, str]) -> None:
-        """Account and secret as parameters have all rights."""
+        """Check an account and its secret in the parameters, which grant all rights."""
         named = [name for name in _ACCOUNT if name in parameters]
         if not named:
             raise Refused(100)

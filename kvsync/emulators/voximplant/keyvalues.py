@@ -12,7 +12,7 @@ from kvsync.emulators.voximplant import calls, checks
 from kvsync.emulators.voximplant.calls import Call
 from kvsync.emulators.voximplant.contents import Contents, Item
 from kvsync.emulators.voximplant.errors import Refused, done
-from kvsync.emulators.voximplant.limits import Resends
+from kvsync.emulators.voximplant.limits import RepeatLimit
 
 _FOREIGN: Final = "written by another program"
 
@@ -20,8 +20,8 @@ _FOREIGN: Final = "written by another program"
 class KeyValues:
     """Does what a call asks of an application; `choices` are switches by name."""
 
-    def __init__(self, choices: Mapping[str, str], resends: Resends) -> None:
-        self._choices, self._resends = choices, resends
+    def __init__(self, choices: Mapping[str, str], repeats: RepeatLimit) -> None:
+        self._choices, self._repeats = choices, repeats
 
     def answer(self, call: Call, application: int, contents: Contents, now: float) -> Answer:
         """As the service answers. Raises Refused."""
@@ -56,12 +56,12 @@ class KeyValues:
         value = checks.value(call, may_be_empty=self._choices["empty-value"] == "on")
         item = Item(key, value, checks.end(call, self._choices, int(now)))
         write = (application, key, value, call.get("ttl"), call.get("expires_at"))
-        self._resends.check(write, now)
+        self._repeats.check(write, now)
         before = contents.get(key, now)
         if before is not None and before.value == value and self._choices["renew-equal"] == "off":
             item = before
         contents.put(item, now)
-        self._resends.done(write, now)
+        self._repeats.done(write, now)
         shown = item if before is None or self._choices["set-answer"] == "new" else before
         return done(result=shown.document())
 

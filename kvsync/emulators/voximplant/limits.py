@@ -30,24 +30,24 @@ class Rate:
         self._spent.append(now)
 
 
-class Resends:
-    """Refuses what was asked for already in this time, in seconds; 0 refuses nothing."""
+class RepeatLimit:
+    """Refuses a call that repeats an earlier one within `time` seconds, with the error `code`. 0 seconds refuse nothing."""
 
     def __init__(self, time: float, code: int) -> None:
         self._time, self._code = time, code
         self._last: dict[Hashable, float] = {}
 
     def reset(self) -> None:
-        """Nothing was asked for."""
+        """Forget all earlier calls."""
         self._last.clear()
 
     def check(self, write: Hashable, now: float) -> None:
-        """Raises Refused when the same was done a short while ago."""
+        """Raise Refused if the same write was made too recently."""
         self._last = {write: at for write, at in self._last.items() if 0 <= now - at < self._time}
         if write in self._last:
             raise Refused(self._code)
 
     def done(self, write: Hashable, now: float) -> None:
-        """It is done now."""
+        """Record a write that was made."""
         if self._time:
             self._last[write] = now

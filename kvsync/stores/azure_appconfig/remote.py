@@ -29,8 +29,9 @@ from kvsync.stores.remote_store import Connection
 from kvsync.util.concurrency import gather_or_cancel
 
 
-class Kept(NamedTuple):
-    """What a write leaves as it is: values and tags that are null, which are read as empty, and a description."""
+class PreservedParts(NamedTuple):
+    """Parts of an entry that a write must leave as they are: values and tags that are null, which are read as empty, and the
+    description."""
 
     nulls: Nulls = NO_NULLS
     description: str | None = None
@@ -114,16 +115,16 @@ class Remote:
         if isinstance(self._credentials, EntraToken):
             await self._credentials.aclose()
 
-    async def kept(self, prefix: str, slot: Slot, write: Write) -> Kept:
+    async def preserved_parts(self, prefix: str, slot: Slot, write: Write) -> PreservedParts:
         """What a write must leave as it is: read only if that is not known. Raises StoreError."""
         if write.content is None or write.etag is None:
-            return Kept()
+            return PreservedParts()
         known = self.descriptions.of(prefix, slot, write.etag) if self._resource.has_descriptions else ""
         is_filled = write.content.value and all(text for _, text in write.content.tags)
         if is_filled and (known is not None or write.content.description is not None):
-            return Kept(description=known)
+            return PreservedParts(description=known)
         found = await self._item(*slot)
-        return Kept() if found is None else Kept(found[1], found[0].description)
+        return PreservedParts() if found is None else PreservedParts(found[1], found[0].description)
 
     async def _look_up(self, key: str, label: str | None) -> Row | None:
         found = await self._item(key, label)

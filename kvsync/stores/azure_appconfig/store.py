@@ -169,7 +169,7 @@ class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
         except ValueError as problem:
             return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
         remote = self._remote_of(namespace)
-        kept = await remote.kept(self._keys.prefix(namespace), slot, write)
+        kept = await remote.preserved_parts(self._keys.prefix(namespace), slot, write)
         if write.content is not None and write.content.description is None:
             write = replace(write, content=write.content._replace(description=kept.description))
         call = call_for(self._resource, write, slot, home, kept.nulls)

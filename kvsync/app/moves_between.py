@@ -1,4 +1,4 @@
-"""Splits plans with moves between targets: the old entry is deleted last, once the new one exists, and `after: all` holds."""
+"""Moves between targets: splits plans so that old entries are deleted last, once the new ones exist, and `after: all` holds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _destination = attrgetter("moved_to_target")
 """Without a call in Python, because it is asked for each change in the event loop."""
 
 
-def has_departures(plan: TargetPlan) -> bool:
+def has_outgoing_moves(plan: TargetPlan) -> bool:
     """True when entries of the target move to another one."""
     return any(map(_destination, plan.changes))
 
 
 def staying(plan: TargetPlan) -> TargetPlan:
     """Everything of a plan but what moves to other targets, and what is written after everything else."""
-    if not has_departures(plan):
+    if not has_outgoing_moves(plan):
         return plan
     return replace(plan, changes=tuple(change for change in plan.changes if not _is_late(change)))
 
@@ -33,7 +33,7 @@ def leaving(plan: TargetPlan, done: TargetReport | None) -> TargetPlan:
     """What of a plan moves to other targets, and what is written last if everything so far (`done`) succeeded; the plan itself
     where that is everything."""
     is_open = done is not None and _unfinished(done) is not None
-    changes = tuple(change for change in plan.changes if _departs(change) or (change.is_last and not is_open))
+    changes = tuple(change for change in plan.changes if _moves_out(change) or (change.is_last and not is_open))
     if len(changes) == len(plan.changes):
         return plan
     return replace(plan, changes=changes, refused=(), reported=())
@@ -55,12 +55,12 @@ def combined(plan: TargetPlan, reports: Sequence[TargetReport]) -> TargetReport:
     )
 
 
-def _departs(change: Change) -> bool:
+def _moves_out(change: Change) -> bool:
     return change.moved_to_target is not None
 
 
 def _is_late(change: Change) -> bool:
-    return _departs(change) or change.is_last
+    return _moves_out(change) or change.is_last
 
 
 def _unfinished(report: TargetReport) -> Identity | None:
