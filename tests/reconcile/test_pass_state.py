@@ -268,20 +268,3 @@ def test_all_kinds_of_ledger_stores_are_tried() -> None:
     """The kinds named here are all that keep no marks."""
     kept = {kind for kind, store in KINDS.items() if store.capabilities.marks == "ledger"}
     assert kept == set(LEDGER_KINDS)
-
-
-async def test_a_listing_that_lags_behind_a_healed_entry_is_not_drift_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pass that writes ends what the last clean pass knew: until the listing shows the write, the entry counts as healed."""
-    repo = MemoryRepository(tmp_path, monkeypatch, "memory-edge")
-    settle = KINDS[repo.kind].capabilities.settle
-    await repo.settle({"a": 1, "b": 1})
-    repo.clock.advance(settle + 1)
-    assert outcomes(await repo.apply()) == {}
-    repo.server.write("web", "a", b"theirs")
-    repo.clock.advance(settle + 1)
-    repo.server.list_late(settle)
-    assert outcomes(await repo.apply()) == {"a": "applied"}
-    repo.clock.advance(1)
-    assert rows(await repo.plan()) == []

@@ -439,6 +439,20 @@ async def test_what_was_just_written_is_not_drift_where_reads_are_late(repo: Rep
     assert changes(await repo.plan()) == [("update", "drifted", "a")]
 
 
+async def test_what_was_just_healed_is_not_drift_where_reads_are_late(repo: Repo, service: Service) -> None:
+    """A pass that heals drift ends what the last clean pass knew, although the files are as they were in that one."""
+    repo.clock = clock = SharedClock(service)
+    await repo.settle({"a": "1", "b": "1"})
+    clock.advance(300)
+    await repo.converge()
+    service.put("web", "a", b"theirs")
+    clock.advance(100)
+    assert outcomes(await repo.apply()) == {"a": "applied"}
+    service.faults("stale-read:50s")
+    clock.advance(20)
+    assert changes(await repo.plan()) == []
+
+
 async def test_what_was_seen_once_is_missed_at_once(repo: Repo, service: Service) -> None:
     """Once a pass has seen all that was written, what is deleted or brought back to what it was is drift, however short a time
     ago it was written."""
