@@ -11,7 +11,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from kvsync.errors import StoreError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import Request
 from kvsync.model.answer_limits import AnswerLimits

@@ -15,7 +15,7 @@ from kvsync.config.model import Config, Credential, CredentialKind, StoreConfig
 from kvsync.errors import StateDirError, UsageError
 from kvsync.logs import get_logger
 from kvsync.state import StateDir
-from kvsync.state.directory import real_directory
+from kvsync.state.folder import real_directory
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR, Redactor
 from kvsync.util.values import dataclass

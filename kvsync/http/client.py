@@ -6,36 +6,29 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
+from kvsync.http.client_options import ClientOptions
 from kvsync.http.clock_skew import set_store_clock
 from kvsync.http.failures import NOT_JSON, cleaned, excerpt, failure, unanswered
 from kvsync.http.model import (
     AnswerTooLongError,
-    Credentials,
-    ErrorMapper,
     NotAnsweredError,
     Request,
     Response,
-    SessionHeaders,
     StaleCredentialError,
 )
-from kvsync.http.quota import Quota
-from kvsync.http.rate_limits import RetryBudget, TokenBucket
+from kvsync.http.rate_limits import RetryBudget
 from kvsync.http.request_limiter import RequestLimiter
-from kvsync.http.route import USUAL, Route
-from kvsync.http.shared_budget import BudgetAllocator
-from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.gc_pause import gc_paused
 from kvsync.util.waits import WAITS, reason_after, waiting_place
-from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
     from kvsync.http.transport import Transport
@@ -43,43 +36,6 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 8
 _PAUSES: Final = BackoffPolicy(base=0.1, cap=5.0)
 """Pauses before a read is repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """Limits of one API. `timeout` is in seconds and bounds one request; a read is repeated for at most twice as long. The
-    rates are in requests per second, None: unlimited. `answers` bounds responses."""
-
-    timeout: float = 30
-    concurrency: int = 8
-    reads_per_second: float | None = None
-    writes_per_second: float | None = None
-    answers: AnswerLimits = field(default_factory=AnswerLimits)
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """How a client calls an API.
-
-    Where replicas share the limits of the API, `allocator` allocates turns of each, by the `account` that the server counts
-    (None: the endpoint). `session` has headers that depend on earlier responses.
-    Every request, also a repeated one, is taken from `quota`, and waits for `shared_limiter`, which reads and writes share. No
-    write is sent while the `fence` is closed. Without `repeats_reads`, a read is sent once, because the caller has another
-    endpoint to try.
-    """
-
-    limits: ClientLimits = field(default_factory=ClientLimits)
-    credentials: Credentials | None = None
-    error_mapper: ErrorMapper | None = None
-    quota: Quota | None = None
-    shared_limiter: TokenBucket | None = None
-    read_only: bool = False
-    fence: Fence = field(default_factory=Fence)
-    route: Route = USUAL
-    repeats_reads: bool = True
-    allocator: BudgetAllocator | None = None
-    account: str | None = None
-    session: SessionHeaders | None = None
 
 
 class Client:

@@ -11,7 +11,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from kvsync.config.values import is_plain_http
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned, sender
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.route import USUAL, Route

@@ -8,7 +8,8 @@ from urllib.parse import urljoin, urlsplit
 
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.http.client import Client, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientOptions
 from kvsync.http.model import Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock

@@ -11,7 +11,7 @@ from kvsync.http.shared_budget import shared_budgets
 from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
-    from kvsync.http.client import ClientOptions
+    from kvsync.http.client_options import ClientOptions
 
 
 class RequestLimiter:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from errno import errorcode
 from os import strerror
@@ -28,8 +28,9 @@ from kvsync import __version__
 from kvsync.errors import NotLeader, PermanentError
 from kvsync.http.abort import AbortableConnector, aborted_on_failure
 from kvsync.http.body import in_pieces, length_header
-from kvsync.http.model import AnswerTooLongError, BodySink, NotAnsweredError, NotSentError, Request, Response
+from kvsync.http.model import NotAnsweredError, NotSentError, Request, Response
 from kvsync.http.proxy import Proxy, proxy_for
+from kvsync.http.received import ReceivedBody, sink_receiver
 from kvsync.http.route import USUAL, Route
 from kvsync.http.trust import not_trusted, trusting
 from kvsync.model.answer_limits import AnswerLimits
@@ -89,10 +90,10 @@ class Transport:
         request = self._request(call, headers)
         # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent.
         _TARGET.set(URL(self._origin + call.target, encoded=True))
-        body = _Body(self._limits)
+        body = ReceivedBody(self._limits)
         try:
             async with aborted_on_failure(self._check if call.writes else None), asyncio.timeout(seconds) as limit:
-                keep = None if call.sink is None else _keeper(call.sink, limit, seconds)
+                keep = None if call.sink is None else sink_receiver(call.sink, limit, seconds)
                 response = await self._transport.handle_async_request(request)
                 try:
                     assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -160,32 +161,6 @@ class Transport:
         return NotAnsweredError(f"{broken} ({type(cause or error).__name__})")
 
 
-class _Body:
-    """A body in memory, up to a limit. Its methods receive a chunk, and return False if no more is wanted."""
-
-    def __init__(self, limits: AnswerLimits) -> None:
-        self._limits = limits
-        self.pieces: list[bytes] = []
-        self._size = 0
-
-    def take_whole(self, piece: bytes) -> bool:
-        """Receive a chunk of a result. Raises AnswerTooLongError."""
-        self._add(piece)
-        if self._size > self._limits.answer:
-            limit = f"{_size(self._limits.answer)} (limits.answer)"
-            raise AnswerTooLongError(f"the response is longer than {limit}; check the endpoint, or raise the limit")
-        return True
-
-    def take_start(self, piece: bytes) -> bool:
-        """Receive a chunk of an error: its status counts even if its text is not read to the end."""
-        self._add(piece)
-        return self._size <= self._limits.error_answer
-
-    def _add(self, piece: bytes) -> None:
-        self.pieces.append(piece)
-        self._size += len(piece)
-
-
 def _session(connections: int, context: ssl.SSLContext, proxy: Proxy | None) -> aiohttp.ClientSession:
     """Return the session that sends requests."""
     return aiohttp.ClientSession(
@@ -214,23 +189,6 @@ async def _send_once_and_as_written(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise httpx.ReadError(type(error).__name__) from error
-
-
-def _keeper(sink: BodySink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], bool]:
-    """Fills a sink again. The timeout counts from the last chunk."""
-    clock = asyncio.get_running_loop().time
-
-    def keep(piece: bytes) -> bool:
-        sink.write(piece)
-        limit.reschedule(clock() + seconds)
-        return True
-
-    sink.begin()
-    return keep
-
-
-def _size(number: int) -> str:
-    return f"{number // 2**20} MiB" if number % 2**20 == 0 else f"{number:,} bytes"
 
 
 def _url(origin: str) -> httpx.URL:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.etcd import Password, call, decoded, outdated
 from kvsync.http.route import USUAL, Route
 from kvsync.model.health import Traffic

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from kvsync.errors import PermanentError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.http.route import Route

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from kvsync.config.model import ChannelConfig, Credential, NoticeFormat
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.model import Request, Response
 from kvsync.model.health import Traffic
 from kvsync.status.http.hooks import standard_signature

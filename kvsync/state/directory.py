@@ -28,7 +28,7 @@ from kvsync.state.context import Context
 from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
 from kvsync.state.emptied import EmptiedPlaces
-from kvsync.state.generation import GenerationFile
+from kvsync.state.folder import has_lost_database, make_folder, real_directory
 from kvsync.state.journal import Journal, cut_off_query
 from kvsync.state.ledger import Ledger
 from kvsync.state.notices import Notices
@@ -41,9 +41,8 @@ from kvsync.state.removals import Removals
 from kvsync.state.revisions import Revisions
 from kvsync.state.rows import name_key
 from kvsync.state.run_history import RunHistory
-from kvsync.state.sqlite_database import LOST, database_size, open_for_reading, open_for_writing, sqlite_errors
+from kvsync.state.sqlite_database import open_for_reading, open_for_writing
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
-from kvsync.state.trust import find
 from kvsync.state.undo_requests import UndoRequests
 from kvsync.state.undone import UndoneEntries
 from kvsync.state.waves import WaveRecords
@@ -122,8 +121,8 @@ class StateDir:
         StateDirUntrusted, StateDirError."""
         asked, path = path.absolute(), real_directory(path, config_root, writable=writable)
         if writable:
-            _make(path)
-        is_lost = _has_lost_database(path, replaces=writable and replaces_lost)
+            make_folder(path)
+        is_lost = has_lost_database(path, replaces=writable and replaces_lost)
         writable = writable and (replaces_lost or not is_lost)
         database = open_for_writing(path) if writable else open_for_reading(path)
         timeline = SteadyTime(path / FILE_NAME, clock or Clock(), writable=writable)
@@ -220,7 +219,7 @@ class StateDir:
         """The secret key, made on first use, even by a reading command if it can: saved plans are compared with it later.
         Where it cannot be kept it lasts as long as this process. Raises StateDirError."""
         with suppress(StateDirError):
-            _make(self.path)
+            make_folder(self.path)
         return self._backend.key()
 
     def take_key(self, key: bytes) -> None:
@@ -310,41 +309,3 @@ class StateDir:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def real_directory(path: Path, config_root: Path | None, *, writable: bool) -> Path:
-    """The directory to use for the one that is configured, made where it does not exist if it may be written. Raises
-    StateDirUntrusted, StateDirError."""
-    asked = path.absolute()
-    with sqlite_errors(asked):
-        return find(asked, config_root, _make if writable else None)
-
-
-def _has_lost_database(path: Path, *, replaces: bool) -> bool:
-    """True if `state.db` is missing from a directory that was in use before. A caller that `replaces` it makes a new one, which
-    other processes may see while it is still empty, so the sign of use is removed first. Raises StateDirError if it was
-    emptied."""
-    sign = path / FILE_NAME
-    with sqlite_errors(path):
-        size = database_size(path)
-        if size or not sign.exists():
-            return False
-        if size is None:
-            if replaces:
-                sign.unlink(missing_ok=True)
-                GenerationFile(path).remove()
-            return True
-        size = database_size(path)  # as it was when the sign was there
-    if size == 0:
-        raise StateDirError(str(path), f"state.db is empty, although kvsync has used it before; restore it, or {LOST}")
-    return False
-
-
-def _make(path: Path) -> None:
-    """Make the directory, for its owner's eyes only and kept out of Git. Raises StateDirError."""
-    with sqlite_errors(path):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=0o700, exist_ok=True)
-            (path / ".gitignore").write_text("*\n")
-        (path / "control").mkdir(mode=0o700, exist_ok=True)

@@ -20,7 +20,8 @@ from kvsync.stores.option_rules import OptionRule, check_rules
 from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
-    from kvsync.http.client import Client, ClientLimits, ClientOptions
+    from kvsync.http.client import Client
+    from kvsync.http.client_options import ClientLimits, ClientOptions
     from kvsync.http.paging import ListingLimit
 
 

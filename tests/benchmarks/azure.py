@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.app import TargetSelection, open_workspace
-from kvsync.http.client import Client, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientOptions
 from kvsync.http.model import Request
 from kvsync.model.health import Traffic
 from kvsync.stores.azure_appconfig.api import next_target

@@ -10,7 +10,7 @@ from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import StoreError
 from kvsync.git.command import GitFailed
 from kvsync.git.failures import explained
-from kvsync.http.client import ClientOptions
+from kvsync.http.client_options import ClientOptions
 from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.failures import failure
 from kvsync.http.model import Request, Response

@@ -15,7 +15,8 @@ import pytest
 import trustme
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import TokenBucket

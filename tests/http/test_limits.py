@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.model import NotAnsweredError, Request
 from kvsync.http.paging import ListingLimit
 from kvsync.http.rate_limits import RetryBudget, TokenBucket

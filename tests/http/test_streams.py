@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import pytest
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.model import Request
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock

@@ -6,7 +6,8 @@ import asyncio
 import sys
 
 from kvsync.errors import StoreError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.model import Request
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock

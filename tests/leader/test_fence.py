@@ -21,7 +21,8 @@ import kvsync
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.errors import LostAnswer, NotLeader
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.model import Request
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import LeaseClaim, Timing

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from kvsync.errors import PermanentError
-from kvsync.http.client import ClientLimits, ClientOptions
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response
 from kvsync.http.paging import MOST_NAMESPACE_PAGES, ListingPage, walk

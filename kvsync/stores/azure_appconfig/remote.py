@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from kvsync.errors import BatchRefused, StoreError
-from kvsync.http.client import ClientLimits, ClientOptions
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.entra import EntraToken
 from kvsync.http.failures import server_message, understood
 from kvsync.http.model import Request, Response

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import ClientOptions
+from kvsync.http.client_options import ClientOptions
 from kvsync.http.failures import explained, understood
 from kvsync.http.model import Request, Response
 from kvsync.http.paging import ListingPage, walk

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import LostAnswer, NotLeader, PermanentError, TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.etcd import CompactedError, LeaseGoneError, Password, call, encoded, error_of, object_of, raw
 from kvsync.http.failures import understood
 from kvsync.http.model import Request, Response

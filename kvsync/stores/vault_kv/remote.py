@@ -11,7 +11,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from kvsync.errors import AuthError, PermanentError, TransientError
-from kvsync.http.client import Client, ClientLimits, ClientOptions
+from kvsync.http.client import Client
+from kvsync.http.client_options import ClientLimits, ClientOptions
 from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.failures import understood
 from kvsync.http.model import Response

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from kvsync.errors import AuthError, PermanentError, TransientError
-from kvsync.http.client import ClientOptions
+from kvsync.http.client_options import ClientOptions
 from kvsync.http.failures import excerpt
 from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.rate_limits import SharedLimiters, TokenBucket
