@@ -17,12 +17,12 @@ send       one call of `Store.write`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from kvsync.apply.batch_check import BatchCheck
 from kvsync.apply.model import PendingStep
 from kvsync.apply.outcomes import MOST_TOGETHER, OutcomeRecorder, StepResult
-from kvsync.apply.read_back import describe, has_landed, is_untouched, loses_content
+from kvsync.apply.preparation import Preparation, SplitSteps, close_unread
+from kvsync.apply.read_back import describe, has_landed, is_untouched
 from kvsync.apply.replanning import MOVED, Replanner, landed
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
@@ -36,9 +36,6 @@ from kvsync.stores.partial import PartialRead
 
 _LOST = "the response of the store was lost, so the entry may or may not have been written; the next run checks it"
 
-SplitSteps = list[list[PendingStep]]
-"""Calls that must still be sent."""
-
 
 class BatchSender:
     """Sends the steps of one call until each has its outcome."""
@@ -47,6 +44,7 @@ class BatchSender:
         self._access, self._recorder, self._signer, self._check = access, recorder, signer, check
         self._capabilities = access.capabilities
         self._replanner = Replanner(access, recorder)
+        self._preparation = Preparation(access, recorder, self._replanner, check)
 
     async def run(self, works: list[PendingStep]) -> None:
         """Send until every step has its outcome or kvsync is asked to stop. Raises StateDirError."""
@@ -55,7 +53,7 @@ class BatchSender:
             part = parts.pop()
             try:
                 await self._access.ready()
-                ready, again = await self._prepare(part)
+                ready, again = await self._preparation.prepare(part)
                 parts.extend(reversed(again + await self._send(self._intend(ready))))
             except Stopped:
                 self._abandon([part, *parts])
@@ -116,51 +114,11 @@ class BatchSender:
             work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)
         return self._note(works)
 
-    async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], SplitSteps]:
-        """Read what must be known before writing: the steps that can be sent, and those that must be sent again on their
-        own."""
-        if not self._capabilities.compare_and_set:
-            await self._check.refresh(part)
-        unread = [work for work in part if self._must_read(work)]
-        if not unread:
-            return part, []
-        try:
-            fresh = await self._access.read([work.identity for work in unread])
-        except PartialRead as partial:
-            fresh = partial.found
-            self._close_unread(unread, partial)
-            part = [work for work in part if self._recorder.is_open(work)]
-            unread = [work for work in unread if self._recorder.is_open(work)]
-        moved: list[PendingStep] = []
-        for work in unread:
-            found = fresh.get(work.identity)
-            if not is_untouched(work.change.before, found, self._capabilities):
-                moved.append(work)
-            elif found is not None and work.previous is not None:
-                work.previous = replace(work.previous, content=found.content)
-        again = await self._replanner.replan_each(moved, fresh)
-        gone = {work.index for work in moved}
-        return [work for work in part if work.index not in gone], again
-
-    def _close_unread(self, works: Sequence[PendingStep], partial: PartialRead) -> None:
-        """Close steps whose entry cannot be read, because its content is unknown. Other steps do not wait for them."""
-        for work in works:
-            if (why := partial.failed.get(work.identity)) is not None:
-                self._close_open([work], OutcomeKind.FAILED, f"it could not be read: {why}")
-
     def _note(self, works: list[PendingStep]) -> list[PendingStep]:
         """Close steps that change the ledger only; returns the steps that must be sent."""
         noted = [work for work in works if work.fixed is None and is_ledger_only(work.change, self._capabilities)]
         self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
         return [work for work in works if self._recorder.is_open(work)]
-
-    def _must_read(self, work: PendingStep) -> bool:
-        """Without compare-and-set, every entry is read right before it is written, unless a scan has just confirmed it;
-        otherwise only a content that would be lost."""
-        if not self._capabilities.compare_and_set and not self._check.confirms(work):
-            return True
-        has_content = work.previous is None or work.previous.content is not None
-        return not has_content and not work.change.sensitive and loses_content(work)
 
     async def _sort_results(self, works: list[PendingStep], results: Sequence[WriteResult]) -> SplitSteps:
         """Sort the results of one call. Known ones are committed first, before anything else is asked of the store."""
@@ -219,7 +177,7 @@ class BatchSender:
             fresh = await self._access.read([work.identity for work in works])
         except PartialRead as partial:
             fresh = partial.found
-            self._close_unread(works, partial)
+            close_unread(self._recorder, works, partial)
             works = [work for work in works if self._recorder.is_open(work)]
         except TransientError as blind:
             self._close_open(works, OutcomeKind.FAILED, f"{error}; reading it back failed too: {blind}")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from kvsync.http.client_options import ClientOptions
 from kvsync.http.model import Request
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.http.shared_budget import shared_budgets
 from kvsync.util.clock import Clock
-
-if TYPE_CHECKING:
-    from kvsync.http.client_options import ClientOptions
 
 
 class RequestLimiter:
