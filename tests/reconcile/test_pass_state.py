@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from itertools import count
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
+from kvsync.state.claims import Replica, TargetClaims
 from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, reported, rows
 from tests.support.stores import KINDS
 
@@ -268,3 +271,30 @@ def test_all_kinds_of_ledger_stores_are_tried() -> None:
     """The kinds named here are all that keep no marks."""
     kept = {kind for kind, store in KINDS.items() if store.capabilities.marks == "ledger"}
     assert kept == set(LEDGER_KINDS)
+
+
+class Claims:
+    """Claims of one replica, which are new ones whenever they are asked for without a number."""
+
+    def __init__(self) -> None:
+        self.me, self.held = Replica("one", "host", 1, "1", "me"), dict[Target, int]()
+        self.bound: list[int] = []
+        self._numbers = count()
+
+    def bind(self, _target: Target, fence: int | None = None) -> int:
+        self.bound.append(next(self._numbers) if fence is None else fence)
+        return self.bound[-1]
+
+
+async def test_a_plan_is_applied_under_the_claim_that_it_was_made_with(repo: MemoryRepository) -> None:
+    """Another replica may have worked on a target that was claimed again since: then the plan must not be applied."""
+    repo.want({"a": 1})
+    async with repo.open(writing="apply") as workspace:
+        claims = Claims()
+        workspace.state.claims = cast("TargetClaims", claims)
+        plan = await workspace.plan()
+        planned = claims.bound[-1]
+        claims.bound.clear()
+        await workspace.apply(plan, command="apply")
+        workspace.state.claims = None
+    assert set(claims.bound) == {planned}
