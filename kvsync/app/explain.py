@@ -31,7 +31,7 @@ KEPT = 5
 
 @dataclass(frozen=True, slots=True)
 class EntryExplanation:
-    """One entry from all sides. `verdict` is what is to be done about it, None for nothing; `reported` says that it is only
+    """Explanation of one entry. `verdict` is what is to be done about it, None for nothing; `reported` says that it is only
     reported. `why` are sentences, in order; `error` is why the store could not be asked."""
 
     target: Target

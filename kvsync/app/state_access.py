@@ -182,7 +182,7 @@ def _brought_up_to_date(file: Path, environment: str | None, *, create: bool) ->
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What was copied, or would be: from where to where, and rows by table."""
+    """Result of copying a state, or of a dry run: source, destination, and the number of rows by table."""
 
     source: str
     target: str

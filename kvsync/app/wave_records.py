@@ -26,7 +26,7 @@ _IN_PART: Final = "only a part of its changes was applied"
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """What a plan was made for: the digest of what the files ask, and the number of its changes. `is_whole`: it is about all
+    """Inputs of a plan: the digest of what the files ask, and the number of its changes. `is_whole`: it is about all
     entries of the target."""
 
     digest: str

@@ -17,7 +17,7 @@ LOOKING = EVERYONE | {Trigger.FILES}
 
 @dataclass(frozen=True, slots=True)
 class PendingTriggers:
-    """Triggers that came in since the last pass began, folded into one."""
+    """Triggers since the start of the last pass, combined into one."""
 
     triggers: frozenset[Trigger] = frozenset()
     deep: bool = False

@@ -20,7 +20,7 @@ MIN_GAP = 1.0
 
 
 class PassSource(Protocol):
-    """What a worker needs to do its passes."""
+    """Interface through which a worker runs its passes."""
 
     async def run_pass(self, worker: Worker, ask: PendingTriggers) -> PassResult:
         """Do one pass. Raises nothing but CancelledError."""

@@ -40,7 +40,7 @@ class IncomingMove:
 
 @dataclass(slots=True)
 class Document:
-    """What a document says. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source, and
+    """Content of a document. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source, and
     `incoming_moves` those that come from other targets."""
 
     stores: tuple[str, ...] = ()

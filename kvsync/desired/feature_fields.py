@@ -16,7 +16,7 @@ class Requirement(StrEnum):
 
 
 class StatusOverride(StrEnum):
-    """What a variant makes of a flag."""
+    """Status that a variant gives its flag."""
 
     NONE = "None"
     ENABLED = "Enabled"

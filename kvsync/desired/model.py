@@ -162,7 +162,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class CompiledFile:
-    """What one state file, with the overlay that is in force, comes to.
+    """Compiled form of one state file and of the overlay in force.
 
     `targets` are those it names; `names_known` is false when there may be more. A unit that `is_crowded` names too many: it
     holds those of them that are known without it, and the others are not managed. A `private` unit holds a secret and is kept
@@ -186,12 +186,12 @@ class CompiledFile:
 
 @dataclass(slots=True)
 class Reading:
-    """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
-    under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
-    hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
-    what a file, or the files in a folder, say. `unheld` hold no target. `sizes` are the bytes that each slot was read from.
-    `named` is how many targets the slots name, a target once for each. A reading that has the same slots as the one of
-    `base_version` differs from it in the slots `changed` at most."""
+    """Result of one reading of the state files. `units` are by slot (the path, and that of the overlay), each with the key it
+    was compiled under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems`
+    are those that hold every target, `unsearched` those that hold the targets which files with certain grants may name,
+    because nobody knows what a file, or the files in a folder, say. `unheld` hold no target. `sizes` are the bytes that each
+    slot was read from. `named` is how many targets the slots name, a target once for each. A reading that has the same slots
+    as the one of `base_version` differs from it in the slots `changed` at most."""
 
     units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)

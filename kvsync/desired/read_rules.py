@@ -40,7 +40,7 @@ class OutsideError(UnreadableError):
 
 
 class ProtectedError(UnreadableError):
-    """It is never read, whatever is configured."""
+    """The file is protected: it is never read, whatever is configured."""
 
 
 class TooMuchError(UnreadableError):

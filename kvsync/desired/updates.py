@@ -15,7 +15,7 @@ Slots = Mapping[Target, Sequence[str]]
 
 
 class CleanState(NamedTuple):
-    """What a reading without any problem came to: its version and units, the digest of each target, and what the files ask.
+    """Result of a reading without problems: its version and units, the digest of each target, and what the files ask.
     `slots` are those of each target, None if they were not needed yet."""
 
     version: object

@@ -49,7 +49,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an emulator is made of. `random` decides what a fault does in detail, and follows the seed."""
+    """Parts of an emulator. `random` decides what a fault does in detail, and follows the seed."""
 
     options: Options
     clock: VirtualClock

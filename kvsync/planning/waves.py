@@ -76,8 +76,8 @@ class WaveHold:
 
 @dataclass(frozen=True, slots=True)
 class WaveFacts:
-    """What decides. `members` are the managed targets of each wave by its index, `desired` has the digest of each of them that
-    the files name and that can be used; `now` is by the steady timeline."""
+    """Inputs of the decision. `members` are the managed targets of each wave by its index, `desired` has the digest of each of
+    them that the files name and that can be used; `now` is by the steady timeline."""
 
     members: Mapping[int, Sequence[Target]]
     desired: Mapping[Target, str]

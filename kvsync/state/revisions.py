@@ -16,7 +16,7 @@ _PRUNE: Final = "DELETE FROM revisions WHERE seq <= (SELECT max(seq) FROM revisi
 
 
 class Revisions:
-    """What replicas applied. There is none in a state directory, which one machine alone uses."""
+    """Revisions that replicas applied. A state directory has none, because only one machine uses it."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database

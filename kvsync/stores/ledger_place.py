@@ -9,7 +9,7 @@ from kvsync.yaml.fields import Field, choice
 
 
 class LedgerPlace(StrEnum):
-    """In the state directory of this machine, or in the store, where every machine finds it."""
+    """Where the ledger is kept: in the state directory of this machine, or in the store, where every machine finds it."""
 
     LOCAL = "local"
     STORE = "store"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, AnyStr, Generic
 
 
 class LazyPattern(Generic[AnyStr]):
-    """What `re.compile` gives, made when one of its methods or attributes is first asked for."""
+    """Regular expression that is compiled when one of its methods or attributes is first used."""
 
     def __init__(self, pattern: AnyStr, flags: int = 0) -> None:
         self._arguments: tuple[AnyStr, int] = pattern, flags

@@ -60,7 +60,7 @@ def exact(filter_: Filter) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KeyValueFilter:
-    """Which key-values a list is about."""
+    """Selects the key-values of a list."""
 
     key: Filter = ANY
     label: Filter = ANY

@@ -62,7 +62,7 @@ _Reader: TypeAlias = Callable[[re.Match[bytes]], bytes]
 
 
 class View:
-    """What a text reads as. `parent` is what it was read from, None for the text itself; `locate` finds bytes of it there.
+    """A decoded form of a text. `parent` is what it was read from, None for the text itself; `locate` finds bytes of it there.
     `is_joined` says that separators were left out, so that what was apart is together."""
 
     __slots__ = ("_locate", "_parent", "data", "is_joined")
