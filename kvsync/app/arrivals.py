@@ -20,7 +20,7 @@ async def with_arriving_descriptions(
 ) -> TargetPlan:
     """The plan, in which new entries have the descriptions that they have in the targets that they come from, as far as these
     can be read."""
-    if not desired.moved or not stores[plan.target.store].capabilities.descriptions:
+    if not stores[plan.target.store].capabilities.descriptions:
         return plan
     descriptions: dict[Identity, str] = {}
     for source, names in arriving(plan.changes, desired).items():

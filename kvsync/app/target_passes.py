@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from kvsync.app.arrivals import with_arriving_descriptions
 from kvsync.app.crashes import CrashGuard
 from kvsync.app.moves_between import combined, has_outgoing_moves, leaving, staying
 from kvsync.app.parking import Parking
@@ -132,7 +131,9 @@ class TargetPasses:
             failed = replace(plan, complete=False, error=str(error), code=error.code)
             return replace(failed, problems=_problems(loaded, target))
         plan = await last.plan()
-        if (desired := loaded.targets.get(target)) is not None:
+        if (desired := loaded.targets.get(target)) is not None and desired.moved:
+            from kvsync.app.arrivals import with_arriving_descriptions  # only a move pays for it
+
             plan = await with_arriving_descriptions(plan, desired, self._stores, self._places)
         if self.context.writing:
             self._records.planned(plan, loaded, ask)
