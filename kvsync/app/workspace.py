@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from kvsync.git.source import Checkout
 
 _PRUNED_AFTER: Final = 0.001
-"""The part of the runs that the journal keeps after which it is pruned again."""
+"""The part of the runs that the journal keeps after which it is pruned again: so many runs, or changes in them."""
 
 
 class Workspace:
@@ -188,13 +188,13 @@ class Workspace:
             counts = report.counts()
         finally:
             run.finish(counts)
-        self._prune_sometimes()  # a daemon may run for years
+        self._prune_sometimes(sum(counts.values()))  # a daemon may run for years
         return report
 
-    def _prune_sometimes(self) -> None:
-        """Prune the journal after a small part of the runs that it keeps: to find out that there is nothing to forget, all of
-        them are looked at. Raises StateDirError."""
-        self._unpruned += 1
+    def _prune_sometimes(self, changes: int) -> None:
+        """Prune the journal once it has grown by a small part of the runs that it keeps: to find out that there is nothing to
+        forget, all of them are looked at. Many `changes` count as many runs, because they fill it too. Raises StateDirError."""
+        self._unpruned += max(changes, 1)
         if self._unpruned >= self.config.journal.runs * _PRUNED_AFTER:
             self._unpruned = 0
             prune_journal(self.state, self.config)

@@ -262,12 +262,14 @@ async def accident(*_given: object, **_named: object) -> None:
     raise RuntimeError("boom")
 
 
-@pytest.mark.parametrize(("kept", "most"), [(100_000, 0), (5_000, 2), (2, 10)])
+@pytest.mark.parametrize(
+    ("kept", "changes", "most"), [(100_000, 1, 0), (5_000, 1, 2), (2, 1, 10), (100_000, 50, 5), (100_000, 100, 10)]
+)
 async def test_a_large_journal_is_not_searched_after_every_run(
-    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch, kept: int, most: int
+    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch, kept: int, changes: int, most: int
 ) -> None:
-    """To find what is to be forgotten, all runs are looked at: after every thousandth part of those that are kept. A small
-    journal never has more than it keeps."""
+    """To find what is to be forgotten, all runs are looked at: after every thousandth part of those that are kept, or after as
+    many changes. A small journal never has more than it keeps, and one of large runs hardly more than its size."""
     repo.configure(more=f"journal: {{runs: {kept}}}")
     async with repo.open() as workspace:
         looks: list[None] = []
@@ -276,7 +278,7 @@ async def test_a_large_journal_is_not_searched_after_every_run(
             workspace.state.journal, "prune", lambda *given, **more: looks.append(prune(*given, **more))
         )
         for number in range(10):
-            repo.want({"a": number})
+            repo.want({f"a{key}": 0 for key in range(changes * (number + 1))})
             await workspace.apply(await workspace.plan(), command="run")
         assert len(looks) == most
         assert len(workspace.state.journal.runs(100)) == min(kept, 10)
