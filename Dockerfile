@@ -1,4 +1,4 @@
-# kvsync as an image: docs/container.md. Any base will do that has Python 3.11 or newer with venv, and apt.
+# Image of kvsync; see docs/container.md. BASE can be any image with apt, and with Python 3.11 or newer and its venv module.
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
@@ -19,8 +19,8 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-d
  && /build/bin/pip --python /opt/kvsync/bin/python install --no-cache-dir --no-deps /kvsync/*.whl
 
 FROM ${BASE}
-# git for repositories as the source, ssh to reach them, gpg for their signatures. ssh wants its user to have a name.
-# hadolint ignore=DL3008  # the base decides about versions, and a pinned one is gone from the mirror at its next fix
+# git fetches a Git source, ssh connects to it, and gpg verifies its signatures. ssh requires that its user has a name.
+# hadolint ignore=DL3008  # the base image determines the versions; mirrors remove a pinned version after its next fix
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates git gpg openssh-client \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
@@ -45,7 +45,7 @@ CMD ["run"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="kvsync" \
-      org.opencontainers.image.description="Keeps key-value stores equal to a Git repository" \
+      org.opencontainers.image.description="Keeps key-value stores in sync with YAML files in a Git repository" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
