@@ -97,14 +97,15 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         Field(
             "owner_key",
             one_of(list_of(credential(), least=1), credential()),
-            help="Secret that signs marks and ledgers, the same on all machines of the owner; in a list, the first one signs.",
+            help="Secret that signs marks and ledgers, the same on all machines of the owner. "
+            "In a list of secrets, the first one signs.",
         ),
         Field(
             "state",
             one_of(list_of(_state_glob(), least=1), _state_glob(), record(STATE_FIELDS)),
             default=DEFAULT_STATE_FILES,
             help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml); "
-            "or, if a database keeps the state, a mapping of files and postgresql.",
+            "or, if a database keeps the state, a mapping with the fields files and postgresql.",
         ),
         Field(
             "source",

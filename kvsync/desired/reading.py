@@ -176,13 +176,13 @@ class Reader:
         reading.sizes[slot] = size
         for given_up, bytes_of_it in totals.size.add(slot, size, group):
             message = (
-                f"the state files and what they take values from have more than {shown_size(limits.total)}, and this one is "
-                f"the largest with {shown_size(bytes_of_it)}"
+                f"the state files and the files that they read values from have more than {shown_size(limits.total)} in total; "
+                f"this one is the largest, with {shown_size(bytes_of_it)}"
             )
             self._hold_back(given_up, message, "split it, or raise limits.total", reading)
         for given_up, targets in totals.targets.add(slot, len(reading.units[slot][1].targets), group):
             message = (
-                f"the state files name more than {limits.total_targets:,} targets, and this one names the most with "
+                f"the state files name more than {limits.total_targets:,} targets in total; this one names the most, with "
                 f"{targets:,}"
             )
             self._hold_back(given_up, message, "raise limits.total_targets", reading, is_crowded=True)

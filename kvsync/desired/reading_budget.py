@@ -12,19 +12,19 @@ from kvsync.desired.read_rules import TooMuchError, excess, shown_size
 
 
 class ReadingBudget:
-    """Counts what one state file takes. `largest` is the largest value that any configured store takes, in bytes; None where
-    one takes any."""
+    """Counts what reading one state file costs, and enforces the limits. `largest` is the largest value in bytes that any
+    configured store accepts, or None if a store accepts any size."""
 
     def __init__(self, limits: ReadLimits, largest: int | None = None) -> None:
         self._limits, self._largest = limits, largest
         self._files = self._values = self._steps = 0
         self._entries = self._expansion = 0
         self.size = 0
-        """Bytes taken so far: of the state file, its overlay, and all that they take values from."""
+        """Bytes counted so far: of the state file, its overlay, and all files that they read values from."""
 
     @property
     def most_value(self) -> int:
-        """The largest file in bytes that a value may be taken from."""
+        """Maximum size in bytes of a file that a value is read from."""
         return min(self._limits.value_file, self._limits.value_file if self._largest is None else self._largest)
 
     def take_steps(self, steps: int) -> None:
@@ -32,16 +32,16 @@ class ReadingBudget:
         self._steps += steps
         if self._steps > self._limits.pattern_steps:
             raise TooMuchError(
-                f"the patterns need more than {self._limits.pattern_steps:,} comparisons; "
+                f"matching the patterns takes more than {self._limits.pattern_steps:,} comparisons; "
                 "use narrower patterns, or raise limits.pattern_steps"
             )
 
     def take_steps_for(self, _group: Hashable, steps: int) -> None:
-        """Count comparisons, whatever rights the names have. Raises TooMuchError."""
+        """Count comparisons, without separating groups. Raises TooMuchError."""
         self.take_steps(steps)
 
     def take_entries(self, number: int) -> None:
-        """Count entries, before they are made. Raises TooMuchError."""
+        """Count entries, before they are created. Raises TooMuchError."""
         self._entries += number
         if self._entries > self._limits.entries:
             raise TooMuchError(
@@ -49,12 +49,12 @@ class ReadingBudget:
             )
 
     def take_expansion(self, size: int) -> None:
-        """Count bytes that text of the file comes to where it is used, before they are made. Raises TooMuchError."""
+        """Count bytes that the text of the file expands to, before they are allocated. Raises TooMuchError."""
         self._expansion += size
         if self._expansion > self._limits.expansion:
             raise TooMuchError(
-                f"the text of the state file comes to more than {shown_size(self._limits.expansion)} with what aliases, "
-                "defaults, prefixes, labels and stores repeat; repeat less, or raise limits.expansion"
+                f"the state file expands to more than {shown_size(self._limits.expansion)}, because aliases, defaults, "
+                "prefixes, labels and stores repeat its text; repeat less, or raise limits.expansion"
             )
 
     def take_text(self, size: int) -> None:
@@ -62,22 +62,23 @@ class ReadingBudget:
         self.size += size
 
     def drop_values(self) -> None:
-        """Count the files that values are taken from again."""
+        """Forget the counted files of values and comparisons, so that they can be counted again."""
         self.size -= self._values
         self._files = self._values = self._steps = 0
 
     def take_values(self, *sizes: int) -> None:
-        """Count files that values are taken from, before they are read. Raises TooMuchError."""
+        """Count files that values are read from, given their sizes, before they are read. Raises TooMuchError."""
         limits = self._limits
         for size in sizes:
             self._check_value(size)
         if self._files + len(sizes) > limits.value_files:
             raise TooMuchError(
-                f"the state file reads values from more than {limits.value_files:,} files; raise limits.value_files"
+                f"the state file reads values from more than {limits.value_files:,} files; "
+                "split it, or raise limits.value_files"
             )
         if self._values + sum(sizes) > limits.value_bytes:
             raise TooMuchError(
-                f"the state file reads values of more than {shown_size(limits.value_bytes)} from files; "
+                f"the state file reads more than {shown_size(limits.value_bytes)} of values from other files; "
                 "split it, or raise limits.value_bytes"
             )
         self._files += len(sizes)
@@ -92,8 +93,8 @@ class ReadingBudget:
 
 
 class StepBudgets:
-    """Comparisons of names with the patterns of `state:`, counted for each group of files with the same rights, so that the
-    names of one group never stop another."""
+    """Counts comparisons of names with the patterns of `state:`, separately for each group of files with the same rights, so
+    that one group cannot use up the limit of another."""
 
     def __init__(self, limits: ReadLimits) -> None:
         self._of_group: defaultdict[Hashable, ReadingBudget] = defaultdict(partial(ReadingBudget, limits))
@@ -104,10 +105,10 @@ class StepBudgets:
 
 
 class TotalBudget:
-    """What all state files of a reading amount to: bytes, or targets. At most `limit` together.
+    """Total of all state files of one reading, in bytes or in targets: at most `limit`.
 
-    Files are counted by groups with the same rights. Beyond the limit the largest group gives up its largest files, so that
-    no author who may write to some targets pays for one who may write to others."""
+    Files are counted in groups with the same rights. Above the limit, the largest files of the largest group are left out, so
+    that an author with rights to some targets cannot stop the files of authors with other rights."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -115,11 +116,11 @@ class TotalBudget:
         self._largest: defaultdict[Hashable, list[tuple[int, str]]] = defaultdict(list)
 
     def add(self, name: str, size: int, group: Hashable) -> Iterator[tuple[str, int]]:
-        """Count one more file. Gives the names and sizes of the files to be given up."""
+        """Count one more file. Yields name and size of each file that must be left out."""
         heappush(self._largest[group], (-size, name))
         self._sums[group] += size
         while self._sums.total() > self._limit:
-            fattest, _ = self._sums.most_common(1)[0]
-            negative, largest = heappop(self._largest[fattest])
-            self._sums[fattest] += negative
+            heaviest, _ = self._sums.most_common(1)[0]
+            negative, largest = heappop(self._largest[heaviest])
+            self._sums[heaviest] += negative
             yield largest, -negative

@@ -100,10 +100,10 @@ def test_how_many_files_and_how_large_together(two: Repo, reads: list[str]) -> N
     two.web("keys: {a: {file: ../assets/0}}\nfiles: [{path: ../assets, prefix: x/}]\n")
     assert two.load().problems == ()
     for limits, said in (
-        ({"value_files": 4}, "reads values from more than 4 files; raise limits.value_files"),
+        ({"value_files": 4}, "reads values from more than 4 files; split it, or raise limits.value_files"),
         (
             {"value_bytes": 499},
-            "reads values of more than 499 bytes from files; split it, or raise limits.value_bytes",
+            "reads more than 499 bytes of values from other files; split it, or raise limits.value_bytes",
         ),
     ):
         limit(two, **limits)
@@ -199,8 +199,8 @@ def test_what_all_together_take_is_taken_from_the_largest(two: Repo) -> None:
         (problem,) = loaded.held[WEB]
         assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
         said = (
-            "the state files and what they take values from have more than 10,000 bytes, and this one is the largest with "
-            "9,062 bytes (split it, or raise limits.total)"
+            "the state files and the files that they read values from have more than 10,000 bytes in total; "
+            "this one is the largest, with 9,062 bytes (split it, or raise limits.total)"
         )
         assert said in str(problem)
     two.write("assets/large", b"x" * 8_000)
@@ -296,7 +296,7 @@ def test_comparisons_are_counted_for_each_team(teams: Repo) -> None:
         teams.write(f"state/web/{number}.txt", "")
     loaded = teams.load()
     assert (loaded.hold_all, OTHER in loaded.held) == ((), False)
-    assert "the patterns need more than 50 comparisons" in str(loaded.problems[0])
+    assert "matching the patterns takes more than 50 comparisons" in str(loaded.problems[0])
 
 
 def test_patterns_that_take_long_are_an_error_of_their_file(two: Repo) -> None:
@@ -306,7 +306,7 @@ def test_patterns_that_take_long_are_an_error_of_their_file(two: Repo) -> None:
     two.web("keys: {}\nfiles: [{path: ../assets, glob: '*/x'}, {path: ../assets, glob: '*/[x]', prefix: y/}]\n")
     assert two.load().problems == ()
     limit(two, pattern_steps=79)
-    assert "need more than 79 comparisons; use narrower patterns, or raise limits.pattern_steps" in held(two.load())
+    assert "takes more than 79 comparisons; use narrower patterns, or raise limits.pattern_steps" in held(two.load())
     limit(two, pattern_steps=80)
     source = two.source()
     for _ in range(3):
@@ -418,7 +418,7 @@ def test_what_a_file_comes_to_is_counted_before_it_is_made(two: Repo, text: str)
     finally:
         tracemalloc.stop()
     said = held(loaded)
-    assert "the text of the state file comes to more than 1 MiB" in said
+    assert "the state file expands to more than 1 MiB" in said
     assert "raise limits.expansion" in said
     assert str(loaded.problems[0]).startswith("state/web.yaml:")
     assert all(len(str(problem)) < 500 for problem in loaded.problems)
