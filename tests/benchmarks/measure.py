@@ -62,7 +62,7 @@ def run(command: Sequence[str], cwd: Path, good: Container[int] = (0,)) -> Cost:
     done = subprocess.run(launch, cwd=cwd, stdout=subprocess.PIPE, check=True)
     code, *cost = json.loads(done.stdout)
     if code not in good:
-        raise subprocess.CalledProcessError(code, command)
+        raise RuntimeError(f"{' '.join(command)[:100]!r}… ended with the code {code}")
     return Cost(*cost)
 
 
