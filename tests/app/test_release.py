@@ -12,6 +12,7 @@ from kvsync.app.release import plan_release
 from kvsync.errors import PermanentError, UsageError
 from kvsync.model.entry import Identity
 from kvsync.model.plan import Plan
+from kvsync.stores.base import WriteStatus
 from tests.support.memory_repository import MemoryRepository, is_clean, only, outcomes, refused, rows
 from tests.support.stores import KINDS
 
@@ -108,6 +109,17 @@ async def test_a_locked_entry_stays_ours(tmp_path: Path, monkeypatch: pytest.Mon
     await release(world, "main/web")
     world.server.lock("web", "a", locked=False)
     assert rows(only((await plan_of(world, "main/web")).targets)) == [("release", "unowned", "a")]
+
+
+async def test_what_the_store_refused_to_release_stays_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry whose mark could not be removed stays in the ledger, so that a later release finishes."""
+    world = MemoryRepository(tmp_path, monkeypatch)
+    await world.settle({"a": "one", "b": "two"})
+    world.server.fail_entry("a", WriteStatus.REJECTED)
+    assert outcomes(await release(world, "main/web")) == {"a": "failed", "b": "applied"}
+    async with world.open(None) as workspace:
+        (place,) = {one.place for one in workspace.state.places.all().values()}
+        assert workspace.state.ledger.all(place).keys() == {Identity("a")}
 
 
 async def test_an_incomplete_listing_releases_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
