@@ -254,7 +254,8 @@ _ALL: Final = (
         ("listen", "error", "code"),
         "A changed address cannot be used; the old one stays in use.",
     ),
-    Event("http.denied", "warning", ("remote", "method", "path", "reason"), "A request was refused: host, token or signature."),
+    Event("http.denied", "warning", ("remote", "method", "path", "reason"), "A request was refused because of its host,"
+                                                                            " token or signature."),
     Event("http.failed", "error", ("method", "path", "exception"), "A request failed because of an error in kvsync."),
     Event("hook.received", "debug", ("sender", "delivery", "result"), "A webhook request, and its result."),
     Event("notice.sent", "info", ("channel", "notices", "attempts"), "A notification was delivered."),
