@@ -48,6 +48,7 @@ def test_an_approval_is_for_one_plan_only(state: StateDir) -> None:
     state.parked.approve(ONE, 5)
     assert not state.parked.park(WEB, ONE, WHOLE, ["the same"], 6)
     assert state.parked.approved(WEB, ONE)
+    assert not state.parked.approved(WEB, TWO), "another plan, which was not parked yet"
     assert state.parked.park(WEB, TWO, WHOLE, ["another"], 7)
     assert not state.parked.approved(WEB, ONE)
     assert not state.parked.approved(WEB, TWO)
