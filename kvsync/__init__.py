@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from kvsync.stores.extensions import (
         DeepObservable,
         FilteredListing,
+        KeyListing,
         LedgerKeeping,
         NamespaceDeleting,
         NamespaceIds,
@@ -88,6 +89,7 @@ __all__ = [
     "Identity",
     "InvalidInput",
     "KeyFormat",
+    "KeyListing",
     "KeyScope",
     "KvsyncError",
     "LedgerKeeping",
@@ -175,8 +177,8 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
-        "DeepObservable FilteredListing LedgerKeeping NamespaceDeleting NamespaceIds NamespaceRenaming NestedNamespaces"
-        " PlaceResolving QuotaReporting RestorePointMaking Scannable VersionHints Watchable"
+        "DeepObservable FilteredListing KeyListing LedgerKeeping NamespaceDeleting NamespaceIds NamespaceRenaming"
+        " NestedNamespaces PlaceResolving QuotaReporting RestorePointMaking Scannable VersionHints Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",
