@@ -138,10 +138,10 @@ def million(latency: float, costs: Costs) -> str:
     parts = ", ".join(f"{name} {least:,.0f} s" for name, least in seconds.items())
     rate = targets * costs.statements / max(seconds.values())
     return (
-        f"For {targets:,} targets of one etcd {latency * 1000:.0f} ms away, {replicas} replicas with a processor each, and"
-        f" {processors} processors for the database, which answers as slowly as here, the model gives for a round: {parts}. In"
-        f" a round that takes the longest of these times, the database answers {rate:,.0f} statements per second. These values"
-        " are computed, not measured."
+        f"The model computes a round of {targets:,} targets of one etcd {latency * 1000:.0f} ms away, with {replicas} replicas"
+        f" of one processor each, {processors} processors for the database, and a database that answers as slowly as here. It"
+        f" takes as long as the longest of these times: {parts}. The database then answers {rate:,.0f} statements per second."
+        " These values are computed, not measured."
     )
 
 
