@@ -164,7 +164,7 @@ def _cpu(server: Server, place: Path) -> Iterator[Figure]:
     for number, work in enumerate(("creates", "updates")):
         ours, theirs = (min(costs[number].cpu for costs in turns) for turns in zip(*rounds, strict=True))
         detail = f"{ours:.2f} s against {theirs:.2f} s of CPU, whole processes"
-        name = f"{CHANGES:,} {work}, CPU against the bare sets of the official client, 32 at once"
+        name = f"{CHANGES:,} {work}, CPU against the bare writes of the official client, 32 at once"
         yield Figure(name, ours / theirs, 1.5, detail=detail)
 
 
@@ -197,7 +197,7 @@ def _applying(server: Server, folder: Path, concurrency: tuple[int, ...], how: s
             at_once: asyncio.run(_write_all(server, server.empty(), at_once, looks=looks)) for at_once in concurrency
         }
         best = min(theirs, key=lambda at_once: theirs[at_once])
-        what = "that looks before and after each write" if looks else "that only writes"
+        what = "that reads before and after each write" if looks else "that only writes"
         yield Figure(
             f"apply of {CHANGES:,} creates against the official client {what}, {how}",
             ours / theirs[best],

@@ -197,7 +197,7 @@ def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:
     run(kvsync("apply", "--yes", "-o", "json"), folder)
     passing, stats = asyncio.run(_pass(server, folder))
     pages = ENTRIES // 100 + 1  # a full page always names a next one, so that an empty one tells the end
-    yield Figure("no-change pass, requests a page", stats["requests"] / pages, 1, detail=str(stats["statuses"]))
+    yield Figure("no-change pass, requests per page", stats["requests"] / pages, 1, detail=str(stats["statuses"]))
     short = asyncio.run(_bodies())
     for what, bodies in (
         ("short values", short),

@@ -89,7 +89,7 @@ def _writing(server: Server, folder: Path) -> Iterator[Figure]:
     rounds = [(_write(server, folder), server.requests(), _put(server, folder, peer)) for _ in range(3)]
     ours, requests = min(((cost, requests) for cost, requests, _ in rounds), key=lambda pair: pair[0].cpu)
     detail = f"{requests}; {ours.wall:.2f} s, {ours.cpu:.2f} s of CPU, {ours.rss:.0f} MiB"
-    yield Figure(f"{PAIRS:,} pairs, bulk puts a batch", requests[PUT] / (PAIRS / 1000), 1, detail=detail)
+    yield Figure(f"{PAIRS:,} pairs, bulk puts per batch", requests[PUT] / (PAIRS / 1000), 1, detail=detail)
     put = [cost for _, _, cost in rounds if cost is not None]
     if not put:
         return
@@ -130,7 +130,7 @@ def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:
     _write(server, folder)
     passing, requests = asyncio.run(_pass(server, folder))
     yield Figure(
-        "no-change pass, requests a page", sum(requests.values()) / (ENTRIES / 1000), 1.01, detail=str(requests)
+        "no-change pass, requests per page", sum(requests.values()) / (ENTRIES / 1000), 1.01, detail=str(requests)
     )
     decoding = _decoding(server)
     detail = f"{passing * 1000:.0f} ms against {decoding * 1000:.0f} ms of CPU"

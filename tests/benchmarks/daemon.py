@@ -1,4 +1,4 @@
-"""The daemon: from writing a file to the entry being in the store, and what it costs to wait."""
+"""The daemon: the time from an edit of a file to the write in the store, and the cost of waiting."""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ def _sizes(folder: Path, entries: Sequence[int], targets: Sequence[int]) -> Iter
         yield from _warm(folder / f"entries-{count}", f"{count:,} entries", max(1, count // 100), 100)
     for count in targets:
         goals = GOALS.get(count, (NO_GOAL, NO_GOAL))
-        yield from _warm(folder / f"targets-{count}", f"{count:,} targets of 3 entries", count, 3, count, goals)
+        name = f"{count:,} {'target' if count == 1 else 'targets'} of 3 entries"
+        yield from _warm(folder / f"targets-{count}", name, count, 3, count, goals)
 
 
 def _warm(

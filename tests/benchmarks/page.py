@@ -15,18 +15,18 @@ from tests.benchmarks.measure import NO_GOAL, Figure
 HEAD = """\
 # Performance
 
-What kvsync costs, next to the bare work and to other tools. `make bench` measures everything on your machine and writes
-this page.
+This page shows what kvsync costs, compared with the bare work and with other tools. `make bench` measures everything on
+your machine and writes this page.
 
 Machine: {machine}.
 
 Method:
 
-- CPU is the user and system time of a whole process, as the kernel counts it. A ratio compares two processes that ran in
-  turns, in one run; of each, the cheapest round counts.
-- Remote stores are the emulators of kvsync (`kvsync emulate`), or real servers on loopback, in processes of their own. Their
-  cost does not count; their requests do.
-- A goal was set before anything was measured.
+- CPU is the user and system time of a whole process, as the kernel counts it. For a ratio, two processes take turns in
+  one run, and the cheapest round of each process counts.
+- Remote stores are kvsync's emulators (`kvsync emulate`) or real servers on loopback, each in a process of its own.
+  Their CPU time is not counted; the requests that they receive are.
+- Each goal was set before anything was measured.
 """
 
 
@@ -79,7 +79,7 @@ def _sections(page: str) -> dict[str, str]:
 
 
 def _section(part: Part) -> str:
-    command = f"`make bench BENCH={part.name}`, load average {part.load:.1f} before it"
+    command = f"`make bench BENCH={part.name}`; load average before the run: {part.load:.1f}"
     lines = [f"## {part.purpose}", "", command, ""]
     if part.figures:
         lines += ["| work | measured | goal | details |", "|---|---|---|---|", *map(_row, part.figures), ""]

@@ -24,7 +24,7 @@ def measure(folder: Path) -> Iterator[Figure]:
     run(kvsync("apply", "--yes"), folder)
     commands = [python(LOAD, "state"), ["sh", "-c", COLD.format(kvsync()[0])], kvsync("plan", "-o", "json")]
     reading, cold, warm = in_turns(commands, folder)
-    base = f"of {reading.cpu:.2f} s of CPU"
+    base = f"against {reading.cpu:.2f} s of CPU"
     yield Figure("cold plan against yaml.load", cold.cpu / reading.cpu, 0.7, detail=f"{cold.cpu:.2f} s {base}")
     yield Figure("cold plan, peak memory", cold.rss, 250, " MiB")
     yield Figure("warm plan against yaml.load", warm.cpu / reading.cpu, 0.1, detail=f"{warm.cpu:.2f} s {base}")

@@ -31,7 +31,7 @@ def measure_etcd(folder: Path) -> Iterator[Figure]:
         _write_repo(folder, "etcd", f"type: etcd, endpoint: '{url}'", _ETCD)
         written, reading, seconds = asyncio.run(_passes(folder, _ETCD))
         transactions = math.ceil(_ETCD / 128)
-        yield Figure(f"{_ETCD:,} new entries, requests a transaction of 128", (written - _ONCE) / transactions, 1)
+        yield Figure(f"{_ETCD:,} new entries, requests per transaction of 128", (written - _ONCE) / transactions, 1)
         yield from _unchanged(folder, _ETCD, reading, seconds, 2)
 
 
@@ -42,14 +42,14 @@ def measure_vault(folder: Path) -> Iterator[Figure]:
         store = f"type: vault-kv, address: '{server.url}', token: {{env: VAULT_TOKEN}}"
         _write_repo(folder, "vault", store, _VAULT)
         written, reading, seconds = asyncio.run(_passes(folder, _VAULT))
-        yield Figure(f"{_VAULT:,} new entries, requests each", written / _VAULT, NO_GOAL)
+        yield Figure(f"{_VAULT:,} new entries, requests per entry", written / _VAULT, NO_GOAL)
         yield from _unchanged(folder, _VAULT, reading, seconds, NO_GOAL)
 
 
 def _unchanged(folder: Path, count: int, requests: int, seconds: float, goal: float) -> Iterator[Figure]:
     name = f"plan of {count:,} unchanged entries"
     yield Figure(f"{name}, requests", requests, goal, "")
-    yield Figure(f"{name}, CPU an entry", seconds / count * 1e6, NO_GOAL, " µs")
+    yield Figure(f"{name}, CPU per entry", seconds / count * 1e6, NO_GOAL, " µs")
     whole = best(kvsync("plan", "-o", "json"), folder)
     yield Figure(f"{name}, peak memory", whole.rss, NO_GOAL, " MiB", f"{whole.cpu:.2f} s of CPU, {whole.wall:.2f} s")
 

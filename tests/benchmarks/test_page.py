@@ -25,7 +25,8 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
     assert "\n| one edit | 90.00 ms | 60 ms, missed |  |\n" in page
     assert "\n| a \\| b | 3.00 MiB |  |  |\n" in page
     assert page.endswith(
-        "\n## Azure\n\n`make bench BENCH=azure`, load average 0.0 before it\n\nNot measured to the end: OSError: no network\n"
+        "\n## Azure\n\n`make bench BENCH=azure`; load average before the run: 0.0\n"
+        "\nNot measured to the end: OSError: no network\n"
     )
 
 
@@ -41,7 +42,7 @@ def test_a_page_of_some_parts_does_not_look_like_one_of_all() -> None:
     whole = render([Part("azure", "Azure", (), load=1.25), Part("apply", "Applying", ())], "a machine", names, second)
     assert "left out" not in whole
     assert "| creates" not in whole
-    assert "\n## Azure\n\n`make bench BENCH=azure`, load average 1.2 before it\n" in whole
+    assert "\n## Azure\n\n`make bench BENCH=azure`; load average before the run: 1.2\n" in whole
 
 
 def test_the_page_is_in_the_navigation_once() -> None:

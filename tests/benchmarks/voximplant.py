@@ -86,9 +86,11 @@ def _emulator() -> Iterator[Server]:
 def _thousand(server: Server, folder: Path, ledger: str) -> Iterator[Figure]:
     first = asyncio.run(_apply(server, folder))
     most = 1.0 if ledger == "local" else NO_GOAL
-    yield Figure("1,000 new entries, writes each", first[SET] / 1000, most, detail=f"{first}, ledger: {ledger}")
+    yield Figure("1,000 new entries, writes per entry", first[SET] / 1000, most, detail=f"{first}, ledger: {ledger}")
     looks = first.get(GET, 0) + first.get(ITEMS, 0)
-    yield Figure("1,000 new entries, looks each", looks / 1000, NO_GOAL, detail="single reads and pages of listings")
+    yield Figure(
+        "1,000 new entries, reads per entry", looks / 1000, NO_GOAL, detail="single reads and pages of listings"
+    )
     again = asyncio.run(_plan(server, folder, 1000))[1]
     goal = 20 if ledger == "local" else NO_GOAL  # the last page is full, so one more must be asked for
     yield Figure("plan of 1,000 unchanged entries, calls", sum(again.values()), goal, "", f"{again}, ledger: {ledger}")
@@ -102,7 +104,7 @@ def _five_thousand(server: Server, folder: Path) -> Iterator[Figure]:
         pages.append(server.page(50 * len(pages)))
     decoding = min(_decoded(pages) for _ in range(5))
     yield Figure(
-        "plan of 5,000 and their ledger, calls a page", sum(calls.values()) / len(pages), NO_GOAL, detail=str(calls)
+        "plan of 5,000 and their ledger, calls per page", sum(calls.values()) / len(pages), NO_GOAL, detail=str(calls)
     )
     detail = f"{passing * 1000:.0f} ms against {decoding * 1000:.0f} ms of CPU"
     yield Figure("the same, CPU against decoding the pages", passing / decoding, NO_GOAL, detail=detail)
