@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 
 from kvsync.state import StateDir
+from kvsync.state.claims import unbound
 from tests.support.postgres import Cluster, running_cluster
 
 Opener = Callable[..., StateDir]
 """Opens the state of one test, as often as it likes: `opener(writable=True, clock=…)`. A `path` gives another state."""
 
 _NUMBERS = count()
+
+
+@pytest.fixture(autouse=True)
+def _bound_to_no_target_of_another_test() -> Iterator[None]:
+    """A claim that a test binds ends with the test, and not with the process."""
+    with unbound():
+        yield
 
 
 @pytest.fixture
