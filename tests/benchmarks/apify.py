@@ -26,7 +26,7 @@ from apify_client.errors import ApifyApiError
 
 from kvsync.app import TargetSelection, Workspace, open_workspace
 from kvsync.model.pass_options import PassOptions
-from tests.benchmarks.measure import Cost, Figure, kvsync, python, run
+from tests.benchmarks.measure import Cost, Figure, by_call, kvsync, python, run
 
 RECORDS, CHANGES = 5000, 1000
 FAST, LIMITED = "20000/6000", "200/60"
@@ -125,7 +125,7 @@ def _looking_again(server: Server, place: Path, how: str) -> Iterator[Figure]:
     for deep, most in ((False, RECORDS // 1000), (True, 1)):
         seconds, requests = asyncio.run(_plan(server, place, deep=deep))
         name = f"plan of {RECORDS:,} unchanged records, {'deep' if deep else 'cheap'}, requests"
-        yield Figure(name, sum(requests.values()), most, "", f"{requests}; {seconds * 1000:.0f} ms")
+        yield Figure(name, sum(requests.values()), most, "", f"{by_call(requests)}; {seconds * 1000:.0f} ms")
     started = time.perf_counter()
     _read_all(server)
     single = time.perf_counter() - started
@@ -202,7 +202,7 @@ def _applying(server: Server, folder: Path, concurrency: tuple[int, ...], how: s
             f"apply of {CHANGES:,} creates against the official client {what}, {how}",
             ours / theirs[best],
             1,
-            detail=f"{ours:.2f} s against {theirs[best]:.2f} s with {best} at once; {requests}",
+            detail=f"{ours:.2f} s against {theirs[best]:.2f} s with {best} at once; {by_call(requests)}",
         )
 
 

@@ -197,7 +197,8 @@ def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:
     run(kvsync("apply", "--yes", "-o", "json"), folder)
     passing, stats = asyncio.run(_pass(server, folder))
     pages = ENTRIES // 100 + 1  # a full page always names a next one, so that an empty one tells the end
-    yield Figure("no-change pass, requests per page", stats["requests"] / pages, 1, detail=str(stats["statuses"]))
+    detail = ", ".join(f"{count:,} responses with status {status}" for status, count in stats["statuses"].items())
+    yield Figure("no-change pass, requests per page", stats["requests"] / pages, 1, detail=detail)
     short = asyncio.run(_bodies())
     for what, bodies in (
         ("short values", short),

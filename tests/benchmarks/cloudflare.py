@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kvsync.app import TargetSelection, open_workspace
-from tests.benchmarks.measure import Cost, Figure, best, kvsync, run
+from tests.benchmarks.measure import Cost, Figure, best, by_call, kvsync, run
 from tests.benchmarks.peers import packages
 
 PAIRS = 10_000
@@ -88,7 +88,7 @@ def _writing(server: Server, folder: Path) -> Iterator[Figure]:
     peer = _wrangler(folder)
     rounds = [(_write(server, folder), server.requests(), _put(server, folder, peer)) for _ in range(3)]
     ours, requests = min(((cost, requests) for cost, requests, _ in rounds), key=lambda pair: pair[0].cpu)
-    detail = f"{requests}; {ours.wall:.2f} s, {ours.cpu:.2f} s of CPU, {ours.rss:.0f} MiB"
+    detail = f"{by_call(requests)}; {ours.wall:.2f} s, {ours.cpu:.2f} s of CPU, {ours.rss:.0f} MiB"
     yield Figure(f"{PAIRS:,} pairs, bulk puts per batch", requests[PUT] / (PAIRS / 1000), 1, detail=detail)
     put = [cost for _, _, cost in rounds if cost is not None]
     if not put:
@@ -129,9 +129,8 @@ def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:
     _write_repo(server, folder, ENTRIES)
     _write(server, folder)
     passing, requests = asyncio.run(_pass(server, folder))
-    yield Figure(
-        "no-change pass, requests per page", sum(requests.values()) / (ENTRIES / 1000), 1.01, detail=str(requests)
-    )
+    per_page = sum(requests.values()) / (ENTRIES / 1000)
+    yield Figure("no-change pass, requests per page", per_page, 1.01, detail=by_call(requests))
     decoding = _decoding(server)
     detail = f"{passing * 1000:.0f} ms against {decoding * 1000:.0f} ms of CPU"
     yield Figure("no-change pass against decoding the listing", passing / decoding, 3, detail=detail)

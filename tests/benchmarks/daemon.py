@@ -68,7 +68,7 @@ def _idle(pid: int) -> Iterator[Figure]:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     rss = next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
     yield Figure("idle daemon, memory", rss, NO_GOAL, " MiB")
-    yield Figure("idle daemon, CPU", share * 1000, NO_GOAL, " ms/s")
+    yield Figure("idle daemon, CPU", share * 1000, NO_GOAL, " ms a second")
 
 
 def _cpu(pid: int) -> float:

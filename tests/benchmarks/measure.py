@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,11 @@ class Figure:
             return f"{figure}  {self.detail}"
         verdict = "met" if self.is_met else "MISSED"
         return f"{figure} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
+
+
+def by_call(calls: Mapping[str, int]) -> str:
+    """Return numbers of calls as text, such as "11 of `GET /keys`, 10 of `PUT /bulk`"."""
+    return ", ".join(f"{count:,} of `{name}`" for name, count in calls.items())
 
 
 LAUNCHER = """

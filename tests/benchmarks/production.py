@@ -63,8 +63,8 @@ def _at_rest(folder: Path) -> Iterator[Figure]:
         before = daemon.cpu
         time.sleep(IDLE_SECONDS)
         share = (daemon.cpu - before) / IDLE_SECONDS
-        detail = f"{FILES} files watched, {FILES * ENTRIES_EACH} entries known"
-        yield Figure("idle, CPU", share * 1000, 3, " ms/s", f"{detail}; all are checked every 30 s")
+        detail = f"{FILES:,} files watched, {FILES * ENTRIES_EACH:,} entries known"
+        yield Figure("idle, CPU", share * 1000, 3, " ms a second", f"{detail}; all are checked every 30 s")
         yield Figure("idle, memory", daemon.rss, 80, " MiB", detail)
         before = daemon.cpu
         file = folder / "state" / "f0000.yaml"
@@ -87,7 +87,7 @@ def _looked_at(folder: Path) -> Iterator[Figure]:
         for path, name in (("/metrics", "scrape"), ("/", "page"), ("/status", "status")):
             look = daemon.look(path)
             ratio = look.seconds / nothing.seconds
-            detail = f"{TARGETS} targets, {look.size / 1024:.0f} KiB, {ratio:.0f} times as long as /healthz"
+            detail = f"{TARGETS:,} targets, {look.size / 1024:.0f} KiB, {ratio:.0f} times as long as /healthz"
             yield Figure(f"{name}, median", look.seconds * 1000, NO_GOAL, " ms", detail)
             yield Figure(f"{name}, CPU", look.cpu * 1000, NO_GOAL, " ms", detail)
         yield Figure("memory with 1,000 targets", daemon.rss, NO_GOAL, " MiB")

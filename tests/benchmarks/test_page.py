@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.benchmarks.measure import NO_GOAL, Figure, python, run
+from tests.benchmarks.measure import NO_GOAL, Figure, by_call, python, run
 from tests.benchmarks.page import Part, render, with_page
 
 
@@ -43,6 +43,11 @@ def test_a_page_of_some_parts_does_not_look_like_one_of_all() -> None:
     assert "left out" not in whole
     assert "| creates" not in whole
     assert "\n## Azure\n\n`make bench BENCH=azure`; load average before the run: 1.2\n" in whole
+
+
+def test_calls_are_shown_as_text() -> None:
+    """Details name each call after its number, not as a dictionary of Python."""
+    assert by_call({"GET /keys": 1100, "PUT /bulk": 10}) == "1,100 of `GET /keys`, 10 of `PUT /bulk`"
 
 
 def test_the_page_is_in_the_navigation_once() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from kvsync.app import TargetSelection, open_workspace
-from tests.benchmarks.measure import NO_GOAL, Figure, best, kvsync
+from tests.benchmarks.measure import NO_GOAL, Figure, best, by_call, kvsync
 
 SET, GET, ITEMS = "SetKeyValueItem", "GetKeyValueItem", "GetKeyValueItems"
 
@@ -86,14 +86,16 @@ def _emulator() -> Iterator[Server]:
 def _thousand(server: Server, folder: Path, ledger: str) -> Iterator[Figure]:
     first = asyncio.run(_apply(server, folder))
     most = 1.0 if ledger == "local" else NO_GOAL
-    yield Figure("1,000 new entries, writes per entry", first[SET] / 1000, most, detail=f"{first}, ledger: {ledger}")
+    detail = f"{by_call(first)}, with `ledger: {ledger}`"
+    yield Figure("1,000 new entries, writes per entry", first[SET] / 1000, most, detail=detail)
     looks = first.get(GET, 0) + first.get(ITEMS, 0)
     yield Figure(
         "1,000 new entries, reads per entry", looks / 1000, NO_GOAL, detail="single reads and pages of listings"
     )
     again = asyncio.run(_plan(server, folder, 1000))[1]
     goal = 20 if ledger == "local" else NO_GOAL  # the last page is full, so one more must be asked for
-    yield Figure("plan of 1,000 unchanged entries, calls", sum(again.values()), goal, "", f"{again}, ledger: {ledger}")
+    detail = f"{by_call(again)}, with `ledger: {ledger}`"
+    yield Figure("plan of 1,000 unchanged entries, calls", sum(again.values()), goal, "", detail)
 
 
 def _five_thousand(server: Server, folder: Path) -> Iterator[Figure]:
@@ -103,15 +105,14 @@ def _five_thousand(server: Server, folder: Path) -> Iterator[Figure]:
     while not pages or len(json.loads(pages[-1])["result"]) == 50:
         pages.append(server.page(50 * len(pages)))
     decoding = min(_decoded(pages) for _ in range(5))
-    yield Figure(
-        "plan of 5,000 and their ledger, calls per page", sum(calls.values()) / len(pages), NO_GOAL, detail=str(calls)
-    )
+    per_page, detail = sum(calls.values()) / len(pages), by_call(calls)
+    yield Figure("plan of 5,000 and their ledger, calls per page", per_page, NO_GOAL, detail=detail)
     detail = f"{passing * 1000:.0f} ms against {decoding * 1000:.0f} ms of CPU"
     yield Figure("the same, CPU against decoding the pages", passing / decoding, NO_GOAL, detail=detail)
     file = folder / "state" / "web.yaml"
     file.write_text(file.read_text().replace("value 2500\n", "another value\n"))
     change = asyncio.run(_apply(server, folder))
-    yield Figure("one change of 5,000, pieces of the ledger written", change[SET] - 1, NO_GOAL, "", str(change))
+    yield Figure("one change of 5,000, pieces of the ledger written", change[SET] - 1, NO_GOAL, "", by_call(change))
     whole = best(kvsync("plan", "-o", "json"), folder)
     yield Figure(
         "plan of 5,000, peak memory", whole.rss, NO_GOAL, " MiB", f"{whole.cpu:.2f} s of CPU, {whole.wall:.2f} s"

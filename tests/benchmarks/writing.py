@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.measure import NO_GOAL, Cost, Figure, run
+from tests.benchmarks.measure import NO_GOAL, Cost, Figure, by_call, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def measure(folder: Path) -> Iterator[Figure]:
             for work, goal in (("creates", case.creates), ("updates", case.updates)):
                 _write_files(place, case.entries, work)
                 cost, stats = _applied(place, ready["url"])
-                detail = f"{stats['routes']}; {cost.cpu:.2f} s of CPU, {cost.wall:.2f} s, {cost.rss:.0f} MiB"
+                detail = f"{by_call(stats['routes'])}; {cost.cpu:.2f} s of CPU, {cost.wall:.2f} s, {cost.rss:.0f} MiB"
                 yield Figure(f"{case.type}, {case.entries:,} {work}, requests", stats["requests"], goal, "", detail)
 
 
