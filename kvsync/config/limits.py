@@ -46,8 +46,7 @@ LIMIT_FIELDS: Final = (
         "total",
         size(),
         default=_DEFAULTS.total,
-        help="Maximum total size of state files and the files they read (1GiB). Beyond it, kvsync refuses files one by "
-        "one: each time, the largest in the group of files with the same rights (`authors.targets`) that uses the most.",
+        help="Maximum total size of all state files and the files that they read (1GiB).",
     ),
     Field(
         "targets",
@@ -59,7 +58,7 @@ LIMIT_FIELDS: Final = (
         "total_targets",
         integer(1),
         default=_DEFAULTS.total_targets,
-        help="Maximum number of targets that all state files name (100000). Beyond it, kvsync refuses files as for `total`.",
+        help="Maximum number of targets that all state files together name (100000).",
     ),
     Field(
         "folder_names",
@@ -77,8 +76,7 @@ LIMIT_FIELDS: Final = (
         "pattern_steps",
         integer(1),
         default=_DEFAULTS.pattern_steps,
-        help="Maximum number of comparisons between a name and a part of a pattern: in total for the patterns of one state "
-        "file, and in total for the patterns of `state` in all folders with the same rights (2000000).",
+        help="Maximum number of steps in matching names against the patterns of one state file, or of `state` (2000000).",
     ),
     Field(
         "patterns",

@@ -48,9 +48,9 @@ COMMON_FIELDS: Final = (
     Field(
         "proxy",
         one_of(url(), credential()),
-        help="URL of the HTTP proxy, instead of HTTP_PROXY and HTTPS_PROXY; by reference if it holds a password.",
+        help="URL of the HTTP proxy, instead of HTTP_PROXY and HTTPS_PROXY; by reference if it contains a password.",
     ),
-    Field("ca_file", path(), help="PEM file of the authorities to trust, instead of those of the system."),
+    Field("ca_file", path(), help="PEM file with the certificate authorities to trust, instead of the system's."),
     Field("allow_insecure", boolean(), default=False, help="Allow plain http:// to other machines."),
 )
 """What every store takes, whatever its type."""

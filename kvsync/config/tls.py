@@ -8,7 +8,7 @@ from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, path
 
 TLS_FIELDS: Final = (
-    Field("ca", path(), help="PEM file of the authorities that sign the servers' certificates."),
+    Field("ca", path(), help="PEM file with the certificate authorities that sign the servers' certificates."),
     Field("cert", credential(), help="Certificate that kvsync shows, as PEM."),
     Field("key", credential(), help="Key of that certificate, as PEM without a password."),
 )

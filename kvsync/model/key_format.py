@@ -108,8 +108,8 @@ class KeyFormat:
         return self._frame(namespace)[0]
 
     def nested_namespace(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
-        """Return the innermost of the `others` that the entry belongs to, among those whose keys are all keys of `namespace`
-        too; None if there is none."""
+        """Return the innermost of the `others` that is a part of `namespace` and contains the entry; None if there is none. A
+        namespace is a part of another one if all its keys are also keys of the other one."""
         if not self._can_lie_in(identity):
             return None
         try:
@@ -120,8 +120,8 @@ class KeyFormat:
         return next((other for other in inner if self.decode(other, remote_key) is not None), None)
 
     def namespace_of(self, remote_key: str) -> str | None:
-        """Return the namespace of a remote key, as far as the key itself shows it: the shortest possible one, never empty. None
-        if the key has another format, or the format does not contain the namespace."""
+        """Return the shortest namespace that a remote key can belong to, never an empty one. Returns None if the key has
+        another format, or the format does not contain the namespace."""
         place = 0
         for literal in self._literals:  # first, since the expression tries all places of each
             place = remote_key.find(literal, place) + len(literal)

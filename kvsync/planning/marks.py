@@ -43,8 +43,8 @@ def seal_to_text(seal: bytes) -> str:
 
 
 def seal_from_text(text: object) -> bytes | None:
-    """Return the seal in a text that was found next to an entry; None if there is no text, as in marks of earlier versions. For
-    anything that is not a seal, return empty bytes, which are never valid."""
+    """Return the seal in a text that was found next to an entry. Returns None if there is no text, as in marks of earlier
+    versions, and empty bytes, which are never valid, if the text is not a seal."""
     if text is None:
         return None
     try:
@@ -127,8 +127,7 @@ class MarkSigner:
         return entry.mark is not None and self.proof(entry.identity, entry.mark) is not Proof.NONE
 
     def is_settled(self, entry: Actual) -> bool:
-        """Return True if the fingerprint is all that needs to be known about an entry: it is as kvsync left it, with a valid
-        mark."""
+        """Return True if the entry is as kvsync left it, with a valid mark, so that its fingerprint is enough to plan it."""
         mark = entry.mark
         return (
             mark is not None

@@ -102,9 +102,9 @@ class NestedNamespaces(Protocol):
     """A store in which one namespace can be a part of another."""
 
     def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Return which of the `others`, namespaces of the same store, is a part of `namespace` and contains the entry; None if
-        there is none. Pure. Called for each entry, so look names up in `others` instead of looping over them: there can be
-        thousands."""
+        """Return the one of `others` (namespaces of the same store) that is a part of `namespace` and contains the entry. Pure.
+        Returns None if there is none. Called for each entry, so look names up in `others` instead of looping over them: there
+        can be thousands."""
         ...
 
 
@@ -113,9 +113,9 @@ class NamespaceIds(Protocol):
     """A store in which state files can name a namespace by its name or in other ways."""
 
     def is_namespace_id(self, namespace: str) -> bool:
-        """Return True if this may be the server's id of a namespace, or the name of a namespace of another account, unless the
-        configuration of the store names it. Pure. With `authors.targets`, a state file may use it only if it is listed there
-        without a wildcard, because an id can match wildcards that the name does not."""
+        """Return True if this may be a namespace id of the server, or a namespace name of another account. Pure. Returns False
+        for a namespace that the configuration of the store names. With `authors.targets`, a state file may use such an id only
+        if it is listed there without a wildcard: an id can match wildcards that the name does not match."""
         ...
 
 

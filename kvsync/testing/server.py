@@ -82,7 +82,7 @@ class MemoryServer(MemoryBackend):
         *,
         done: bool = False,
     ) -> None:
-        """Let writes of this one key return `status`, while the other writes of the call succeed; with `done`, the write of
+        """Let writes of this one key return `status`, while the other writes of the call succeed. With `done`, the write of
         this key is made too."""
         self._failing_keys[key] = WriteResult(status, error=error), done
 

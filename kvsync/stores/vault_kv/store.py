@@ -46,7 +46,7 @@ class VaultKvStore(PrefixNamespaces, SingleCallStore["Remote"]):
         Field("kubernetes_token", credential(), help="Token of the service account (the one of the pod)."),
         Field("auth_mount", text(), help="Path of the authentication method (approle or kubernetes)."),
         Field("vault_namespace", text(), help="Namespace of Vault Enterprise or OpenBao."),
-        Field("ca", path(), help="PEM file of the authorities that sign the server's certificate."),
+        Field("ca", path(), help="PEM file with the certificate authorities that sign the server's certificate."),
     )
     option_rules = (OneOf((("address",), ("endpoint",)), _SET_ADDRESS), NotBoth("ca_file", "ca"))
     capabilities = Capabilities(
