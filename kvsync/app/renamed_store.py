@@ -54,7 +54,9 @@ class RenamedStore:
         if missing := [one for one in sorted(named) if (namespace or one.namespace) in self._known.keys() - names]:
             raise UsageError(await self._moved(missing[0], namespace or missing[0].namespace))
         if not found:
-            raise UsageError(f"{self._former}: none of the targets was in this store, according to the state directory")
+            raise UsageError(
+                f"{self._former}: according to the state directory, none of the targets was in this store; check its name"
+            )
         return found
 
     async def others(self, found: Iterable[RenamedTarget]) -> list[RenamedTarget]:

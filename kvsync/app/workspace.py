@@ -299,5 +299,5 @@ def _selected(loaded: DesiredState, targets: Collection[Target] | None) -> Seque
         return sorted(loaded.managed)
     for target in targets:
         if target not in loaded.managed:
-            raise UsageError(f"{target}: this target is not in the files")
+            raise UsageError(f"{target}: no state file names this target; correct the name")
     return sorted(targets)

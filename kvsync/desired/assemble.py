@@ -106,6 +106,7 @@ def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows, withheld: Withhel
                 yield Problem(
                     f'"{clip_name(key)}" is listed as absent here, but defined at {rows.origin(wanted[key])}',
                     origin,
+                    "remove it from absent, or from keys",
                     kind=Kind.CONTRADICTION,
                 )
         for move in chunk.moved:
@@ -123,6 +124,7 @@ def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows, withheld: Withhel
                 yield Problem(
                     f'"{clip_name(move.source)}" is moved twice, first at {sources[move.source]}',
                     move.origin,
+                    "remove one of the two moves",
                     kind=Kind.CONTRADICTION,
                 )
             if leaves:

@@ -122,7 +122,7 @@ def _unexpected(path: str, error: Exception) -> Problem:
     frame = extract_tb(error.__traceback__)[-1]
     place = f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}"
     message = f"unexpected {type(error).__name__} at {place} while reading this file; this is a bug in kvsync"
-    return Problem(message, Origin(path, 1, 1), "report it; until then, take back the last change of this file")
+    return Problem(message, Origin(path, 1, 1), "report it; until it is fixed, revert the last change to this file")
 
 
 def build_unit(files: Several[tuple[str, bytes]], given: CompileInputs, stores: Stores) -> CompiledFile:

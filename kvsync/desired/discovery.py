@@ -198,7 +198,7 @@ class _Walk:
 @lru_cache(maxsize=1024)
 def _name_test(pattern: str) -> Callable[[str], object]:
     if len(pattern) > _MOST_NAME:
-        raise TooMuchError(f"a part of the pattern has more than {_MOST_NAME} characters")
+        raise TooMuchError(f"a part of the pattern has more than {_MOST_NAME} characters; shorten it")
     dots = "" if pattern.startswith(".") else r"(?!\.)"
     return re.compile(dots + translate(pattern)).match
 

@@ -102,7 +102,7 @@ def ttl() -> Decoder:
     def read(written: str, plain: bool) -> Any:
         seconds = None if plain and written == "none" else stretch.read(written, plain)
         if seconds is not None and seconds > _LONGEST_TTL:
-            raise ValueError(f"at most {_LONGEST_TTL // 86400}d are allowed; for an entry without an end, write none")
+            raise ValueError(f"at most {_LONGEST_TTL // 86400}d are allowed; if the entry must not expire, write none")
         return seconds
 
     rules: Schema = {"anyOf": [stretch.rules, {"const": "none"}]}

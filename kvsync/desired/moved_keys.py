@@ -33,9 +33,9 @@ def read_leaving(document: Document, layer: Layer, lines: dict[str, Any], stores
 def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> None:
     source, destination = placed.value["from"], placed.value["to"]
     if source == destination:
-        layer.problems.add(at(what, f"{quoted(source)} is moved to itself"), placed.node)
+        layer.problems.add(at(what, f"{quoted(source)} is moved to itself"), placed.node, "remove the move")
     elif source in document.moved:
-        layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node)
+        layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node, "remove one of the two moves")
     else:
         document.moved[source] = Move(source, destination, layer.problems.origin(placed.node))
 

@@ -28,7 +28,7 @@ def check_variants(_value: Any, node: Node, problems: Problems, what: str) -> No
     for rule in _items(_member(_member(node, "allocation"), "percentile")):
         start, end = (_number(_member(rule, name)) for name in ("from", "to"))
         if start is not None and end is not None and start > end:
-            problems.add(at(inside(what, "allocation"), "from must not be greater than to"), rule, "exchange the two")
+            problems.add(at(inside(what, "allocation"), "from must not be greater than to"), rule, "swap the two")
 
 
 def _names(feature: Node) -> Iterator[Scalar]:

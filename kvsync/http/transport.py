@@ -145,7 +145,7 @@ class Transport:
         if isinstance(cause, aiohttp.ClientHttpProxyError) and self._proxy is not None:
             if cause.status == _PROXY_PASSWORD:
                 return PermanentError(self._proxy.refusal)
-            return NotSentError(f"no connection {to}: the proxy answered with status {cause.status}")
+            return NotSentError(f"no connection {to}: the proxy answered with status {cause.status}; check the proxy")
         if isinstance(cause, aiohttp.ClientProxyConnectionError) and self._proxy is not None:
             return NotSentError(f"no connection to {self._proxy.label}: {_reason(cause)}; check the proxy")
         if isinstance(cause, aiohttp.ConnectionTimeoutError):

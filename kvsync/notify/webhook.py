@@ -83,7 +83,7 @@ class WebhookSender:
 
     def _map_error(self, _call: Request, answer: Response) -> StoreError | None:
         if answer.status in (401, 403, 404, 410):
-            message = f"status {answer.status}; the address does not accept messages, or no longer does"
+            message = f"status {answer.status}; check that its url still accepts messages"
             return PermanentError(f"{self._where}: the notification was refused: {message}")
         return None
 

@@ -102,7 +102,9 @@ def _load(point: EntryPoint) -> type[Store]:
             f"{origin} cannot be loaded: {type(error).__name__}: {error}; update or uninstall the package"
         ) from error
     if not (isinstance(found, type) and issubclass(found, Store)):
-        raise PermanentError(f"{origin}: {point.value} is not a subclass of kvsync.stores.base.Store")
+        raise PermanentError(
+            f"{origin}: {point.value} is not a subclass of kvsync.stores.base.Store; correct its entry point"
+        )
     if found.__abstractmethods__:
         raise PermanentError(
             f"{origin}: {point.value} does not implement {', '.join(sorted(found.__abstractmethods__))}"

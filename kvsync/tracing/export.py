@@ -24,7 +24,10 @@ async def exporting(endpoint: str | None, environ: Mapping[str, str]) -> AsyncIt
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        raise UsageError("run.tracing, or OTEL_EXPORTER_OTLP_ENDPOINT, needs: pip install kvsync[tracing]") from None
+        raise UsageError(
+            "run.tracing or OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages for tracing are not installed; "
+            "run pip install 'kvsync[tracing]'"
+        ) from None
     named = {"service.name": environ.get("OTEL_SERVICE_NAME", "kvsync"), "service.version": __version__}
     provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
     address = None if endpoint is None else f"{endpoint}/v1/traces"

@@ -45,7 +45,7 @@ async def test_an_unknown_target_is_a_usage_error_that_names_the_known(repo: Mem
     async with repo.open(writing=None) as workspace:
         with pytest.raises(UsageError, match="main/api, main/web"):
             resolve_targets(workspace.load(), ["main/wbe"])
-        with pytest.raises(UsageError, match="main/wbe: this target is not in the files"):
+        with pytest.raises(UsageError, match="main/wbe: no state file names this target"):
             await workspace.plan(TargetSelection([Target("main", "wbe")]))
 
 

@@ -164,7 +164,7 @@ def _cpu(server: Server, place: Path) -> Iterator[Figure]:
     for number, work in enumerate(("creates", "updates")):
         ours, theirs = (min(costs[number].cpu for costs in turns) for turns in zip(*rounds, strict=True))
         detail = f"{ours:.2f} s against {theirs:.2f} s of CPU, whole processes"
-        name = f"{CHANGES:,} {work}, CPU against the bare writes of the official client, 32 at once"
+        name = f"{CHANGES:,} {work}, CPU against the bare writes of the official client, 32 at a time"
         yield Figure(name, ours / theirs, 1.5, detail=detail)
 
 
@@ -202,7 +202,7 @@ def _applying(server: Server, folder: Path, concurrency: tuple[int, ...], how: s
             f"apply of {CHANGES:,} creates against the official client {what}, {how}",
             ours / theirs[best],
             1,
-            detail=f"{ours:.2f} s against {theirs[best]:.2f} s with {best} at once; {by_call(requests)}",
+            detail=f"{ours:.2f} s against {theirs[best]:.2f} s with {best} at a time; {by_call(requests)}",
         )
 
 
@@ -237,7 +237,7 @@ async def _write_all(server: Server, id_: str, at_once: int, count: int = CHANGE
     try:
         await asyncio.gather(*(put(key, value) for key, value in _entries(count)))
     except ApifyApiError as error:
-        print(f"the official client with {at_once} at once: {error}")
+        print(f"the official client with {at_once} at a time: {error}")
         return float("inf")
     return time.perf_counter() - started
 

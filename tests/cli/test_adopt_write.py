@@ -208,7 +208,7 @@ def test_what_must_not_be_written_for_several_is_listed(repo: Repo) -> None:
     assert text(repo) == expected.replace("{value: x, labels: {0x1F: y}}", "{value: 1.10, labels: {0x1F: 1.10}}")
     assert [line.partition("local/web/")[2] for line in done.stderr.splitlines() if "left unchanged" in line] == [
         "first: first has an anchor that other entries may share; edit the file by hand",
-        "page.txt: state/web.yaml:10:5: the value of page.txt is a file; change it there",
+        "page.txt: state/web.yaml:10:5: the value of page.txt comes from a file; edit that file",
         "second: second has an anchor that other entries may share; edit the file by hand",
     ]
 

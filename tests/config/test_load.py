@@ -322,7 +322,7 @@ def test_a_database_keeps_the_state(tmp_path: Path) -> None:
         ("{postgresql: {}}", 'kvsync.yaml:3:21: state.postgresql: missing field "dsn"'),
         (
             "{postgresql: {dsn: {env: DSN}}}\nrun: {lease: {etcd: {endpoints: ['https://e:2379']}}}",
-            "exclude each other",
+            "cannot be combined",
         ),
     ],
 )

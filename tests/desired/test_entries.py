@@ -353,7 +353,7 @@ TOO_MUCH = {
     "moment": ("value: x, expires_at: 9999-12-31T23:59:59-23:59", "the years from 1 to 9999, in UTC, are allowed"),
     "fraction": ("value: x, expires_at: 9999-12-31T23:59:59.5Z", "the years from 1 to 9999, in UTC, are allowed"),
     "first": ("value: x, expires_at: 0001-01-01T00:00:00+00:01", "the years from 1 to 9999, in UTC, are allowed"),
-    "ttl": ("value: x, ttl: 2500000d1s", "at most 2500000d are allowed; for an entry without an end, write none"),
+    "ttl": ("value: x, ttl: 2500000d1s", "at most 2500000d are allowed; if the entry must not expire, write none"),
     "type": (f"value: x, content_type: {'x' * 1001}", "expected a media type of at most 1,000 characters"),
 }
 

@@ -94,7 +94,10 @@ async def test_dump_brings_resources_as_features(repo: Repo, service: Service) -
     ("entry", "expected"),
     [
         ("light", "the store has feature flags only; write the entry as feature:"),
-        ("{feature: {enabled: true, display_name: Search}}", "a feature flag that is a resource has no 'display_name'"),
+        (
+            "{feature: {enabled: true, display_name: Search}}",
+            "a feature flag resource cannot have 'display_name'; remove it",
+        ),
         ("{feature: {enabled: true}, description: x}", "description"),
     ],
 )

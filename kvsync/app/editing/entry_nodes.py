@@ -59,7 +59,7 @@ def set_entry(document: Any, placed: PlacedEdit) -> None:
             raise UsageError(f"{placed.place}: the defaults make {brief(edit.identity)} sensitive; {REFERENCE}")
         append(keys, key, _entry(edit) if label is None else {"labels": {label: _entry(edit)}})
     elif not hasattr(keys, "items") or key not in keys:
-        raise UsageError(f"{placed.place}: the value of {brief(edit.identity)} is a file; change it there")
+        raise UsageError(f"{placed.place}: the value of {brief(edit.identity)} comes from a file; edit that file")
     elif label is None:
         keys[key] = _changed(keys[key], edit)
     else:

@@ -56,7 +56,7 @@ async def transfer(settings: GlobalOptions, **chosen: Any) -> Exit:
     if former.namespace is not None and len(chosen["targets"]) != 1:
         raise click.UsageError("--from-namespace needs one --target STORE/NS, the namespace that the entries move to")
     if is_moved and chosen["keys"]:
-        raise click.UsageError("--key works with --from-owner only")
+        raise click.UsageError("--key can be used only with --from-owner")
     change = OneTimeChange.taken_from(chosen, settings, "transfer")
     if is_moved:
         from kvsync.cli.relocate import relocate

@@ -57,7 +57,7 @@ class Doctor:
         except (StoreError, LookupError, TypeError, ValueError):
             return []
         detail = f"${used:,.2f} of ${most:,.2f} used; the month ends on {until}"
-        hint = "raise the limit (Console > Billing), or wait: until then the API refuses to read with 402"
+        hint = "raise the limit (Console > Billing), or wait; until then, the API refuses reads (402)"
         return [DoctorCheck("usage", used < most, detail, None if used < most else hint)]
 
     async def _writing(self, name: str) -> DoctorCheck:

@@ -102,7 +102,7 @@ def _decoded(failed: str, answer: Response, most: int) -> bytes:
     except (zlib.error, EOFError):
         raise EntryDamaged(f"{failed}: the response does not match its Content-Encoding {encoding}") from None
     if len(value) > most:
-        raise EntryDamaged(f"{failed}: it has more than {most:,} bytes after decompression (limits.unpacked)")
+        raise EntryDamaged(f"{failed}: it has more than {most:,} bytes after decompression; raise limits.unpacked")
     return value
 
 

@@ -35,7 +35,7 @@ def resource_of(value: bytes) -> dict[str, Any]:
     variants = flag.get("variants") or []
     for known, found in ((_MEMBERS, flag), (_CONDITIONS, conditions), *((_VARIANT, one) for one in variants)):
         if unknown := sorted(found.keys() - known):
-            raise ValueError(f"a feature flag that is a resource has no {unknown[0]!r}")
+            raise ValueError(f"a feature flag resource cannot have {unknown[0]!r}; remove it")
     filters = [_filter(one) for one in conditions.get("client_filters") or []]
     chosen = {"filters": filters, "requirement_type": _unless_default(conditions.get("requirement_type"), "Any")}
     members = {

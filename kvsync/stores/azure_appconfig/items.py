@@ -81,7 +81,7 @@ def row_of(item: Mapping[str, Any]) -> Row:
     value, content_type = item.get("value") or "", item.get("content_type") or None
     tags = {name: text or "" for name, text in (item.get("tags") or {}).items()}
     if not all(isinstance(text, str) for text in (item["key"], item["etag"], content_type or "", *tags.values())):
-        raise TypeError("a field that must be text is not")
+        raise TypeError("a field that must be text has another type")
     description = item.get("description") or None
     if not isinstance(description, str | None):
         raise TypeError("a description must be text")

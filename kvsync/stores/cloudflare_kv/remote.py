@@ -208,7 +208,7 @@ class Namespaces(NamespaceResolver[Namespace]):
             raise PermanentError(explained(self._label, call, answer))
         found = (await self.titles()).get(name)
         if found is None:
-            raise TransientError(f"{self._label}: {what}: it already exists, but is not listed yet")
+            raise TransientError(f"{self._label}: {what}: it already exists, but is not listed yet; try again later")
         return Namespace(found, name)
 
     async def delete(self, name: str, found: Namespace) -> str | None:

@@ -173,7 +173,9 @@ class Database:
         where = f"store {self.name}: {self.path}"
         match fault_of(error):
             case Fault.LOCKED:
-                return TransientError(f"{where} is locked by another process, and has been for {self._timeout:g} s")
+                return TransientError(
+                    f"{where} is locked by another process, and has been for {self._timeout:g} s; end that process, or wait"
+                )
             case Fault.FULL:
                 return TransientError(f"{where}: the disk is full; free some space")
             case Fault.DISK:

@@ -101,5 +101,7 @@ async def _delete(remote: Remote, path: str, secret: Secret) -> WriteResult:
     if after is not None and after.current != secret.current:
         return _MOVED
     if after is not None and after.is_live:  # whoever answered, it was not the server that deletes
-        raise LostAnswer(f"{remote.where}: {path} can still be read after a response that says it was deleted")
+        raise LostAnswer(
+            f"{remote.where}: {path} can still be read, although the response said that it was deleted; check the address"
+        )
     return WriteResult(WriteStatus.DONE)

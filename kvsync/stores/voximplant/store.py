@@ -100,7 +100,7 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
         if self._first_level("n") is None:
             raise ValueError(
                 f'key_format "{config.key_format}": this store lists keys by the part before the first colon;'
-                f' begin with one, as "{self.key_format}" does'
+                f' begin the format with such a part, as in "{self.key_format}"'
             )
         self._rate: float = config.options.get("requests_per_second") or _RATE
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rate / _CALLS_A_CHANGE)
@@ -116,7 +116,8 @@ class VoximplantStore(PrefixNamespaces, SingleCallStore["Remote"]):
             raise ValueError(_COLON_FIRST)
         if self.keeps_ledger and (size := len(self._keys.prefix(namespace)) + LONGEST_KEY) > MOST_KEY:
             raise ValueError(
-                f"the namespace is too long: the keys of its ledger would have {size} characters of {MOST_KEY}"
+                f"the namespace is too long: the keys of its ledger would have {size} characters; the limit is "
+                f"{MOST_KEY}; shorten it, or set ledger: local"
             )
         return name
 
