@@ -126,7 +126,7 @@ def _told(folder: Path) -> Iterator[Figure]:
         api.shutdown()
         api.server_close()
     yield Figure("hook to first store request, median", statistics.median(seconds) * 1000, 100, " ms")
-    yield Figure("hook to first store request, slowest", max(seconds) * 1000, NO_GOAL, " ms", f"of {HOOKS}")
+    yield Figure("hook to first store request, slowest", max(seconds) * 1000, NO_GOAL, " ms", f"the slowest of {HOOKS}")
 
 
 # -- a daemon ---------------------------------------------------------------------------------------------------------

@@ -108,7 +108,9 @@ def _five_thousand(server: Server, folder: Path) -> Iterator[Figure]:
     per_page, detail = sum(calls.values()) / len(pages), by_call(calls)
     yield Figure("plan of 5,000 and their ledger, calls per page", per_page, NO_GOAL, detail=detail)
     detail = f"{passing * 1000:.0f} ms against {decoding * 1000:.0f} ms of CPU"
-    yield Figure("the same, CPU against decoding the pages", passing / decoding, NO_GOAL, detail=detail)
+    yield Figure(
+        "plan of 5,000 and their ledger, CPU against decoding the pages", passing / decoding, NO_GOAL, detail=detail
+    )
     file = folder / "state" / "web.yaml"
     file.write_text(file.read_text().replace("value 2500\n", "another value\n"))
     change = asyncio.run(_apply(server, folder))

@@ -19,7 +19,7 @@ FILES: Final[Descriptions] = (
         "Invalid file",
         "`kvsync.yaml`, an overlay or a state file breaks a rule of YAML or of kvsync. The message names the file, the"
         " line and the column. The targets of a state file with a problem keep their last good state.",
-        "Correct the line, and run `kvsync validate`, which lists all problems at once. An editor that uses"
+        "Correct the line, and run `kvsync validate`, which lists all problems together. An editor that uses"
         " `kvsync schema state` shows many of them while you type.",
     ),
     CodeDescription(
