@@ -23,9 +23,9 @@ class Fence:
         self._led_since: Callable[[], float] = lambda: -inf
 
     def follow(self, seconds_left: Callable[[], float], led_since: Callable[[], float] = lambda: -inf) -> None:
-        """Make the fence follow a lease. `seconds_left` returns the time in which a write that is sent now must be complete; the
-        fence is open only while it returns more than 0. `led_since` returns when this replica became the leader (epoch seconds,
-        by the current wall clock)."""
+        """Make the fence follow a lease. `seconds_left` returns the time in which a write that is sent now must be complete;
+        the fence is open only while it returns more than 0. `led_since` returns when this replica became the leader (epoch
+        seconds, by the current wall clock)."""
         self._seconds_left, self._led_since = seconds_left, led_since
         self.follows_lease = True
 
