@@ -127,9 +127,7 @@ def _included(
 def _check_state(values: Mapping[str, Any], root: nodes.Node, problems: LayeredProblems) -> None:
     """Note a lease next to a shared state: claims of single targets replace it."""
     if _database(values["state"]) is not None and (values.get("run") or {}).get("lease") is not None:
-        message = (
-            "run.lease and state.postgresql cannot be combined: with a shared state, each replica claims its own targets"
-        )
+        message = "run.lease and state.postgresql cannot be combined: with a shared state, each replica claims its own targets"
         problems.add(message, _field_node(root, "run"), "remove run.lease")
 
 
