@@ -59,7 +59,7 @@ def test_a_flag_survives_both_conversions() -> None:
     assert resource_of(found["value"].encode()) == RESOURCE
     text = flag_text("x", {"enabled": False, "requirement_type": "Any", "variants": []}).encode()
     assert resource_of(normal_flag(text)) == {"enabled": False}
-    with pytest.raises(ValueError, match="has no 'later'"):
+    with pytest.raises(ValueError, match="cannot have 'later'; remove it"):
         resource_of(str(key_value_of({**item, "later": 1})["value"]).encode())
 
 
