@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         QuotaReporting,
         RestorePointMaking,
         Scannable,
+        TokenChecking,
         VersionHints,
         Watchable,
     )
@@ -133,6 +134,7 @@ __all__ = [
     "TargetPlan",
     "TargetReport",
     "TargetSelection",
+    "TokenChecking",
     "Traffic",
     "TransientError",
     "UsageError",
@@ -178,7 +180,8 @@ _NAMES = {
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
         "DeepObservable FilteredListing KeyListing LedgerKeeping NamespaceDeleting NamespaceIds NamespaceRenaming"
-        " NestedNamespaces PlaceResolving QuotaReporting RestorePointMaking Scannable VersionHints Watchable"
+        " NestedNamespaces PlaceResolving QuotaReporting RestorePointMaking Scannable TokenChecking VersionHints"
+        " Watchable"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

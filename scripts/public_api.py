@@ -27,8 +27,8 @@ RECORDED: Final = Path(__file__).resolve().parent.parent / "tests/recorded/api.t
 GROUPS: Final = {
     "store": "Store StoreContext StoreConfig Credential Capabilities Lifetimes Marks SizeUnit Traffic DoctorCheck",
     "extensions": (
-        "PlaceResolving DeepObservable Scannable LedgerKeeping VersionHints NestedNamespaces QuotaReporting NamespaceIds"
-        " NamespaceDeleting NamespaceRenaming RestorePointMaking FilteredListing KeyListing Watchable"
+        "PlaceResolving TokenChecking DeepObservable Scannable LedgerKeeping VersionHints NestedNamespaces QuotaReporting"
+        " NamespaceIds NamespaceDeleting NamespaceRenaming RestorePointMaking FilteredListing KeyListing Watchable"
     ),
     "values": "Target Identity Content Entry Mode Mark Actual Snapshot snapshot_of fingerprint",
     "writes": "Write Precondition WriteResult WriteStatus check_batch check_entry",

@@ -19,7 +19,7 @@ from kvsync.model.entry import Identity, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import TargetPlan, TargetReport
-from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
+from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, UnchangedTargets, empty_plan, withheld
 from kvsync.state import Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
@@ -60,8 +60,12 @@ class TargetPasses:
 
     async def plan(self, targets: Sequence[Target], loaded: DesiredState, ask: PassOptions) -> list[TargetPlan]:
         """Plan targets, in their order. Raises StateDirError; what goes wrong in a store is in the plan."""
+        plans = await self._plan_unchanged(targets, loaded, ask) if len(targets) > 1 else {}
+        rest = [target for target in targets if target not in plans]
         work = partial(self._plan_target, loaded=loaded, ask=ask)
-        return await gather_by_group(targets, work, group=lambda target: target.store, limit=self._limit)
+        done = await gather_by_group(rest, work, group=lambda target: target.store, limit=self._limit)
+        plans |= {one.target: one for one in done}
+        return [plans[target] for target in targets]
 
     async def apply(self, plans: Sequence[TargetPlan], run: ApplyRun) -> list[TargetReport]:
         """Apply plans that were made here. Entries that move to other targets are deleted last, after everything else was
@@ -105,6 +109,28 @@ class TargetPasses:
         """Why the store was given up in the last pass over a target, None if it was not."""
         last = self._passes.get(target)
         return last.failure if last else self._failures.get(target)
+
+    async def _plan_unchanged(
+        self, targets: Sequence[Target], loaded: DesiredState, ask: PassOptions
+    ) -> dict[Target, TargetPlan]:
+        """The plans of targets that need no pass of their own, because nothing changed in them. Raises StateDirError."""
+        unchanged = UnchangedTargets(self._stores, self.context)
+        known = (loaded.targets.get(target) for target in targets if not _problems(loaded, target))
+        plans: dict[Target, TargetPlan] = {}
+        for plan in await unchanged.find([one for one in known if one is not None], ask):
+            if await self._places.overlap_of(plan.target) is None:
+                unchanged.keep(plan)
+                self._finish_plan(plan, loaded, ask)
+                plans[plan.target] = plan
+        return plans
+
+    def _finish_plan(self, plan: TargetPlan, loaded: DesiredState, ask: PassOptions) -> None:
+        target = plan.target
+        self._failures.pop(target, None)
+        self._passes.pop(target, None)
+        self._loaded.pop(target, None)
+        if self.context.writing:
+            self._records.planned(plan, loaded, ask)
 
     async def _plan_target(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
         with CrashGuard(target, "planning") as guard:

@@ -16,12 +16,11 @@ from kvsync.model.entry import Actual, Applied, Identity
 from kvsync.model.plan import TargetPlan
 from kvsync.model.snapshot import Snapshot
 from kvsync.planning.difference import CLOCK_SLACK
-from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
-from kvsync.state import CleanPass
+from kvsync.state import CleanPass, StateDir
 from kvsync.state.ledger import LedgerRows
 from kvsync.stores.base import Store
 from kvsync.util.pieces import pieces
@@ -43,16 +42,13 @@ class PassState:
     ) -> None:
         self._desired, self._context, self._capabilities = desired, pass_context, store.capabilities
         self._store_clock = store.context.clock
-        self._config = _digest(subject.signer, store.config)
+        self._config = config_digest(subject.signer.owner, subject.signer.keys, store.config)
         self._subject, self._key, self._state = subject, subject.key, pass_context.state
         self._deferrals = Deferrals(desired, pass_context, subject.key, retry=retry)
 
     def clean_pass(self, now: float) -> CleanPass | None:
         """What the last clean pass saw, unless files or time have moved on."""
-        clean = self._state.clean_passes.get(self._key, self._desired.digest, self._config)
-        if clean is None or (clean.next_moment is not None and clean.next_moment <= now):
-            return None
-        return clean
+        return current_clean_pass(self._state, self._key, (self._desired.digest, self._config), now)
 
     def settling(self, now: float) -> dict[Identity, float]:
         """Entries that were written so recently that a listing may not show it yet, and until when that may be. None once a
@@ -196,10 +192,17 @@ class PassState:
         self._deferrals.keep(plan, report, now)
 
 
-def _digest(signer: MarkSigner, store: StoreConfig) -> str:
-    """A digest of what gives the same files and the same token another meaning: owner, key, place and key format."""
-    keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
-    what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
+def current_clean_pass(state: StateDir, key: str, digests: tuple[str, str], now: float) -> CleanPass | None:
+    """What the last clean pass of a place saw, unless files, configuration or time have moved on. `digests` are those of the
+    desired state and of the configuration. Raises StateDirError."""
+    clean = state.clean_passes.get(key, *digests)
+    return None if clean is None or (clean.next_moment is not None and clean.next_moment <= now) else clean
+
+
+def config_digest(owner: str, owner_keys: Iterable[bytes], store: StoreConfig) -> str:
+    """A digest of what gives the same files and the same token another meaning: owner, keys, place and key format."""
+    keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in owner_keys]
+    what = (owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
     return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 

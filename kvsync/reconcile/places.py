@@ -54,6 +54,10 @@ class PlaceResolver:
         """Where a target leads, as of at most a minute ago. Raises StoreError."""
         return self._keep(target, await locate(self._stores[target.store], target.namespace))
 
+    def learn(self, target: Target, place: Place) -> None:
+        """Know where a target leads, as its store has just reported."""
+        self._keep(target, place)
+
     async def confirm(self, located: LocatedTarget) -> Place:
         """Locate a target right before writes, and create its namespace if that is missing and allowed. Raises PlaceChanged if
         it leads to another place than was planned, or to one that another target has too: two names of a missing namespace

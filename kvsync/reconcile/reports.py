@@ -15,16 +15,23 @@ from kvsync.stores.base import Store
 from kvsync.stores.extensions import restore_point_requests
 
 
-def empty_plan(digest_key: bytes, located: LocatedTarget, type_: str) -> TargetPlan:
+def empty_plan(digest_key: bytes, located: LocatedTarget, type_: str, moved_from: str | None = None) -> TargetPlan:
     """A plan without changes."""
-    return TargetPlan(located.target, type_, target_digest(digest_key, *located, ()), place=located.place)
+    digest = target_digest(digest_key, *located, ())
+    return TargetPlan(located.target, type_, digest, place=located.place, moved_from=moved_from)
 
 
-def as_before(empty: TargetPlan, clean: CleanPass) -> TargetPlan:
+def unchanged_plan(
+    digest_key: bytes, located: LocatedTarget, type_: str, clean: CleanPass, moved_from: str | None = None
+) -> TargetPlan:
     """The plan of a target that has not changed since its last clean pass."""
     counts = clean.counts
-    return replace(
-        empty,
+    return TargetPlan(
+        located.target,
+        type_,
+        target_digest(digest_key, *located, ()),
+        place=located.place,
+        moved_from=moved_from,
         unchanged=counts["unchanged"],
         foreign=counts["foreign"],
         ignored=counts["ignored"],

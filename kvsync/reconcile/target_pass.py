@@ -28,7 +28,7 @@ from kvsync.reconcile.namespace_deletion import NamespaceDeletion
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState
 from kvsync.reconcile.pass_time import PassTime
-from kvsync.reconcile.reports import applied_report, as_before, empty_plan, with_restore_point, withheld
+from kvsync.reconcile.reports import applied_report, empty_plan, unchanged_plan, with_restore_point, withheld
 from kvsync.reconcile.scope import ignored_keys, own_part
 from kvsync.reconcile.store_ledger import StoreLedger
 from kvsync.state import Run
@@ -173,7 +173,10 @@ class TargetPass:
         snapshot = await self._observer.observe(clean.token if clean else None, deep=self._ask.deep)
         if snapshot is None:
             assert clean is not None, "a store answers None to a token only"
-            plan = as_before(self._empty(), clean)
+            subject = self._subject
+            plan = unchanged_plan(
+                self._rules.digest_key, subject.located, self._store.capabilities.type, clean, subject.moved_from
+            )
             self._remember(plan, None)
             return plan
         size = len(self._desired.entries) + len(snapshot.entries)
@@ -247,8 +250,8 @@ class TargetPass:
         return self._memory.blocked(change) if unread is None else f"it could not be read: {unread}"
 
     def _empty(self) -> TargetPlan:
-        plan = empty_plan(self._rules.digest_key, self._subject.located, self._store.capabilities.type)
-        return replace(plan, moved_from=self._subject.moved_from)
+        subject = self._subject
+        return empty_plan(self._rules.digest_key, subject.located, self._store.capabilities.type, subject.moved_from)
 
     def _remember(self, plan: TargetPlan, snapshot: Snapshot | None) -> None:
         if not self._context.writable or self._ask.keys:

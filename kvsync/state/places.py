@@ -65,8 +65,8 @@ class PlaceHistory:
 
     def known(self, target: Target) -> PlaceRecord | None:
         """Where a target led last; None for one that was never located. Raises StateDirError."""
-        if self._ahead is not None and target in self._ahead:
-            return self._ahead[target]
+        if self._ahead is not None:
+            return self._ahead.get(target)
         row = self._database.one(*self.query_of(target))
         return PlaceRecord(*row) if row is not None else None
 
@@ -103,21 +103,22 @@ class PlaceHistory:
         is_unbound = self._is_unbound(located, known)
         since = known.since if known is not None and known.place == entered.key else now
         previous = entered.moved_from or (known.previous if known is not None else None)
-        if self._ahead is not None:
-            self._ahead.pop(located.target, None)
+        found = PlaceRecord(entered.key, str(located.place), since, previous)
         with self._database.transaction() as connection:
             for table in _KEPT_BY_ENTRY if is_unbound else ():
                 _rebind(connection, table, name_key(located.target), entered.key)
-            row = (*target_row(located.target), entered.key, str(located.place), since, previous)
+            row = (*target_row(located.target), found.place, found.description, since, previous)
             connection.execute(_PUT, row)
+        if self._ahead is not None:
+            self._ahead[located.target] = found
 
     def remove(self, target: Target) -> None:
         """Drop where a target led, because that place is gone. Raises StateDirError."""
-        if self._ahead is not None:
-            self._ahead.pop(target, None)
         self._entered.pop(target, None)
         with self._database.transaction() as connection:
             connection.execute(_FORGET, target_row(target))
+        if self._ahead is not None:
+            self._ahead.pop(target, None)
 
     def _is_unbound(self, located: LocatedTarget, known: PlaceRecord | None) -> bool:
         """True when something is known by the target's name, and no other place was ever found behind it."""

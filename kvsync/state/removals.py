@@ -27,7 +27,10 @@ class Removals:
     def update(self, place: str, current: Iterable[Identity], now: float) -> dict[Identity, float]:
         """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. Returns the
         moments. Raises StateDirError."""
-        known, wanted = self.since(place), set(current)
+        wanted = set(current)
+        if not wanted and not self.rows.of(place):
+            return {}
+        known = self.since(place)
         new, over = wanted - known.keys(), known.keys() - wanted
         if new or over:
             self.rows.changed(place)

@@ -31,6 +31,16 @@ class PlaceResolving(Protocol):
 
 
 @runtime_checkable
+class TokenChecking(Protocol):
+    """A store that can report for many namespaces in one call that nothing changed in them."""
+
+    async def unchanged(self, tokens: Mapping[str, str]) -> Mapping[str, Place]:
+        """Return those of these namespaces whose token is still current, so that `observe` would return None for it. Each has
+        its place, as `locate` would return it. A namespace of which that is not known is left out. Raises StoreError."""
+        ...
+
+
+@runtime_checkable
 class DeepObservable(Protocol):
     """A store with a listing that represents every byte of each value."""
 
@@ -219,6 +229,7 @@ class Watchable(Protocol):
 
 EXTENSIONS: Final[tuple[type, ...]] = (
     PlaceResolving,
+    TokenChecking,
     DeepObservable,
     Scannable,
     LedgerKeeping,
@@ -253,6 +264,14 @@ async def locate(store: Store, namespace: str, *, writing: bool = False) -> Plac
     if has_extension(store, PlaceResolving):
         return await cast("PlaceResolving", store).locate(namespace, writing=writing)
     return store.place(namespace)
+
+
+async def unchanged(store: Store, tokens: Mapping[str, str]) -> Mapping[str, Place]:
+    """The namespaces whose tokens are current, with their places; none if the store cannot report that of many at once. Raises
+    StoreError."""
+    if tokens and has_extension(store, TokenChecking):
+        return await cast("TokenChecking", store).unchanged(tokens)
+    return {}
 
 
 async def observe_deep(store: Store, namespace: str, signer: MarkSigner) -> Snapshot | None:

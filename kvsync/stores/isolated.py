@@ -36,6 +36,11 @@ class IsolatedStore(StoreWrapper):
         with self._isolated("listing", namespace):
             return await self._inner.observe(namespace, signer, token)
 
+    async def unchanged(self, tokens: Mapping[str, str]) -> Mapping[str, Place]:
+        """Call the wrapped store."""
+        with self._isolated("checking namespaces", ""):
+            return await extensions.unchanged(self._inner, tokens)
+
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """Call the wrapped store."""
         with self._isolated("reading all of", namespace):

@@ -33,6 +33,11 @@ class TracedStore(StoreWrapper):
         with span("store.observe", **self._names, namespace=namespace):
             return await self._inner.observe(namespace, signer, token)
 
+    async def unchanged(self, tokens: Mapping[str, str]) -> Mapping[str, Place]:
+        """Call the wrapped store."""
+        with span("store.unchanged", **self._names, namespaces=len(tokens)):
+            return await extensions.unchanged(self._inner, tokens)
+
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """Call the wrapped store."""
         with span("store.observe_deep", **self._names, namespace=namespace):

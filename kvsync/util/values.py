@@ -221,11 +221,10 @@ def _hashed(cls: Any) -> FunctionType:
 
 def _ordered(compare: Callable[[Any, Any], bool], cls: Any) -> FunctionType:
     """A method that compares values of one class by the fields that are compared, in their order."""
-    names = [name for name, one in cls.__described__.items() if not isinstance(one, Field) or one.compare]
+    compared = _compared(cls)
 
     def ordered(self: object, other: object) -> bool:
-        mine, others = ([getattr(value, name, None) for name in names] for value in (self, other))
-        return compare(mine, others) if other.__class__ is self.__class__ else NotImplemented
+        return compare(compared(self), compared(other)) if other.__class__ is self.__class__ else NotImplemented
 
     return cast(FunctionType, ordered)
 

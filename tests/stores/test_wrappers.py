@@ -25,6 +25,7 @@ from kvsync.stores.extensions import (
     observe_deep,
     quota_left,
     scan,
+    unchanged,
     version_hints,
 )
 from kvsync.stores.memory.store import MemoryStore
@@ -47,6 +48,10 @@ class ExtendedStore(MemoryStore):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """Another place than that of the configuration."""
         return ELSEWHERE
+
+    async def unchanged(self, tokens: Mapping[str, str]) -> Mapping[str, Place]:
+        """Every token is current."""
+        return dict.fromkeys(tokens, ELSEWHERE)
 
     def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Every entry is in the same other namespace."""
@@ -130,6 +135,7 @@ async def test_wrapper_has_the_extensions_of_its_store(wrapper: type[StoreWrappe
     store = TracedStore(wrapper(inner))
     assert [extension.__name__ for extension in EXTENSIONS if not isinstance(store, extension)] == []
     assert await locate(store, "web") == ELSEWHERE
+    assert await unchanged(store, {"web": "1"}) == {"web": ELSEWHERE}
     assert await observe_deep(store, "web", SIGNER) is not None
     assert await scan(store, "web", SIGNER, [], []) == {}
     assert quota_left(store) == 5
@@ -165,6 +171,7 @@ async def test_store_without_extensions_gets_the_defaults() -> None:
     bare: Store = BareStore(extended())
     for store in (bare, ReadOnlyStore(bare), TracedStore(bare)):
         assert await locate(store, "web", writing=True) == store.place("web")
+        assert await unchanged(store, {"web": "1"}) == {}
         assert await observe_deep(store, "web", SIGNER) is None
         assert (as_ledger_keeping(store), quota_left(store)) == (None, None)
         hints = version_hints(store)

@@ -80,6 +80,11 @@ class Database:
             yield connection, range(last - count, last + 1)
             connection.execute(END_WRITING)
 
+    @property
+    def connected_id(self) -> str | None:
+        """The id that the open file contains, as `file_id` returns it. For the file's thread."""
+        return self._file_id
+
     def _read_file_id(self) -> str | None:
         return self._file_id if self._connect() is not None else None
 

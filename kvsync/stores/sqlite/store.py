@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,11 @@ _NAMESPACES = "SELECT DISTINCT namespace FROM entries WHERE expires_at IS NULL O
 _REVISION = (
     "SELECT (SELECT revision FROM entries_revisions WHERE namespace = ?), schema_version FROM pragma_schema_version"
 )
+_REVISIONS = """
+SELECT asked.key, revision, (SELECT schema_version FROM pragma_schema_version)
+FROM json_each(?) AS asked LEFT JOIN entries_revisions ON namespace = asked.value
+"""
+"""The revision of each namespace of a JSON array, with its place in the array."""
 
 _MEBIBYTE = 1024 * 1024
 _Result = TypeVar("_Result")
@@ -89,11 +94,12 @@ class SqliteStore(Store):
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """The file by the id that it contains, so that moving or linking it makes no difference."""
-        offline, file_id = self.place(namespace), await self._database.file_id()
-        if file_id is None:
-            return offline
-        detail = str(self._database.path)
-        return replace(offline, parts=(("file", file_id), ("namespace", namespace)), is_resolved=True, detail=detail)
+        file_id = await self._database.file_id()
+        return self.place(namespace) if file_id is None else self._located(namespace, file_id)
+
+    async def unchanged(self, tokens: Mapping[str, str]) -> Mapping[str, Place]:
+        """The namespaces with current tokens, all as of the same moment, by one query."""
+        return await self._call(lambda: self._unchanged(tokens))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values."""
@@ -133,13 +139,29 @@ class SqliteStore(Store):
         self.traffic.requests += 1
         return await self._database.run(work)
 
+    def _located(self, namespace: str, file_id: str) -> Place:
+        parts, scope = (("file", file_id), ("namespace", namespace)), self._keys.scope(namespace)
+        return Place(self.config.type, parts, scope, detail=str(self._database.path))
+
+    def _unchanged(self, tokens: Mapping[str, str]) -> dict[str, Place]:
+        now, names = self.context.clock.now(), list(tokens)
+        with self._database.reading() as connection:
+            file_id = self._database.connected_id
+            if connection is None or file_id is None:
+                return {}
+            found = connection.execute(_REVISIONS, (json.dumps(names),)).fetchall()
+        current = (
+            names[row[0]] for row in found if _still_stands(tokens[names[row[0]]], _revision_text(*row[1:]), now)
+        )
+        return {namespace: self._located(namespace, file_id) for namespace in current}
+
     def _observe(self, namespace: str, signer: MarkSigner, token: str | None) -> Snapshot | None:
         target = Target(self.config.name, namespace)
         now = self.context.clock.now()
         with self._database.reading() as connection:
             if connection is None:
                 return Snapshot(target, {}, {})
-            revision = "{}.{}".format(*connection.execute(_REVISION, (namespace,)).fetchone())
+            revision = _revision_text(*connection.execute(_REVISION, (namespace,)).fetchone())
             if token is not None and _still_stands(token, revision, now):
                 return None
             about = {"namespace": namespace, "owner": signer.owner, "now": now}
@@ -209,6 +231,10 @@ class SqliteStore(Store):
             if connection is None:
                 return "does not exist yet"
             return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+
+def _revision_text(revision: int | None, schema_version: int) -> str:
+    return f"{revision}.{schema_version}"
 
 
 def _still_stands(token: str, revision: str, now: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.entry import Content, Identity
-from kvsync.stores.extensions import version_hints
+from kvsync.stores.extensions import TokenChecking, has_extension, locate, unchanged, version_hints
 from kvsync.testing.conformance.harness import TEXT, StoreHarness
 from kvsync.testing.conformance.suite import Suite, SuiteStep, at_most, having, method, promise
 
@@ -136,6 +136,23 @@ class Listings(Suite):
         await harness.create("greeting", namespace=harness.elsewhere)
         assert await harness.store.observe(harness.namespace, harness.signer(), token) is None
         assert await harness.connect().observe(harness.namespace, harness.signer(), token) is None
+
+    @promise(step=SuiteStep.TOKENS)
+    async def test_many_tokens_are_checked_as_one(self, harness: StoreHarness) -> None:
+        """If the store checks tokens of many namespaces in one call, the result agrees with `observe` and `locate`."""
+        await harness.create("greeting")
+        await harness.create("greeting", namespace=harness.elsewhere)
+        token, other = (await harness.see()).token, (await harness.see(namespace=harness.elsewhere)).token
+        if token is None or other is None or not has_extension(harness.store, TokenChecking):
+            return
+        tokens, place = (
+            {harness.namespace: token, harness.elsewhere: other},
+            await locate(harness.store, harness.namespace),
+        )
+        assert set(await unchanged(harness.store, tokens)) == set(tokens)
+        await harness.create("another", namespace=harness.elsewhere)
+        assert await unchanged(harness.connect(), tokens) == {harness.namespace: place}
+        assert await unchanged(harness.store, {harness.namespace: "not a token"}) == {}
 
     @promise(step=SuiteStep.TOKENS)
     async def test_token_is_invalid_after_write(self, harness: StoreHarness) -> None:
