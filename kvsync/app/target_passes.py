@@ -19,7 +19,7 @@ from kvsync.model.entry import Identity, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import TargetPlan, TargetReport
-from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, UnchangedTargets, empty_plan, withheld
+from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
 from kvsync.state import Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
@@ -114,6 +114,8 @@ class TargetPasses:
         self, targets: Sequence[Target], loaded: DesiredState, ask: PassOptions
     ) -> dict[Target, TargetPlan]:
         """The plans of targets that need no pass of their own, because nothing changed in them. Raises StateDirError."""
+        from kvsync.reconcile.unchanged import UnchangedTargets  # a pass of one target does not pay for it
+
         unchanged = UnchangedTargets(self._stores, self.context)
         known = (loaded.targets.get(target) for target in targets if not _problems(loaded, target))
         plans: dict[Target, TargetPlan] = {}

@@ -23,7 +23,7 @@ from kvsync.desired.discovery import split
 from kvsync.desired.file_stability import FileStability
 from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.git.revision import revision
-from kvsync.model.entry import Target
+from kvsync.model.entry import Target, target_order
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import Plan, Stats, TargetReport, UnmanagedTarget, make_plan
@@ -296,8 +296,8 @@ def _in_order(plan: Plan, reports: Iterable[TargetReport]) -> tuple[TargetReport
 
 def _selected(loaded: DesiredState, targets: Collection[Target] | None) -> Sequence[Target]:
     if targets is None:
-        return sorted(loaded.managed)
+        return sorted(loaded.managed, key=target_order)
     for target in targets:
         if target not in loaded.managed:
             raise UsageError(f"{target}: no state file names this target; correct the name")
-    return sorted(targets)
+    return sorted(targets, key=target_order)

@@ -32,7 +32,7 @@ from kvsync.desired.updates import (
 from kvsync.desired.withheld import Withheld, WithheldFiles
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
-from kvsync.model.entry import Target
+from kvsync.model.entry import Target, target_order
 
 if TYPE_CHECKING:
     from kvsync.desired.key_conflicts import KeyConflict
@@ -120,7 +120,7 @@ class Assembler:
         self._problems = problems.sets
         targets = {
             target: self._desired(target, chunks[target], digests[target], *problems.of(target))
-            for target in sorted(chunks)
+            for target in sorted(chunks, key=target_order)
         }
         entries = sum(len(desired.entries) for desired in targets.values())
         state = replace(

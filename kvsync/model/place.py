@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from kvsync.errors import Origin
 from kvsync.model.canonical import sorted_json
-from kvsync.model.entry import Target
+from kvsync.model.entry import Target, target_order
 from kvsync.util.values import dataclass
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -102,9 +102,8 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     """Pairs of targets whose keys could meet, sorted. Each target is named with one other, so the list is as long as
     `places` at most."""
     by_container: defaultdict[tuple[object, ...], list[tuple[Target, Place]]] = defaultdict(list)
-    for target, place in sorted(places.items()):
-        taken = replace(place, scope=EVERY_KEY) if place.takes_all else place
-        by_container[place.container].append((target, taken))
+    for target, place in places.items():
+        by_container[place.container].append((target, place))
     found = [overlap for members in by_container.values() if len(members) > 1 for overlap in _overlaps(members)]
     return sorted(found, key=lambda overlap: overlap[:2])
 
@@ -141,13 +140,14 @@ def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> s
     return f"{names[0]} and {names[1]} {what}: {overlap.place}; remove one of them, or {way} different key prefixes"
 
 
-def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:
+def _overlaps(located: Iterable[tuple[Target, Place]]) -> Iterable[Overlap]:
     """Walk the targets of one container in the order of their prefixes: those that enclose the current one are on the stack.
     Where all have the same prefix, suffixes are used instead: thousands of targets must not be compared with each other."""
+    members = [(target, replace(place, scope=EVERY_KEY) if place.takes_all else place) for target, place in located]
     by_suffix = len({place.scope.prefix for _, place in members}) == 1
     sides = ((_side(place.scope, by_suffix=by_suffix), target, place) for target, place in members)
     enclosing: list[tuple[str, Target, Place]] = []
-    for side, target, place in sorted(sides, key=lambda member: member[:2]):
+    for side, target, place in sorted(sides, key=lambda member: (member[0], *target_order(member[1]))):
         while enclosing and not side.startswith(enclosing[-1][0]):
             enclosing.pop()
         for _, other, outer in reversed(enclosing):

@@ -18,14 +18,12 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.context import ApplyOptions, PassContext
 from kvsync.reconcile.reports import empty_plan, target_report, with_restore_point, withheld
 from kvsync.reconcile.target_pass import TargetPass
-from kvsync.reconcile.unchanged import UnchangedTargets
 
 __all__ = [
     "ApplyOptions",
     "PassContext",
     "PassTarget",
     "TargetPass",
-    "UnchangedTargets",
     "empty_plan",
     "target_report",
     "with_restore_point",

@@ -37,8 +37,8 @@ _REVISION = (
     "SELECT (SELECT revision FROM entries_revisions WHERE namespace = ?), schema_version FROM pragma_schema_version"
 )
 _REVISIONS = """
-SELECT asked.key, revision, (SELECT schema_version FROM pragma_schema_version)
-FROM json_each(?) AS asked LEFT JOIN entries_revisions ON namespace = asked.value
+SELECT names.key, revision, (SELECT schema_version FROM pragma_schema_version)
+FROM json_each(?) AS names LEFT JOIN entries_revisions ON namespace = names.value
 """
 """The revision of each namespace of a JSON array, with its place in the array."""
 
