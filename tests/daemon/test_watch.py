@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -284,6 +285,26 @@ def test_without_watches_it_polls_and_says_so(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     events = [line.split('"event":')[1].split('"')[1] for line in run.stdout.splitlines()]
     assert events == ["watch.polling", "watch.armed"]
+
+
+async def test_an_idle_watcher_wakes_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing changes, the notifier is looked at 20 times a second at most."""
+    looks: list[float] = []
+
+    class CountedEvent(threading.Event):
+        """Counts how often the notifier asks whether to stop, which is once for each look."""
+
+        def is_set(self) -> bool:
+            looks.append(time.monotonic())
+            return super().is_set()
+
+    monkeypatch.setattr(threading, "Event", CountedEvent)
+    async with watching(tmp_path):
+        looks.clear()
+        began = time.monotonic()
+        await asyncio.sleep(0.5)
+        assert looks
+        assert len(looks) <= (time.monotonic() - began) * 20 + 2
 
 
 async def test_what_is_armed_is_logged(tmp_path: Path, log: Log) -> None:
