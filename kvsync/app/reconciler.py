@@ -258,10 +258,12 @@ class WorkspaceReconciler:
         async with self._workspaces.in_use() as workspace:
             self._in_flight[request.target] += 1
             began = workspace.clock.monotonic()
+            files = self.files
             try:
-                return await run_pass(workspace, self.files, request, stop, self._refusals)
+                return await run_pass(workspace, files, request, stop, self._refusals)
             finally:
                 self._in_flight[request.target] -= 1
+                files.release(request.target)
                 if self.share is not None:
                     self.share.spent(request.target, workspace.clock.monotonic() - began)
 

@@ -22,11 +22,9 @@ def target_digest(chunks: Sequence[DocumentRows], policy: bytes) -> bytes:
     return blake2b(b"".join((policy, *(chunk.digest for chunk in chunks))), digest_size=16).digest()
 
 
-def assemble(
-    target: Target, chunks: Sequence[DocumentRows], policy: Policy, digest: bytes, problems: tuple[Problem, ...]
-) -> Desired:
+def assemble(target: Target, rows: TargetRows, policy: Policy, digest: bytes, problems: tuple[Problem, ...]) -> Desired:
     """What the files ask of a target. `policy` is that of its store; entries and fingerprints are built when looked at."""
-    rows = TargetRows(chunks)
+    chunks = rows.chunks
     own = next((chunk.policy for chunk in chunks if chunk.policy is not None), policy)
     if chunks and all(chunk.is_source_only for chunk in chunks):
         own = replace(own, prune=Prune.OFF)  # no file says what else the target is to hold
@@ -39,13 +37,14 @@ def assemble(
         {key: origin for chunk in reversed(chunks) for key, origin in chunk.absent.items()},
         tuple(move for chunk in chunks for move in chunk.moved),
         problems,
+        rows.release,
     )
 
 
-def conflicting_entries(chunks: Sequence[DocumentRows], withheld: Withheld) -> Iterator[Problem]:
+def conflicting_entries(rows: TargetRows, withheld: Withheld) -> Iterator[Problem]:
     """What is wrong between the chunks of one target, or between the entries of one. Of what is `withheld` for other problems,
     only the order is checked, and nothing is reported that its correction may settle."""
-    rows = TargetRows(chunks)
+    chunks = rows.chunks
     if len(rows.index) < rows.starts[-1]:
         yield from _duplicates(rows)
     elif any(chunk.rows.remote is not None for chunk in chunks):

@@ -29,6 +29,7 @@ from kvsync.desired.updates import (
     is_clean,
     updated_slots,
 )
+from kvsync.desired.views import TargetRows
 from kvsync.desired.withheld import Withheld, WithheldFiles
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
@@ -78,12 +79,13 @@ class Assembler:
         if not targets <= chunks.keys():
             return None
         digests = {**before.digests, **{target: self._digest_of(target, parts) for target, parts in chunks.items()}}
-        found = (self._checks.of_target(one, chunks[one], digests[one], Withheld()) for one in targets)
+        rows = {target: TargetRows(chunks[target]) for target in targets}
+        found = (self._checks.of_target(one, rows[one], digests[one], Withheld()) for one in targets)
         if any(found):
             return None
         if any(True for group in groups for _ in self._between(group, chunks, digests)):
             return None
-        desired = {target: self._desired(target, chunks[target], digests[target], (), b"") for target in targets}
+        desired = {target: self._desired(target, rows[target], digests[target], (), b"") for target in targets}
         more = sum(len(desired[one].entries) - len(before.state.targets[one].entries) for one in targets)
         has_no_extras = not (before.state.secrets or before.state.warnings)
         units = changed_units(before, reading).values() if has_no_extras else _units(reading)
@@ -107,9 +109,9 @@ class Assembler:
         hold_all = list(reading.problems)
         unheld += self._hold_unknown(reading, {*chunks, *known}, found, hold_all)
         digests = {target: self._digest_of(target, parts) for target, parts in chunks.items()}
-        withheld = WithheldFiles(reading)
-        for target, parts in chunks.items():
-            found[target].append(tuple(self._checks.of_target(target, parts, digests[target], withheld.of(target))))
+        withheld, rows = WithheldFiles(reading), {target: TargetRows(parts) for target, parts in chunks.items()}
+        for target, digest in digests.items():
+            found[target].append(tuple(self._checks.of_target(target, rows[target], digest, withheld.of(target))))
         for target, problem in self.places.problems(chunks):
             found[target].append((problem,))
         for group in self.places.groups(chunks):
@@ -119,7 +121,7 @@ class Assembler:
         problems = ProblemSets(found, hold_all, self._problems)
         self._problems = problems.sets
         targets = {
-            target: self._desired(target, chunks[target], digests[target], *problems.of(target))
+            target: self._desired(target, rows[target], digests[target], *problems.of(target))
             for target in sorted(chunks, key=target_order)
         }
         entries = sum(len(desired.entries) for desired in targets.values())
@@ -185,13 +187,13 @@ class Assembler:
             yield from group
 
     def _desired(
-        self, target: Target, chunks: list[DocumentRows], digest: bytes, problems: Problems, problems_digest: bytes
+        self, target: Target, rows: TargetRows, digest: bytes, problems: Problems, problems_digest: bytes
     ) -> Desired:
         digest = _joined((digest, problems_digest)) if problems else digest
         known = self._targets.get(target)
         if known is not None and known.digest == digest.hex():
             return known
-        return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
+        return assemble(target, rows, self._config.stores[target.store].policy, digest, problems)
 
 
 def _units(reading: Reading) -> list[CompiledFile]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kvsync.desired.assemble import conflicting_entries
 from kvsync.desired.cache import Cache
 from kvsync.desired.model import DocumentRows, StoreFacts
+from kvsync.desired.views import TargetRows
 from kvsync.desired.withheld import Withheld
 from kvsync.errors import Problem
 from kvsync.model.entry import Identity, Target
@@ -29,14 +30,12 @@ class ConflictChecks:
         self.clean: dict[Target, bytes] = {}
         self._apart: dict[Target, bytes] = {}
 
-    def of_target(
-        self, target: Target, chunks: list[DocumentRows], digest: bytes, withheld: Withheld
-    ) -> Iterable[Problem]:
+    def of_target(self, target: Target, rows: TargetRows, digest: bytes, withheld: Withheld) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it, unless files are withheld."""
         if not withheld.chunks and digest in (self.clean.get(target), self._cache.checked(target)):
             self.clean[target] = digest
             return ()
-        found = tuple(islice(conflicting_entries(chunks, withheld), self._most))
+        found = tuple(islice(conflicting_entries(rows, withheld), self._most))
         if not found and not withheld.keys:
             self.clean[target] = digest
         return found

@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kvsync.desired.file_digests import KnownDigests, Stamp, is_stable, stamp_of
 from kvsync.desired.model import Reading
 from kvsync.desired.protection import Protection
 from kvsync.desired.read_rules import ReadRules, UnreadableError
 from kvsync.desired.tree import Tree
+
+_identity_of: Final = itemgetter(0, 1)
+"""Device and inode of a stamp."""
 
 
 class _KeptReading(NamedTuple):
@@ -95,7 +99,9 @@ class LastReading:
         if kept is None or kept.asked != asked or self._known.is_due():
             return None
         protection = Protection(rules.protected, kept.real)
-        if protection != kept.protection and protection.concerns(kept.protection, _identities(kept)):
+        if protection != kept.protection and protection.concerns(
+            kept.protection, map(_identity_of, kept.stamps.values())
+        ):
             return None
         if any(self._environ.get(name) != value for name, value in kept.variables.items()):
             return None
@@ -138,10 +144,6 @@ class LastReading:
             tree.protection,
             variables if changes is None else {**changes.kept.variables, **variables},
         )
-
-
-def _identities(kept: _KeptReading) -> frozenset[tuple[int, int]]:
-    return frozenset((device, inode) for device, inode, *_ in kept.stamps.values())
 
 
 def _stamps_of(touched: Collection[Path], kept: _KeptReading) -> Mapping[str, Stamp]:

@@ -115,6 +115,12 @@ class DesiredState:
         """The other managed namespaces of a target's store whose keys could be keys of the target too."""
         return OtherNamespaces(self.nested.get(target, frozenset()), target.namespace)
 
+    def release(self, target: Target) -> None:
+        """Free what was built of a target to compare it, until it is asked for again."""
+        for state in (self.targets, self.kept):
+            if (desired := state.get(target)) is not None:
+                desired.release()
+
     def only(self, wanted: Callable[[Target], bool]) -> DesiredState:
         """The same of these targets alone. What is wrong with the files stays in `problems`, whomever it concerns."""
         targets = {target: desired for target, desired in self.targets.items() if wanted(target)}
@@ -147,6 +153,10 @@ class DocumentRows:
     def rows(self) -> Rows:
         """The rows, loaded once."""
         return self.load()
+
+    def release(self) -> None:
+        """Free the rows, which are loaded again when they are asked for."""
+        self.__dict__.pop("rows", None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,11 @@ class Protection:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def concerns(self, other: Protection, identities: frozenset[Identity]) -> bool:
-        """True if `other` (how it was before) protects other names, or one of these files and folders is protected now."""
-        return self._names != other._names or not identities.isdisjoint(self._identities)
+    def concerns(self, other: Protection, identities: Iterable[Identity]) -> bool:
+        """True if `other` (how it was before, when none of these files and folders was protected) protects other names, or one
+        of them is protected now."""
+        added = self._identities.keys() - other._identities.keys()
+        return self._names != other._names or bool(added and not added.isdisjoint(identities))
 
     def reason(self, path: str, status: os.stat_result | None = None) -> str | None:
         """Why a file or folder is never read; None when it may be. `path` is relative to the root, without links."""
@@ -75,8 +77,10 @@ def _identities(protected: ProtectedPath) -> Iterator[Identity]:
 
 def _names(protected: ProtectedPath, root: str) -> Iterator[str]:
     """The names beneath the root: as it is written, and where links lead."""
-    for path in (os.path.normpath(protected.path), os.path.realpath(protected.path)):
-        folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120
-        name = os.path.join(folder, os.path.basename(path))  # noqa: PTH118, PTH119
-        if name.startswith(f"{root.rstrip('/')}/"):
-            yield name[len(root.rstrip("/")) + 1 :]
+    path = os.path.normpath(protected.path)
+    folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120
+    found = [os.path.join(folder, os.path.basename(path))]  # noqa: PTH118, PTH119
+    if path != str(protected.path) or os.path.islink(path):  # noqa: PTH114  # otherwise it leads nowhere else
+        found.append(os.path.realpath(protected.path))
+    beneath = f"{root.rstrip('/')}/"
+    yield from (name.removeprefix(beneath) for name in found if name.startswith(beneath))

@@ -42,6 +42,13 @@ class TargetRows:
             compress(pairs, (known[place] for rows, known in zip(parts, states, strict=True) for place in rows.shapes))
         )
 
+    def release(self) -> None:
+        """Free what was built from the chunks, which is built again when it is asked for."""
+        for name in ("index", "settled"):
+            self.__dict__.pop(name, None)
+        for chunk in self.chunks:
+            chunk.release()
+
     def identities(self) -> Iterator[Identity]:
         """The identities of all rows, in order. A mapping that has one for each row has them already: they are not made
         again, so that an entry has one identity in memory and not two."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import cached_property
 
@@ -26,6 +26,10 @@ class Move:
     destination_target: Target | None = None
 
 
+def _keep() -> None:
+    """Free nothing."""
+
+
 @dataclass(frozen=True)
 class Desired:
     """What the files ask of one target.
@@ -33,7 +37,8 @@ class Desired:
     `entries` has every identity; the mapping may build entries lazily. `settled` is the cheap view for comparing: the
     fingerprints of the entries that have no lifetime, mode `enforce`, and are neither sensitive nor protected. `digest`
     changes whenever anything here does. `problems` is not empty when a file that names this target could not be used:
-    then the target keeps its state.
+    then the target keeps its state. `release` frees what `entries` and `settled` have built, which they build again when they
+    are asked.
     """
 
     target: Target
@@ -44,6 +49,7 @@ class Desired:
     absent: Mapping[str, Origin] = field(default_factory=dict)
     moved: tuple[Move, ...] = ()
     problems: tuple[Problem, ...] = ()
+    release: Callable[[], None] = field(default=_keep, repr=False, compare=False)
 
     @cached_property
     def moves(self) -> Mapping[str, Move]:

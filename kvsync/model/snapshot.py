@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kvsync.errors import IncompleteListing
 from kvsync.model.entry import Actual, Identity, Target
 from kvsync.util.values import dataclass
+
+
+class Version(NamedTuple):
+    """Etag and fingerprint of an entry."""
+
+    identity: Identity
+    etag: str | None
+    fingerprint: bytes
+
+
+class ListedEntries(Mapping[Identity, Actual]):
+    """The entries of a listing, as the store listed them until they are asked for."""
+
+    @abstractmethod
+    def versions(self) -> Iterable[Version]:
+        """The settled entries. Takes less than building each entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,17 @@ class Snapshot:
     token: str | None = None
     ledger: bytes | None = field(default=None, repr=False)
     ledger_expires_at: float | None = None
+
+    def versions(self) -> Iterable[Version]:
+        """Etag and fingerprint of the entries in `settled`."""
+        listed = self.entries
+        if isinstance(listed, ListedEntries):
+            return listed.versions()
+        return self._built_versions()
+
+    def _built_versions(self) -> Iterator[Version]:
+        for identity, fingerprint in self.settled.items():
+            yield Version(identity, self.entries[identity].etag, fingerprint)
 
     def require_complete(self) -> Snapshot:
         """Return this snapshot. Raises IncompleteListing if the listing may lack entries."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import zip_longest
@@ -14,14 +14,14 @@ from kvsync.model.change import Action, Change
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Actual, Applied, Identity
 from kvsync.model.plan import TargetPlan
-from kvsync.model.snapshot import Snapshot
+from kvsync.model.snapshot import Snapshot, Version
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
 from kvsync.state import CleanPass, StateDir
-from kvsync.state.ledger import LedgerRows
+from kvsync.state.ledger import RecordedVersions
 from kvsync.stores.base import Store
 from kvsync.util.pieces import pieces
 
@@ -113,31 +113,29 @@ class PassState:
         self._deferrals.drop_outdated()
         pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
         pending |= {refusal.identity for refusal in plan.refused}
-        known = self._state.ledger.all(self._key)
         by_ledger = self._capabilities.marks is Marks.LEDGER
-        learnt = self._read(snapshot, observer, known) if by_ledger else self._marked(snapshot, known)
+        known = self._state.ledger.all(self._key) if by_ledger else self._state.ledger.versions(self._key)
+        learnt = self._read(snapshot, observer, known) if isinstance(known, Mapping) else self._marked(snapshot, known)
         news = {identity: applied for identity, applied in learnt if identity not in pending}
         undesired = known.keys() - self._desired.entries.keys() - pending
-        unseen = {identity: known[identity] for identity in undesired if identity not in snapshot.entries}
-        missed, gone = self._forget(unseen, by_ledger=by_ledger)
+        unseen = [identity for identity in undesired if identity not in snapshot.entries]
+        missed, gone = self._forget(known, unseen) if isinstance(known, Mapping) else ({}, unseen)
         # In pieces: nobody else can use the state directory while one is written, and each piece is right on its own.
         writes = zip_longest(pieces((news | missed).items(), _AT_ONCE), pieces(gone, _AT_ONCE), fillvalue=())
         for known_now, gone_now in writes:
             self._state.ledger.record(self._key, dict(known_now), gone_now)
 
     def _forget(
-        self, unseen: Mapping[Identity, Applied], *, by_ledger: bool
+        self, known: Mapping[Identity, Applied], unseen: Iterable[Identity]
     ) -> tuple[dict[Identity, Applied], list[Identity]]:
-        """Ledger rows to keep of entries that neither files nor store have, and rows to drop. If only the ledger knows what is
-        ours, a stale listing must not make an entry foreign."""
-        if not by_ledger:
-            return {}, list(unseen)
-        now = self._store_clock.now()
-        gone = [identity for identity, last in unseen.items() if self._is_over(last, now)]
-        fresh = {identity: last for identity, last in unseen.items() if last.unseen_since is None}
+        """Rows to keep of a ledger that alone knows what is ours, and rows to drop, of entries that neither files nor store
+        have: a stale listing must not make an entry foreign."""
+        now, last = self._store_clock.now(), {identity: known[identity] for identity in unseen}
+        gone = [identity for identity, one in last.items() if self._is_over(one, now)]
+        fresh = {identity: one for identity, one in last.items() if one.unseen_since is None}
         for identity in gone:
             fresh.pop(identity, None)
-        return {identity: replace(last, unseen_since=now) for identity, last in fresh.items()}, gone
+        return {identity: replace(one, unseen_since=now) for identity, one in fresh.items()}, gone
 
     def _is_over(self, last: Applied, now: float) -> bool:
         """True if an invisible entry cannot come back as ours: kvsync or the store ended it, or it is too long ago."""
@@ -146,17 +144,28 @@ class PassState:
             return True
         return last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
 
-    def _marked(self, snapshot: Snapshot, known: LedgerRows) -> Iterable[tuple[Identity, Applied]]:
-        """What the marks in the store say that the ledger does not."""
-        for identity in self._desired.entries:
+    def _marked(self, snapshot: Snapshot, known: RecordedVersions) -> Iterator[tuple[Identity, Applied]]:
+        """What the marks in the store say that the ledger does not. Nearly all entries are settled and recorded, so only the
+        others are built."""
+        desired = self._desired.entries.keys()
+        settled = [one for one in known.differing(snapshot.versions()) if one.identity in desired]
+        claimed = self._claimed(snapshot, desired - snapshot.settled.keys())
+        versions = [*settled, *known.differing(claimed)]
+        applied = self._state.ledger.get(self._key, [one.identity for one in versions])
+        for identity, etag, fingerprint in versions:
+            last, actual = applied.get(identity), snapshot.entries[identity]
+            if last is not None and last.etag == etag and last.matches(fingerprint):
+                continue
+            if actual.mark is not None:
+                mark = replace(actual.mark, fingerprint=fingerprint, seal=None)
+                yield identity, Applied(mark, etag, actual.expires_at)
+
+    def _claimed(self, snapshot: Snapshot, identities: Iterable[Identity]) -> Iterator[Version]:
+        """The versions of those of the entries that have a mark of ours."""
+        for identity in identities:
             actual = snapshot.entries.get(identity)
-            if actual is None or actual.mark is None or not actual.fingerprint:
-                continue
-            if identity not in snapshot.settled and not self._subject.signer.claims(actual):
-                continue
-            if not known.has(identity, actual.etag, actual.fingerprint):
-                mark = replace(actual.mark, fingerprint=actual.fingerprint, seal=None)
-                yield identity, Applied(mark, actual.etag, actual.expires_at)
+            if actual is not None and actual.fingerprint and self._subject.signer.claims(actual):
+                yield Version(identity, actual.etag, actual.fingerprint)
 
     def _read(
         self, snapshot: Snapshot, observer: Observer, known: Mapping[Identity, Applied]

@@ -58,3 +58,20 @@ def test_all_rows_of_an_identity_that_is_defined_twice_are_seen() -> None:
     assert rows.index == {Identity("a"): 2, Identity("b"): 1}
     assert [identity.key for identity in rows.identities()] == ["a", "b", "a"]
     assert rows.settled == {Identity("a"): b"print of a", Identity("b"): b"print of b"}
+
+
+def test_what_is_released_is_built_again() -> None:
+    """Rows are loaded again, and all mappings are the same as before."""
+    loads: list[str] = []
+
+    def loaded(chunk: DocumentRows) -> Rows:
+        loads.append("load")
+        return chunk.rows
+
+    parts = [part(("a", None), ("b", "eu")), part(("c", None))]
+    rows = TargetRows([DocumentRows(TARGET, partial(loaded, one), one.count, b"") for one in parts])
+    before = dict(rows.index), dict(rows.settled)
+    assert len(loads) == 2
+    rows.release()
+    assert (rows.index, rows.settled) == before
+    assert len(loads) == 4

@@ -28,7 +28,7 @@ def test_many_seals_are_those_of_each(entries: list[tuple[Identity, bytes]], is_
     seals = [signer.signed(identity, Mark(owner, print_)).seal or b"" for identity, print_ in entries]
     assert texts == [seal_to_text(seal) for seal in seals]
     for (identity, print_), seal in zip(entries, seals, strict=True):
-        assert signer.seals(identity, print_, seal)
+        assert signer.sealed([identity], [print_], [seal]) == [True]
         assert signer.proof(identity, Mark(owner, print_, seal=seal)) is Proof.VALID
 
 

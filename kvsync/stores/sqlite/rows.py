@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, KeysView, Mapping
+from collections.abc import Iterable, Iterator, KeysView, Sequence
 from functools import lru_cache, partial
+from itertools import compress
+from operator import not_
 from typing import Any, NamedTuple
 
 from kvsync.model.canonical import FINGERPRINT_SIZE, canonical_json, canonical_json_text, fingerprint
 from kvsync.model.entry import Actual, Content, Identity, Mark
+from kvsync.model.snapshot import ListedEntries, Version
 from kvsync.planning.marks import MarkSigner
+from kvsync.util.lazy import lazy
 
 Row = tuple[Any, ...]
 """Columns as SQLite returns them. People may have written anything into them."""
@@ -43,6 +47,9 @@ WHERE namespace = :namespace AND ifnull({_IS_SETTLED}, 0) = 0 AND (expires_at IS
 """
 """All other entries; with content only if another program wrote them, because then there is no fingerprint."""
 
+COUNT = "SELECT count(*) FROM entries WHERE namespace = :namespace"
+"""All entries, counted in the index."""
+
 
 class Cell(NamedTuple):
     """Where an entry is in the table."""
@@ -57,6 +64,7 @@ class Cell(NamedTuple):
 
 
 _make_identity = partial(tuple.__new__, Identity)  # half the time of Identity(…), which shows in a long listing
+_make_version = partial(tuple.__new__, Version)
 
 
 def to_identity(row: Row) -> Identity:
@@ -107,20 +115,23 @@ def from_mark(mark: Mark | None) -> Row:
     return mark.owner, mark.fingerprint + (mark.seal or b""), mark.ttl, flags
 
 
-class Listing(Mapping[Identity, Actual]):
+class Listing(ListedEntries):
     """The entries of a namespace. Settled ones stay rows until they are asked for."""
 
-    def __init__(self, rows: Iterable[Row], others: Iterable[Actual], signer: MarkSigner) -> None:
+    def __init__(self, rows: Sequence[Row], others: Iterable[Actual], signer: MarkSigner) -> None:
         self._owner = signer.owner
         self._others = {entry.identity: entry for entry in others}
-        self._rows: dict[Identity, Row] = {}
-        self.settled: dict[Identity, bytes] = {}
-        for row in rows:
-            identity = to_identity(row)
-            if signer.seals(identity, row[2], row[6][FINGERPRINT_SIZE:]):
-                self._rows[identity], self.settled[identity] = row, row[2]
-            else:
-                self._others[identity] = self._to_settled(row)
+        identities, prints = list(map(to_identity, rows)), [row[2] for row in rows]
+        sealed = signer.sealed(identities, prints, [row[6][FINGERPRINT_SIZE:] for row in rows])
+        self._settled_rows: list[Row] = list(compress(rows, sealed))
+        self.settled: dict[Identity, bytes] = dict(compress(zip(identities, prints, strict=True), sealed))
+        if len(self.settled) < len(rows):
+            unsealed = compress(rows, map(not_, sealed))
+            self._others |= {entry.identity: entry for entry in map(self._to_settled, unsealed)}
+
+    @lazy
+    def _rows(self) -> dict[Identity, Row]:
+        return dict(zip(self.settled, self._settled_rows, strict=True))
 
     def __len__(self) -> int:
         return len(self.settled) + len(self._others)
@@ -132,6 +143,11 @@ class Listing(Mapping[Identity, Actual]):
     def __contains__(self, identity: object) -> bool:
         return identity in self.settled or identity in self._others
 
+    def versions(self) -> Iterable[Version]:
+        """The settled entries."""
+        etags = [str(row[3]) for row in self._settled_rows]
+        return map(_make_version, zip(self.settled, etags, self.settled.values(), strict=True))
+
     def next_expiry(self) -> str:
         """When the first entry expires, as text; empty if none does."""
         moments = [entry.expires_at for entry in self._others.values() if entry.expires_at is not None]
@@ -139,7 +155,7 @@ class Listing(Mapping[Identity, Actual]):
 
     def keys(self) -> KeysView[Identity]:
         """All identities, as a view with the set operations of a dict, which are faster."""
-        return dict.fromkeys(self).keys()
+        return dict.fromkeys(self).keys() if self._others else self.settled.keys()
 
     def __getitem__(self, identity: Identity) -> Actual:
         entry = self._others.get(identity)

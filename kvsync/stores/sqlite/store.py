@@ -20,6 +20,7 @@ from kvsync.stores.base import Store, StoreContext, Write, WriteResult, WriteSta
 from kvsync.stores.sqlite.database import Database
 from kvsync.stores.sqlite.rows import (
     BY_CELL,
+    COUNT,
     ENTRY_COLUMNS,
     LIST_OTHERS,
     LIST_SETTLED,
@@ -165,9 +166,10 @@ class SqliteStore(Store):
             if token is not None and _still_stands(token, revision, now):
                 return None
             about = {"namespace": namespace, "owner": signer.owner, "now": now}
-            settled = list(self._named(namespace, connection.execute(LIST_SETTLED, about)))
-            others = map(to_listed, self._named(namespace, connection.execute(LIST_OTHERS, about)))
-            listing = Listing(settled, others, signer)
+            settled = connection.execute(LIST_SETTLED, about).fetchall()
+            is_all = len(settled) == connection.execute(COUNT, about).fetchone()[0]
+            others = () if is_all else self._named(namespace, connection.execute(LIST_OTHERS, about))
+            listing = Listing(list(self._named(namespace, settled)), map(to_listed, others), signer)
         return Snapshot(target, listing, listing.settled, token=f"{revision} {listing.next_expiry()}")
 
     def _named(self, namespace: str, rows: Iterable[Row]) -> Iterable[Row]:
