@@ -64,7 +64,6 @@ class Cell(NamedTuple):
 
 
 _make_identity = partial(tuple.__new__, Identity)  # half the time of Identity(…), which shows in a long listing
-_make_version = partial(tuple.__new__, Version)
 
 
 def to_identity(row: Row) -> Identity:
@@ -125,9 +124,8 @@ class Listing(ListedEntries):
         sealed = signer.sealed(identities, prints, [row[6][FINGERPRINT_SIZE:] for row in rows])
         self._settled_rows: list[Row] = list(compress(rows, sealed))
         self.settled: dict[Identity, bytes] = dict(compress(zip(identities, prints, strict=True), sealed))
-        if len(self.settled) < len(rows):
-            unsealed = compress(rows, map(not_, sealed))
-            self._others |= {entry.identity: entry for entry in map(self._to_settled, unsealed)}
+        for unsealed in () if all(sealed) else map(self._to_settled, compress(rows, map(not_, sealed))):
+            self._others[unsealed.identity] = unsealed
 
     @lazy
     def _rows(self) -> dict[Identity, Row]:
@@ -145,8 +143,8 @@ class Listing(ListedEntries):
 
     def versions(self) -> Iterable[Version]:
         """The settled entries."""
-        etags = [str(row[3]) for row in self._settled_rows]
-        return map(_make_version, zip(self.settled, etags, self.settled.values(), strict=True))
+        etags, make = (str(row[3]) for row in self._settled_rows), partial(tuple.__new__, Version)
+        return map(make, zip(self.settled, etags, self.settled.values(), strict=True))
 
     def next_expiry(self) -> str:
         """When the first entry expires, as text; empty if none does."""
