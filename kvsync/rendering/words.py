@@ -60,7 +60,7 @@ def duration(seconds: int) -> str:
 def moment(epoch: float) -> str:
     """A moment as RFC 3339 in UTC, whole seconds."""
     try:
-        return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.fromtimestamp(int(epoch), UTC).isoformat().removesuffix("+00:00") + "Z"
     except (ValueError, OverflowError, OSError):
         return f"{epoch:.0f}"
 

@@ -49,6 +49,8 @@ class JournalPruning:
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database
         self._sizes: dict[int, int] = {}
+        self._ended = 0
+        """All runs up to this one have ended, and their sizes are known."""
 
     def prune(self, keep_runs: int, max_age: float | None, max_size: int | None) -> None:
         """Forget what exceeds a limit, as `Journal.prune` says. Raises StateDirError."""
@@ -76,9 +78,14 @@ class JournalPruning:
         if max_size is None or self._database.size() <= max_size:
             return 0
         sizes = self._read_sizes()
+        total = sum(sizes.values())
+        if (
+            total <= max_size
+        ):  # the file is larger than what is in it, as a table of PostgreSQL stays that was once larger
+            return 0
         moment = self._context.clock.now() - YOUNG
         prunable = [seq for (seq,) in self._database.query(_PRUNABLE, (RunStatus.RUNNING, moment))]
-        total = sum(sizes.values()) - sum(sizes.get(seq, 0) for seq in prunable)
+        total -= sum(sizes.get(seq, 0) for seq in prunable)
         for seq in prunable:
             total += sizes.get(seq, 0)
             if total > max_size:
@@ -87,10 +94,13 @@ class JournalPruning:
 
     def _read_sizes(self) -> dict[int, int]:
         """The bytes that each run takes. Those of a run that ended stay the same, and are read once."""
-        runs = self._database.query("SELECT seq, status FROM runs ORDER BY seq")
-        sizes = {seq: self._sizes[seq] for seq, _ in runs if seq in self._sizes}
+        (first,) = self._database.one("SELECT coalesce(min(seq), 0) FROM runs")
+        runs = self._database.query("SELECT seq, status FROM runs WHERE seq > ? ORDER BY seq", (self._ended,))
+        sizes = {seq: size for seq, size in self._sizes.items() if seq >= first}
         for some in pieces((seq for seq, _ in runs if seq not in sizes), _AT_ONCE):
             found = dict(self._database.query(_SIZES, (some[0] << SEQ_BITS, some[-1] + 1 << SEQ_BITS)))
             sizes |= {seq: int(found.get(seq, 0)) for seq in some}
-        self._sizes = {seq: sizes[seq] for seq, status in runs if status != RunStatus.RUNNING}
+        running = {seq for seq, status in runs if status == RunStatus.RUNNING}
+        self._sizes = {seq: size for seq, size in sizes.items() if seq not in running}
+        self._ended = min(running, default=max(sizes, default=0) + 1) - 1
         return sizes

@@ -18,7 +18,7 @@ from kvsync.util.values import dataclass
 _DAY = 86400.0
 
 HISTORY_POINTS = 20_000
-"""How many points of drift are kept, over all targets."""
+"""How many points of drift are kept, over all targets, and for a while a hundredth part more."""
 
 _RECORD = """
 INSERT INTO passes (store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at)
@@ -98,6 +98,7 @@ class PassHistory:
 
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database
+        self._points = 0
 
     @property
     def _slot(self) -> int:
@@ -120,10 +121,16 @@ class PassHistory:
         row = (at, succeeded_at, self._context.redacted(error), counts, counts_text(changes or {}), next_at)
         work: list[Query] = [(_RECORD, (*target_row(target), *row))]
         if error is None:
-            add = (_ADD_DRIFT, (at, *target_row(target), counts))
-            work += [(_PRUNE_DRIFT, (HISTORY_POINTS - 1,)), add]  # the one that is added is not seen when others go
+            work += [*self._pruning(), (_ADD_DRIFT, (at, *target_row(target), counts))]
         with self._database.transaction() as connection:
             self._database.execute_all(connection, work)
+
+    def _pruning(self) -> list[Query]:
+        """What forgets the oldest points of drift, with the first point of a process and then once for every hundredth part of
+        the history: each time would change one more page. The point that is added next counts as one of those that stay."""
+        is_due = self._points % max(HISTORY_POINTS // 100, 1) == 0
+        self._points += 1
+        return [(_PRUNE_DRIFT, (HISTORY_POINTS - 1,))] if is_due else []
 
     def all(self) -> list[PassRecord]:
         """The last pass of every target, by target. Raises StateDirError."""

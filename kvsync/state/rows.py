@@ -13,6 +13,9 @@ from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import Identity, Target
 from kvsync.model.place import LocatedTarget
 
+_NOTHING = "{}"
+"""No counts, as nearly every pass has them."""
+
 SEQ_BITS = 32
 """How far the number of a run is shifted to make room for the numbers of its changes."""
 
@@ -50,10 +53,10 @@ def state_key(located: LocatedTarget) -> str:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """Encode counts by name as text."""
-    return sorted_json(dict(counts))
+    return sorted_json(dict(counts)) if counts else _NOTHING
 
 
 def counts_of(text: str) -> dict[str, int]:
     """Decode the text of `counts_text`."""
-    counts: dict[str, Any] = json.loads(text)
+    counts: dict[str, Any] = {} if text == _NOTHING else json.loads(text)
     return counts

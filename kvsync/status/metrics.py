@@ -10,6 +10,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
 
 from kvsync.model.change import DRIFT_CLASSES
 from kvsync.status.snapshot import StatusSnapshot, StoreView, TargetView
@@ -17,6 +18,9 @@ from kvsync.util.escaping import escape_label
 
 _LEVEL: Final = 3
 """Of compression: metrics repeat themselves, and the highest level makes them a fifth smaller for ten times the work."""
+
+_RESPELLED: Final = ("escaping=dots", "escaping=values")
+"""Spellings of names that a client can ask for, and that differ from the names."""
 
 _CLASSES: Final = tuple(sorted(cause.value for cause in DRIFT_CLASSES))
 
@@ -47,6 +51,18 @@ class Series:
             family.add_metric([*map(escape_label, labels)], number)
         return family
 
+    def text(self, snapshot: StatusSnapshot, escaped: Mapping[str, str], *, is_open: bool) -> str:
+        """The same as text: in the format of OpenMetrics, or in that of Prometheus."""
+        described = self.name if is_open else self.shown_name
+        order = sorted(range(len(self.labels)), key=self.labels.__getitem__)
+        names = ",".join(f'{self.labels[index]}="%s"' for index in order)
+        line = f"{self.shown_name}{{{names}}} %s\n" if names else f"{self.shown_name} %s\n"
+        lines = [
+            line % (*[escaped[labels[index]] for index in order], floatToGoString(number))
+            for labels, number in self.samples(snapshot)
+        ]
+        return f"# HELP {described} {self.help}\n# TYPE {described} {self.kind}\n{''.join(lines)}"
+
 
 @dataclass(frozen=True, slots=True)
 class MetricsText:
@@ -58,14 +74,37 @@ class MetricsText:
 
 def exposition(snapshot: StatusSnapshot, accept: str = "", encodings: str = "") -> MetricsText:
     """The snapshot in the format and the encoding that the headers `Accept` and `Accept-Encoding` ask for."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(snapshot))
     encode, content_type = choose_encoder(accept)
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-    body = encode(registry)
+    body = _encoded(snapshot, encode, content_type)
     if not _takes_gzip(encodings):
         return MetricsText(body, headers)
     return MetricsText(gzip.compress(body, _LEVEL), headers | {"Content-Encoding": "gzip"})
+
+
+def _encoded(snapshot: StatusSnapshot, encode: Callable[[Collector], bytes], content_type: str) -> bytes:
+    """All metrics. The library works out names and labels again for each sample; with thousands of targets that is nearly all
+    of the cost of a scrape, so only the histogram, and names in other spellings than usual, are left to it."""
+    if any(spelling in content_type for spelling in _RESPELLED):
+        return encode(_registry(_Families(snapshot, SERIES)))
+    is_open, escaped = content_type.startswith("application/openmetrics-text"), _EscapedLabels()
+    text = "".join(series.text(snapshot, escaped, is_open=is_open) for series in SERIES)
+    return text.encode() + encode(_registry(_Families(snapshot, ())))
+
+
+def _registry(families: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(families)
+    return registry
+
+
+class _EscapedLabels(dict[str, str]):
+    """The values of labels as they are written between quotes, worked out once for each value."""
+
+    def __missing__(self, text: str) -> str:
+        shown = escape_label(text).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+        self[text] = shown
+        return shown
 
 
 def metrics_table() -> str:
@@ -78,12 +117,12 @@ def metrics_table() -> str:
 class _Families(Collector):
     """What a registry asks."""
 
-    def __init__(self, snapshot: StatusSnapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshot: StatusSnapshot, series: Iterable[Series]) -> None:
+        self._snapshot, self._series = snapshot, series
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of the snapshot."""
-        for series in SERIES:
+        """These metrics of the snapshot, and the histogram."""
+        for series in self._series:
             yield series.family(self._snapshot)
         durations = HistogramMetricFamily(*_DURATION, labels=_STORE)
         for store in self._snapshot.stores:

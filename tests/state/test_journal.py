@@ -193,6 +193,32 @@ def test_the_sizes_of_many_runs_are_read_together(open_state: Opener, monkeypatc
         assert len(state.journal.runs(1000)) == 151  # young runs stay
 
 
+def test_a_journal_that_fits_costs_what_is_new(open_state: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files stay as large as they once were: that runs were forgotten must not make each later look read all that are left."""
+    with open_state() as state:
+        for number in range(30):
+            apply_one(state, KEY, str(number), str(number + 1))
+        rows, ask = [], state.database.query
+
+        def query(sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+            found = ask(sql, parameters)
+            rows.append(len(found))
+            return found
+
+        monkeypatch.setattr(state.database, "query", query)
+        monkeypatch.setattr(state.database, "size", lambda: 1 << 40)
+        state.journal.prune(max_size=1 << 30)
+        assert sum(rows) >= 30
+        rows.clear()
+        apply_one(state, KEY, "1", "2")
+        state.journal.prune(keep_runs=10, max_size=1 << 30)
+        apply_one(state, KEY, "2", "3")
+        rows.clear()
+        state.journal.prune(max_size=1 << 30)
+        assert sum(rows) == 2, "one row for the run, one for its size"
+        assert len(state.journal.runs(100)) == 11
+
+
 def test_the_size_of_a_run_under_way_is_read_again(open_state: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """It grows, also where another process works on it."""
     clock = FakeClock()

@@ -258,6 +258,17 @@ def test_drift_history_is_bounded(state: StateDir, monkeypatch: pytest.MonkeyPat
     assert [point.at for point in state.passes.drift_history()] == [3, 4, 5]
 
 
+def test_a_full_drift_history_is_pruned_a_part_at_a_time(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting one point with each pass would change one more page each time."""
+    monkeypatch.setattr("kvsync.state.passes.HISTORY_POINTS", 300)
+    found = []
+    for moment in range(320):
+        state.passes.record(WEB, moment)
+        found.append(len(state.passes.drift_history()))
+    assert max(found) == 302
+    assert min(found[-10:]) == 300
+
+
 def test_targets_that_no_file_names_leave_the_status(state: StateDir) -> None:
     """Only managed targets are shown."""
     state.passes.record(WEB, 1)

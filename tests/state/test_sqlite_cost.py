@@ -50,7 +50,7 @@ def test_a_pass_with_nothing_to_do_costs_one_transaction(directory: StateDir, mo
     counted = Counted(directory, monkeypatch)
     directory.passes.record(WEB, 2.0)
     assert (counted.begun(), counted.looks, counted.opened) == (1, _LOOKS, 0)
-    assert len(counted.statements) == 7, counted.statements
+    assert len(counted.statements) == 6, counted.statements
 
 
 def test_a_hundred_changes_cost_as_many_looks_as_one(directory: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,18 +6,22 @@ import gzip
 import re
 import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from kvsync.model.entry import Target
-from kvsync.status.metrics import SERIES, exposition
-from kvsync.status.snapshot import TargetView
+from kvsync.status.metrics import SERIES, _Families, exposition
+from kvsync.status.snapshot import StatusSnapshot, TargetView
 from kvsync.util.escaping import escape_label
 from tests.status.snapshots import HOSTILE, NOW, snapshot
 from tests.support.command import ROOT
@@ -69,6 +73,54 @@ def test_a_hostile_name_stays_a_name() -> None:
     for families in (plain, opened):
         names = {sample.labels.get("namespace") for family in families for sample in family.samples}
         assert escape_label(HOSTILE) in names
+
+
+ACCEPTED = [
+    "",
+    "text/plain",
+    "text/plain; version=1.0.0",
+    "application/openmetrics-text",
+    "application/openmetrics-text; version=1.0.0",
+    *(f"{kind}; version=1.0.0; escaping={how}" for kind in ("text/plain", "application/openmetrics-text")
+      for how in ("underscores", "allow-utf-8", "dots", "values")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("accept", ACCEPTED)
+def test_the_text_is_that_of_the_library(accept: str) -> None:
+    """Byte for byte, whatever format and spelling is asked for."""
+    seen = snapshot()
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(AllFamilies(seen))
+    found = exposition(seen, accept)
+    assert found.headers["Content-Type"] == content_type
+    assert found.body == encode(registry)
+
+
+class AllFamilies(Collector):
+    """Every metric, as the library writes it; the histogram as a scrape has it."""
+
+    def __init__(self, seen: StatusSnapshot) -> None:
+        self._seen = seen
+
+    def collect(self) -> Iterator[Metric]:
+        yield from (series.family(self._seen) for series in SERIES)
+        yield from list(_Families(self._seen, ()).collect())
+
+
+def test_a_label_is_escaped_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many metrics a target has: that is nearly all of the cost of a scrape of thousands of targets."""
+    calls: Counter[str] = Counter()
+
+    def counted(text: str) -> str:
+        calls[text] += 1
+        return escape_label(text)
+
+    monkeypatch.setattr("kvsync.status.metrics.escape_label", counted)
+    exposition(snapshot(20))
+    calls.pop("main", None)  # also in the histogram
+    assert set(calls.values()) == {1}
 
 
 @given(st.lists(st.text(), min_size=2, max_size=5, unique=True))
