@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from hashlib import blake2b
 from itertools import zip_longest
 
@@ -35,7 +36,7 @@ _COUNTS = ("unchanged", "foreign", "ignored", "expired", "orphans")
 
 
 class PassState:
-    """The state of one target, as of the beginning of its pass."""
+    """The state of one target, as of its pass."""
 
     def __init__(
         self, desired: Desired, pass_context: PassContext, store: Store, subject: PassTarget, *, retry: bool = False
@@ -44,7 +45,12 @@ class PassState:
         self._store_clock = store.context.clock
         self._config = config_digest(subject.signer.owner, subject.signer.keys, store.config)
         self._subject, self._key, self._state = subject, subject.key, pass_context.state
-        self._deferrals = Deferrals(desired, pass_context, subject.key, retry=retry)
+        self._retry = retry
+
+    @cached_property
+    def _deferrals(self) -> Deferrals:
+        """What is deferred, read when the first difference is judged: an unchanged target does not pay for it."""
+        return Deferrals(self._desired, self._context, self._key, retry=self._retry)
 
     def clean_pass(self, now: float) -> CleanPass | None:
         """What the last clean pass saw, unless files or time have moved on."""

@@ -58,7 +58,7 @@ class Series:
         names = ",".join(f'{self.labels[index]}="%s"' for index in order)
         line = f"{self.shown_name}{{{names}}} %s\n" if names else f"{self.shown_name} %s\n"
         lines = [
-            line % (*[escaped[labels[index]] for index in order], floatToGoString(number))
+            line % (*[escaped[labels[index]] for index in order], floatToGoString(number))  # type: ignore[no-untyped-call]
             for labels, number in self.samples(snapshot)
         ]
         return f"# HELP {described} {self.help}\n# TYPE {described} {self.kind}\n{''.join(lines)}"

@@ -138,6 +138,20 @@ async def test_unchanged_targets_cost_one_call_to_their_store(
     assert found[0] == found[1]
 
 
+async def test_a_pass_of_an_unchanged_target_asks_the_state_little(
+    tmp_path: Path, statements_of_state: list[str]
+) -> None:
+    """Where the target leads, its last clean pass, and what was about to be deleted or is parked; not what is deferred."""
+    files = Files(tmp_path, 2)
+    await files.apply()
+    async with files.open() as opened:
+        loaded = opened.load()
+        statements_of_state.clear()
+        await opened.plan(TargetSelection((Target("local", "n0"),)), loaded)
+    tables = [statement.split(" FROM ")[1].split()[0] for statement in statements_of_state]
+    assert sorted(tables) == ["memo", "parked", "places", "removals"]
+
+
 CHANGES: dict[str, Callable[[Files], object]] = {
     "nothing": lambda _files: None,
     "an entry by hand": lambda files: files.by_hand("UPDATE entries SET value = 'x' WHERE namespace = 'n1'"),
