@@ -2,8 +2,8 @@
 
 `dataclasses.dataclass` compiles six methods for every class, in half a millisecond: a tenth of a second for the two hundred
 classes that a command imports, and it makes values of half of them. Here classes share their methods, and what differs is made
-when it is first used: `__init__` with the first value, the fields when they are listed. For type checkers, and for `fields`,
-`replace` and `asdict`, this is the decorator of the standard library.
+when it is first used: the fields when they are listed, `__init__` once a class has many values. For type checkers, and for
+`fields`, `replace` and `asdict`, this is the decorator of the standard library.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _made(cls: type, methods: dict[str, Any], *, slots: bool) -> Any:
         body["__slots__"] = tuple(name for name in own if name not in known)
     for name, method in methods.items():
         if body.get(name) is None:
-            body[name] = _MadeLater(method) if name in _MADE_LATER or name in _ORDER else method
+            body[name] = _later(name, method) if name in _MADE_LATER or name in _ORDER else method
     body["__dataclass_fields__"] = _MadeLater(partial(_fields, described))
     body["__described__"] = _inherited(cls) | described
     made: Any = type(cls)(cls.__name__, cls.__bases__, body)
@@ -86,6 +86,66 @@ class _MadeLater:
         return made.__get__(value, owner) if isinstance(made, FunctionType) else made
 
 
+_FEW: Final = 50
+"""So many values of a class are made without compiling its `__init__`, which takes as long as making a hundred of them so."""
+
+
+class _InitMadeLater(_MadeLater):
+    """`__init__` of a class: it is compiled if it is asked for without a value, or once there are more than a few values."""
+
+    __slots__ = ("_arguments", "_left")
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        super().__init__(make)
+        self._left = _FEW
+        self._arguments: _Arguments | None = None
+
+    def __get__(self, value: object, owner: type) -> Any:
+        if value is None or not self._left:
+            return super().__get__(value, owner)
+        self._left -= 1
+        if self._arguments is None:
+            self._arguments = _Arguments(self._cls)
+        return partial(self._initialize, self._arguments, value)
+
+    def _initialize(self, known: _Arguments, value: Any, /, *given: object, **named: object) -> None:
+        fields = known.fields(given, named)
+        if fields is None:
+            self._make(self._cls)(value, *given, **named)  # what does not fit is refused in the words of Python
+            return
+        for name, one in fields.items():
+            object.__setattr__(value, name, one)
+        if known.has_post_init:
+            value.__post_init__()
+
+
+class _Arguments:
+    """What `__init__` of a class takes: it sets the fields of the first values."""
+
+    def __init__(self, cls: Any) -> None:
+        described = cls.__described__
+        self.has_post_init = hasattr(cls, "__post_init__")
+        self._names = _match_args(cls)
+        self._defaults = {name: _default(one) for name, one in described.items() if _default(one) is not MISSING}
+        self._factories = {name: _factory(one) for name, one in described.items() if _factory(one) is not MISSING}
+        optional = [name in self._defaults or name in self._factories for name in self._names]
+        is_usual = optional == sorted(optional) and {*self._defaults, *self._factories} <= {*self._names}
+        self._expected = frozenset(self._names) if is_usual else None
+
+    def fields(self, given: tuple[object, ...], named: dict[str, object]) -> dict[str, object] | None:
+        """The fields of a value by name; None if the arguments do not fit, or the fields are unusual."""
+        values = {**self._defaults, **dict(zip(self._names, given, strict=False)), **named}
+        for name, make in self._factories.items():
+            if name not in values:
+                values[name] = make()
+        is_clear = len(given) <= len(self._names) and named.keys().isdisjoint(self._names[: len(given)])
+        return values if is_clear and values.keys() == self._expected else None
+
+
+def _later(name: str, make: Callable[[Any], Any]) -> _MadeLater:
+    return _InitMadeLater(make) if name == "__init__" else _MadeLater(make)
+
+
 def _inherited(cls: type) -> dict[str, Any]:
     """What describes the fields of the bases: each name with a default, a `field(...)`, or nothing."""
     described: dict[str, Any] = {}
@@ -97,9 +157,13 @@ def _inherited(cls: type) -> dict[str, Any]:
 
 def _fields(described: dict[str, Any], cls: Any) -> dict[str, Field[Any]]:
     """The fields of a class and of its bases, by name, made by the standard library."""
-    like = {name: vars(cls).get(name) for name in ("__module__", "__doc__", "__annotations__")}
+    kinds = vars(cls).get("__annotations__", {})
+    like = {name: vars(cls).get(name) for name in ("__module__", "__doc__")}
+    like |= {"__annotations__": dict.fromkeys(described, object)}  # a text would be searched for `ClassVar`
     like |= {name: default for name, default in described.items() if default is not MISSING}
     made: Any = _dataclass(init=False, repr=False, eq=False, match_args=False)(type(cls.__name__, (), like))
+    for one in made.__dataclass_fields__.values():
+        one.type = kinds[one.name]
     cls.__dataclass_params__ = made.__dataclass_params__
     inherited: dict[str, Field[Any]] = {}
     for base in reversed(cls.__mro__[1:]):
