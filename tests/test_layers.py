@@ -280,9 +280,11 @@ UNUSED_BY_UNCHANGED_PLAN = (
     "kvsync.desired.document",
     "kvsync.desired.entries",
     "kvsync.desired.fields",
+    "kvsync.desired.packing",
     "kvsync.desired.values",
     "kvsync.model.feature_flags",
     "kvsync.util.json_schema",
+    "msgspec",
 )
 """What a plan does not import besides if no file changed since the last one: nothing is compiled."""
 

@@ -1,37 +1,36 @@
 """Cache of compiled state files between runs, so that unchanged files are not parsed again.
 
 A record decides what a state file means, so each is sealed with the secret key of the state directory: a record that another
-program wrote, or copied from another file, is ignored. Records are MessagePack, decoded into the types below. They hold
-nothing secret. If the file cannot be read or written, loading goes on without it or with a new one.
+program wrote, or copied from another file, is ignored. A record has a head that every plan reads, and a body that `packing`
+decodes if something differs. They hold nothing secret. If the file cannot be read or written, loading goes on without it or
+with a new one.
 """
 
 from __future__ import annotations
 
 import hmac
+import json
 import sqlite3
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 from threading import RLock
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from kvsync.desired.model import CompiledFile, DocumentRows, Reference
-from kvsync.desired.rows import Rows
-from kvsync.errors import Origin, Problem
-from kvsync.model.desired import Move
+from kvsync.desired.model import CompiledFile, DocumentRows
 from kvsync.model.entry import Target
-from kvsync.model.policy import Policy
 from kvsync.util.sqlite import closed_on_error, connect, transaction
+
+if TYPE_CHECKING:
+    from kvsync.desired.rows import Rows
 
 _TABLES: Final = (
     "CREATE TABLE checked (target TEXT PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID",
     "CREATE TABLE units (slot TEXT PRIMARY KEY, key BLOB, head BLOB, body BLOB, seal BLOB) WITHOUT ROWID",
 )
-_FAILURES: Final = (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError)
+_FAILURES: Final = (sqlite3.Error, OSError, ValueError, TypeError)
 
 
 class Cache:
@@ -173,72 +172,42 @@ def _may_be_kept(unit: CompiledFile) -> bool:
     return not unit.private and not unit.problems and unit.names_known
 
 
-class _Head(NamedTuple):
-    """A chunk without its `rows` rows, which are `size` bytes of the body."""
-
-    target: Target
-    rows: int
-    digest: bytes
-    policy: Policy | None
-    policy_origin: Origin | None
-    absent: dict[str, Origin]
-    moved: tuple[Move, ...]
-    is_source_only: bool
-    size: int
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode_heads: Final = msgspec.msgpack.Decoder(tuple[list[_Head], tuple[Reference, ...], tuple[Problem, ...]]).decode
-
-
-@cache
-def _rows_decoder() -> msgspec.msgpack.Decoder[Rows]:
-    """Made when something differs: until then only heads are decoded."""
-    return msgspec.msgpack.Decoder(Rows)
-
-
-def _decoded_rows(body: bytes) -> Rows:
-    return _rows_decoder().decode(body)
-
-
 def _packed(unit: CompiledFile) -> tuple[bytes, bytes]:
-    bodies = [_encode(chunk.rows) for chunk in unit.chunks]
-    heads = [_head(chunk, len(body)) for chunk, body in zip(unit.chunks, bodies, strict=True)]
-    return _encode((heads, unit.references, unit.warnings)), b"".join(bodies)
+    """The head and the body of a record. The head lists the chunks as JSON: each with its target, the number of its rows, its
+    digest, and the size of its rows in the body. What only few files have is at the end of the body."""
+    from kvsync.desired import packing
+
+    rows = [packing.packed_rows(chunk.rows) for chunk in unit.chunks]
+    heads = [
+        (*_names(chunk.target), chunk.count, chunk.digest.hex(), chunk.is_source_only, len(packed))
+        for chunk, packed in zip(unit.chunks, rows, strict=True)
+    ]
+    return json.dumps(heads).encode(), b"".join((*rows, packing.packed_extras(unit)))
 
 
-def _head(chunk: DocumentRows, size: int) -> _Head:
-    return _Head(
-        chunk.target,
-        chunk.count,
-        chunk.digest,
-        chunk.policy,
-        chunk.policy_origin,
-        dict(chunk.absent),
-        chunk.moved,
-        chunk.is_source_only,
-        size,
-    )
+def _names(target: Target) -> tuple[str, str]:
+    return target.store, target.namespace
 
 
 def _unpacked(head: bytes, body: bytes) -> CompiledFile:
-    heads, references, warnings = _decode_heads(head)
     chunks, start = [], 0
-    for one in heads:
-        load = partial(_decoded_rows, body[start : start + one.size])
-        chunks.append(
-            DocumentRows(
-                one.target,
-                load,
-                one.rows,
-                one.digest,
-                one.policy,
-                one.policy_origin,
-                one.absent,
-                one.moved,
-                one.is_source_only,
-            )
-        )
-        start += one.size
+    for store, namespace, count, digest, is_source_only, size in json.loads(head):
+        load = partial(_rows, body[start : start + size])
+        target = Target(store, namespace)
+        chunks.append(DocumentRows(target, load, count, bytes.fromhex(digest), is_source_only=is_source_only))
+        start += size
     targets = tuple(dict.fromkeys(chunk.target for chunk in chunks))
-    return CompiledFile(tuple(chunks), targets, True, (), references, warnings=warnings)
+    unit = CompiledFile(tuple(chunks), targets, True, (), ())
+    return _with_extras(unit, body[start:]) if start < len(body) else unit
+
+
+def _rows(packed: bytes) -> Rows:
+    from kvsync.desired.packing import unpacked_rows
+
+    return unpacked_rows(packed)
+
+
+def _with_extras(unit: CompiledFile, packed: bytes) -> CompiledFile:
+    from kvsync.desired.packing import with_extras
+
+    return with_extras(unit, packed)

@@ -19,7 +19,7 @@ from kvsync.desired.read_rules import UnreadableError
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 """Raise it when what a compiled file looks like changes."""
 
 
