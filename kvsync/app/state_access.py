@@ -56,7 +56,7 @@ class StateAccess:
             clock=clock,
             redact=self.redactor.redact,
         )
-        opened.waves.environment = self.config.environment or ""
+        opened.environment = self.config.environment or ""
         try:
             self._check_environment(opened)
         except BaseException:
@@ -99,7 +99,7 @@ class StateAccess:
             _log.warning("state.lost", path=str(found.path), lost=_LOST)
         if found.missing:
             _log.warning("state.older", path=str(found.path), missing=found.missing, lost=_LOST)
-        found.waves.environment = config.environment or ""
+        found.environment = config.environment or ""
         return found
 
     def address(self) -> PostgresAddress:

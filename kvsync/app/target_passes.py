@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvsync.app.crashes import CrashGuard
 from kvsync.app.moves_between import combined, has_outgoing_moves, leaving, staying
@@ -20,7 +20,6 @@ from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
-from kvsync.state import Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import as_ledger_keeping
@@ -28,6 +27,9 @@ from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.util.concurrency import gather_by_group
 from kvsync.util.values import dataclass
 from kvsync.util.waits import waiting_place
+
+if TYPE_CHECKING:
+    from kvsync.state import Run
 
 PASSES_PER_STORE: Final = 8
 """Targets of one store in work at the same time, or more where more calls may be in flight: enough to hide the latency of a

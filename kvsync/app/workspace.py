@@ -30,7 +30,7 @@ from kvsync.model.plan import Plan, Stats, TargetReport, UnmanagedTarget, make_p
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile import PassContext, TargetPass
-from kvsync.state import RunCause, StateDir
+from kvsync.state import StateDir
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.state.unmanaged import unmanaged_targets
 from kvsync.stores.base import Store
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kvsync.app.revisions import RevisionCheck
     from kvsync.git.model import Fetched
     from kvsync.git.source import Checkout
+    from kvsync.state import RunCause
 
 _PRUNED_AFTER: Final = 0.001
 """The part of the runs that the journal keeps after which it is pruned again: so many runs, or changes in them."""
@@ -200,6 +201,8 @@ class Workspace:
             prune_journal(self.state, self.config)
 
     def _cause(self, command: str | RunCause, plan: Plan) -> RunCause:
+        from kvsync.state import RunCause
+
         cause = RunCause(command) if isinstance(command, str) else command
         return replace(cause, source=plan.source, environment=self.config.environment)
 

@@ -19,7 +19,6 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.verdict import Rules
 from kvsync.reconcile.places import PlaceResolver
-from kvsync.state import Run, StateDir
 from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
@@ -28,6 +27,7 @@ from kvsync.util.write_fence import Fence
 if TYPE_CHECKING:
     from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
     from kvsync.apply.store_access import ApplierOptions
+    from kvsync.state import Run, StateDir
 
 
 @dataclass(frozen=True, slots=True)

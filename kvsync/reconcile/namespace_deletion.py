@@ -14,12 +14,12 @@ from kvsync.model.snapshot import Snapshot
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.reports import unapplied
 from kvsync.rendering.words import count, moment
-from kvsync.state import Run, StateDir
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import NamespaceDeleting
 
 if TYPE_CHECKING:
     from kvsync.apply.ports import DeletionPort
+    from kvsync.state import Run, StateDir
 
 _GONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from kvsync.apply.model import ApplyReport
 from kvsync.config.model import StoreConfig
@@ -22,9 +23,11 @@ from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
 from kvsync.state import CleanPass, StateDir
-from kvsync.state.ledger import RecordedVersions
 from kvsync.stores.base import Store
 from kvsync.util.pieces import pieces
+
+if TYPE_CHECKING:
+    from kvsync.state.ledger import RecordedVersions
 
 UNSEEN_SECONDS = 90 * 86400.0
 """How long the ledger of a store without marks keeps an entry that is neither desired nor listed."""

@@ -31,7 +31,6 @@ from kvsync.reconcile.pass_time import PassTime
 from kvsync.reconcile.reports import applied_report, empty_plan, unchanged_plan, with_restore_point, withheld
 from kvsync.reconcile.scope import ignored_keys, own_part
 from kvsync.reconcile.store_ledger import StoreLedger
-from kvsync.state import Run
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import filters_listing
 from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from kvsync.apply.engine import Applier
     from kvsync.apply.ports import DeletionPort
     from kvsync.ledger.transfer import PreviousOwner
+    from kvsync.state import Run
 
 _log = get_logger()
 

@@ -17,19 +17,24 @@ deletions   deletes in the last hour; `budgets` are requests that replicas share
 claims      which replica works on which target
 """
 
-from kvsync.state.clean_passes import CleanPass
-from kvsync.state.contended import Contention
+from typing import TYPE_CHECKING
+
 from kvsync.state.directory import StateDir
-from kvsync.state.parked import ParkedRecord
-from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecord
-from kvsync.state.pauses import Pause, PausesByTarget
-from kvsync.state.places import PlaceRecord
-from kvsync.state.quarantine import Quarantined
-from kvsync.state.records import ChangeRecord, Intent, NamespaceRecord, RunCause, RunRecord, RunStatus, Settled
-from kvsync.state.run import Run
-from kvsync.state.run_history import RunFilter
-from kvsync.state.undo_requests import UndoRequest
-from kvsync.state.undone import UndoneEntry
+from kvsync.util.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kvsync.state.clean_passes import CleanPass
+    from kvsync.state.contended import Contention
+    from kvsync.state.parked import ParkedRecord
+    from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecord
+    from kvsync.state.pauses import Pause, PausesByTarget
+    from kvsync.state.places import PlaceRecord
+    from kvsync.state.quarantine import Quarantined
+    from kvsync.state.records import ChangeRecord, Intent, NamespaceRecord, RunCause, RunRecord, RunStatus, Settled
+    from kvsync.state.run import Run
+    from kvsync.state.run_history import RunFilter
+    from kvsync.state.undo_requests import UndoRequest
+    from kvsync.state.undone import UndoneEntry
 
 __all__ = [
     "ChangeRecord",
@@ -56,3 +61,22 @@ __all__ = [
     "UndoRequest",
     "UndoneEntry",
 ]
+
+if not TYPE_CHECKING:  # else type checkers would accept every name
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "clean_passes": "CleanPass",
+            "contended": "Contention",
+            "parked": "ParkedRecord",
+            "passes": "DaemonRecord DriftPoint LeaseRecord PassRecord",
+            "pauses": "Pause PausesByTarget",
+            "places": "PlaceRecord",
+            "quarantine": "Quarantined",
+            "records": "ChangeRecord Intent NamespaceRecord RunCause RunRecord RunStatus Settled",
+            "run": "Run",
+            "run_history": "RunFilter",
+            "undo_requests": "UndoRequest",
+            "undone": "UndoneEntry",
+        },
+    )

@@ -27,36 +27,26 @@ from kvsync.state.contended import ContendedEntries
 from kvsync.state.context import Context
 from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
-from kvsync.state.emptied import EmptiedPlaces
 from kvsync.state.folder import has_lost_database, make_folder, real_directory
-from kvsync.state.journal import Journal, cut_off_query
-from kvsync.state.ledger import Ledger
-from kvsync.state.notices import Notices
 from kvsync.state.parked import Parked
-from kvsync.state.passes import PassHistory
-from kvsync.state.pauses import Pauses
 from kvsync.state.places import PlaceHistory
 from kvsync.state.quarantine import Quarantine
+from kvsync.state.rare_tables import RareTables
 from kvsync.state.removals import Removals
-from kvsync.state.revisions import Revisions
 from kvsync.state.rows import name_key
-from kvsync.state.run_history import RunHistory
 from kvsync.state.sqlite_database import open_for_reading, open_for_writing
 from kvsync.state.steady_time import FILE_NAME, SteadyTime
-from kvsync.state.undo_requests import UndoRequests
 from kvsync.state.undone import UndoneEntries
-from kvsync.state.waves import WaveRecords
 from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
-    from kvsync.state.budgets import Budgets
     from kvsync.state.claims import Replica, TargetClaims
     from kvsync.state.postgres_address import PostgresAddress
 
 _DIGESTS = b"kvsync digests of plans"
 
 
-class StateDir:
+class StateDir(RareTables):
     """An open state directory. `path` is the directory in use, which can lie inside the configured one (`asked`). `root` has it
     and those of other environments. Reading works while another process writes, on a read-only file system, and before the
     directory exists."""
@@ -75,7 +65,7 @@ class StateDir:
         """True if the directory was in use before and `state.db` is missing, so that the state begins again."""
         self.missing = 0
         """How many transactions are not in `state.db`, because an older copy was put in its place, or power was lost."""
-        self._context = context = Context(
+        context = Context(
             database,
             lambda: self.key,
             self.sealing_keys,
@@ -85,24 +75,15 @@ class StateDir:
             self._replica,
             self._restore_key,
         )
-        self.ledger = Ledger(context)
-        self.journal = Journal(context, self.ledger)
+        super().__init__(context)
         self.quarantine = Quarantine(context)
         self.contended = ContendedEntries(context)
         self.parked = Parked(context)
-        self.pauses = Pauses(context)
         self.removals = Removals(context)
-        self.emptied = EmptiedPlaces(context)
         self.clean_passes = CleanPasses(context)
         self.places = PlaceHistory(context)
-        self.passes = PassHistory(context)
-        self.notices = Notices(context)
         self.deletions = Deletions(context)
-        self.revisions = Revisions(context)
-        self.runs = RunHistory(context)
         self.undone = UndoneEntries(context)
-        self.undo_requests = UndoRequests(context)
-        self.waves = WaveRecords(context)
 
     @classmethod
     def open(
@@ -196,13 +177,6 @@ class StateDir:
 
         return holders_of(self.database)
 
-    @cached_property
-    def budgets(self) -> Budgets:
-        """The budgets of requests that replicas share."""
-        from kvsync.state.budgets import Budgets
-
-        return Budgets(self._context)
-
     def _restore_key(self) -> bool:
         return "key" in self.__dict__ and self._backend.restore_key(self.key)
 
@@ -272,6 +246,8 @@ class StateDir:
         StateDirError."""
         if not self.is_shared:
             return
+        from kvsync.state.journal import cut_off_query
+
         place = self.places.entered(target)
         parts = (self.pauses, self.undo_requests, self.places, self.parked)
         queries = [part.query_of(target) for part in parts]

@@ -17,12 +17,11 @@ _FORGET: Final = "DELETE FROM waves WHERE environment = ? AND store = ? AND name
 
 
 class WaveRecords:
-    """One row for each target of a wave that others wait for. Moments are by the steady timeline."""
+    """One row for each target of a wave that others wait for, in one environment (empty without one). Moments are by the
+    steady timeline."""
 
-    def __init__(self, context: Context) -> None:
-        self._context, self._database = context, context.database
-        self.environment = ""
-        """The environment in force, whose rows are used; empty without one."""
+    def __init__(self, context: Context, environment: str) -> None:
+        self._context, self._database, self._environment = context, context.database, environment
 
     def now(self) -> float:
         """This moment as it is kept."""
@@ -36,7 +35,7 @@ class WaveRecords:
         """Every target's record. Raises StateDirError."""
         return {
             Target(store, namespace): WaveRecord(digest, since, failure)
-            for _, store, namespace, digest, since, failure in self._database.query(_OF_ALL, (self.environment,))
+            for _, store, namespace, digest, since, failure in self._database.query(_OF_ALL, (self._environment,))
         }
 
     def find(self, target: Target) -> WaveRecord | None:
@@ -57,4 +56,4 @@ class WaveRecords:
                 connection.executemany(_FORGET, map(self._key, targets))
 
     def _key(self, target: Target) -> tuple[str, ...]:
-        return (self.environment, *target_row(target))
+        return (self._environment, *target_row(target))
