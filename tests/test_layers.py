@@ -291,6 +291,9 @@ UNUSED_BY_UNCHANGED_PLAN = (
     "kvsync.desired.fields",
     "kvsync.desired.values",
     "kvsync.model.feature_flags",
+    "kvsync.rendering.change_text",
+    "kvsync.rendering.difference",
+    "kvsync.rendering.values",
     "kvsync.util.json_schema",
 )
 """What a plan does not import besides if no file changed since the last one: nothing is compiled."""

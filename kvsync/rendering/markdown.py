@@ -14,7 +14,8 @@ from kvsync.errors import with_code
 from kvsync.model.change import Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, summary
 from kvsync.rendering.difference import Line
-from kvsync.rendering.values import DisplayLimits, detail_of
+from kvsync.rendering.style import DisplayLimits
+from kvsync.rendering.values import detail_of
 from kvsync.rendering.words import (
     REFUSED,
     SIGNS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from kvsync.rendering.values import DisplayLimits
 from kvsync.util.values import dataclass
 
 _EVERYTHING = 1_000_000_000
@@ -24,6 +23,14 @@ class Paint(StrEnum):
     HEAD = "1"
     DIM = "2"
     ALARM = "1;31"
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayLimits:
+    """How much of one change is shown: lines, and characters of a line."""
+
+    lines: int = 20
+    columns: int = 200
 
 
 @dataclass(frozen=True, slots=True)

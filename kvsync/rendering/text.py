@@ -5,52 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from kvsync.errors import ErrorCode, with_code
-from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
+from kvsync.errors import with_code
+from kvsync.model.change import Action, OutcomeKind
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, summary
-from kvsync.rendering.difference import Line
 from kvsync.rendering.style import Paint, Style
-from kvsync.rendering.values import detail_of
 from kvsync.rendering.words import (
-    REFUSED,
-    SIGNS,
     caution_line,
     cost_line,
     count,
     counts,
     done_words,
-    name,
     of_environment,
     orphan_lines,
-    outcome_word,
     short_hash,
     summed_up,
     untouched_counts,
 )
 from kvsync.util.escaping import escape_cell, escape_name
 
-_PAINTS = {action: Paint[action.name] for action in Action}
-_LINE_PAINTS = {"+": Paint.CREATE, "-": Paint.DELETE, "~": Paint.UPDATE, "@@": Paint.DIM}
-_PLAIN_CLASSES = frozenset({Class.NEW, Class.CHANGED, Class.REMOVED})
 _FINE = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
-_INDENT = "      "
 _DEFAULT = Style()
-_PAST = {
-    Action.CREATE: "created",
-    Action.UPDATE: "updated",
-    Action.RENEW: "renewed",
-    Action.ADOPT: "adopted",
-    Action.RELEASE: "released",
-    Action.DELETE: "deleted",
-}
 _T = TypeVar("_T")
-
-
-class _Piece(NamedTuple):
-    text: str
-    paint: Paint = Paint.NONE
 
 
 class _ChangeBudget:
@@ -91,9 +68,11 @@ def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
 
 
 def _drifted(plan: TargetPlan, owner: str, style: Style, budget: _ChangeBudget) -> Iterator[str]:
+    from kvsync.rendering.change_text import change_lines
+
     title = style.paint(escape_name(str(plan.target)), Paint.HEAD)
     yield f"{title} ({escape_cell(plan.type)}): {'not compared' if _is_kept(plan) else f'{len(plan.changes):,} drifted'}"
-    yield from _shown(plan.changes, budget, lambda change: _change(change, owner, style), style)
+    yield from _shown(plan.changes, budget, lambda change: change_lines(change, owner, style), style)
     yield from _notices(plan, style)
 
 
@@ -121,12 +100,14 @@ def _last_line(plan: Plan) -> str:
 
 
 def _target(plan: TargetPlan, owner: str, style: Style, budget: _ChangeBudget) -> Iterator[str]:
+    from kvsync.rendering.change_text import change_lines, refusal_lines
+
     yield _head(plan, style)
-    yield from _shown(plan.changes, budget, lambda change: _change(change, owner, style), style)
-    yield from _shown(plan.refused, budget, lambda refusal: _refusal(refusal, style), style)
+    yield from _shown(plan.changes, budget, lambda change: change_lines(change, owner, style), style)
+    yield from _shown(plan.refused, budget, lambda refusal: refusal_lines(refusal, style), style)
     if plan.reported:
         yield "  reported only, not written:"
-        yield from _shown(plan.reported, budget, lambda change: _change(change, owner, style), style)
+        yield from _shown(plan.reported, budget, lambda change: change_lines(change, owner, style), style)
     yield from _notices(plan, style)
     if plan.changes:
         yield style.paint(f"  cost: {cost_line(plan.cost)}", Paint.DIM)
@@ -168,50 +149,9 @@ def _shown(
         yield style.paint(f"  … {len(items) - granted:,} more are not shown", Paint.DIM)
 
 
-def _change(change: Change, owner: str, style: Style) -> Iterator[str]:
-    paint = _PAINTS[change.action]
-    detail = detail_of(change, owner, style.limits)
-    pieces = [_Piece(f"  {SIGNS[change.action]} {name(change.identity)}", paint)]
-    if change.cause not in _PLAIN_CLASSES:
-        pieces.append(_Piece(change.cause.value, Paint.RENEW))
-    pieces += map(_Piece, detail.notes)
-    yield from _row([*pieces, *_origin(change)], style)
-    yield from (_below(line, style) for line in detail.below)
-
-
-def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
-    what = f"{refusal.cause.value}, not {_PAST[refusal.action]}: {escape_cell(refusal.reason)}"
-    head = _Piece(f"  {REFUSED} {name(refusal.identity)}", Paint.REFUSED)
-    yield from _row([head, _Piece(what), *_origin(refusal), *_code(refusal.code)], style)
-
-
-def _origin(item: Change | Refusal) -> list[_Piece]:
-    return [] if item.origin is None else [_Piece(escape_cell(str(item.origin)), Paint.DIM)]
-
-
-def _code(code: ErrorCode | None) -> list[_Piece]:
-    return [] if code is None else [_Piece(f"[{code}]", Paint.DIM)]
-
-
-def _row(pieces: Iterable[_Piece], style: Style) -> Iterator[str]:
-    """Set pieces side by side, and go on in a new line where the width ends."""
-    line, used = "", 0
-    for text, paint in pieces:
-        if used and used + 2 + len(text) > style.width:
-            yield line
-            line, used = _INDENT, len(_INDENT) - 2
-            line += style.paint(text, paint)
-        else:
-            line += ("  " if used else "") + style.paint(text, paint)
-        used += len(text) + 2
-    yield line
-
-
-def _below(line: Line, style: Style) -> str:
-    return _INDENT + style.paint(f"{line.sign} {line.text}", _LINE_PAINTS.get(line.sign, Paint.NONE))
-
-
 def _report(report: TargetReport, style: Style, budget: _ChangeBudget) -> Iterator[str]:
+    from kvsync.rendering.change_text import outcome_lines
+
     done = done_words([report])
     title = style.paint(escape_name(str(report.plan.target)), Paint.HEAD)
     yield f"{title} ({escape_cell(report.plan.type)}): {done or 'nothing was applied'}"
@@ -222,13 +162,6 @@ def _report(report: TargetReport, style: Style, budget: _ChangeBudget) -> Iterat
     untold = {*_FINE, OutcomeKind.NOT_ATTEMPTED} if is_parked else _FINE
     bad = sorted((outcome for outcome in report.outcomes if outcome.kind not in untold), key=lambda each: each.kind)
     for _, same in groupby(bad, key=lambda outcome: outcome.kind):
-        yield from _shown(list(same), budget, lambda outcome: _outcome(outcome, style), style)
+        yield from _shown(list(same), budget, lambda outcome: outcome_lines(outcome, style), style)
     if is_parked or not (report.outcomes or report.namespace_deleted):
         yield from _notices(report.plan, style)
-
-
-def _outcome(outcome: Outcome, style: Style) -> Iterator[str]:
-    head = f"  {SIGNS[outcome.action]} {name(outcome.identity)}"
-    pieces = [_Piece(head, _PAINTS[outcome.action]), _Piece(outcome_word(outcome.kind), Paint.ALARM)]
-    why = [_Piece(escape_cell(outcome.error))] if outcome.error else []
-    yield from _row([*pieces, *why, *_code(outcome.code)], style)

@@ -15,20 +15,12 @@ from kvsync.model.change import Action, Change
 from kvsync.model.entry import Actual, Content
 from kvsync.model.exact_json import read_json
 from kvsync.rendering.difference import Line, bounded, json_difference, one_sided, text_difference
+from kvsync.rendering.style import DisplayLimits
 from kvsync.rendering.words import count, duration, moment, name
 from kvsync.util.escaping import clip, escape_cell, escape_name, quote_text
-from kvsync.util.values import dataclass
 
 _SHORT = 60
 _UNSEEN = Content(b"")
-
-
-@dataclass(frozen=True, slots=True)
-class DisplayLimits:
-    """How much of one change is shown: lines, and characters of a line."""
-
-    lines: int = 20
-    columns: int = 200
 
 
 class Detail(NamedTuple):

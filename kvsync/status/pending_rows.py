@@ -10,7 +10,8 @@ from typing import Final
 from kvsync.model.change import DRIFT_CLASSES, Action, Change, OutcomeKind, Refusal
 from kvsync.model.plan import TargetReport
 from kvsync.rendering.difference import Line
-from kvsync.rendering.values import DisplayLimits, detail_of
+from kvsync.rendering.style import DisplayLimits
+from kvsync.rendering.values import detail_of
 from kvsync.rendering.words import REFUSED, SIGNS, cost_line, name
 from kvsync.status.plan_views import PendingPlan, PendingRow, PendingRowKind
 from kvsync.util.escaping import escape_cell

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from azure.appconfiguration import ConfigurationSetting
 
-from kvsync.rendering.values import DisplayLimits, detail_of
+from kvsync.rendering.style import DisplayLimits
+from kvsync.rendering.values import detail_of
 from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import Service
 from tests.stores.emulated import changes, outcomes
