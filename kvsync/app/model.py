@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
 
 from kvsync.desired import DesiredState
 from kvsync.errors import UsageError
-from kvsync.model.change import OutcomeKind
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
-from kvsync.model.plan import NAMESPACES_DELETED, Plan, TargetReport
+from kvsync.model.plan import NAMESPACES_DELETED, Plan, TargetReport, outcome_counts
 from kvsync.planning.compare import key_matcher
 from kvsync.util.values import dataclass
 
@@ -39,8 +38,7 @@ class Report:
 
     def counts(self) -> dict[str, int]:
         """Return the number of outcomes of each kind, and the number of deleted namespaces if there are any."""
-        kinds = Counter(outcome.kind for report in self.targets for outcome in report.outcomes)
-        counts = {kind.value: kinds[kind] for kind in OutcomeKind}
+        counts = {kind.value: number for kind, number in outcome_counts(self.targets).items()}
         deleted = sum(report.namespace_deleted for report in self.targets)
         return counts | ({NAMESPACES_DELETED: deleted} if deleted else {})
 

@@ -27,6 +27,7 @@ from kvsync.apply.replanning import MOVED, Replanner, landed
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
 from kvsync.errors import BatchRefused, LostAnswer, NotLeader, StoreError, TransientError, UnexpectedError
+from kvsync.model.capabilities import Marks
 from kvsync.model.change import OutcomeKind
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
@@ -42,7 +43,8 @@ class BatchSender:
 
     def __init__(self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner, check: BatchCheck) -> None:
         self._access, self._recorder, self._signer, self._check = access, recorder, signer, check
-        self._capabilities = access.capabilities
+        self._capabilities = has = access.capabilities
+        self._reads_back = not has.compare_and_set and has.settle == 0
         self._replanner = Replanner(access, recorder)
         self._preparation = Preparation(access, recorder, self._replanner, check)
 
@@ -116,6 +118,8 @@ class BatchSender:
 
     def _note(self, works: list[PendingStep]) -> list[PendingStep]:
         """Close steps that change the ledger only; returns the steps that must be sent."""
+        if self._capabilities.marks is not Marks.LEDGER:
+            return works
         noted = [work for work in works if work.fixed is None and is_ledger_only(work.change, self._capabilities)]
         self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
         return [work for work in works if self._recorder.is_open(work)]
@@ -149,10 +153,6 @@ class BatchSender:
                 )
             case _:
                 return None
-
-    @property
-    def _reads_back(self) -> bool:
-        return not self._capabilities.compare_and_set and self._capabilities.settle == 0
 
     async def _look_into(self, unread: list[tuple[PendingStep, WriteResult]]) -> SplitSteps:
         done = [(work, result) for work, result in unread if result.status is WriteStatus.DONE]

@@ -148,10 +148,11 @@ class Applier:
 
 def _report(recorder: OutcomeRecorder, halt: StopCondition) -> ApplyReport:
     """The report, which says that the pass took too long if that is why steps were not sent."""
-    report = recorder.report(halt.store_error, halt.reason)
-    if report.store_error is None and any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes):
-        report = replace(report, store_error=halt.overdue)
-    return report
+    report, overdue = recorder.report(halt.store_error, halt.reason), halt.overdue
+    if overdue is None or report.store_error is not None:
+        return report
+    is_cut_short = any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes)
+    return replace(report, store_error=overdue) if is_cut_short else report
 
 
 def _ordered(steps: Sequence[Step], recorder: OutcomeRecorder) -> tuple[list[PendingStep], WriteOrder]:

@@ -48,15 +48,17 @@ class PendingStep:
     `approved` is the change that a person or a policy approved, `change` the same change against the version seen last,
     `previous` the entry before it, with its content once that was read. `fixed` is the write if it is not built from the
     change, `sent` the write as it was sent. `lost` says that a response was lost, so that our own write may be in the store;
-    `recorded` that the journal has the intent; `tries` how often the entry changed in the meantime.
+    `recorded` that the journal has the intent; `tries` how often the entry changed in the meantime; `is_delete` that no value
+    may be kept.
     """
 
-    __slots__ = ("approved", "change", "fixed", "index", "lost", "previous", "recorded", "sent", "tries")
+    __slots__ = ("approved", "change", "fixed", "index", "is_delete", "lost", "previous", "recorded", "sent", "tries")
 
     def __init__(self, index: int, step: Step) -> None:
         self.index = index
         self.approved = self.change = step.change
         self.fixed = step.write
+        self.is_delete = step.change.action is Action.DELETE
         self.previous = step.change.before
         self.sent: Write | None = None
         self.lost = self.recorded = False
@@ -64,7 +66,7 @@ class PendingStep:
 
     def renew(self, change: Change) -> None:
         """Continue with the same change against the current version."""
-        self.change = change
+        self.change, self.is_delete = change, change.action is Action.DELETE
         if not self.recorded:
             self.previous = change.before
 
@@ -72,8 +74,3 @@ class PendingStep:
     def identity(self) -> Identity:
         """The entry that is changed."""
         return self.change.identity
-
-    @property
-    def is_delete(self) -> bool:
-        """True if no value may be kept."""
-        return self.change.action is Action.DELETE

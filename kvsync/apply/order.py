@@ -19,15 +19,22 @@ class WriteOrder:
 
     def __init__(self, works: Sequence[PendingStep], recorder: OutcomeRecorder) -> None:
         self._recorder = recorder
-        self.deletes = [work for work in works if work.is_delete]
-        self.last = [work for work in works if not work.is_delete and work.approved.is_last]
-        self._written = [work for work in works if not work.is_delete and not work.approved.is_last]
+        self.deletes: list[PendingStep] = []
+        self.last: list[PendingStep] = []
+        self._written: list[PendingStep] = []
+        self._has_order = False
+        for work in works:
+            entry = work.approved.after
+            is_ordered = entry is not None and (entry.after_all or bool(entry.after))
+            is_last = is_ordered and work.approved.is_last
+            (self.deletes if work.is_delete else self.last if is_last else self._written).append(work)
+            self._has_order |= is_ordered
         self._by_key: defaultdict[str, list[PendingStep]] = defaultdict(list)
 
     def stages(self) -> Iterator[list[PendingStep]]:
         """The writes in stages: those of a stage can be sent once all before it have their outcome. Steps that wait for a
         failed write end as `skipped`."""
-        if not any(work.approved.written_after for work in self._written):
+        if not self._has_order:
             yield self._written
             return
         for work in self._written:

@@ -90,10 +90,15 @@ class OutcomeRecorder:
         settled = []
         for ending in endings:
             work = ending.work
-            sensitive = work.approved.sensitive
-            etag = shown_etag(ending.etag, sensitive=sensitive, capabilities=self._store.capabilities)
-            error = REDACTOR.redact_foreign(ending.error) if sensitive and ending.error else ending.error
-            outcome = Outcome(work.identity, work.approved.action, ending.shown_kind, error, etag)
+            sensitive, kind, error = work.approved.sensitive, ending.kind, ending.error
+            etag = kept = ending.etag
+            if sensitive:
+                etag = shown_etag(etag, sensitive=sensitive, capabilities=self._store.capabilities)
+                kept = kept_etag(kept, sensitive=sensitive, store=self._store)
+                error = REDACTOR.redact_foreign(error) if error else error
+            if ending.is_unknown:
+                kind = ending.shown_kind
+            outcome = Outcome(work.change.identity, work.approved.action, kind, error, etag)
             self._outcomes[work.index] = outcome
             if work.lost or ending.is_done or ending.kind in _MAY_REACH:
                 self._reached.add(work.index)
@@ -101,7 +106,7 @@ class OutcomeRecorder:
                 self._quarantined.append(RefusedChange(work.change, error or ""))
             if ending.is_unknown and self._by_ledger:
                 continue  # the intent stays open: the next pass finds out, for nothing else would say that the entry is ours
-            record = self._settled(ending, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
+            record = self._settled(ending, outcome, kept)
             if work.recorded or record.gone or record.applied is not None:
                 settled.append(record)
         self._commit_soon(settled)
@@ -180,7 +185,7 @@ class OutcomeRecorder:
             return Settled(outcome, gone=True)
         if sent.content is None or sent.mark is None:
             return self._gone(work, outcome, is_certain=is_applied and not work.lost)
-        if _is_transfer(work):
+        if work.change.cause is Class.TAKEN and _is_transfer(work):
             return Settled(outcome, _transferred(work, sent.mark, etag))
         unseen_since = None if is_applied or _was_ours(work) else self._clock.now()
         return Settled(outcome, Applied(sent.mark, etag, sent.expires_at, unseen_since))

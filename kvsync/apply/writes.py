@@ -89,9 +89,10 @@ def halves(works: list[PendingStep]) -> list[list[PendingStep]]:
 
 def _weight(work: PendingStep) -> int:
     """Bytes in the request, at most: values may be sent as base64, four bytes for three."""
-    size = len(work.identity.key.encode(errors="replace")) + _OVERHEAD
+    size = len(work.change.identity.key.encode(errors="replace")) + _OVERHEAD
     content = work.fixed.content if work.fixed is not None else work.change.after and work.change.after.content
     if not content or work.is_delete:
         return size
-    tags = sum(len(name) + len(text) for name, text in content.tags)
-    return size + len(content.value) * 4 // 3 + 4 + 4 * tags + 4 * len(content.metadata or "")
+    for name, text in content.tags:
+        size += 4 * (len(name) + len(text))
+    return size + len(content.value) * 4 // 3 + 4 + 4 * len(content.metadata or "")

@@ -108,7 +108,7 @@ def _is_unknown(plan: TargetPlan) -> bool:
 
 
 def _of_report(report: TargetReport, *, held: bool) -> Exit:
-    kinds = {outcome.kind.value for outcome in report.outcomes}
+    kinds = set(map(str, {outcome.kind for outcome in report.outcomes}))
     if _is_unknown(report.plan) or (report.error and "applied" not in kinds):
         return Exit.ERROR
     if held or report.deletes_waiting or report.early:

@@ -15,6 +15,8 @@ from kvsync.model.entry import Content, Entry, Identity, Mode
 from kvsync.util.values import dataclass
 from kvsync.yaml.nodes import Node
 
+_MODES = {mode.value: mode for mode in Mode}
+
 
 class RowTemplate(NamedTuple):
     """Everything about an entry but its name, value and line. `implied_type` says that the content type follows from `json:`
@@ -64,7 +66,7 @@ class RowTemplate(NamedTuple):
             self.expires_at,
             self.renew_before,
             self.json,
-            Mode(self.mode),
+            _MODES[self.mode],
             self.protected,
             self.sensitive,
             origin,
@@ -126,8 +128,9 @@ class Rows:
         """The entry in one row."""
         shape = self.table[self.shapes[index]]
         identity = Identity(self.keys[index], self.labels[index])
-        content = Content(self.values[index], *shape.parts)
-        return shape.entry(identity, content, self.prints[index], self.origin(index))
+        content = Content(self.values[index], shape.content_type, shape.tags, shape.metadata, shape.description)
+        origin = Origin(shape.file, self.lines[index], self.columns[index])
+        return shape.entry(identity, content, self.prints[index], origin)
 
     def origin(self, index: int) -> Origin:
         """Where one row was written."""

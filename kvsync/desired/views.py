@@ -84,6 +84,14 @@ class EntriesView(Mapping[Identity, Entry]):
         rows, index = self._rows.place(self._rows.index[identity])
         return rows.entry(index)
 
+    def get(self, identity: object, default: Any = None) -> Any:
+        """The entry, or the default; faster than by an exception."""
+        row = self._rows.index.get(identity)  # type: ignore[call-overload]
+        if row is None:
+            return default
+        rows, index = self._rows.place(row)
+        return rows.entry(index)
+
     def __iter__(self) -> Iterator[Identity]:
         return iter(self._rows.index)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 from kvsync.model.change import Action, Change, Refusal
-from kvsync.model.entry import Actual, Entry, Identity, Target
+from kvsync.model.entry import Actual, Entry, Target
 from kvsync.model.place import Place
 
 SHORTEST_HASH = 12
@@ -73,33 +73,30 @@ def _overwritten_row(before: Actual | None) -> _Row:
 
 def _change_row(change: Change) -> _Row:
     before, after = change.before, change.after
-    is_shown = not change.sensitive or (before is not None and before.etag is None)
-    return (
-        "change",
-        *_name(change.identity),
-        change.action,
-        change.cause,
+    is_shown = before is not None and (before.etag is None or not change.sensitive)
+    row: _Row = (
+        *("change", *change.identity, change.action, change.cause),
         before.etag if before else None,
         _hex(before.fingerprint) if before and is_shown else None,
         *(("to", *_entry_row(after)) if after else ()),
-        *sorted(change.reasons),
-        *(("moved to", *_name(change.moved_to)) if change.moved_to else ()),
-        *(("of target", *_target_name(change.moved_to_target)) if change.moved_to_target else ()),
-        *(("after", *change.written_after) if change.written_after else ()),
-        *(("after all",) if change.is_last else ()),
+        *(sorted(change.reasons) if change.reasons else ()),
     )
+    if change.moved_to:
+        row += ("moved to", *change.moved_to)
+    if change.moved_to_target:
+        row += ("of target", *_target_name(change.moved_to_target))
+    if after is None or not (after.after or after.after_all):
+        return row
+    order: _Row = ("after", *change.written_after) if change.written_after else ()
+    return (*row, *order, *(("after all",) if change.is_last else ()))
 
 
 def _refusal_row(refusal: Refusal) -> _Row:
-    return ("refused", *_name(refusal.identity), refusal.action, refusal.cause, refusal.reason)
+    return ("refused", *refusal.identity, refusal.action, refusal.cause, refusal.reason)
 
 
 def _target_name(target: Target) -> tuple[str, str]:
     return target.store, target.namespace
-
-
-def _name(identity: Identity) -> tuple[str, str | None]:
-    return identity.key, identity.label
 
 
 def _hex(fingerprint: bytes | None) -> str | None:

@@ -38,6 +38,12 @@ class KeyFormat:
     template: str
     native_labels: bool = False
     divider: str = "/"
+    is_plain: bool = field(init=False, repr=False, compare=False)
+    """True if the remote key is the key itself."""
+    holds_namespace: bool = field(init=False, repr=False, compare=False)
+    """True if the namespace is part of the remote key."""
+    holds_label: bool = field(init=False, repr=False, compare=False)
+    """True if the label is part of the remote key."""
     _fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _literals: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _shape: re.Pattern[str] = field(init=False, repr=False, compare=False)
@@ -49,21 +55,11 @@ class KeyFormat:
         object.__setattr__(self, "_fields", fields)
         object.__setattr__(self, "_literals", literals)
         object.__setattr__(self, "_shape", _shape(literals, fields))
-
-    @property
-    def is_plain(self) -> bool:
-        """True if the remote key is the key itself."""
-        return self.template == "{key}"
-
-    @property
-    def holds_namespace(self) -> bool:
-        """True if the namespace is part of the remote key."""
-        return "namespace" in self._fields
-
-    @property
-    def holds_label(self) -> bool:
-        """True if the label is part of the remote key."""
-        return "label" in self._fields
+        object.__setattr__(
+            self, "is_plain", self.template == "{key}"
+        )  # attributes, because they are read for each entry
+        object.__setattr__(self, "holds_namespace", "namespace" in fields)
+        object.__setattr__(self, "holds_label", "label" in fields)
 
     def encode(self, namespace: str, identity: Identity) -> str:
         """Return the remote key of an entry. Raises ValueError, with the reason, if the entry has no remote key that can be

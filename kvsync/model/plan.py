@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kvsync.errors import ErrorCode, Problem, with_code
@@ -168,7 +169,7 @@ def summary(targets: Iterable[TargetPlan]) -> Summary:
     actions: Counter[Action] = Counter()
     unchanged = foreign = refused = namespaces = 0
     for target in targets:
-        actions.update(change.action for change in target.changes)
+        actions.update(map(attrgetter("action"), target.changes))
         unchanged += target.unchanged
         foreign += target.foreign
         refused += len(target.refused)
@@ -243,5 +244,7 @@ NAMESPACES_RENAMED: Final = "namespaces-renamed"
 
 def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:
     """How often each kind of outcome occurred, every kind named."""
-    seen = Counter(outcome.kind for report in reports for outcome in report.outcomes)
+    seen: Counter[OutcomeKind] = Counter()
+    for report in reports:
+        seen.update(map(attrgetter("kind"), report.outcomes))
     return {kind: seen[kind] for kind in OutcomeKind}

@@ -45,10 +45,13 @@ def compare(
         differing += [identity for identity in desired.entries if identity not in desired.settled]
     if unchanged == len(snapshot.entries) and not differing:
         return Comparison((), unchanged, 0, 0, unchanged)
-    wanted = [identity for identity in differing if not ignored(identity.key)]
+    wanted = differing
+    if ignored is not nothing_matches:
+        wanted = [identity for identity in differing if not ignored(identity.key)]
     extra = _Extra(desired, snapshot, signer, recorded, ignored)
     candidates = wanted + list(extra.candidates())
-    owned = unchanged + extra.owned + sum(1 for identity in differing if _is_ours(snapshot, identity, signer))
+    listed = [identity for identity in differing if identity in snapshot.entries]
+    owned = unchanged + extra.owned + sum(1 for identity in listed if _is_ours(snapshot, identity, signer))
     return Comparison(
         tuple(sorted(candidates, key=identity_order)),
         unchanged,
@@ -120,9 +123,14 @@ def key_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
     return _key_matcher(tuple(globs))
 
 
+def nothing_matches(_key: str) -> bool:
+    """The test for no globs."""
+    return False
+
+
 @lru_cache(maxsize=256)
 def _key_matcher(globs: tuple[str, ...]) -> Callable[[str], bool]:
     if not globs:
-        return lambda _key: False
+        return nothing_matches
     matches = re.compile("|".join(map(translate, globs))).match
     return lambda key: matches(key) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kvsync.model.capabilities import Capabilities
+from kvsync.model.capabilities import Capabilities, Marks
 from kvsync.model.change import Action, Change
 from kvsync.model.plan import Cost, TargetPlan
 from kvsync.planning.ledger_only import is_ledger_only
@@ -17,7 +17,9 @@ def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
     compare-and-set, a read before and after each write, most of which scans save in a large batch; and the read of the new
     entry before the old half of a move is deleted. Changes in the ledger alone cost nothing.
     """
-    written = [change for change in plan.changes if not is_ledger_only(change, capabilities)]
+    written: Sequence[Change] = plan.changes
+    if capabilities.marks is Marks.LEDGER:
+        written = [change for change in written if not is_ledger_only(change, capabilities)]
     deletes = [change for change in written if change.action is Action.DELETE]
     deleted, total = sum(map(_size, deletes)), sum(map(_size, written))
     others = _calls(len(written) - len(deletes), total - deleted, capabilities)
@@ -37,7 +39,7 @@ def _calls(count: int, size: int, capabilities: Capabilities) -> int:
 def _reads(changes: Sequence[Change], written: Sequence[Change], capabilities: Capabilities) -> int:
     size = capabilities.read_page or capabilities.read_batch
     if capabilities.compare_and_set:
-        return _batches(sum(map(_is_unread, written)), size)
+        return _batches(len([change for change in written if change.before is not None and _is_unread(change)]), size)
     before = _batches(len(changes), size)
     return before if capabilities.settle else before + _batches(len(written), size)
 
@@ -52,14 +54,15 @@ def _batches(count: int, size: int) -> int:
 
 
 def _size(change: Change) -> int:
-    texts = [change.identity.key, change.identity.label or ""]
+    key, label = change.identity
+    texts = [key, label or ""]
     if change.after is None or change.action is Action.DELETE:
         return _length(texts)
-    content = change.after.content
-    texts += (content.content_type or "", content.metadata or "", content.description or "")
-    for pair in content.tags:
+    value, content_type, tags, metadata, description = change.after.content
+    texts += (content_type or "", metadata or "", description or "")
+    for pair in tags:
         texts += pair
-    return len(content.value) + _length(texts)
+    return len(value) + _length(texts)
 
 
 def _length(texts: Iterable[str]) -> int:

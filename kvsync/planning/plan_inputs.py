@@ -16,8 +16,8 @@ class PlanInputs:
 
     `actual` and `applied` hold those that exist. `undesired_since` is when an entry left the files, `settling` until when the
     store may return what was there before our last write (both in epoch seconds), and `overwritten` what that may be (None:
-    nothing). `blocked` returns the reason why a change must wait, or None. `grace` is how long, in seconds, an entry must have
-    been undesired before it is deleted. `keys` are the globs to look at (none: all).
+    nothing). `blocked` returns the reason why a change must wait, or None; it is None itself if no change has to. `grace` is
+    how long, in seconds, an entry must have been undesired before it is deleted. `keys` are the globs to look at (none: all).
     """
 
     actual: Mapping[Identity, Actual] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class PlanInputs:
     undesired_since: Mapping[Identity, float] = field(default_factory=dict)
     settling: Mapping[Identity, float] = field(default_factory=dict)
     overwritten: Mapping[Identity, Sequence[Actual | None]] = field(default_factory=dict)
-    blocked: Callable[[Change], str | None] = lambda _change: None
+    blocked: Callable[[Change], str | None] | None = None
     grace: float = 0
     keys: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kvsync.errors import ErrorCode
 from kvsync.model.capabilities import Capabilities
-from kvsync.model.change import DRIFT_CLASSES, Change, Refusal
+from kvsync.model.change import DRIFT_CLASSES, Action, Change, Refusal
 from kvsync.model.desired import Desired
 from kvsync.model.digest import target_digest
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mode
@@ -40,18 +40,19 @@ def plan_target(
     capabilities: Capabilities,
 ) -> TargetPlan:
     """Make the plan of one target. It depends on the arguments only."""
-    wanted = key_matcher(facts.keys) if facts.keys else lambda _key: True
-    judged = [
-        (identity, classify_identity(identity, desired, facts, rules))
-        for identity in comparison.differing
-        if wanted(identity.key)
-    ]
-    verdicts = [_blocked(verdict, facts.blocked) for _, verdict in judged]
+    differing: Iterable[Identity] = comparison.differing
+    if facts.keys:
+        wanted = key_matcher(facts.keys)
+        differing = (identity for identity in differing if wanted(identity.key))
+    judged = [(identity, classify_identity(identity, desired, facts, rules)) for identity in differing]
+    verdicts = [verdict for _, verdict in judged]
+    if facts.blocked is not None:
+        verdicts = [_blocked(verdict, facts.blocked) for verdict in verdicts]
     if desired.moves:
         verdicts = with_moved_descriptions(verdicts, desired, facts)
     idle = [verdict for verdict in verdicts if isinstance(verdict, Idle)]
     sorter = _Sorter(desired.policy, facts, rules.now)
-    changes, reported = sorter.split(verdict for verdict in verdicts if isinstance(verdict, Change))
+    changes, reported = sorter.split([verdict for verdict in verdicts if isinstance(verdict, Change)])
     changes, refused = split_waiting(changes, tuple(verdict for verdict in verdicts if isinstance(verdict, Refusal)))
     plan = TargetPlan(
         desired.target,
@@ -185,12 +186,9 @@ class _Sorter:
     def _only_reported(self, change: Change) -> bool:
         if change.after is not None and change.after.mode is Mode.OBSERVE:
             return True
-        if drift_action(change, self.policy) is DriftAction.REPORT:
+        if change.cause in DRIFT_CLASSES and drift_action(change, self.policy) is DriftAction.REPORT:
             return True
-        return self._in_grace(change)
-
-    def _in_grace(self, change: Change) -> bool:
-        end = grace_end(change, self.policy, self.facts)
+        end = grace_end(change, self.policy, self.facts) if change.action is Action.DELETE else None
         return end is not None and end > self.now
 
 
@@ -205,7 +203,8 @@ def drift_action(change: Change, policy: Policy) -> DriftAction | None:
 def _parked(
     changes: tuple[Change, ...], desired: Desired, snapshot: Snapshot, comparison: Comparison
 ) -> tuple[str, ...]:
-    gated = sum(drift_action(change, desired.policy) is DriftAction.GATE for change in changes)
+    drifted = [change for change in changes if change.cause in DRIFT_CLASSES]
+    gated = sum(drift_action(change, desired.policy) is DriftAction.GATE for change in drifted)
     reasons = guard.check(
         changes,
         desired.policy.guard,

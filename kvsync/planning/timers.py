@@ -44,11 +44,12 @@ def _moments(
 ) -> Iterator[float]:
     if identity in facts.settling:
         yield facts.settling[identity]
-    if isinstance(verdict, Change):
-        end = grace_end(verdict, desired.policy, facts)
+    change = verdict if isinstance(verdict, Change) else None
+    if change is not None and change.action is Action.DELETE:
+        end = grace_end(change, desired.policy, facts)
         if end is not None:
             yield min(end, now + max(desired.policy.guard.grace, facts.grace))
-    entry = verdict.after if isinstance(verdict, Change) else desired.entries.get(identity)
+    entry = change.after if change is not None else desired.entries.get(identity)
     if verdict is Idle.EXPIRED:
         return  # it expired as declared, and no other life is due
     if entry is not None and (entry.ttl is not None or entry.expires_at is not None):

@@ -34,6 +34,11 @@ class Deferrals:
         self._let_go = undone.keys() - self._taken_back.keys()
         self._planned: set[Identity] = set()  # the refused writes that the plan asks for again
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no change need wait."""
+        return not (self._taken_back or self._refused or self._healed)
+
     def reason(self, change: Change) -> str | None:
         """Why a change must wait, with the command that ends the wait; None if it need not."""
         undone = self._taken_back.get(change.identity)

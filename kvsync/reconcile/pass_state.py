@@ -85,6 +85,11 @@ class PassState:
         """Why a change must wait: the store rejected it, or another writer keeps changing the entry back."""
         return self._deferrals.reason(change)
 
+    @property
+    def may_block(self) -> bool:
+        """False if `blocked` has no reason for any change."""
+        return not self._deferrals.is_empty
+
     def next_moment(self, plan: TargetPlan) -> float | None:
         """When the target needs a pass although nothing changes, including the ends of waits."""
         moments = (plan.next_moment, self._deferrals.next_moment())

@@ -45,6 +45,8 @@ class StoreLedger:
         """Take the store's ledger over where that is planned, and write to it what entries are about to hold. If only the
         latter fails, entries are written all the same: the state directory knows them, and the ledger is written again
         afterwards. Raises LedgerNotOurs, StateDirError, and StoreError if the ledger cannot be taken over."""
+        if as_ledger_keeping(self._store) is None:
+            return
         written = [change.after for change in plan.changes if change.after is not None and self._is_announced(change)]
         await self._ledger.take_over(pace, self._store.context.clock, stop)
         try:

@@ -239,7 +239,7 @@ class TargetPass:
             undesired_since=self._memory.undesired_since(),
             settling=settling,
             overwritten=self._memory.overwritten(set(late), self._rules.now),
-            blocked=self._blocked,
+            blocked=self._blocked if self._observer.unread or self._memory.may_block else None,
             grace=self._ask.grace,
             keys=self._ask.keys,
         )

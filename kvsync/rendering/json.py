@@ -137,26 +137,32 @@ def _place(place: Place | None) -> Document | None:
 
 def change_document(change: Change, seal: Seal) -> Document:
     """One change as plain data."""
-    write = seal if change.sensitive else bytes.hex
-    return {
-        "action": change.action.value,
-        "class": change.cause.value,
-        **_name(change.identity),
+    sensitive, before, after = change.sensitive, change.before, change.after
+    write = seal if sensitive else bytes.hex
+    key, label = change.identity
+    document: Document = {
+        "action": str(change.action),
+        "class": str(change.cause),
+        "key": key,
+        "label": label,
         "reasons": list(change.reasons),
-        "etag": change.before.etag if change.before else None,
-        "before": _before(change.before, write, change.sensitive),
-        "after": _after(change.after, write, change.sensitive),
+        "etag": before.etag if before else None,
+        "before": before and _before(before, write, sensitive),
+        "after": after and _after(after, write, sensitive),
         "origin": _origin(change.origin),
-        **({"sensitive": True} if change.sensitive else {}),
-        **({"moved_to": _moved_to(change.moved_to, change.moved_to_target)} if change.moved_to else {}),
-        **({"written_after": list(change.written_after)} if change.written_after else {}),
-        **({"written_last": True} if change.is_last else {}),
     }
+    if sensitive:
+        document["sensitive"] = True
+    if change.moved_to:
+        document["moved_to"] = _moved_to(change.moved_to, change.moved_to_target)
+    if written_after := change.written_after:
+        document["written_after"] = list(written_after)
+    if change.is_last:
+        document["written_last"] = True
+    return document
 
 
-def _before(actual: Actual | None, write: Seal, sensitive: bool) -> Document | None:
-    if actual is None:
-        return None
+def _before(actual: Actual, write: Seal, sensitive: bool) -> Document:
     size = actual.size if actual.content is None else len(actual.content.value)
     return {
         "fingerprint": None if actual.fingerprint is None else write(actual.fingerprint),
@@ -166,15 +172,14 @@ def _before(actual: Actual | None, write: Seal, sensitive: bool) -> Document | N
     }
 
 
-def _after(entry: Entry | None, write: Seal, sensitive: bool) -> Document | None:
-    if entry is None:
-        return None
-    return {
+def _after(entry: Entry, write: Seal, sensitive: bool) -> Document:
+    described: Document = {
         "fingerprint": write(entry.fingerprint),
         "size": None if sensitive else len(entry.content.value),
-        **({"ttl": entry.ttl} if entry.ttl is not None else {}),
-        **_end(entry.expires_at),
     }
+    if entry.ttl is not None:
+        described["ttl"] = entry.ttl
+    return described if entry.expires_at is None else described | _end(entry.expires_at)
 
 
 def _end(expires_at: float | None) -> Document:
@@ -194,13 +199,16 @@ def _refusal(refusal: Refusal) -> Document:
 
 
 def _outcome(outcome: Outcome) -> Document:
-    return {
-        **_name(outcome.identity),
-        "action": outcome.action.value,
-        "outcome": outcome.kind.value,
+    key, label = outcome.identity
+    code = outcome.code
+    described: Document = {
+        "key": key,
+        "label": label,
+        "action": str(outcome.action),
+        "outcome": str(outcome.kind),
         "error": outcome.error,
-        **({"code": outcome.code.value} if outcome.code is not None else {}),
     }
+    return described if code is None else described | {"code": code.value}
 
 
 def _name(identity: Identity) -> Document:

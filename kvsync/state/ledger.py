@@ -163,7 +163,9 @@ class Ledger:
 
 
 def _row(keys: SealingKeys, entry: tuple[str, str, str], applied: Applied) -> tuple[Any, ...]:
-    mark = keys.sealed(applied.mark)
+    mark = applied.mark
+    if mark.sensitive:
+        mark = keys.sealed(mark)
     seal = name_of(mark.key) if mark.key is not None else None
     flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
     moments = (applied.etag, applied.expires_at, applied.unseen_since)

@@ -37,7 +37,8 @@ def target_row(target: Target) -> tuple[str, str]:
 
 def entry_row(place: str, identity: Identity) -> tuple[str, str, str]:
     """The columns (place, key, label)."""
-    return place, identity.key, label_text(identity.label)
+    key, label = identity
+    return place, key, "" if label is None else label_text(label)
 
 
 def name_key(target: Target) -> str:

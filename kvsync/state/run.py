@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kvsync.errors import StateDirError
-from kvsync.model.change import OutcomeKind
+from kvsync.model.change import Outcome, OutcomeKind
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_text
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import Intent, RunStatus, Settled
-from kvsync.state.rows import SEQ_BITS, counts_text, entry_row, state_key, target_row
+from kvsync.state.rows import SEQ_BITS, counts_text, label_text, state_key, target_row
 from kvsync.state.tables import NAMESPACE_DELETIONS, RESTORE_POINTS
 
 _INTEND = """
@@ -37,7 +38,7 @@ class Run:
         self.id, self._left = run_id, left
         self._seq, self._context, self._ledger = seq, context, ledger
         self._next = seq << SEQ_BITS
-        self._open: dict[tuple[Target, Identity], int] = {}
+        self._open: defaultdict[Target, dict[Identity, int]] = defaultdict(dict)
         self._open_namespaces: set[Target] = set()
         self._restore_points: dict[Target, str] = {}
 
@@ -54,29 +55,32 @@ class Run:
     def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, before it is. An intent that is not settled yet is replaced, as when an entry
         is planned again after a conflict. Raises StateDirError, and then nothing may be written to the store."""
-        now = self._context.clock.now()
-        entries = [(located.target, intent.identity) for intent in intents]
+        now, unsettled = self._context.clock.now(), self._open[located.target]
+        entries = [intent.identity for intent in intents]
         numbers = range(self._next, self._next + len(intents))
         self._next = numbers.stop  # a transaction that seems to fail may have been committed
+        at = (*target_row(located.target), state_key(located))
         with self._context.database.transaction() as connection:
-            replaced = [(self._open[entry],) for entry in entries if entry in self._open]
+            replaced = [(unsettled[entry],) for entry in entries if entry in unsettled]
             connection.executemany("DELETE FROM changes WHERE seq = ?", replaced)
-            rows = [self._row(seq, located, intent, now) for seq, intent in zip(numbers, intents, strict=True)]
+            rows = [self._row(seq, at, intent, now) for seq, intent in zip(numbers, intents, strict=True)]
             connection.executemany(_INTEND, rows)
-        self._open.update(zip(entries, numbers, strict=True))
+        unsettled.update(zip(entries, numbers, strict=True))
 
     def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
         """Record what became of intents, and in the same transaction what the ledger says from now on. An outcome without an
         intent leaves no trace in the journal: nothing was tried. Raises StateDirError."""
-        now = self._context.clock.now()
+        now, unsettled = self._context.clock.now(), self._open[located.target]
         moments = now, self._context.timeline.steady(now)
         applied = {one.outcome.identity: one.applied for one in settled if one.applied is not None}
         gone = [one.outcome.identity for one in settled if one.gone]
         with self._context.database.transaction() as connection:
-            connection.executemany(_SETTLE, [self._outcome(located.target, one, moments) for one in settled])
+            numbers = (unsettled.get(one.outcome.identity) for one in settled)
+            rows = [self._outcome(seq, one.outcome, moments) for seq, one in zip(numbers, settled, strict=True)]
+            connection.executemany(_SETTLE, rows)
             self._ledger.write(connection, state_key(located), applied, gone)
         for one in settled:
-            self._open.pop((located.target, one.outcome.identity), None)
+            unsettled.pop(one.outcome.identity, None)
 
     def intend_namespace(self, located: LocatedTarget) -> None:
         """Record that a namespace is about to be deleted, before it is. Raises StateDirError: then it must not be deleted."""
@@ -95,7 +99,7 @@ class Run:
     def finish(self, summary: Mapping[str, int] | None = None) -> None:
         """Close the run, durably with all that was recorded before it. `summary` holds counts by name. A run with changes whose
         outcome is not known counts as interrupted: the next pass finds out. Raises StateDirError."""
-        status = RunStatus.INTERRUPTED if self._open or self._open_namespaces else RunStatus.FINISHED
+        status = RunStatus.INTERRUPTED if any(self._open.values()) or self._open_namespaces else RunStatus.FINISHED
         row = (self._context.clock.now(), self._context.timeline.now(), status, counts_text(summary or {}), self._seq)
         try:
             with self._context.database.transaction(durable=True) as connection:
@@ -104,31 +108,23 @@ class Run:
             self._left.add(self._seq)
             raise
 
-    def _row(self, seq: int, located: LocatedTarget, intent: Intent, now: float) -> tuple[Any, ...]:
+    def _row(self, seq: int, at: tuple[str, str, str], intent: Intent, now: float) -> tuple[Any, ...]:
+        """Parameters of `_INTEND`; `at` is store, namespace and place."""
         before, after, withheld = intent.before, intent.after, _is_withheld(intent)
         if after is not None and withheld:
             after = sealed(after, self._context.key())
         text = value = None
         if before is not None:
-            text = before_text(before, withheld, self._context.sealing_keys(state_key(located)))
+            text = before_text(before, withheld, self._context.sealing_keys(at[2]))
             value = before.content.value if before.content is not None and not withheld else None
-        names = (intent.action.value, intent.cause.value, intent.origin, int(withheld))
-        return (
-            seq,
-            *target_row(located.target),
-            *entry_row(state_key(located), intent.identity),
-            *names,
-            text,
-            value,
-            after,
-            now,
-        )
+        key, label = intent.identity
+        names = (str(intent.action), str(intent.cause), intent.origin, int(withheld))
+        return (seq, *at, key, label_text(label), *names, text, value, after, now)
 
-    def _outcome(self, target: Target, settled: Settled, moments: tuple[float, float]) -> tuple[Any, ...]:
+    def _outcome(self, seq: int | None, outcome: Outcome, moments: tuple[float, float]) -> tuple[Any, ...]:
         """Parameters of `_SETTLE`; `moments` are now by the wall clock, and on the timeline of the state."""
-        outcome = settled.outcome
-        seq = self._open.get((target, outcome.identity))
-        return outcome.kind.value, self._context.redacted(outcome.error), outcome.etag, *moments, seq
+        error = outcome.error
+        return str(outcome.kind), error and self._context.redacted(error), outcome.etag, *moments, seq
 
 
 def _is_withheld(intent: Intent) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from kvsync.errors import BatchRefused
 from kvsync.model.capabilities import Capabilities, SizeUnit
@@ -36,6 +37,11 @@ def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> 
         raise ValueError("the value is not UTF-8 text")
 
 
+@lru_cache(maxsize=64)
+def _key_shape(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).fullmatch
+
+
 def _check_key(remote_key: str, has: Capabilities) -> None:
     try:
         size = len(remote_key.encode()) if has.key_unit is SizeUnit.BYTES else len(remote_key)
@@ -43,7 +49,7 @@ def _check_key(remote_key: str, has: Capabilities) -> None:
         raise ValueError("the key is not Unicode text") from None
     if has.max_key is not None and size > has.max_key:
         raise ValueError(f"the key has {size:,} {has.key_unit}; the limit is {has.max_key:,}")
-    if has.key_pattern is not None and not re.fullmatch(has.key_pattern, remote_key):
+    if has.key_pattern is not None and not _key_shape(has.key_pattern)(remote_key):
         raise ValueError(
             f"the key contains a character that the store does not allow (it must match {has.key_pattern})"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, KeysView, Mapping
+from typing import Any
 
 from kvsync.model.entry import Actual, Identity
 
@@ -33,6 +34,13 @@ class ListedEntries(Mapping[Identity, Actual]):
     def __getitem__(self, identity: Identity) -> Actual:
         found = self.others.get(identity)
         return found if found is not None else self._settled_entry(identity, self.settled[identity])
+
+    def get(self, identity: object, default: Any = None) -> Any:
+        """The entry, or the default: most identities of a first apply are not there, and an exception for each costs more."""
+        if (found := self.others.get(identity)) is not None:  # type: ignore[call-overload]
+            return found
+        fingerprint = self.settled.get(identity)  # type: ignore[call-overload]
+        return default if fingerprint is None else self._settled_entry(identity, fingerprint)  # type: ignore[arg-type]
 
     def keys(self) -> KeysView[Identity]:
         """All identities, as a view with the set operations of a dict, which are faster."""

@@ -249,16 +249,19 @@ def _is_text(data: object) -> bool:
 
 def _collect_sentences(document: Any, name: str | None, texts: set[str]) -> None:
     """Add every text in a document that does not name things openly."""
-    if isinstance(document, str):
-        if name not in _EXACT:
-            texts.add(document)
-    elif isinstance(document, dict):
+    if isinstance(document, dict):
         for key, value in document.items():
-            if value is not None:
+            kind = type(value)
+            if kind is str:  # most members of a long document are texts: a call for each would cost most of the time
+                if key not in _EXACT:
+                    texts.add(value)
+            elif value and kind is not int:
                 _collect_sentences(value, key, texts)
     elif isinstance(document, list | tuple):
         for item in document:
             _collect_sentences(item, name, texts)
+    elif isinstance(document, str) and name not in _EXACT:
+        texts.add(document)
 
 
 def _in_characters(text: str, spans: Iterable[Span]) -> list[Span]:
