@@ -1,33 +1,45 @@
-"""Applies plans wave by wave, and waits between two waves if that was asked for."""
+"""Divides plans into waves, and waits between two waves if that was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 
-from kvsync.app.target_passes import ApplyRun, TargetPasses
+from kvsync.app.target_passes import TargetPasses
 from kvsync.app.waves import HeldPart, Waves
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetPlan, TargetReport
+from kvsync.util.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DueStage:
+    """The plans of a wave that may be applied now. `finish` takes the reports of `work`, records the wave, and returns the
+    reports of all its plans."""
+
+    work: tuple[TargetPlan, ...]
+    finish: Callable[[Sequence[TargetReport]], list[TargetReport]]
 
 
 class WavePasses:
-    """Passes over the targets of one workspace, in the order of its waves. `denial` says why a person may not apply a plan now,
-    None if they may. All methods may raise StateDirError."""
+    """The order of the waves of one workspace: which plans may be applied, and when. `denial` says why a person may not apply
+    a plan now, None if they may. All methods may raise StateDirError."""
 
     def __init__(self, waves: Waves, passes: TargetPasses, denial: Callable[[TargetPlan], str | None]) -> None:
         self._waves, self._passes, self._denial = waves, passes, denial
 
-    async def apply(self, plan: Plan, pending: Sequence[TargetPlan], run: ApplyRun) -> list[TargetReport]:
-        """Apply the pending plans of a whole plan; those that must wait longer than allowed are left alone."""
-        reports: list[TargetReport] = []
+    async def due(
+        self, plan: Plan, pending: Sequence[TargetPlan], stop: Callable[[], bool]
+    ) -> AsyncGenerator[DueStage, None]:
+        """Yield the stages of the pending plans of a whole plan, each once it may be applied. What must wait longer than
+        allowed is not among the work of its stage."""
         for stage in self._waves.stages(pending):
             parts = await self._waves.permitted(stage)
-            while await self._waves.wait(parts, run.stop):
+            while await self._waves.wait(parts, stop):
                 parts = await self._look_again(plan, stage)
             self._waves.begin(parts)
-            done = await self._passes.apply([one.permitted for one in parts if has_work(one.permitted)], run)
-            reports += self._finish(stage, parts, done)
-        return reports
+            work = tuple(one.permitted for one in parts if has_work(one.permitted))
+            yield DueStage(work, partial(self._finish, stage, parts))
 
     async def held(
         self, plan: Plan, pending: Sequence[TargetPlan], stop: Callable[[], bool]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -182,10 +182,13 @@ class Workspace:
         if held is not None:
             return Report(plan, _in_order(plan, (*untouched, *held)))
         run = self.state.journal.begin(self._cause(command, plan))
-        counts: dict[str, int] = {}
+        counts, reports = dict[str, int](), list(untouched)
+        applying = ApplyRun(run, stop, progress, self.deletions)
         try:
-            applied = await self._wave_passes.apply(plan, pending, ApplyRun(run, stop, progress, self.deletions))
-            report = Report(plan, _in_order(plan, (*untouched, *applied)), run.id)
+            async with aclosing(self._wave_passes.due(plan, pending, stop)) as stages:
+                async for stage in stages:
+                    reports += stage.finish(await self.passes.apply(stage.work, applying))
+            report = Report(plan, _in_order(plan, reports), run.id)
             counts = report.counts()
         finally:
             run.finish(counts)

@@ -56,7 +56,16 @@ class BatchSender:
             try:
                 await self._access.ready()
                 ready, again = await self._preparation.prepare(part)
-                parts.extend(reversed(again + await self._send(self._intend(ready))))
+                if ready := self._intend(ready):
+                    if self._access.halt():
+                        raise Stopped
+                    try:
+                        results = await self._access.store.write(self._access.namespace, list(map(_sent, ready)))
+                    except StoreError as error:
+                        again += await self._after_error(ready, error)
+                    else:
+                        again += await self._sort_results(ready, results)
+                parts.extend(reversed(again))
             except Stopped:
                 self._abandon([part, *parts])
                 return
@@ -80,30 +89,22 @@ class BatchSender:
             ]
         )
 
-    async def _send(self, ready: list[PendingStep]) -> SplitSteps:
-        """Send one call, once; returns the calls that must be sent again. Raises StoreError, and Stopped if nothing was sent
-        because nothing more may be."""
-        if not ready:
-            return []
-        if self._access.halt():
-            raise Stopped
-        try:
-            results = await self._access.store.write(self._access.namespace, [_sent(work) for work in ready])
-        except NotLeader:
-            raise Stopped from None
-        except BatchRefused as error:
-            return self._split(ready, error)
-        except LostAnswer as error:
-            return await self._recover(ready, error)
-        except UnexpectedError:
-            for work in ready:
-                work.lost = True
-            raise
-        except TransientError as error:
-            await self._access.retries.wait(error)
-            return [ready]
-        self._access.count_results(results)
-        return await self._sort_results(ready, results)
+    async def _after_error(self, sent: list[PendingStep], error: StoreError) -> SplitSteps:
+        """Returns the calls that must be sent again after a call that failed. Raises the error if that is none, and Stopped if
+        nothing was sent because nothing more may be."""
+        match error:
+            case NotLeader():
+                raise Stopped from None
+            case BatchRefused():
+                return self._split(sent, error)
+            case LostAnswer():
+                return await self._recover(sent, error)
+            case TransientError():
+                await self._access.retries.wait(error)
+                return [sent]
+        for work in sent if isinstance(error, UnexpectedError) else ():
+            work.lost = True
+        raise error
 
     def _intend(self, works: list[PendingStep]) -> list[PendingStep]:
         """Commit the intents of steps, and build their writes; returns the steps that must be sent. Raises StateDirError: then
@@ -125,7 +126,8 @@ class BatchSender:
         return [work for work in works if self._recorder.is_open(work)]
 
     async def _sort_results(self, works: list[PendingStep], results: Sequence[WriteResult]) -> SplitSteps:
-        """Sort the results of one call. Known ones are committed first, before anything else is asked of the store."""
+        """Count and sort the results of one call. Known ones are committed first, before the store is asked anything else."""
+        self._access.count_results(results)
         known: list[StepResult] = []
         unread: list[tuple[PendingStep, WriteResult]] = []
         for work, result in zip(works, results, strict=True):

@@ -63,14 +63,34 @@ class Client:
         self._transport: Transport | None = None
         self._host = ""
 
-    async def send(self, call: Request) -> Response:
-        """Send a request: a read is retried within limits, a write is sent once. Raises StoreError for every response that the
+    async def send(self, call: Request, *, once: bool = False) -> Response:
+        """Send a request: a read is retried within limits, unless it is to be sent `once`; a write is never repeated, but for
+        one that was refused while there is a newer credential: it did nothing. Raises StoreError for every response that the
         request does not expect."""
         if call.writes and self._read_only:
             raise PermanentError(f"{self.label}: opened for reading only; {call.what} was not sent")
-        if call.writes or not self._repeats_reads:
-            return await self._attempt(call)
-        return await self._repeat(call)
+        if self._repeats_reads and not once and not call.writes:
+            return await self._repeat(call)
+        with self._failure_noted():
+            for is_first in (True, False):
+                with waiting_place(self.label):
+                    await self._limiter.take(call)
+                async with self._flights:
+                    transport, session = self._open_transport(), self._session_headers()
+                    signed = await self._credentials.sign(call, self._host) if self._credentials is not None else {}
+                    headers = {**call.headers, **session, **signed}
+                    # Asked last: the leader may have changed during every wait before.
+                    seconds, sent_at = self._seconds_for(call), self._clock.monotonic()
+                    try:
+                        answer = await transport.exchange(call, headers, seconds)
+                    except StoreError as failed:
+                        self._explain(call, failed)
+                        raise
+                self._observe(call, answer, sent_at)
+                error = self._error_mapper(call, answer) if self._error_mapper is not None else None
+                if not (is_first and await self._has_newer_credential(answer, error, signed)):
+                    break
+            return self._checked(call, answer, error)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
@@ -82,7 +102,7 @@ class Client:
         ends = self._clock.monotonic() + 2 * self._limits.timeout
         for attempt in range(_ATTEMPTS):
             try:
-                answer = await self._attempt(call)
+                answer = await self.send(call, once=True)
             except AnswerTooLongError:
                 raise
             except TransientError as error:
@@ -97,27 +117,6 @@ class Client:
                 self._budget.record_success()
                 return answer
         raise AssertionError("the last attempt returns or raises")
-
-    async def _attempt(self, call: Request) -> Response:
-        """Send once; once more if the credential was refused and there is a newer one: the refused request did nothing."""
-        with self._failure_noted():
-            for is_first in (True, False):
-                with waiting_place(self.label):
-                    await self._limiter.take(call)
-                async with self._flights:
-                    transport, session = self._open_transport(), self._session_headers()
-                    signed = await self._credentials.sign(call, self._host) if self._credentials is not None else {}
-                    seconds = self._seconds_for(
-                        call
-                    )  # asked last: the leader may have changed during every wait before
-                    sent_at = self._clock.monotonic()
-                    with self._explained(call):
-                        answer = await transport.exchange(call, {**call.headers, **session, **signed}, seconds)
-                self._observe(call, answer, sent_at)
-                error = self._mapped(call, answer)
-                if not (is_first and await self._has_newer_credential(answer, error, signed)):
-                    break
-            return self._checked(call, answer, error)
 
     def _session_headers(self) -> Mapping[str, str]:
         return self._session.headers() if self._session is not None else {}
@@ -147,22 +146,14 @@ class Client:
             raise
         self._traffic.last_failure = ""
 
-    def _mapped(self, call: Request, answer: Response) -> StoreError | None:
-        return self._error_mapper(call, answer) if self._error_mapper is not None else None
-
-    @contextmanager
-    def _explained(self, call: Request) -> Iterator[None]:
-        """Say in errors of the transport which request failed, and count it."""
-        try:
-            yield
-        except NotLeader as error:
+    def _explain(self, call: Request, error: StoreError) -> None:
+        """Raise an error of the transport that says which request failed, and count that request."""
+        if isinstance(error, NotLeader):
             raise self._not_sent(call, error) from None
-        except TransientError as error:
-            self._count(call, type(error).__name__, 0)
+        self._count(call, type(error).__name__, 0)
+        if isinstance(error, TransientError):
             raise unanswered(self.label, call, error) from error
-        except PermanentError as error:
-            self._count(call, type(error).__name__, 0)
-            raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
+        raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
 
     def _observe(self, call: Request, answer: Response, sent_at: float) -> None:
         """Learn from a response: the server's clock, the limits, and what later requests must carry."""

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
-import re
 import shutil
-import sys
 import time
-from asyncio.events import Handle
-from collections.abc import Coroutine, Mapping
-from contextvars import ContextVar, copy_context
 from pathlib import Path
-from types import FrameType
-from typing import Any, cast
 
 import pytest
 from azure.appconfiguration import ConfigurationSetting, FeatureFlagConfigurationSetting
 
-from kvsync.http.model import Request, Response
-from kvsync.http.transport import Transport
 from kvsync.model.change import OutcomeKind
 from tests.cli.runner import run_command
 from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import Service
 from tests.stores.emulated import FastForwardClock, changes, kill_while_writing, outcomes
+from tests.stores.traced import documented_path, traced_writes
 
 
 @pytest.fixture
@@ -47,35 +38,6 @@ KEYS = {
 }
 
 
-def traced_writes(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, str]]]:
-    """The functions of kvsync that lead to each write that is sent from now on, with their modules."""
-    before: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("before", default=())
-    exchange, paths = Transport.exchange, []
-
-    def path() -> tuple[tuple[str, str], ...]:
-        found: list[tuple[str, str]] = []
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code is not Handle._run.__code__:
-            if frame.f_code.co_filename.startswith(f"{ROOT}/kvsync/"):
-                found.append((frame.f_code.co_qualname, frame.f_code.co_filename.removeprefix(f"{ROOT}/kvsync/")))
-            frame = frame.f_back
-        return before.get() + tuple(found[::-1])
-
-    def task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
-        context = more.pop("context", None) or copy_context()
-        context.run(before.set, path())
-        return asyncio.Task(work, loop=loop, context=context, **more)
-
-    async def traced(self: Transport, call: Request, headers: Mapping[str, str], seconds: float) -> Response:
-        if call.writes:
-            paths.append([*path(), (exchange.__qualname__, "http/transport.py")])
-        return await exchange(self, call, headers, seconds)
-
-    asyncio.get_running_loop().set_task_factory(cast("Any", task))
-    monkeypatch.setattr(Transport, "exchange", traced)
-    return paths
-
-
 # The promises
 
 
@@ -93,11 +55,11 @@ async def test_a_create_takes_the_path_of_the_architecture_page(
     repo: Repo, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the workspace to the transport, a create passes exactly the functions that the page lists, in their order."""
-    rows = re.findall(r"^\| `(\S+)` in `(\S+)` \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    rows = documented_path()
     paths = traced_writes(monkeypatch)
     await repo.settle({"greeting": "Hello"})
     assert paths == [rows[2:]]
-    assert len(rows) == 18
+    assert len(rows) == 15
 
 
 async def test_what_is_not_ours_is_left_alone(repo: Repo, service: Service) -> None:

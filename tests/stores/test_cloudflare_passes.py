@@ -30,6 +30,7 @@ from tests.stores.emulated import (
     outcomes,
 )
 from tests.stores.signing import signer
+from tests.stores.traced import documented_path, traced_writes
 from tests.support.examples import one_and_more
 
 HOUR, DAY = 3600, 86_400
@@ -141,6 +142,20 @@ async def test_changes_cost_no_more_than_they_must(repo: Repo, service: Service)
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     # two to plan, and right before writing two for what changes and one for what goes
     assert service.requests() == {"GET /": 1, LOOK: 1, KEYS: 2, GET: 5, PUT: 1, DELETE: 1}
+
+
+async def test_a_create_takes_one_call_more_than_in_app_configuration(
+    repo: Repo, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A create passes the functions of the architecture page, and one that notices that the namespace is gone."""
+    before, after = documented_path()[2:-3], documented_path()[-2:]
+    paths = traced_writes(monkeypatch)
+    await repo.settle({"greeting": "Hello"})
+    own = [
+        ("CloudflareKvStore.write", "stores/cloudflare_kv/store.py"),
+        ("NamespaceResolver.ask", "stores/namespaces.py"),
+    ]
+    assert paths == [[*before, *own, *after]]
 
 
 async def test_a_large_batch_is_checked_by_a_listing(repo: Repo, service: Service) -> None:

@@ -50,6 +50,20 @@ def _wrangler_ids(file: str, content: bytes, options: Mapping[str, Any]) -> Mapp
     return {"namespace_ids": bound | dict(options.get("namespace_ids") or {})}
 
 
+class _Batch:
+    """The parts of one call: the pairs to put as JSON, with their writes, the deletes, and the results that are known."""
+
+    def __init__(self) -> None:
+        self.pairs: list[bytes] = []
+        self.puts: list[Named] = []
+        self.deletes: list[Named] = []
+        self.results: dict[Identity, WriteResult] = {}
+
+    def close(self, named: Sequence[Named], results: Sequence[WriteResult]) -> None:
+        """Add the results of these writes."""
+        self.results.update((write.identity, result) for (_, write), result in zip(named, results, strict=True))
+
+
 class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
     """Entries in the KV namespaces of one account."""
 
@@ -205,24 +219,20 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One call for puts, and one for deletes."""
-        from kvsync.stores.cloudflare_kv.values import pair_for
+        from kvsync.stores.cloudflare_kv.values import put_call, results_of
 
         check_batch(self._where(namespace), writes, self.capabilities)
-        results: dict[Identity, WriteResult] = {}
-        pairs: list[bytes] = []
-        puts: list[Named] = []
-        deletes: list[Named] = []
-        for write in writes:
-            try:
-                name = self._checked(namespace, write.identity, write.content)
-                if write.content is not None:
-                    pairs.append(pair_for(name, write, self.context.clock.now()))
-                (puts if write.content is not None else deletes).append((name, write))
-            except ValueError as problem:
-                results[write.identity] = WriteResult(WriteStatus.REJECTED, error=str(problem))
-        for (_, write), result in zip(puts + deletes, await self._send(namespace, pairs, puts, deletes), strict=True):
-            results[write.identity] = result
-        return [results[write.identity] for write in writes]
+        batch = self._prepared(namespace, writes)
+        if batch.puts or batch.deletes:
+            remote = await self._opened()
+            id_ = (await remote.namespaces.find_or_make(namespace)).id
+            if puts := batch.puts:
+                call = put_call(remote, namespace, id_, batch.pairs, puts)
+                answer = await remote.namespaces.ask(namespace, call)
+                batch.close(puts, results_of(remote.label, call, answer, puts))
+            if batch.deletes:
+                batch.close(batch.deletes, await self._delete(remote, namespace, id_, batch))
+        return [batch.results[write.identity] for write in writes]
 
     def _why_fixed(self, namespace: str) -> str | None:
         is_by_id = namespace in self._namespace_ids or self.is_namespace_id(namespace)
@@ -266,24 +276,33 @@ class CloudflareKvStore(ManagedNamespaces, RemoteStore["Remote"]):
         problems = (ended_early(len(listing), error),)
         return Snapshot(target, entries, entries.settled, complete=False, problems=problems)
 
-    async def _send(
-        self, namespace: str, pairs: Sequence[bytes], puts: Sequence[Named], deletes: Sequence[Named]
-    ) -> list[WriteResult]:
-        from kvsync.stores.cloudflare_kv.values import delete, put, unknown
+    def _prepared(self, namespace: str, writes: Sequence[Write]) -> _Batch:
+        """The parts of a call; entries that the store cannot hold have their results."""
+        from kvsync.stores.cloudflare_kv.values import pair_for
 
-        if not puts and not deletes:
-            return []
-        remote = await self._opened()
-        id_ = (await remote.namespaces.find_or_make(namespace)).id
-        done = await put(remote, namespace, id_, pairs, puts) if puts else []
-        if not deletes:
-            return done
+        batch, now = _Batch(), self.context.clock.now()
+        for write in writes:
+            try:
+                name = self._checked(namespace, write.identity, write.content)
+                if write.content is not None:
+                    batch.pairs.append(pair_for(name, write, now))
+                (batch.puts if write.content is not None else batch.deletes).append((name, write))
+            except ValueError as problem:
+                batch.results[write.identity] = WriteResult(WriteStatus.REJECTED, error=str(problem))
+        return batch
+
+    async def _delete(self, remote: Remote, namespace: str, id_: str, batch: _Batch) -> list[WriteResult]:
+        """Send the deletes of a call. If that fails after puts, their results are unknown: the puts are done, which an error of
+        the call as a whole would hide. Raises StoreError."""
+        from kvsync.stores.cloudflare_kv.values import delete_call, results_of, unknown
+
         try:
-            return done + await delete(remote, namespace, id_, deletes)
+            call = delete_call(remote, namespace, id_, batch.deletes)
+            return results_of(remote.label, call, await remote.namespaces.ask(namespace, call), batch.deletes)
         except StoreError as error:
-            if not done:
+            if not batch.puts:
                 raise
-            return done + [unknown(error)] * len(deletes)  # the puts are done, which the call as a whole must not hide
+            return [unknown(error)] * len(batch.deletes)
 
     async def _opened(self) -> Remote:
         """The remote side, once the account is known. Raises StoreError."""

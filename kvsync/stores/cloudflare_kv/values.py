@@ -194,25 +194,21 @@ def pair_for(name: str, write: Write, now: float) -> bytes:
     return text.encode()
 
 
-async def put(
-    remote: Remote, namespace: str, id_: str, pairs: Sequence[bytes], writes: Sequence[Named]
-) -> list[WriteResult]:
-    """Write pairs in one call. Raises StoreError; BatchRefused, with nothing sent, for a call that is too long."""
+def put_call(remote: Remote, namespace: str, id_: str, pairs: Sequence[bytes], writes: Sequence[Named]) -> Request:
+    """The request that writes pairs. Raises BatchRefused for one that is too long."""
     body = b"[" + b",".join(pairs) + b"]"
     if len(body) > MOST_BODY and len(pairs) > 1:
         raise BatchRefused(f"{remote.label}: {len(body):,} bytes in one call; the limit is {MOST_BODY:,}")
     what = f"writing {len(pairs):,} entries of {namespace}"
     is_secret = any(write.is_sensitive for _, write in writes)
-    call = remote.writing("PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
-    return _results(remote.label, call, await remote.namespaces.ask(namespace, call), writes)
+    return remote.writing("PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
 
 
-async def delete(remote: Remote, namespace: str, id_: str, writes: Sequence[Named]) -> list[WriteResult]:
-    """Delete entries in one call. Raises StoreError."""
+def delete_call(remote: Remote, namespace: str, id_: str, writes: Sequence[Named]) -> Request:
+    """The request that deletes entries."""
     body = _encode([name for name, _ in writes]).encode()
     what = f"deleting {len(writes):,} entries of {namespace}"
-    call = remote.writing("POST", remote.targets.bulk(id_, "delete"), what, body)
-    return _results(remote.label, call, await remote.namespaces.ask(namespace, call), writes)
+    return remote.writing("POST", remote.targets.bulk(id_, "delete"), what, body)
 
 
 def unknown(error: StoreError) -> WriteResult:
@@ -220,7 +216,7 @@ def unknown(error: StoreError) -> WriteResult:
     return WriteResult(WriteStatus.UNKNOWN, error=str(error))
 
 
-def _results(where: str, call: Request, answer: Response, writes: Sequence[Named]) -> list[WriteResult]:
+def results_of(where: str, call: Request, answer: Response, writes: Sequence[Named]) -> list[WriteResult]:
     """The results of one call; all are unknown if its numbers contradict each other. Raises LostAnswer unless the API reports a
     success."""
     envelope = answer.data if isinstance(answer.data, dict) else {}
