@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -65,8 +65,8 @@ class AbortableConnector(aiohttp.TCPConnector):
         return connection
 
 
-@asynccontextmanager
-async def aborted_on_failure(check: Callable[[], None] | None) -> AsyncIterator[None]:
+@contextmanager
+def aborted_on_failure(check: Callable[[], None] | None) -> Iterator[None]:
     """Abort the connections of the write inside if an exception ends it. `check` is called just before it is sent, and raises
     if it must not be; None: nothing is written."""
     write = None if check is None else _Write(check)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from errno import errorcode
 from os import strerror
@@ -53,8 +53,8 @@ _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 
 _ALWAYS: Final = {"User-Agent": f"kvsync/{__version__}"}
 
-_TARGET: ContextVar[URL] = ContextVar("_TARGET")
-"""The URL of the request that this task is sending, with path and query exactly as written."""
+_AS_WRITTEN: ContextVar[tuple[URL, Mapping[str, str]]] = ContextVar("_AS_WRITTEN")
+"""The URL of the request that this task is sending, with path and query exactly as written, and its headers."""
 
 
 class Transport:
@@ -87,23 +87,16 @@ class Transport:
     async def exchange(self, call: Request, headers: Mapping[str, str], seconds: float) -> Response:
         """Send once, and receive the whole response within so many seconds. Raises NotSentError, NotAnsweredError,
         NotLeader, and PermanentError if the server's certificate is not trusted."""
-        request = self._request(call, headers)
-        # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent.
-        _TARGET.set(URL(self._origin + call.target, encoded=True))
+        request = self._request(call)
+        # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent. And
+        # httpx and the transport would copy, encode and decode each header three times.
+        _AS_WRITTEN.set((URL(self._origin + call.target, encoded=True), _checked({**_ALWAYS, **headers})))
         body = ReceivedBody(self._limits)
         try:
-            async with aborted_on_failure(self._check if call.writes else None), asyncio.timeout(seconds) as limit:
-                keep = None if call.sink is None else sink_receiver(call.sink, limit, seconds)
-                response = await self._transport.handle_async_request(request)
-                try:
-                    assert isinstance(response.stream, httpx.AsyncByteStream)
-                    is_good = response.status_code == 200
-                    take = keep if keep is not None and is_good else body.take_whole if is_good else body.take_start
-                    async for piece in response.stream:
-                        if not take(piece):
-                            break
-                finally:
-                    await response.aclose()
+            with aborted_on_failure(self._check if call.writes else None):
+                async with asyncio.timeout(seconds) as limit:
+                    keep = None if call.sink is None else sink_receiver(call.sink, limit, seconds)
+                    response = await self._receive(request, body, keep)
         except TimeoutError:
             raise NotAnsweredError(f"no response from {self._host} within {seconds:g} s") from None
         except (httpx.TransportError, aiohttp.ClientError, OSError, EOFError) as error:
@@ -112,6 +105,22 @@ class Transport:
             raise PermanentError(self._proxy.refusal)
         headers_by_name = _by_name(response.headers.raw)
         return Response(response.status_code, headers_by_name, b"".join(body.pieces), host=self._host)
+
+    async def _receive(
+        self, request: httpx.Request, body: ReceivedBody, keep: Callable[[bytes], bool] | None
+    ) -> httpx.Response:
+        """Send a request, and receive the body: that of a 200 with `keep` if it is given, any other in `body`."""
+        response = await self._transport.handle_async_request(request)
+        try:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            is_good = response.status_code == 200
+            take = keep if keep is not None and is_good else body.take_whole if is_good else body.take_start
+            async for piece in response.stream:
+                if not take(piece):
+                    break
+        finally:
+            await response.aclose()
+        return response
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
@@ -122,18 +131,16 @@ class Transport:
         if self._fence is not None:
             self._fence.check()
 
-    def _request(self, call: Request, headers: Mapping[str, str]) -> httpx.Request:
+    def _request(self, call: Request) -> httpx.Request:
+        """The request without its headers, but for those of its body."""
         fence = self._fence if call.writes and self._fence is not None and self._fence.follows_lease else None
-        try:
-            return httpx.Request(
-                call.method,
-                self._url,
-                headers={**_ALWAYS, **headers, **length_header(call.body, fence)},
-                content=in_pieces(call.body, fence),
-                extensions={"timeout": {"connect": _CONNECT}},
-            )
-        except UnicodeError:
-            raise PermanentError("a header contains characters that HTTP cannot carry; check the credential") from None
+        return httpx.Request(
+            call.method,
+            self._url,
+            headers=length_header(call.body, fence),
+            content=in_pieces(call.body, fence),
+            extensions={"timeout": {"connect": _CONNECT}},
+        )
 
     def _failed(self, error: Exception) -> PermanentError | NotSentError | NotAnsweredError:
         """Return the error that says what became of a request, by aiohttp's error class: the transport reports a broken
@@ -177,18 +184,26 @@ def _session(connections: int, context: ssl.SSLContext, proxy: Proxy | None) -> 
 async def _send_once_and_as_written(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keep aiohttp from rewriting the path and from repeating the request.
+    """Set the URL and the headers of the request, and keep aiohttp from repeating it.
 
     aiohttp sends a GET, PUT or DELETE again after `ClientOSError` or `ServerDisconnectedError` on a kept connection, so a write
     could take place twice. Other errors pass.
     """
-    request.url = _TARGET.get()
+    request.url, headers = _AS_WRITTEN.get()
+    request.headers.update(headers)
     try:
         return await send(request)
     except aiohttp.ClientConnectorError:  # a ClientOSError that means that nothing was sent, and is not retried
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise httpx.ReadError(type(error).__name__) from error
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers. Raises PermanentError if HTTP cannot carry them."""
+    if "".join([*headers, *headers.values()]).isascii():
+        return headers
+    raise PermanentError("a header contains characters that HTTP cannot carry; check the credential")
 
 
 def _url(origin: str) -> httpx.URL:

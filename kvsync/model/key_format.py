@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import field
+from functools import lru_cache
 from typing import Final
 
 from kvsync.model.entry import Identity
@@ -66,7 +67,9 @@ class KeyFormat:
         decoded again."""
         if self.is_plain and (self.native_labels or identity.label is None) and identity.key not in _UNUSABLE:
             return identity.key  # nothing to take apart; a large target asks for very many
-        if identity.label is not None and not self.holds_label and not self.native_labels:
+        if not self.holds_label and (self.native_labels or identity.label is None):
+            return self._around(namespace, identity.key)
+        if identity.label is not None and not self.holds_label:
             example = self.template.replace("{key}", f"{{label}}{self.divider}{{key}}")
             raise ValueError(f'this store has no labels; set key_format, for example "{example}"')
         values = {"namespace": namespace, "label": identity.label or "", "key": identity.key}
@@ -130,6 +133,13 @@ class KeyFormat:
         """Return the namespaces of these remote keys, sorted, as far as the format shows them."""
         return sorted({name for name in map(self.namespace_of, remote_keys) if name is not None})
 
+    def _around(self, namespace: str, key: str) -> str:
+        """The remote key where everything around the key is known, so that it can be decoded whatever the key is."""
+        start, _, end = self._frame(namespace)
+        if (remote_key := start + key + end) in _UNUSABLE:
+            raise ValueError(f'the remote key would be "{remote_key}", which stores cannot address')
+        return remote_key
+
     def _can_lie_in(self, identity: Identity) -> bool:
         """False where a look at the key is enough to say that no other namespace has it, as for nearly all of very many."""
         divider = self._literals[1]
@@ -168,19 +178,25 @@ class KeyFormat:
 
     def _frame(self, namespace: str) -> tuple[str, str, str]:
         """The text before, between and after the label and the key."""
-        parts = [self._literals[0]]
-        for name, literal in zip(self._fields, self._literals[1:], strict=True):
-            if name == "namespace":
-                parts[-1] += namespace + literal
-            else:
-                parts.append(literal)
-        return parts[0], "".join(parts[1:-1]), parts[-1]
+        return _frame(self._literals, self._fields, namespace)
 
     def _why_irreversible(self, namespace: str, identity: Identity) -> str:
         if identity.label == "":
             return f'an empty label looks the same as no label in key_format "{self.template}"'
         divider = self._frame(namespace)[1]
         return f'key and label are ambiguous in key_format "{self.template}": one of them contains the separator "{divider}"'
+
+
+@lru_cache(maxsize=4096)
+def _frame(literals: tuple[str, ...], fields: tuple[str, ...], namespace: str) -> tuple[str, str, str]:
+    """As `KeyFormat._frame`; asked for each entry of a namespace."""
+    parts = [literals[0]]
+    for name, literal in zip(fields, literals[1:], strict=True):
+        if name == "namespace":
+            parts[-1] += namespace + literal
+        else:
+            parts.append(literal)
+    return parts[0], "".join(parts[1:-1]), parts[-1]
 
 
 def _shape(literals: tuple[str, ...], fields: tuple[str, ...]) -> re.Pattern[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvsync.errors import TransientError
@@ -102,17 +101,12 @@ class ConcurrencyLimiter:
         """Count a call that failed after its last retry."""
         self._given_up += 1
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    def slot(self) -> Slot:
         """Hold one of the calls in flight; waits in order while the limit is reached."""
-        await self._enter()
-        try:
-            yield
-        finally:
-            self._running -= 1
-            self._wake()
+        return Slot(self)
 
-    async def _enter(self) -> None:
+    async def enter(self) -> None:
+        """Begin a call; waits in order while the limit is reached."""
         while self._running >= self.limit:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -124,12 +118,32 @@ class ConcurrencyLimiter:
         self._running += 1
         self._wake()
 
+    def leave(self) -> None:
+        """End a call."""
+        self._running -= 1
+        self._wake()
+
     def _wake(self) -> None:
         while self._waiting and self._running < self.limit:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
+
+
+class Slot:
+    """One of the calls in flight, as a context. A class, because each call of a store enters one."""
+
+    __slots__ = ("_limiter",)
+
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self._limiter = limiter
+
+    async def __aenter__(self) -> None:
+        await self._limiter.enter()
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._limiter.leave()
 
 
 class RetryState:

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from kvsync.app import Workspace, open_workspace
 from kvsync.cli.output import print_document
 from kvsync.rendering.json import report_document
-from kvsync.util.gc_pause import gc_paused
 from tests.apply.test_statements import CONFIG
+from tests.support.calls import CallCounter, counted_calls
 
 FEW, MANY = 150, 450
 """Creates of two runs. What the second takes more, it takes for its additional creates."""
 
 MOST = {"plan": 26, "apply": 33, "show": 12}
 """Calls of Python functions for each create, in each step, but for those of the store's thread."""
-
-
-class CallCounter:
-    """How many functions of Python were called in this thread."""
-
-    python = 0
-
-    def count(self, _frame: FrameType, event: str, _argument: Any) -> None:
-        """Count a call; turns of generators count too."""
-        self.python += event == "call"
-
-
-@contextmanager
-def counted_calls() -> Iterator[CallCounter]:
-    """Count the calls that are made inside, without those of other tests' callbacks in the garbage collector."""
-    calls, before = CallCounter(), sys.getprofile()
-    with gc_paused():
-        sys.setprofile(calls.count)
-        try:
-            yield calls
-        finally:
-            sys.setprofile(before)
 
 
 async def calls_of(folder: Path, creates: int) -> dict[str, CallCounter]:
@@ -71,5 +45,5 @@ async def test_a_create_takes_few_calls(tmp_path: Path) -> None:
     """Each create costs at most so many calls of Python functions: what is the same for all of a batch is asked once."""
     await calls_of(tmp_path / "first", 1)  # imports what all need
     few, many = await calls_of(tmp_path / "few", FEW), await calls_of(tmp_path / "many", MANY)
-    found = {step: round((many[step].python - few[step].python) / (MANY - FEW), 1) for step in few}
+    found = {step: round((many[step].count - few[step].count) / (MANY - FEW), 1) for step in few}
     assert {step: calls for step, calls in found.items() if calls > MOST[step]} == {}

@@ -15,6 +15,7 @@ from kvsync.http.proxy import proxy_for
 from kvsync.http.transport import Transport, host_of
 from kvsync.http.trust import trusting
 from tests.http.script_server import Act, disconnects, hangs_up, resets, says, serving
+from tests.support.calls import counted_calls
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 TARGET = "/kv/a%2Fb%25c/../d?x=%2a&y=%C3%A9"
@@ -39,6 +40,21 @@ async def test_a_request_has_the_headers_it_needs_and_no_others() -> None:
     assert set(seen.headers) == {"host", "user-agent", "content-length", "content-type", "if-match"}
     assert seen.headers["host"] == host_of(server.origin)
     assert seen.headers["user-agent"].startswith("kvsync/")
+
+
+async def test_a_header_is_not_copied_from_layer_to_layer() -> None:
+    """Twenty headers more cost no more calls in httpx: they go straight to the client that sends them."""
+    few, many = ({f"X-Name-{number}": "value" for number in range(count)} for count in (2, 22))
+    counts = []
+    async with serving(says(200)) as server:
+        wire = Transport(server.origin, 1)
+        for headers in (few, few, many):
+            with counted_calls("httpx") as calls:
+                await wire.exchange(Request("PUT", "/a", "writing", body=b"{}"), headers, 5)
+            counts.append(calls.count)
+        await wire.aclose()
+    assert counts[1] == counts[2] > 0
+    assert {name.lower() for name in many} < set(server.seen[-1].headers)
 
 
 @pytest.mark.parametrize("size", [0, 1, 512 * 1024, 512 * 1024 + 1, 3_000_000])

@@ -12,7 +12,7 @@ from kvsync.http.failures import rejected, server_message, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.model.entry import Content
 from kvsync.model.exact_json import write_json
-from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, is_reserved, tags_for
+from kvsync.stores.azure_appconfig.items import NO_NULLS, Nulls, is_reserved
 from kvsync.stores.azure_appconfig.resources import Resource
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 
@@ -91,11 +91,10 @@ def tag_problems(tags: Mapping[str, str], common: Mapping[str, str]) -> Iterator
 
 def size_of(key: str, label: str | None, content: Content, tags: Iterable[tuple[str, str]]) -> int:
     """Bytes of an entry with all its attributes."""
-    words = (
-        *(key, label or "", content.content_type or "", content.description or ""),
-        *(word for tag in tags for word in tag),
-    )
-    return len(content.value) + sum(len(word.encode()) for word in words)
+    words = [key, label or "", content.content_type or "", content.description or ""]
+    for tag in tags:
+        words += tag
+    return len(content.value) + len("".join(words).encode())
 
 
 def _tag_problems(name: str, text: str) -> Iterator[str]:
@@ -147,17 +146,15 @@ def quoted(etag: str | None) -> str:
     return f'"{etag or "none"}"'
 
 
-def call_for(resource: Resource, write: Write, slot: Slot, home: str | None, nulls: Nulls = NO_NULLS) -> Request:
-    """The request for one write. `home` is the namespace to record in the mark, None if the key tells it. What the entry has
-    of `nulls` is read as empty, and stays null where the write leaves it empty. Raises ValueError for a value that the resource
-    cannot have."""
+def call_for(resource: Resource, write: Write, slot: Slot, tags: Mapping[str, str], nulls: Nulls = NO_NULLS) -> Request:
+    """The request for one write. `tags` are all tags of the entry, with the mark. What the entry has of `nulls` is read as
+    empty, and stays null where the write leaves it empty. Raises ValueError for a value that the resource cannot have."""
     key, label = slot
     is_new = write.precondition is Precondition.ABSENT
     headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
     target = resource.target(key, label)
     if write.content is None:
         return Request("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
-    tags = tags_for(write.content, write.mark, write.expires_at, home)
     body = {
         **resource.body(write.content, nulls),
         "tags": {name: text or (None if name in nulls.tags else "") for name, text in tags.items()},

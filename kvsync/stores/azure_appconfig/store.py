@@ -164,15 +164,14 @@ class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
         (write,) = writes
         try:
             slot = key, label = self._slot(namespace, write.identity)
-            home = self._home(namespace, key)
-            self._check(key, label, write, home)
+            tags = self._checked_tags(key, label, write, self._home(namespace, key))
         except ValueError as problem:
             return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
         remote = self._remote_of(namespace)
         kept = await remote.preserved_parts(self._keys.prefix(namespace), slot, write)
         if write.content is not None and write.content.description is None:
             write = replace(write, content=write.content._replace(description=kept.description))
-        call = call_for(self._resource, write, slot, home, kept.nulls)
+        call = call_for(self._resource, write, slot, tags, kept.nulls)
         answer = await remote.client.send(call)
         result = result_of(f"store {self.config.name}", self._resource, write, call, answer, slot)
         if result.status is WriteStatus.DONE:
@@ -220,11 +219,12 @@ class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
         """The namespace that the mark of an entry must name; None if the key tells it."""
         return None if self._keys.namespace_of(key) == namespace else namespace
 
-    def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
-        """Raise ValueError for an entry that the service would refuse."""
+    def _checked_tags(self, key: str, label: str | None, write: Write, home: str | None) -> Mapping[str, str]:
+        """All tags to write, with the mark; it names `home`, unless that is None. Raises ValueError for an entry that the
+        service would refuse."""
         check_entry(key, write.content, self.capabilities)
         if write.content is None:
-            return
+            return {}
         found = list(text_problems(label, write.content))
         if self._has_flags_only:
             found += flag_resource_problems(key, write.content.content_type, write.content.value)
@@ -233,6 +233,7 @@ class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
             found.append(_too_large(size))
         if found:
             raise ValueError("; ".join(found))
+        return tags
 
     def _tags(self, namespace: str, key: str, entry: Entry) -> Mapping[str, str]:
         ends = entry.expires_at if entry.ttl is None else 0
