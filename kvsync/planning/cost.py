@@ -39,7 +39,7 @@ def _calls(count: int, size: int, capabilities: Capabilities) -> int:
 def _reads(changes: Sequence[Change], written: Sequence[Change], capabilities: Capabilities) -> int:
     size = capabilities.read_page or capabilities.read_batch
     if capabilities.compare_and_set:
-        return _batches(len([change for change in written if change.before is not None and _is_unread(change)]), size)
+        return _batches(sum(map(_is_unread, written)), size)
     before = _batches(len(changes), size)
     return before if capabilities.settle else before + _batches(len(written), size)
 

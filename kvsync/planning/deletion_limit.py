@@ -52,7 +52,7 @@ def with_waiting(plans: Iterable[TargetPlan], budget: DeletionBudget) -> tuple[T
 
 
 def _deletes(plan: TargetPlan) -> int:
-    return plan.deletes_namespace + len([change for change in plan.changes if change.action is Action.DELETE])
+    return plan.deletes_namespace + sum(change.action is Action.DELETE for change in plan.changes)
 
 
 def _sentence(late: int, deletes: int, budget: DeletionBudget) -> str:

@@ -29,7 +29,7 @@ def check(
     """
     removed = [change for change in changes if change.action is Action.DELETE]
     deletes = len(removed) - len(_moved(removed, changes, desired))
-    updates = len([change for change in changes if change.action is Action.UPDATE])
+    updates = sum(change.action is Action.UPDATE for change in changes)
     reasons: list[str] = []
     if changes and not complete:
         reasons.append(_incomplete(len(changes), problems))

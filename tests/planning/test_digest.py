@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from kvsync.errors import Origin
 from kvsync.model.change import Action, Change, Class, Refusal
 from kvsync.model.digest import entry_digest, plan_digest, target_digest, write_digest
-from kvsync.model.entry import Entry, Identity, Mode, Target
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Mode, Target
 from tests.planning.plans import TARGET, change, plan, stored, target_plan, wanted
 
 UPDATE = change(stored("a", "old"), wanted("a", "new"))
@@ -172,3 +174,78 @@ def test_without_versions_the_content_is_what_a_write_overwrites() -> None:
         *(replace(before, fingerprint=None, size=n) for n in (1, 2)),
     ]
     assert len({write_digest(change(one, wanted("a", "v"))) for one in befores}) == len(befores)
+
+
+def reference_digest(changes: list[Change]) -> str:
+    """The digest of a target without a place, by its definition: one row of JSON for each change, and the parts of a row that
+    a change lacks are left out."""
+    rows = []
+    for one in changes:
+        before, after = one.before, one.after
+        is_shown = not one.sensitive or (before is not None and before.etag is None)
+        row: list[object] = ["change", one.identity.key, one.identity.label, one.action, one.cause]
+        row.append(before.etag if before else None)
+        row.append(before.fingerprint.hex() if before and before.fingerprint is not None and is_shown else None)
+        if after:
+            order = ["after", *after.after, after.after_all] if after.after or after.after_all else []
+            row += [
+                "to",
+                after.fingerprint.hex(),
+                after.ttl,
+                after.expires_at,
+                after.renew_before,
+                after.mode,
+                after.json,
+            ]
+            row += [after.protected, after.sensitive, *order]
+        row += sorted(one.reasons)
+        row += ["moved to", one.moved_to.key, one.moved_to.label] if one.moved_to else []
+        where = one.moved_to_target
+        row += ["of target", where.store, where.namespace] if where else []
+        row += ["after", *one.written_after] if one.written_after else []
+        row += ["after all"] if one.is_last else []
+        rows.append(row)
+    head = (TARGET.store, TARGET.namespace, None)
+    texts = [json.dumps(row, separators=(",", ":")) for row in ("kvsync.target/3", head)]
+    texts += sorted(json.dumps(row, separators=(",", ":")) for row in rows)
+    return "sha256:" + hmac.digest(KEY, "\n".join(texts).encode(), "sha256").hex()
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
+IDENTITIES = st.builds(Identity, NAMES, st.none() | NAMES)
+ENTRIES = st.builds(
+    Entry,
+    IDENTITIES,
+    st.just(Content(b"v")),
+    st.binary(min_size=2, max_size=4),
+    ttl=st.none() | st.integers(1, 99),
+    json=st.booleans(),
+    mode=st.sampled_from(Mode),
+    sensitive=st.booleans(),
+    after=st.lists(NAMES, max_size=2).map(tuple),
+    after_all=st.booleans(),
+)
+ACTUALS = st.builds(
+    Actual,
+    IDENTITIES,
+    st.none() | NAMES,
+    st.none() | st.binary(max_size=3),
+    mark=st.none() | st.builds(Mark, NAMES, st.just(b"f"), sensitive=st.booleans()),
+)
+CHANGES = st.builds(
+    Change,
+    st.sampled_from([action for action in Action if action is not Action.RENEW]),
+    st.sampled_from(Class),
+    IDENTITIES,
+    st.lists(st.sampled_from(["value", "tags", "mark"]), unique=True).map(tuple),
+    st.none() | ACTUALS,
+    st.none() | ENTRIES,
+    moved_to=st.none() | IDENTITIES,
+    moved_to_target=st.none() | st.builds(Target, NAMES, NAMES),
+)
+
+
+@given(st.lists(CHANGES, max_size=4))
+def test_the_digest_of_a_plan_stays_the_same(changes: list[Change]) -> None:
+    """Whatever is in a change, its row is the one that approvals of earlier versions were given for."""
+    assert target_digest(KEY, TARGET, None, changes) == reference_digest(changes)
