@@ -161,14 +161,6 @@ class Listing(ListedEntries):
             return entry
         return self._to_settled(self._rows[identity])
 
-    def get(self, identity: object, default: Any = None) -> Any:
-        """The entry, or the default: most identities of a first apply are not there, and an exception for each costs more."""
-        entry = self._others.get(identity)  # type: ignore[call-overload]
-        if entry is not None:
-            return entry
-        row = self._rows.get(identity)  # type: ignore[call-overload]
-        return default if row is None else self._to_settled(row)
-
     def _to_settled(self, row: Row) -> Actual:
         mark = _to_mark((self._owner, row[6], None, row[5]))
         return Actual(to_identity(row), etag=str(row[3]), fingerprint=row[2], size=row[4], mark=mark)
