@@ -147,12 +147,13 @@ class EntryReader:
             hint = "delete the entry here; remove is for overlays such as web.prod.yaml"
             self._problems.add(at(what, "remove is only allowed in overlays"), node.items["remove"][0], hint)
             return True
+        if not node.items.keys().isdisjoint(ENTRY_NAMES):
+            return False
         first = next((name for name in node.items if not is_extension(name)), None)
-        if first is not None and node.items.keys().isdisjoint(ENTRY_NAMES):
+        if first is not None:
             hint = f"to store data, write {{json: …}}; {name_hint(first, ENTRY_NAMES)}"
             self._problems.add(at(what, f"unknown field {quoted(first)}"), node, hint, detail=ErrorCode.UNKNOWN_FIELD)
-            return True
-        return False
+        return first is not None
 
     def _read_labels(
         self, key: Scalar, node: Node, value: Value | None, is_wrong: bool, said: EntryOptions, what: str

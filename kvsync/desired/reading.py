@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -90,7 +91,8 @@ class Reader:
                 return updated
             self._known_digests.begin()
             began_at = self._known_digests.now()
-            with Tree(root, rules, known=self._known_digests) as tree:
+            ahead = nullcontext() if self.units else self._cache.read_ahead()
+            with ahead, Tree(root, rules, known=self._known_digests) as tree:
                 totals = _Totals(self._config.limits)
                 for file in self.files.find(tree, environment, reading):
                     reading.files += 1 if file.overlay is None else 2

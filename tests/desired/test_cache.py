@@ -75,6 +75,27 @@ def test_cached_is_fresh(full: Repo) -> None:
     assert plain(full.load()) == fresh
 
 
+def test_all_units_are_read_by_one_statement(full: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files there are. Later, a file that changed is looked up alone."""
+    for number in range(10):
+        full.write(f"state/more{number}.yaml", f"store: edge\nnamespace: more{number}\nkeys: {{a: 1}}\n")
+    full.load()
+    statements: list[str] = []
+    query = Cache._all
+
+    def counted(cache: Cache, sql: str, *values: str) -> list[Any]:
+        statements.append(sql)
+        return query(cache, sql, *values)
+
+    monkeypatch.setattr(Cache, "_all", counted)
+    source = full.source()
+    source.load()
+    assert len([sql for sql in statements if "units" in sql]) == 1
+    full.web(FULL.replace("Hello", "Good day"))
+    source.load()
+    assert len([sql for sql in statements if "units" in sql]) == 2
+
+
 def test_one_change_costs_one_file(full: Repo) -> None:
     """Only the file that changed is compiled, and its target is the only one that is new."""
     source = full.source()

@@ -76,6 +76,7 @@ class SqliteStore(Store):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         self._keys = KeyFormat(config.key_format or "{key}", native_labels=True)
+        self.overridden -= {"remote_key"} if self._keys.is_plain else set()
         self._database = Database(
             config.name,
             context.root / Path(config.options["path"]).expanduser(),
