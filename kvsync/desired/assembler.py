@@ -24,10 +24,9 @@ from kvsync.desired.updates import (
     CleanState,
     ReadingDigest,
     changed_units,
-    chunks_of,
     concerned_targets,
     is_clean,
-    updated_slots,
+    updated_chunks,
 )
 from kvsync.desired.views import TargetRows
 from kvsync.desired.withheld import Withheld, WithheldFiles
@@ -74,11 +73,10 @@ class Assembler:
         if before is None or targets is None:
             return None
         groups = [group for group in self.places.groups(before.digests) if not targets.isdisjoint(group)]
-        slots = updated_slots(before, reading)
-        chunks = chunks_of(reading.units, slots, frozenset(targets).union(*groups))
-        if not targets <= chunks.keys():
+        chunks = updated_chunks(before, reading)
+        if chunks is None:
             return None
-        digests = {**before.digests, **{target: self._digest_of(target, parts) for target, parts in chunks.items()}}
+        digests = {**before.digests, **{target: self._digest_of(target, chunks[target]) for target in targets}}
         rows = {target: TargetRows(chunks[target]) for target in targets}
         found = (self._checks.of_target(one, rows[one], digests[one], Withheld()) for one in targets)
         if any(found):
@@ -90,7 +88,7 @@ class Assembler:
         has_no_extras = not (before.state.secrets or before.state.warnings)
         units = changed_units(before, reading).values() if has_no_extras else _units(reading)
         state = self._state_of(reading, units, {**before.state.targets, **desired}, before.state.entries + more)
-        self._clean = CleanState(reading.version, reading.units, digests, state, slots)
+        self._clean = CleanState(reading.version, reading.units, digests, state, chunks)
         return state
 
     def _put_together(self, reading: Reading, known: Collection[Target]) -> DesiredState:
@@ -133,7 +131,8 @@ class Assembler:
             nested=self.places.nested(chunks),
         )
         has_nothing_wrong = not state.problems and is_clean(reading, _units(reading))
-        self._clean = CleanState(reading.version, reading.units, digests, state) if has_nothing_wrong else None
+        clean = CleanState(reading.version, reading.units, digests, state, chunks)
+        self._clean = clean if has_nothing_wrong else None
         return state
 
     def _state_of(
@@ -155,11 +154,11 @@ class Assembler:
             revision=self._digest.of(reading),
         )
 
-    def _digest_of(self, target: Target, chunks: list[DocumentRows]) -> bytes:
+    def _digest_of(self, target: Target, chunks: Sequence[DocumentRows]) -> bytes:
         return target_digest(chunks, self._policies[target.store])
 
     def _between(
-        self, group: list[Target], chunks: Mapping[Target, list[DocumentRows]], digests: Mapping[Target, bytes]
+        self, group: list[Target], chunks: Mapping[Target, Sequence[DocumentRows]], digests: Mapping[Target, bytes]
     ) -> Iterable[KeyConflict]:
         return self._checks.between({target: (chunks[target], digests[target]) for target in group})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ class ConflictChecks:
             self.clean[target] = digest
         return found
 
-    def between(self, group: Mapping[Target, tuple[list[DocumentRows], bytes]]) -> Iterable[KeyConflict]:
+    def between(self, group: Mapping[Target, tuple[Sequence[DocumentRows], bytes]]) -> Iterable[KeyConflict]:
         """What is wrong between targets whose keys could meet; looked for once for each state of them."""
         first, state = min(group), blake2b(digest_size=16)
         for target, (_, digest) in group.items():

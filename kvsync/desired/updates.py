@@ -11,18 +11,18 @@ from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, Readi
 from kvsync.model.entry import Target
 
 Units = Mapping[str, tuple[bytes, CompiledFile]]
-Slots = Mapping[Target, Sequence[str]]
+Chunks = Mapping[Target, Sequence[DocumentRows]]
 
 
 class CleanState(NamedTuple):
-    """Result of a reading without problems: its version and units, the digest of each target, and what the files ask.
-    `slots` are those of each target, None if they were not needed yet."""
+    """Result of a reading without problems: its version and units, the digest of each target, what the files ask, and the
+    chunks of each target, in the order of the units."""
 
     version: object
     units: Units
     digests: Mapping[Target, bytes]
     state: DesiredState
-    slots: Slots | None = None
+    chunks: Chunks
 
 
 class ReadingDigest:
@@ -73,30 +73,21 @@ def concerned_targets(before: CleanState, reading: Reading) -> Set[Target] | Non
     return found if found <= before.digests.keys() else None
 
 
-def updated_slots(before: CleanState, reading: Reading) -> Slots:
-    """The slots that name each target now."""
-    changed = changed_units(before, reading)
-    is_same = all(set(_named(unit)) == set(_named(before.units[slot][1])) for slot, unit in changed.items())
-    return before.slots if is_same and before.slots is not None else _slots_by_target(reading.units)
-
-
-def chunks_of(units: Units, slots: Slots, targets: Iterable[Target]) -> dict[Target, list[DocumentRows]]:
-    """What the units ask of these targets, in their order; without those that no unit names."""
-    return {
-        target: [chunk for slot in slots[target] for chunk in units[slot][1].chunks if chunk.target == target]
-        for target in targets
-        if target in slots
-    }
-
-
-def _slots_by_target(units: Units) -> Slots:
-    """The slots that name each target, in their order. Hashing names takes a fifth of the time of hashing targets."""
-    slots: dict[tuple[str, str], list[str]] = {}
-    for slot, (_, unit) in units.items():
-        targets = (*unit.targets, *(chunk.target for chunk in unit.chunks)) if unit.chunks else unit.targets
-        for name in dict.fromkeys([(one.store, one.namespace) for one in targets]):
-            slots.setdefault(name, []).append(slot)
-    return {Target(*name): found for name, found in slots.items()}
+def updated_chunks(before: CleanState, reading: Reading) -> Chunks | None:
+    """The chunks of each target now; None if a unit names other targets than before. Only the units that changed are looked
+    at: their chunks take the places of those that they had."""
+    chunks = dict(before.chunks)
+    for slot, unit in changed_units(before, reading).items():
+        old = before.units[slot][1]
+        if set(_named(unit)) != set(_named(old)):
+            return None
+        for target in dict.fromkeys(_named(unit)):
+            was, now = ([chunk for chunk in one.chunks if chunk.target == target] for one in (old, unit))
+            if len(was) != len(now):
+                return None
+            new = {id(chunk): by for chunk, by in zip(was, now, strict=True)}
+            chunks[target] = [new.get(id(chunk), chunk) for chunk in chunks[target]]
+    return chunks
 
 
 def _named(unit: CompiledFile) -> tuple[Target, ...]:
