@@ -268,7 +268,8 @@ class Workspace:
             folder = self.config.root / split(self.config.state[0])[0]
             return _at_commit(self._source.load(environment, touched=touched), revision(folder))
         if self.checkout.root is None:
-            return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} has been fetched yet"))
+            message = f"no commit of {self.checkout.source.url} has been fetched yet"
+            return self._source.without_files(Problem(message, hint="kvsync doctor says why the repository cannot be fetched"))
         loaded = self._source.load(environment, self.checkout.root)
         return _at_commit(replace(loaded, watch=WatchSet()), self.checkout.commit)
 

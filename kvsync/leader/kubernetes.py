@@ -81,7 +81,7 @@ class KubernetesLeaseStore:
                 claim = await (self._make() if found is None else self._take(found))
             if claim is not None:
                 return claim
-        raise TransientError(f"lease {self.name}: it kept changing while kvsync tried to take it")
+        raise TransientError(f"lease {self.name}: it kept changing while kvsync tried to take it; kvsync tries again")
 
     async def release(self) -> None:
         """Take our name out of it. Raises StoreError."""

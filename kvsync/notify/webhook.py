@@ -89,7 +89,7 @@ class WebhookSender:
 
 
 def _wrong_with(url: str, *, allow_insecure: bool) -> str | None:
-    """What keeps an address from being posted to, without a word of it."""
+    """What keeps an address from being posted to. The text quotes nothing of the address, which may hold a secret."""
     try:
         parts = urlsplit(url)
         named = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)

@@ -38,12 +38,23 @@ class Figure:
         """True if the goal is reached."""
         return self.value <= self.goal
 
+    @property
+    def amount(self) -> str:
+        """The value with its unit. A count has no decimals."""
+        number = f"{self.value:,.0f}" if not self.unit and float(self.value).is_integer() else f"{self.value:.2f}"
+        return f"{number}{self.unit}"
+
     def __str__(self) -> str:
-        figure = f"{self.name}: {self.value:.2f}{self.unit}"
+        figure = f"{self.name}: {self.amount}"
         if self.goal == NO_GOAL:
             return f"{figure}  {self.detail}"
         verdict = "met" if self.is_met else "MISSED"
-        return f"{figure} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
+        return f"{figure} (goal {self.goal_text}, {verdict})  {self.detail}"
+
+    @property
+    def goal_text(self) -> str:
+        """The goal with its unit."""
+        return f"{self.goal:,.4g}{self.unit}"
 
 
 def by_call(calls: Mapping[str, int]) -> str:

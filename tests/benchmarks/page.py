@@ -89,8 +89,8 @@ def _section(part: Part) -> str:
 
 
 def _row(figure: Figure) -> str:
-    goal = "" if figure.goal == NO_GOAL else f"{figure.goal:g}{figure.unit}, {'met' if figure.is_met else 'missed'}"
-    return f"| {_cell(figure.name)} | {figure.value:.2f}{figure.unit} | {goal} | {_cell(figure.detail)} |"
+    goal = "" if figure.goal == NO_GOAL else f"{figure.goal_text}, {'met' if figure.is_met else 'missed'}"
+    return f"| {_cell(figure.name)} | {figure.amount} | {goal} | {_cell(figure.detail)} |"
 
 
 def _cell(text: str) -> str:

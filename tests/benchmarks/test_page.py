@@ -16,6 +16,8 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
         Figure("cold plan", 0.5, 0.7, detail="1 s against 2 s"),
         Figure("one edit", 90, 60, " ms"),
         Figure("a | b", 3, NO_GOAL, " MiB"),
+        Figure("creates, requests", 1007, 1004, ""),
+        Figure("against the SDK", 0.8, 2 / 3),
     )
     page = render([Part("plan", "Planning", figures), Part("azure", "Azure", (), "OSError: no\nnetwork")], "a machine")
     assert page.startswith("# Performance\n")
@@ -24,6 +26,8 @@ def test_the_page_has_every_figure_with_its_goal() -> None:
     assert "\n| cold plan | 0.50x | 0.7x, met | 1 s against 2 s |\n" in page
     assert "\n| one edit | 90.00 ms | 60 ms, missed |  |\n" in page
     assert "\n| a \\| b | 3.00 MiB |  |  |\n" in page
+    assert "\n| creates, requests | 1,007 | 1,004, missed |  |\n" in page
+    assert "\n| against the SDK | 0.80x | 0.6667x, missed |  |\n" in page
     assert page.endswith(
         "\n## Azure\n\n`make bench BENCH=azure`; load average before the run: 0.0\n"
         "\nNot measured to the end: OSError: no network\n"

@@ -65,7 +65,12 @@ def _is_absent(workspace: Workspace) -> bool:
 def _files(workspace: Workspace, loaded: DesiredState) -> Finding:
     if _is_absent(workspace):
         return Finding(
-            "state files", "loaded", False, "no commit has been fetched yet", code=ErrorCode.SOURCE_UNAVAILABLE
+            "state files",
+            "loaded",
+            False,
+            "no commit has been fetched yet",
+            "correct what the check of the Git source reports, then run this again",
+            ErrorCode.SOURCE_UNAVAILABLE,
         )
     files = f"{count(loaded.entries, 'entry', 'entries')} in {count(loaded.files, 'file')}"
     wrong = f"{count(len(loaded.problems), 'problem')}; run kvsync validate to list them" if loaded.problems else files

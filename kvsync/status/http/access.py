@@ -81,7 +81,7 @@ class Access:
         return None if self._is_shown(request, self.token) else self._unauthorized(request)
 
     def misdirected(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request that names another host, None to one that does not. Who names none is not a browser."""
+        """The answer to a request that names another host, None to one that does not. A request without a host does not come from a browser."""
         host = request.headers.get("Host")  # `request.host` would ask the resolver where there is none, and wait
         if not self.loopback or host is None or _is_here(host):
             return None
@@ -89,7 +89,7 @@ class Access:
         return self.denied(request, failure(421, message), "host")
 
     def denied(self, request: web.BaseRequest, response: web.Response, reason: str) -> web.Response:
-        """Log a refusal, and slow down who collects them."""
+        """Log a refusal. An address with many refusals gets 429 instead."""
         remote = request.remote or ""
         if not self._patience.spend(remote):
             return failure(429, "too many refused requests from this address", {"Retry-After": "6"})
