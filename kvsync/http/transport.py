@@ -201,7 +201,8 @@ async def _send_once_and_as_written(
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
     """The headers. Raises PermanentError if HTTP cannot carry them."""
-    if "".join([*headers, *headers.values()]).isascii():
+    text = "".join([*headers, *headers.values()])
+    if text.isascii() and text.isprintable():
         return headers
     raise PermanentError("a header contains characters that HTTP cannot carry; check the credential")
 

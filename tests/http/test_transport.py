@@ -57,6 +57,17 @@ async def test_a_header_is_not_copied_from_layer_to_layer() -> None:
     assert {name.lower() for name in many} < set(server.seen[-1].headers)
 
 
+@pytest.mark.parametrize("value", ["Grüße", "a\r\nX-More: 1", "a\nb", "a\0b"])
+async def test_a_header_that_http_cannot_carry_is_not_sent(value: str) -> None:
+    """Other characters than ASCII are refused in words, and no line break begins another header."""
+    async with serving(says(200)) as server:
+        wire = Transport(server.origin, 1)
+        with pytest.raises(PermanentError, match="check the credential"):
+            await wire.exchange(Request("GET", "/a", "reading"), {"Authorization": value}, 5)
+        await wire.aclose()
+    assert not server.seen
+
+
 @pytest.mark.parametrize("size", [0, 1, 512 * 1024, 512 * 1024 + 1, 3_000_000])
 async def test_a_body_of_any_length_arrives_whole(size: int) -> None:
     """A long body goes out in pieces, and its length is announced all the same."""
