@@ -1,4 +1,4 @@
-"""Apify key-value stores: `python -m tests.benchmarks apify`. All clients speak to the same emulator, which runs in a process of its own.
+"""Apify key-value stores: `python -m tests.benchmarks apify`. All clients speak to one emulator in a process of its own.
 
 Looking again at 5,000 records: requests, cheap and deep, and the time of a deep pass against 5,000 single reads with the
 official client. CPU of whole commands that create and update 1,000 records, against the official asynchronous client that only

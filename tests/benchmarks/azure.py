@@ -1,4 +1,4 @@
-"""App Configuration: `python -m tests.benchmarks azure`. All clients speak to the same emulator, which runs in a process of its own.
+"""App Configuration: `python -m tests.benchmarks azure`. All clients speak to one emulator in a process of its own.
 
 Creating 1,000 entries, 20 ms away: kvsync against bare aiohttp, the vendor's importer for Node, the vendor's asynchronous SDK
 for Python at its best concurrency, and `az appconfig kv import` where it is installed.

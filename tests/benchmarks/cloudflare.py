@@ -1,4 +1,4 @@
-"""Workers KV: `python -m tests.benchmarks cloudflare`. All clients speak to the same emulator, which runs in a process of its own.
+"""Workers KV: `python -m tests.benchmarks cloudflare`. All clients speak to one emulator in a process of its own.
 
 10,000 pairs from files to an empty namespace: kvsync against `wrangler kv bulk put`, whole commands. Looking again at 100,000
 entries: requests, and CPU against decoding those pages once; memory of the whole command.
