@@ -269,7 +269,9 @@ class Workspace:
             return _at_commit(self._source.load(environment, touched=touched), revision(folder))
         if self.checkout.root is None:
             message = f"no commit of {self.checkout.source.url} has been fetched yet"
-            return self._source.without_files(Problem(message, hint="kvsync doctor says why the repository cannot be fetched"))
+            return self._source.without_files(
+                Problem(message, hint="kvsync doctor says why the repository cannot be fetched")
+            )
         loaded = self._source.load(environment, self.checkout.root)
         return _at_commit(replace(loaded, watch=WatchSet()), self.checkout.commit)
 

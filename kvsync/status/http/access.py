@@ -81,7 +81,8 @@ class Access:
         return None if self._is_shown(request, self.token) else self._unauthorized(request)
 
     def misdirected(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request that names another host, None to one that does not. A request without a host does not come from a browser."""
+        """The answer to a request that names another host, None to one that does not. A request without a
+        host does not come from a browser."""
         host = request.headers.get("Host")  # `request.host` would ask the resolver where there is none, and wait
         if not self.loopback or host is None or _is_here(host):
             return None
