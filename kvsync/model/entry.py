@@ -44,6 +44,15 @@ class Target:
     store: str
     namespace: str
 
+    # By hand, because passes over thousands of targets look them up hundreds of thousands of times.
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Target):
+            return NotImplemented
+        return self.namespace == other.namespace and self.store == other.store
+
+    def __hash__(self) -> int:
+        return hash((self.store, self.namespace))
+
     def __str__(self) -> str:
         return f"{self.store}/{self.namespace}"
 

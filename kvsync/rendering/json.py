@@ -91,7 +91,7 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "refused": [_refusal(refusal) for refusal in plan.refused],
         "foreign": plan.foreign,
         "unchanged": plan.unchanged,
-        "cost": asdict(plan.cost),
+        "cost": {"requests": plan.cost.requests, "bytes": plan.cost.bytes, "seconds": plan.cost.seconds},
         "digest": plan.digest,
         "reported": [change_document(change, seal) for change in plan.reported],
         "ignored": plan.ignored,
