@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvsync.errors import StateDirError
 from kvsync.model.change import Outcome, OutcomeKind
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.model.place import LocatedTarget
+from kvsync.planning.sealing import SealingKeys
 from kvsync.state.before import before_text
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
@@ -29,6 +30,14 @@ UPDATE namespace_deletions SET outcome = ?, error = ?, settled_at = ? WHERE run 
 """
 _KEEP_RESTORE_POINT = RESTORE_POINTS.upsert()
 _FINISH = "UPDATE runs SET finished_at = ?, steady_at = ?, status = ?, summary = ? WHERE seq = ?"
+
+
+class _Batch(NamedTuple):
+    """What the rows of one batch share: store, namespace and key of the place, the keys that seal there, and the moment."""
+
+    at: tuple[str, str, str]
+    keys: SealingKeys
+    now: float
 
 
 class Run:
@@ -55,15 +64,15 @@ class Run:
     def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, before it is. An intent that is not settled yet is replaced, as when an entry
         is planned again after a conflict. Raises StateDirError, and then nothing may be written to the store."""
-        now, unsettled = self._context.clock.now(), self._open[located.target]
+        at, unsettled = (*target_row(located.target), state_key(located)), self._open[located.target]
+        batch = _Batch(at, self._context.sealing_keys(state_key(located)), self._context.clock.now())
         entries = [intent.identity for intent in intents]
         numbers = range(self._next, self._next + len(intents))
         self._next = numbers.stop  # a transaction that seems to fail may have been committed
-        at = (*target_row(located.target), state_key(located))
         with self._context.database.transaction() as connection:
             replaced = [(unsettled[entry],) for entry in entries if entry in unsettled]
             connection.executemany("DELETE FROM changes WHERE seq = ?", replaced)
-            rows = [self._row(seq, at, intent, now) for seq, intent in zip(numbers, intents, strict=True)]
+            rows = [self._row(seq, batch, intent) for seq, intent in zip(numbers, intents, strict=True)]
             connection.executemany(_INTEND, rows)
         unsettled.update(zip(entries, numbers, strict=True))
 
@@ -108,18 +117,18 @@ class Run:
             self._left.add(self._seq)
             raise
 
-    def _row(self, seq: int, at: tuple[str, str, str], intent: Intent, now: float) -> tuple[Any, ...]:
-        """Parameters of `_INTEND`; `at` is store, namespace and place."""
+    def _row(self, seq: int, batch: _Batch, intent: Intent) -> tuple[Any, ...]:
+        """Parameters of `_INTEND`."""
         before, after, withheld = intent.before, intent.after, _is_withheld(intent)
         if after is not None and withheld:
             after = sealed(after, self._context.key())
         text = value = None
         if before is not None:
-            text = before_text(before, withheld, self._context.sealing_keys(at[2]))
+            text = before_text(before, withheld, batch.keys)
             value = before.content.value if before.content is not None and not withheld else None
         key, label = intent.identity
         names = (str(intent.action), str(intent.cause), intent.origin, int(withheld))
-        return (seq, *at, key, label_text(label), *names, text, value, after, now)
+        return (seq, *batch.at, key, label_text(label), *names, text, value, after, batch.now)
 
     def _outcome(self, seq: int | None, outcome: Outcome, moments: tuple[float, float]) -> tuple[Any, ...]:
         """Parameters of `_SETTLE`; `moments` are now by the wall clock, and on the timeline of the state."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,21 +37,21 @@ Document = dict[str, Any]
 
 def status_document(state: StateDir, now: float) -> Document:
     """The document from what the state directory holds. Raises StateDirError."""
-    daemon, writer = state.passes.daemon(), state.writer()
+    daemon, writer, passes = state.passes.daemon(), state.writer(), state.passes.all()
     return {
         "schema": SCHEMA,
         "daemon": _daemon(daemon, writer) if daemon else None,
         "writer": writer,
         "replicas": [_replica(one) for one in state.replicas()],
         "lapsed": [_replica(one) for one in state.lapsed_replicas()],
-        "targets": _targets(state, now),
+        "targets": _targets(state, passes, now),
         "parked": _parked(state),
         "paused": [
             {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
             for pause in state.pauses.all()
         ],
         "deferred": _deferred(state, now),
-        "overdue": [] if writer is None else _overdue(state.passes.all(), now),
+        "overdue": [] if writer is None else _overdue(passes, now),
     }
 
 
@@ -156,8 +156,8 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
     }
 
 
-def _targets(state: StateDir, now: float) -> list[Document]:
-    passes, places, waves = state.passes.all(), state.places.all(), state.waves.all()
+def _targets(state: StateDir, passes: Sequence[PassRecord], now: float) -> list[Document]:
+    places, waves = state.places.all(), state.waves.all()
     states = known_states(state, passes, now)  # others write meanwhile
     return [
         {

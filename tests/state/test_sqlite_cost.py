@@ -6,10 +6,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from kvsync.model.entry import Identity
+from kvsync.planning.sealing import SealingKeys, sealing_keys
 from kvsync.state import StateDir
 from tests.cli.conftest import Repo, environment, repo, runner
 from tests.state.examples import WEB, WEB_AT, update
@@ -60,6 +62,20 @@ def test_a_hundred_changes_cost_as_many_looks_as_one(directory: StateDir, monkey
     counted = Counted(directory, monkeypatch)
     run.intend(WEB_AT, [update(Identity(f"key-{number}"), "before", "after") for number in range(100)])
     assert (counted.begun(), counted.looks, counted.opened) == (1, _LOOKS, 0)
+
+
+def test_a_hundred_changes_derive_keys_once(directory: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys that seal at a place are derived for the batch, not for each change."""
+    directory.use_owner_keys((b"k" * 32,))
+    run, derived = directory.journal.begin("run"), []
+
+    def counted(*given: Any) -> SealingKeys:
+        derived.append(given)
+        return sealing_keys(*given)
+
+    monkeypatch.setattr("kvsync.state.directory.sealing_keys", counted)
+    run.intend(WEB_AT, [update(Identity(f"key-{number}"), "before", "after") for number in range(100)])
+    assert len(derived) == 1
 
 
 def test_reading_costs_no_look(directory: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from kvsync.http.quota import Quota
 from kvsync.model.entry import Applied, Identity, Mark, Target
 from kvsync.model.health import Traffic, total
 from kvsync.state import StateDir
+from kvsync.state.passes import PassRecord
+from kvsync.status.document import status_document
 from kvsync.testing import FakeClock
 from tests.status.support import ENVIRON, RUN, repository
 from tests.support.command import Repository
@@ -47,6 +49,24 @@ def test_what_waits_is_counted_by_target(tmp_path: Path) -> None:
         assert state.quarantine.counts(101) == {WEB: 2}
         assert state.contended.counts(101) == {API: 1}
         assert state.quarantine.counts(1000) == state.contended.counts(1000) == {}
+
+
+def test_the_passes_are_read_once_for_the_whole_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are thousands, and what is shown of a target and what is overdue must be of the same moment."""
+    with StateDir.open(tmp_path / "state", writable=True) as state:
+        state.passes.record(WEB, 10.0, next_at=20.0)
+        reads, read = [], state.passes.all
+
+        def counted() -> list[PassRecord]:
+            reads.append(1)
+            return read()
+
+        monkeypatch.setattr(state.passes, "all", counted)
+        with state.lock("run"):
+            document = status_document(state, 1000.0)
+        assert [one["namespace"] for one in document["targets"]] == ["web"]
+        assert [one["namespace"] for one in document["overdue"]] == ["web"]
+        assert len(reads) == 1
 
 
 async def test_what_is_left_of_a_quota() -> None:
