@@ -128,7 +128,7 @@ class Applier:
     async def _send_calls(self, calls: Calls, recorder: OutcomeRecorder, halt: StopCondition) -> None:
         while calls and not halt():
             async with self._pace.slot():
-                if not calls or halt():
+                if not calls:
                     return
                 batch, call = calls.popleft()
                 try:

@@ -65,7 +65,7 @@ class StopCondition:
     def __call__(self) -> bool:
         """True if nothing more may be sent."""
         is_ended = self.is_broken or self.store_error is not None or not self._fence.is_open
-        return is_ended or self.overdue is not None or self._stop()
+        return is_ended or (self._time is not None and self._time.is_over) or self._stop()
 
     @property
     def overdue(self) -> StoreError | None:

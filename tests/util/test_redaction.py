@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from kvsync.util.escaping import quote_text
 from kvsync.util.redaction import HIDDEN, SHORTEST, Redactor, is_secret_name
+from tests.support.calls import counted_calls
 from tests.support.examples import examples
 from tests.test_growth import counting
 
@@ -476,3 +477,12 @@ def test_of_tokens_that_follow_each_other_the_last_two_are_hidden() -> None:
     del other
     redactor.register_token(one, "the-last-token-of-all-9")
     assert "another-holder" in redactor.redact("a-token-of-another-holder-5")
+
+
+def test_registering_a_known_credential_again_costs_nearly_nothing() -> None:
+    """A credential is read again for each request: only the first time its parts and forms are found."""
+    redactor = redactor_of("a-long-credential")
+    with counted_calls() as calls:
+        redactor.register("a-long-credential")
+    assert calls.count < 5
+    assert redactor.redact("it is a-long-credential.") == f"it is {HIDDEN}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from kvsync.http.failures import cleaned, rejected, unconfirmed
@@ -16,6 +15,7 @@ from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.partial import EntryDamaged
 
 _REFUSALS: Final = frozenset({400, 413, 415})
+_EXPECTED: Final = _REFUSALS | {200, 201, 204}
 _HEADERS: Final = {"Accept-Encoding": "gzip, deflate"}
 """A record that another program sent compressed is returned as it is stored, so that its listed size is comparable."""
 
@@ -45,8 +45,17 @@ async def put(
 ) -> WriteResult:
     """Write a record. Raises StoreError."""
     kind = sent_type(content)
-    call = Request("PUT", "", "writing", {"Content-Type": kind}, content.value, is_secret=is_secret)
-    answer = await _change(remote, namespace, store, call, key)
+    call = Request(
+        "PUT",
+        remote.targets.record(store.id, key),
+        f"writing {namespace}/{key}",
+        {"Content-Type": kind},
+        content.value,
+        _EXPECTED,
+        is_secret=is_secret,
+        limiter=store.records,
+    )
+    answer = _from_api(remote, call, await remote.namespaces.ask(namespace, call))
     if answer.status in _REFUSALS:
         return _refused(call, answer)
     if answer.status == 204:
@@ -57,23 +66,16 @@ async def put(
 
 async def delete(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> WriteResult:
     """Delete a record. Raises StoreError."""
-    call = Request("DELETE", "", "deleting")
-    answer = await _change(remote, namespace, store, call, key)
+    target, what = remote.targets.record(store.id, key), f"deleting {namespace}/{key}"
+    call = Request("DELETE", target, what, expects=_EXPECTED, limiter=store.records)
+    answer = _from_api(remote, call, await remote.namespaces.ask(namespace, call))
     return _refused(call, answer) if answer.status in _REFUSALS else WriteResult(WriteStatus.DONE)
 
 
-async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Request, key: str) -> Response:
-    """Send a write. Raises LostAnswer for a response that the API does not give."""
-    named = replace(
-        call,
-        target=remote.targets.record(store.id, key),
-        what=f"{call.what} {namespace}/{key}",
-        expects=_REFUSALS | {200, 201, 204},
-        limiter=store.records,
-    )
-    answer = await remote.namespaces.ask(namespace, named)
+def _from_api(remote: Remote, call: Request, answer: Response) -> Response:
+    """The response to a write. Raises LostAnswer for one that the API does not give."""
     if not _is_api_response(answer):
-        raise unconfirmed(remote.label, named, answer)
+        raise unconfirmed(remote.label, call, answer)
     return answer
 
 

@@ -51,7 +51,7 @@ class _Tokens:
 class Redactor:
     """Knows the secrets of this process and takes them out of text and data. Thread-safe."""
 
-    __slots__ = ("_fragments", "_held", "_known", "_lock", "_open", "_strict", "_tokens")
+    __slots__ = ("_fragments", "_held", "_known", "_lock", "_open", "_registered", "_strict", "_tokens")
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -59,6 +59,7 @@ class Redactor:
         self._strict: set[bytes] = set()
         self._fragments = Fragments()
         self._open = OpenWords()
+        self._registered: set[str] = set()
         self._held: WeakKeyDictionary[object, deque[str]] = WeakKeyDictionary()
         self._tokens = _Tokens(frozenset())
 
@@ -69,9 +70,12 @@ class Redactor:
         """Take these secrets of the operator's, and the secrets inside them (lines of a key file, parts of a connection
         string), out of everything from now on. Anything shorter than 6 characters is ignored."""
         for secret in map(secret_text, secrets):
+            if secret in self._registered:  # a credential is read again, and registered, for each request
+                continue
             for part in _long_parts(secret):
                 self._strict.add(folded(to_bytes(part)))
                 self._add(part)
+            self._registered.add(secret)
 
     def register_values(self, *values: str | bytes) -> None:
         """The same for sensitive values, which authors choose. What is weak is left out: it would take words out of what is
