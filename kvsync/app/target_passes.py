@@ -19,7 +19,7 @@ from kvsync.model.entry import Identity, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import TargetPlan, TargetReport
-from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
+from kvsync.reconcile import ApplyOptions, PassContext, empty_plan, withheld
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import as_ledger_keeping
@@ -29,6 +29,7 @@ from kvsync.util.values import dataclass
 from kvsync.util.waits import waiting_place
 
 if TYPE_CHECKING:
+    from kvsync.reconcile import TargetPass
     from kvsync.state import Run
 
 PASSES_PER_STORE: Final = 8
@@ -100,6 +101,8 @@ class TargetPasses:
         loaded: DesiredState,
         ask: PassOptions = PassOptions(),  # noqa: B008 - frozen
     ) -> TargetPass:
+        from kvsync.reconcile import TargetPass  # a plan of unchanged targets does not pay for it
+
         problems = _problems(loaded, target)
         known = loaded.kept if problems else loaded.targets
         desired = known.get(target) or Desired(target, {}, {}, digest="")

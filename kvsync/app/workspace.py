@@ -29,7 +29,7 @@ from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import Plan, Stats, TargetReport, UnmanagedTarget, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile import PassContext, TargetPass
+from kvsync.reconcile import PassContext
 from kvsync.state import StateDir
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.state.unmanaged import unmanaged_targets
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kvsync.app.revisions import RevisionCheck
     from kvsync.git.model import Fetched
     from kvsync.git.source import Checkout
+    from kvsync.reconcile import TargetPass
     from kvsync.state import RunCause
 
 _PRUNED_AFTER: Final = 0.001

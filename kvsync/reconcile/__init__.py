@@ -14,10 +14,15 @@
 7. record: what is ours now, what must wait, whether the pass was clean, and last the ledger that the store keeps.
 """
 
-from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile.context import ApplyOptions, PassContext
-from kvsync.reconcile.reports import empty_plan, target_report, with_restore_point, withheld
-from kvsync.reconcile.target_pass import TargetPass
+from typing import TYPE_CHECKING
+
+from kvsync.util.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kvsync.planning.pass_target import PassTarget
+    from kvsync.reconcile.context import ApplyOptions, PassContext
+    from kvsync.reconcile.reports import empty_plan, target_report, with_restore_point, withheld
+    from kvsync.reconcile.target_pass import TargetPass
 
 __all__ = [
     "ApplyOptions",
@@ -29,3 +34,13 @@ __all__ = [
     "with_restore_point",
     "withheld",
 ]
+
+if not TYPE_CHECKING:  # else type checkers would accept every name
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "context": "ApplyOptions PassContext PassTarget",
+            "reports": "empty_plan target_report with_restore_point withheld",
+            "target_pass": "TargetPass",
+        },
+    )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from hashlib import blake2b
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from kvsync.apply.model import ApplyReport
-from kvsync.config.model import StoreConfig
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.change import Action, Change
 from kvsync.model.desired import Desired
@@ -19,10 +17,11 @@ from kvsync.model.plan import TargetPlan
 from kvsync.model.snapshot import Snapshot, Version
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.pass_target import PassTarget
+from kvsync.reconcile.clean_pass import config_digest, current_clean_pass
 from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
-from kvsync.state import CleanPass, StateDir
+from kvsync.state import CleanPass
 from kvsync.stores.base import Store
 from kvsync.util.pieces import pieces
 
@@ -213,20 +212,6 @@ class PassState:
     def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
         """Record what the store rejected, and how often drift was healed."""
         self._deferrals.keep(plan, report, now)
-
-
-def current_clean_pass(state: StateDir, key: str, digests: tuple[str, str], now: float) -> CleanPass | None:
-    """What the last clean pass of a place saw, unless files, configuration or time have moved on. `digests` are those of the
-    desired state and of the configuration. Raises StateDirError."""
-    clean = state.clean_passes.get(key, *digests)
-    return None if clean is None or (clean.next_moment is not None and clean.next_moment <= now) else clean
-
-
-def config_digest(owner: str, owner_keys: Iterable[bytes], store: StoreConfig) -> str:
-    """A digest of what gives the same files and the same token another meaning: owner, keys, place and key format."""
-    keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in owner_keys]
-    what = (owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
-    return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _unseen(known: Mapping[Identity, Applied]) -> set[Identity]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from kvsync.apply.model import ApplyReport
 from kvsync.errors import StoreError
 from kvsync.model.change import Outcome, OutcomeKind
 from kvsync.model.digest import target_digest
@@ -13,6 +13,9 @@ from kvsync.model.plan import Cost, TargetPlan, TargetReport
 from kvsync.state import CleanPass
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import restore_point_requests
+
+if TYPE_CHECKING:
+    from kvsync.apply.model import ApplyReport
 
 
 def empty_plan(digest_key: bytes, located: LocatedTarget, type_: str, moved_from: str | None = None) -> TargetPlan:

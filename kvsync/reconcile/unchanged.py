@@ -20,8 +20,8 @@ from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import TargetPlan
+from kvsync.reconcile.clean_pass import config_digest, current_clean_pass
 from kvsync.reconcile.context import PassContext
-from kvsync.reconcile.pass_state import config_digest, current_clean_pass
 from kvsync.reconcile.reports import unchanged_plan
 from kvsync.state import CleanPass
 from kvsync.stores.base import Store
