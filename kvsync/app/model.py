@@ -13,7 +13,6 @@ from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import NAMESPACES_DELETED, Plan, TargetReport, outcome_counts
-from kvsync.planning.compare import key_matcher
 from kvsync.util.values import dataclass
 
 Working = Callable[[str], AbstractContextManager[object]]
@@ -74,6 +73,8 @@ def unmatched_keys(loaded: DesiredState, plan: Plan, globs: Collection[str]) -> 
     for part in plan.targets:
         keys.update(one.identity.key for one in (*part.changes, *part.reported))
         keys.update(one.identity.key for one in part.refused)
+    from kvsync.planning.compare import key_matcher
+
     return tuple(glob for glob in globs if not any(map(key_matcher((glob,)), keys)))
 
 

@@ -23,7 +23,6 @@ from kvsync.reconcile import ApplyOptions, PassContext, empty_plan, withheld
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import as_ledger_keeping
-from kvsync.stores.pacing import ConcurrencyLimiter
 from kvsync.util.concurrency import gather_by_group
 from kvsync.util.values import dataclass
 from kvsync.util.waits import waiting_place
@@ -31,6 +30,7 @@ from kvsync.util.waits import waiting_place
 if TYPE_CHECKING:
     from kvsync.reconcile import TargetPass
     from kvsync.state import Run
+    from kvsync.stores.pacing import ConcurrencyLimiter
 
 PASSES_PER_STORE: Final = 8
 """Targets of one store in work at the same time, or more where more calls may be in flight: enough to hide the latency of a
@@ -237,6 +237,8 @@ class TargetPasses:
     def _pace(self, store: str) -> ConcurrencyLimiter:
         """The pace of a store, which all its targets share."""
         if store not in self._paces:
+            from kvsync.stores.pacing import ConcurrencyLimiter
+
             opened = self._stores[store]
             self._paces[store] = ConcurrencyLimiter.of(opened.capabilities, opened.config.concurrency)
         return self._paces[store]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import Config
 from kvsync.desired.assembler import Assembler
@@ -20,13 +20,15 @@ from kvsync.desired.model import DesiredState, Reading, StoreFacts, Stores, Watc
 from kvsync.desired.read_rules import MissingError, UnreadableError
 from kvsync.desired.reading import Reader
 from kvsync.desired.reading_budget import StepBudgets
-from kvsync.desired.stable_files import StableFiles
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Target
 from kvsync.stores.extensions import NamespaceIds
 from kvsync.util.gc_pause import gc_paused
+
+if TYPE_CHECKING:
+    from kvsync.desired.stable_files import StableFiles
 
 _TRIES: Final = 6
 
@@ -83,6 +85,8 @@ class Source:
 
     def use_only_stable_files(self, stability: FileStability) -> None:
         """Use files only once they are stable, from now on."""
+        from kvsync.desired.stable_files import StableFiles
+
         self._stable_files, self._last = StableFiles(stability, self._config.authority), None
 
     def stable_in(self) -> float | None:

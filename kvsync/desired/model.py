@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kvsync.config.authority import Authority, FileGrants
 from kvsync.config.model import StoreConfig
 from kvsync.desired.file_stability import FileState
-from kvsync.desired.rows import Rows
 from kvsync.desired.schemas import Schemas
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.capabilities import Capabilities
@@ -20,6 +19,9 @@ from kvsync.model.policy import Policy
 from kvsync.planning.namespaces import OtherNamespaces
 from kvsync.util.lazy import lazy
 from kvsync.util.values import dataclass
+
+if TYPE_CHECKING:
+    from kvsync.desired.rows import Rows
 
 
 class StoreFacts(Protocol):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence
 from itertools import accumulate, chain, compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kvsync.desired.model import DocumentRows
-from kvsync.desired.rows import Rows, with_labels
 from kvsync.errors import Origin
 from kvsync.model.entry import Entry, Identity
 from kvsync.util.lazy import lazy
+
+if TYPE_CHECKING:
+    from kvsync.desired.rows import Rows
 
 
 class TargetRows:
@@ -60,6 +62,8 @@ class TargetRows:
 
     def remote_names(self) -> Iterator[str]:
         """What must differ from row to row in the store, in order."""
+        from kvsync.desired.rows import with_labels
+
         parts = (chunk.rows for chunk in self.chunks)
         return chain.from_iterable(part.remote or with_labels(part.keys, part.labels) for part in parts)
 

@@ -17,9 +17,7 @@ from kvsync.model.place import LocatedTarget
 from kvsync.model.shard import Shard
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
-from kvsync.planning.verdict import Rules
 from kvsync.reconcile.places import PlaceResolver
-from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
 from kvsync.util.write_fence import Fence
@@ -27,7 +25,9 @@ from kvsync.util.write_fence import Fence
 if TYPE_CHECKING:
     from kvsync.apply.ports import ArrivalCheck, DeletionPort, Replan, TimePort
     from kvsync.apply.store_access import ApplierOptions
+    from kvsync.planning.verdict import Rules
     from kvsync.state import Run, StateDir
+    from kvsync.stores.pacing import ConcurrencyLimiter, RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class PassContext:
 
     def rules(self, desired: Desired, ask: PassOptions, has: Capabilities, subject: PassTarget) -> Rules:
         """The rules of this pass for the entries of a target."""
+        from kvsync.planning.verdict import Rules
+
         policy, signer, key = desired.policy, subject.signer, self.state.digest_key
         return Rules(
             signer,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 
 
 def lazy_names(package: str, names: Mapping[str, str]) -> Callable[[str], object]:
@@ -18,7 +17,8 @@ def lazy_names(package: str, names: Mapping[str, str]) -> Callable[[str], object
     def imported(name: str) -> object:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found: object = getattr(import_module(f"{package}.{homes[name]}"), name)
+        # `importlib.import_module` would hide the module from `python -X importtime`.
+        found: object = getattr(__import__(f"{package}.{homes[name]}", fromlist=[name]), name)
         setattr(sys.modules[package], name, found)
         return found
 
