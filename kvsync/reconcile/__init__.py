@@ -41,6 +41,6 @@ if not TYPE_CHECKING:  # else type checkers would accept every name
         {
             "context": "ApplyOptions PassContext PassTarget",
             "reports": "empty_plan target_report with_restore_point withheld",
-            "target_pass": "TargetPass",
+            "target_pass": "TargetPass",  # nosec B105 - the name of a class
         },
     )
