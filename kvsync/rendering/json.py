@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from kvsync.errors import Origin
-from kvsync.model.change import Change, Outcome, Refusal
+from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.entry import Actual, Entry, Identity, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, UnmanagedTarget, outcome_counts, summary
@@ -27,6 +27,9 @@ Seal = Callable[[bytes], str]
 """Turns the fingerprint of a sensitive value into hex that only the holder of a key can compare."""
 
 Document = dict[str, Any]
+
+_TEXTS: Final[dict[str, str]] = {one: one.value for kind in (Action, Class, OutcomeKind) for one in kind}
+"""The plain texts of actions, classes and outcomes. All documents share them; `str` would make one for each entry."""
 
 
 def plan_document(plan: Plan, seal: Seal) -> Document:
@@ -141,8 +144,8 @@ def change_document(change: Change, seal: Seal) -> Document:
     write = seal if sensitive else bytes.hex
     key, label = change.identity
     document: Document = {
-        "action": str(change.action),
-        "class": str(change.cause),
+        "action": _TEXTS[change.action],
+        "class": _TEXTS[change.cause],
         "key": key,
         "label": label,
         "reasons": list(change.reasons),
@@ -204,8 +207,8 @@ def _outcome(outcome: Outcome) -> Document:
     described: Document = {
         "key": key,
         "label": label,
-        "action": str(outcome.action),
-        "outcome": str(outcome.kind),
+        "action": _TEXTS[outcome.action],
+        "outcome": _TEXTS[outcome.kind],
         "error": outcome.error,
     }
     return described if code is None else described | {"code": code.value}

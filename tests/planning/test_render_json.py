@@ -8,7 +8,7 @@ from kvsync.errors import Origin, Problem
 from kvsync.model.change import Action, Class, OutcomeKind, Refusal
 from kvsync.model.entry import Identity, Mark, Target
 from kvsync.model.plan import Cost, Stats
-from kvsync.rendering.json import plan_document, render_plan, render_report, report_document
+from kvsync.rendering.json import change_document, plan_document, render_plan, render_report, report_document
 from tests.planning.plans import (
     OWNER,
     TARGET,
@@ -176,3 +176,10 @@ def test_text() -> None:
         assert text.count("\n") == 1
         assert text.endswith("}\n")
         assert json.loads(text)["targets"][0]["changes"][0]["key"] == "k\x1b\u202e\x9b"
+
+
+def test_entries_share_the_texts_of_their_actions() -> None:
+    """A document of very many changes has the word of an action and of a class once, and not once for each change."""
+    described = change_document(change(None, wanted("a", "v")), seal)
+    assert described["action"] is Action.CREATE.value
+    assert described["class"] is Class.NEW.value
