@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import NamedTuple, Protocol
 
@@ -50,23 +50,20 @@ class Snapshot:
     ledger: bytes | None = field(default=None, repr=False)
     ledger_expires_at: float | None = None
 
-    def versions(self) -> Iterable[Version]:
-        """Etag and fingerprint of the entries in `settled`."""
-        listed = self.entries
-        if isinstance(listed, ListedEntries):
-            return listed.versions()
-        return self._built_versions()
-
-    def _built_versions(self) -> Iterator[Version]:
-        for identity, fingerprint in self.settled.items():
-            yield Version(identity, self.entries[identity].etag, fingerprint)
-
     def require_complete(self) -> Snapshot:
         """Return this snapshot. Raises IncompleteListing if the listing may lack entries."""
         if self.complete:
             return self
         reason = "; ".join(self.problems) or "the store does not say why"
         raise IncompleteListing(f"{self.target}: the listing is incomplete: {reason}; run the command again")
+
+
+def settled_versions(snapshot: Snapshot) -> Iterable[Version]:
+    """Etag and fingerprint of the settled entries of a snapshot."""
+    listed = snapshot.entries
+    if isinstance(listed, ListedEntries):
+        return listed.versions()
+    return (Version(identity, listed[identity].etag, print_) for identity, print_ in snapshot.settled.items())
 
 
 class SettledTest(Protocol):

@@ -110,11 +110,15 @@ class MarkSigner:
             return Proof.WEAK if self.keys else Proof.VALID
         return Proof.NONE
 
+    def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
+        """Return True if `seal` belongs to a current mark without TTL and flags, as almost all marks are. Faster than building
+        the mark first."""
+        return seal == self._sealed(identity, _PLAIN, fingerprint, self.keys[0] if self.keys else None)
+
     def sealed(
         self, identities: Iterable[Identity], fingerprints: Iterable[bytes], seals: Iterable[bytes]
     ) -> list[bool]:
-        """Return for each entry whether its seal belongs to a current mark without TTL and flags, as almost all marks are.
-        Takes a third of the time of building each mark first."""
+        """Return what `seals` returns for each of many entries, in order. Takes less than half the time of separate calls."""
         expected = self._plain_seals(identities, fingerprints)
         return [seal == wanted for seal, wanted in zip(seals, expected, strict=True)]
 

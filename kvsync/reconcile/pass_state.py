@@ -14,7 +14,7 @@ from kvsync.model.change import Action, Change
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Actual, Applied, Identity
 from kvsync.model.plan import TargetPlan
-from kvsync.model.snapshot import Snapshot, Version
+from kvsync.model.snapshot import Snapshot, Version, settled_versions
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.pass_target import PassTarget
 from kvsync.reconcile.clean_pass import config_digest, current_clean_pass
@@ -161,7 +161,7 @@ class PassState:
         """What the marks in the store say that the ledger does not. Nearly all entries are settled and recorded, so only the
         others are built."""
         desired = self._desired.entries.keys()
-        settled = [one for one in known.differing(snapshot.versions()) if one.identity in desired]
+        settled = [one for one in known.differing(settled_versions(snapshot)) if one.identity in desired]
         claimed = self._claimed(snapshot, desired - snapshot.settled.keys())
         versions = [*settled, *known.differing(claimed)]
         applied = self._state.ledger.get(self._key, [one.identity for one in versions])

@@ -27,8 +27,11 @@ def test_many_seals_are_those_of_each(entries: list[tuple[Identity, bytes]], is_
     texts = signer.plain_seal_texts([identity for identity, _ in entries], [print_ for _, print_ in entries])
     seals = [signer.signed(identity, Mark(owner, print_)).seal or b"" for identity, print_ in entries]
     assert texts == [seal_to_text(seal) for seal in seals]
+    names, prints = [identity for identity, _ in entries], [print_ for _, print_ in entries]
+    assert signer.sealed(names, prints, seals) == [True] * len(entries)
+    assert signer.sealed(names, prints, [b"x" + seal[1:] for seal in seals]) == [seal[:1] == b"x" for seal in seals]
     for (identity, print_), seal in zip(entries, seals, strict=True):
-        assert signer.sealed([identity], [print_], [seal]) == [True]
+        assert signer.seals(identity, print_, seal)
         assert signer.proof(identity, Mark(owner, print_, seal=seal)) is Proof.VALID
 
 

@@ -121,7 +121,7 @@ class TrustsFlags(Faulty):
             for identity, entry in snapshot.entries.items()
             if entry.mark is not None
             and entry.fingerprint is not None
-            and signer.sealed([identity], [entry.fingerprint], [entry.mark.seal or b""]) == [True]
+            and signer.seals(identity, entry.fingerprint, entry.mark.seal or b"")
         }
         return replace(snapshot, settled=settled)
 
