@@ -304,6 +304,8 @@ UNUSED_BY_CLEAN_PLAN = (
     "kvsync.desired.packing",
     "kvsync.desired.rows",
     "kvsync.ledger",
+    "kvsync.logs.events",
+    "kvsync.model.snapshot",
     "kvsync.planning.compare",
     "kvsync.planning.verdict",
     "kvsync.reconcile.observer",
@@ -311,6 +313,7 @@ UNUSED_BY_CLEAN_PLAN = (
     "kvsync.reconcile.target_pass",
     "kvsync.state.ledger",
     "kvsync.stores.pacing",
+    "kvsync.stores.sqlite.rows",
     "msgspec",
     "typing_extensions",
 )

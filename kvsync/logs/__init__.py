@@ -17,10 +17,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
-from kvsync.logs.events import EVENTS, events_table
+from kvsync.util.lazy_names import lazy_names
 from kvsync.util.redaction import REDACTOR, Redactor
 
 if TYPE_CHECKING:
+    from kvsync.logs.events import EVENTS, events_table
     from kvsync.logs.pipeline import Pipeline
 
 __all__ = ["EVENTS", "LEVELS", "Format", "Log", "configure", "events_table", "get_logger", "in_background"]
@@ -72,7 +73,7 @@ class Log:
         return self._settings is not None and LEVELS[level] >= self._threshold
 
     def _emit(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        assert event in EVENTS, f"{event} is not registered in kvsync.logs.events"
+        assert _is_registered(event), f"{event} is not registered in kvsync.logs.events"
         if self.is_enabled(level):
             self._through().emit(level, event, fields)
 
@@ -87,6 +88,12 @@ class Log:
 
     def _rendered(self, record: Any) -> str:
         return self._through().render(record)
+
+
+def _is_registered(event: str) -> bool:
+    from kvsync.logs.events import EVENTS
+
+    return event in EVENTS
 
 
 @lru_cache(maxsize=1)
@@ -127,3 +134,7 @@ def in_background() -> Iterator[None]:
             replace_stream(before)
         if not is_read and before is sys.stderr:  # else an error message at the end would never return
             sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # until the process ends
+
+
+if not TYPE_CHECKING:  # else type checkers would accept every name
+    __getattr__ = lazy_names(__name__, {"events": "EVENTS events_table"})

@@ -41,7 +41,6 @@ from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark
 from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.model.place import KeyScope, Place, origin_of
-from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.util.clock import Clock
 from kvsync.util.values import dataclass
@@ -50,6 +49,7 @@ from kvsync.yaml.fields import Field
 
 if TYPE_CHECKING:
     from kvsync.http.shared_budget import BudgetAllocator
+    from kvsync.model.snapshot import Snapshot
 
 
 class Precondition(StrEnum):

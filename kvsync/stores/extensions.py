@@ -8,13 +8,15 @@ store it wraps.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.place import Place
-from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store
+
+if TYPE_CHECKING:
+    from kvsync.model.snapshot import Snapshot
 
 
 @runtime_checkable

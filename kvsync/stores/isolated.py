@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kvsync.errors import KvsyncError, LostAnswer, StoreError, TransientError, UnexpectedError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Actual, Identity
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place
-from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores import extensions
 from kvsync.stores.base import Write, WriteResult
 from kvsync.stores.extensions import LedgerKeeping
 from kvsync.stores.wrapper import StoreWrapper
 from kvsync.util.shortage import shortage_of
+
+if TYPE_CHECKING:
+    from kvsync.model.snapshot import Snapshot
 
 _log = get_logger()
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from kvsync.model.entry import Actual, Content, Entry, Identity
 from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place
-from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
 from kvsync.stores.extensions import MEMBERS, has_extension
+
+if TYPE_CHECKING:
+    from kvsync.model.snapshot import Snapshot
 
 
 class StoreWrapper(Store):

@@ -50,6 +50,9 @@ WHERE namespace = :namespace AND ifnull({_IS_SETTLED}, 0) = 0 AND (expires_at IS
 COUNT = "SELECT count(*) FROM entries WHERE namespace = :namespace"
 """All entries, counted in the index."""
 
+READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_CELL} AND (expires_at IS NULL OR expires_at > ?)"
+"""One entry with its content, for the parameters of a cell and the time."""
+
 
 class Cell(NamedTuple):
     """Where an entry is in the table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import ErrorCode, StoreError
@@ -14,25 +14,15 @@ from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
-from kvsync.model.snapshot import Snapshot
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.sqlite.database import Database
-from kvsync.stores.sqlite.rows import (
-    BY_CELL,
-    COUNT,
-    ENTRY_COLUMNS,
-    LIST_OTHERS,
-    LIST_SETTLED,
-    Cell,
-    Listing,
-    Row,
-    to_entry,
-    to_listed,
-)
 from kvsync.yaml.fields import Field, path
 
-_READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_CELL} AND (expires_at IS NULL OR expires_at > ?)"
+if TYPE_CHECKING:
+    from kvsync.model.snapshot import Snapshot
+    from kvsync.stores.sqlite.rows import Cell, Row
+
 _NAMESPACES = "SELECT DISTINCT namespace FROM entries WHERE expires_at IS NULL OR expires_at > ? ORDER BY namespace"
 _REVISION = (
     "SELECT (SELECT revision FROM entries_revisions WHERE namespace = ?), schema_version FROM pragma_schema_version"
@@ -158,6 +148,9 @@ class SqliteStore(Store):
         return {namespace: self._located(namespace, file_id) for namespace in current}
 
     def _observe(self, namespace: str, signer: MarkSigner, token: str | None) -> Snapshot | None:
+        from kvsync.model.snapshot import Snapshot  # a plan of unchanged targets does not pay for them
+        from kvsync.stores.sqlite.rows import COUNT, LIST_OTHERS, LIST_SETTLED, Listing, to_listed
+
         target = Target(self.config.name, namespace)
         now = self.context.clock.now()
         with self._database.reading() as connection:
@@ -184,10 +177,14 @@ class SqliteStore(Store):
                 yield *identity, *rest
 
     def _cell(self, namespace: str, identity: Identity) -> Cell:
+        from kvsync.stores.sqlite.rows import Cell
+
         label = None if self._keys.holds_label else identity.label
         return Cell(namespace, self._keys.encode(namespace, identity), label)
 
     def _read(self, namespace: str, identities: Sequence[Identity]) -> dict[Identity, Actual]:
+        from kvsync.stores.sqlite.rows import READ, to_entry
+
         now = self.context.clock.now()
         found: dict[Identity, Actual] = {}
         with self._database.reading() as connection:
@@ -196,7 +193,7 @@ class SqliteStore(Store):
             for identity in identities:
                 try:
                     cell = self._cell(namespace, identity)
-                    row = connection.execute(_READ, (*cell.lookup_parameters(), now)).fetchone()
+                    row = connection.execute(READ, (*cell.lookup_parameters(), now)).fetchone()
                 except ValueError:  # no such name can be in the table
                     continue
                 if row is not None:
