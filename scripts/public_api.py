@@ -10,7 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
@@ -94,9 +94,13 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def attributes(cls: type) -> Iterator[tuple[str, str, str]]:
-    """The public class attributes that kvsync annotates: name, type, and the docstring below it. Fields of a dataclass are
-    parameters of its constructor instead, and what all errors have is described at their base."""
-    if is_dataclass(cls) or issubclass(cls, Enum | tuple):
+    """The public class attributes that kvsync annotates: name, type, and the docstring below it. Fields of a dataclass that are
+    parameters of its constructor are left out, and what all errors have is described at their base."""
+    if is_dataclass(cls):
+        computed = {one.name for one in fields(cls) if not one.init}
+        yield from (found for found in _annotated(cls) if found[0] in computed)
+        return
+    if issubclass(cls, Enum | tuple):
         return
     for base in (cls,) if issubclass(cls, Exception) else reversed(_documented(cls).__mro__):
         if base.__module__.startswith("kvsync"):

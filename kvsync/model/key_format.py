@@ -56,9 +56,8 @@ class KeyFormat:
         object.__setattr__(self, "_fields", fields)
         object.__setattr__(self, "_literals", literals)
         object.__setattr__(self, "_shape", _shape(literals, fields))
-        object.__setattr__(
-            self, "is_plain", self.template == "{key}"
-        )  # attributes, because they are read for each entry
+        # Attributes instead of properties, because they are read for each entry.
+        object.__setattr__(self, "is_plain", self.template == "{key}")
         object.__setattr__(self, "holds_namespace", "namespace" in fields)
         object.__setattr__(self, "holds_label", "label" in fields)
 
