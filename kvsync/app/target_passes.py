@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -125,10 +126,11 @@ class TargetPasses:
         known = (loaded.targets.get(target) for target in targets if not _problems(loaded, target))
         plans: dict[Target, TargetPlan] = {}
         for plan in await unchanged.find([one for one in known if one is not None], ask):
-            if await self._places.overlap_of(plan.target) is None:
-                unchanged.keep(plan)
-                self._finish_plan(plan, loaded, ask)
-                plans[plan.target] = plan
+            with suppress(StoreError), CrashGuard(plan.target, "planning"):  # then the target has a pass of its own
+                if await self._places.overlap_of(plan.target) is None:
+                    unchanged.keep(plan)
+                    self._finish_plan(plan, loaded, ask)
+                    plans[plan.target] = plan
         return plans
 
     def _finish_plan(self, plan: TargetPlan, loaded: DesiredState, ask: PassOptions) -> None:

@@ -90,8 +90,8 @@ class BatchSender:
         )
 
     async def _after_error(self, sent: list[PendingStep], error: StoreError) -> SplitSteps:
-        """Returns the calls that must be sent again after a call that failed. Raises the error if that is none, and Stopped if
-        nothing was sent because nothing more may be."""
+        """Return the calls that must be sent again after a call that failed. Raises Stopped if nothing was sent because this
+        replica may not write any more, and the error itself if there is nothing to send again."""
         match error:
             case NotLeader():
                 raise Stopped from None

@@ -64,9 +64,9 @@ class Client:
         self._host = ""
 
     async def send(self, call: Request, *, once: bool = False) -> Response:
-        """Send a request: a read is retried within limits, unless it is to be sent `once`; a write is never repeated, but for
-        one that was refused while there is a newer credential: it did nothing. Raises StoreError for every response that the
-        request does not expect."""
+        """Send a request. A read is retried within limits, unless it is to be sent `once`. A write is sent again only if the
+        server refused its credential and there is a newer one, because the refused write did nothing. Raises StoreError for
+        every response that the request does not expect."""
         if call.writes and self._read_only:
             raise PermanentError(f"{self.label}: opened for reading only; {call.what} was not sent")
         if self._repeats_reads and not once and not call.writes:

@@ -88,8 +88,8 @@ class Transport:
         """Send once, and receive the whole response within so many seconds. Raises NotSentError, NotAnsweredError,
         NotLeader, and PermanentError if the server's certificate is not trusted."""
         request = self._request(call)
-        # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent. And
-        # httpx and the transport would copy, encode and decode each header three times.
+        # httpx and aiohttp would both rewrite the URL, but a signature covers it exactly as it is sent. They would also copy,
+        # encode and decode each header three times.
         _AS_WRITTEN.set((URL(self._origin + call.target, encoded=True), _checked({**_ALWAYS, **headers})))
         body = ReceivedBody(self._limits)
         try:
@@ -132,7 +132,7 @@ class Transport:
             self._fence.check()
 
     def _request(self, call: Request) -> httpx.Request:
-        """The request without its headers, but for those of its body."""
+        """Return the request with the headers of its body only."""
         fence = self._fence if call.writes and self._fence is not None and self._fence.follows_lease else None
         return httpx.Request(
             call.method,

@@ -20,7 +20,7 @@ class Version(NamedTuple):
     fingerprint: bytes
 
 
-class ListedEntries(Mapping[Identity, Actual]):
+class VersionedEntries(Mapping[Identity, Actual]):
     """The entries of a listing, as the store listed them until they are asked for."""
 
     @abstractmethod
@@ -61,7 +61,7 @@ class Snapshot:
 def settled_versions(snapshot: Snapshot) -> Iterable[Version]:
     """Etag and fingerprint of the settled entries of a snapshot."""
     listed = snapshot.entries
-    if isinstance(listed, ListedEntries):
+    if isinstance(listed, VersionedEntries):
         return listed.versions()
     return (Version(identity, listed[identity].etag, print_) for identity, print_ in snapshot.settled.items())
 

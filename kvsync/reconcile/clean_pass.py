@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.state import CleanPass, StateDir
 
+COUNTED: Final = ("unchanged", "foreign", "ignored", "expired", "orphans")
+"""The numbers of a plan that a clean pass keeps."""
+
 
 def current_clean_pass(state: StateDir, key: str, digests: tuple[str, str], now: float) -> CleanPass | None:
     """What the last clean pass of a place saw, unless files, configuration or time have moved on. `digests` are those of the
-    desired state and of the configuration. Raises StateDirError."""
+    desired state and of the configuration. None also if the record is damaged. Raises StateDirError."""
     clean = state.clean_passes.get(key, *digests)
-    return None if clean is None or (clean.next_moment is not None and clean.next_moment <= now) else clean
+    if clean is None or not clean.counts.keys() >= {*COUNTED}:
+        return None
+    return None if clean.next_moment is not None and clean.next_moment <= now else clean
 
 
 def config_digest(owner: str, owner_keys: Iterable[bytes], store: StoreConfig) -> str:

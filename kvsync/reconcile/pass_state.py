@@ -17,7 +17,7 @@ from kvsync.model.plan import TargetPlan
 from kvsync.model.snapshot import Snapshot, Version, settled_versions
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile.clean_pass import config_digest, current_clean_pass
+from kvsync.reconcile.clean_pass import COUNTED, config_digest, current_clean_pass
 from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
@@ -33,8 +33,6 @@ UNSEEN_SECONDS = 90 * 86400.0
 
 _AT_ONCE = 2_000
 """Entries that are added to the ledger in one transaction, while all others wait for the state directory."""
-
-_COUNTS = ("unchanged", "foreign", "ignored", "expired", "orphans")
 
 
 class PassState:
@@ -107,7 +105,7 @@ class PassState:
         written."""
         if plan.changes or plan.refused or plan.reported or plan.parked or is_unsure or snapshot.token is None:
             return
-        counts = {name: getattr(plan, name) for name in _COUNTS}
+        counts = {name: getattr(plan, name) for name in COUNTED}
         clean = CleanPass(snapshot.token, plan.next_moment, counts)
         self._state.clean_passes.put(self._key, self._desired.digest, self._config, clean)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from kvsync.errors import StoreError
+from kvsync.errors import StateDirError
 from kvsync.model.capabilities import Marks
 from kvsync.model.desired import Desired
 from kvsync.model.entry import Target
@@ -46,8 +46,8 @@ class UnchangedTargets:
         self._stores, self._context, self._state = stores, context, context.state
 
     async def find(self, targets: Iterable[Desired], ask: PassOptions) -> list[TargetPlan]:
-        """The plans of those targets that are known to be unchanged. Call `keep` with each that is used. A store that fails is
-        left to the passes of its targets, which report the error. Raises StateDirError."""
+        """Return the plans of those targets that are known to be unchanged. Call `keep` with each that is used. Whatever fails
+        in a store is left to the passes of its targets, which contain and report it. Raises StateDirError."""
         is_claimed = self._context.writing and self._state.claims is not None  # each pass binds its claim to its task
         if is_claimed or ask != PassOptions(deletes_namespaces=ask.deletes_namespaces, grace=ask.grace):
             return []
@@ -72,12 +72,17 @@ class UnchangedTargets:
         if store.capabilities.marks is not Marks.STORE or as_ledger_keeping(store) is not None:
             return []  # what only a ledger knows is ours is looked at in each pass
         try:
-            candidates = await off_loop(partial(self._candidates, store, targets), len(targets))
-            tokens = {one.target.namespace: one.token for one in candidates}
-            async with asyncio.timeout(self._context.limits.pass_time):
-                places = await unchanged(store, tokens)
-        except (StoreError, TimeoutError):
+            return await self._checked(store, targets)
+        except StateDirError:
+            raise
+        except Exception:  # noqa: BLE001 - the pass of each target meets it again, and contains it
             return []
+
+    async def _checked(self, store: Store, targets: Sequence[Desired]) -> list[TargetPlan]:
+        candidates = await off_loop(partial(self._candidates, store, targets), len(targets))
+        tokens = {one.target.namespace: one.token for one in candidates}
+        async with asyncio.timeout(self._context.limits.pass_time):
+            places = await unchanged(store, tokens)
         plans = await off_loop(partial(self._planned, store, candidates, places), len(places))
         for plan in plans:
             self._context.places.learn(plan.target, places[plan.target.namespace])

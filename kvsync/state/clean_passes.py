@@ -43,7 +43,8 @@ class CleanPasses:
         known = (self._sealed(desired), self._dated(config))
         for *found, token, next_moment, counts in self.rows.of(place):
             if (*found,) == known:
-                return CleanPass(token, next_moment, counts_of(counts))
+                with suppress(ValueError):  # a damaged record says nothing
+                    return CleanPass(token, next_moment, counts_of(counts))
         return None
 
     def put(self, place: str, desired: str, config: str, clean: CleanPass) -> None:

@@ -79,9 +79,7 @@ class JournalPruning:
             return 0
         sizes = self._read_sizes()
         total = sum(sizes.values())
-        if (
-            total <= max_size
-        ):  # the file is larger than what is in it, as a table of PostgreSQL stays that was once larger
+        if total <= max_size:  # a table of PostgreSQL stays as large as it once was
             return 0
         moment = self._context.clock.now() - YOUNG
         prunable = [seq for (seq,) in self._database.query(_PRUNABLE, (RunStatus.RUNNING, moment))]

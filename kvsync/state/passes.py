@@ -18,7 +18,7 @@ from kvsync.util.values import dataclass
 _DAY = 86400.0
 
 HISTORY_POINTS = 20_000
-"""How many points of drift are kept, over all targets, and for a while a hundredth part more."""
+"""The number of points of drift that are kept, over all targets. Up to 1 % more are kept until the next pruning."""
 
 _RECORD = """
 INSERT INTO passes (store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at)
@@ -126,8 +126,8 @@ class PassHistory:
             self._database.execute_all(connection, work)
 
     def _pruning(self) -> list[Query]:
-        """What forgets the oldest points of drift, with the first point of a process and then once for every hundredth part of
-        the history: each time would change one more page. The point that is added next counts as one of those that stay."""
+        """Return the queries that delete the oldest points of drift: with the first point of a process, then once for each
+        1 % of the history, because each time changes one more page. One place is left for the point that is added next."""
         is_due = self._points % max(HISTORY_POINTS // 100, 1) == 0
         self._points += 1
         return [(_PRUNE_DRIFT, (HISTORY_POINTS - 1,))] if is_due else []

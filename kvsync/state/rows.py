@@ -58,6 +58,8 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 
 def counts_of(text: str) -> dict[str, int]:
-    """Decode the text of `counts_text`."""
-    counts: dict[str, Any] = {} if text == _NOTHING else json.loads(text)
+    """Decode the text of `counts_text`. Raises ValueError for any other text."""
+    counts: Any = {} if text == _NOTHING else json.loads(text)
+    if not isinstance(counts, dict):
+        raise ValueError("not counts by name")
     return counts

@@ -87,7 +87,8 @@ class _MadeLater:
 
 
 _FEW: Final = 50
-"""So many values of a class are made without compiling its `__init__`, which takes as long as making a hundred of them so."""
+"""The number of values of a class that are made without compiling its `__init__`. Compiling it takes as long as making a
+hundred values without it."""
 
 
 class _InitMadeLater(_MadeLater):
@@ -101,7 +102,7 @@ class _InitMadeLater(_MadeLater):
         self._arguments: _Arguments | None = None
 
     def __get__(self, value: object, owner: type) -> Any:
-        if value is None or not self._left:
+        if value is None or self._left <= 0:  # other threads count too
             return super().__get__(value, owner)
         self._left -= 1
         if self._arguments is None:

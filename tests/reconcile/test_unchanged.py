@@ -16,6 +16,7 @@ from kvsync.errors import TransientError
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
+from kvsync.reconcile.places import PlaceResolver
 from kvsync.state.sqlite_database import SqliteDatabase
 from kvsync.stores.sqlite.database import Database
 from kvsync.stores.sqlite.store import SqliteStore
@@ -235,3 +236,45 @@ async def test_a_writing_process_records_the_places(tmp_path: Path) -> None:
     async with files.open() as opened:
         known = opened.state.places.all()
     assert all("moved.db" in record.description for record in known.values())
+
+
+@pytest.mark.parametrize("counts", ["{}", "{broken", "[]"])
+async def test_a_damaged_record_concerns_its_target_alone(tmp_path: Path, counts: str) -> None:
+    """The target is looked at again, and the others are planned as before."""
+    files = Files(tmp_path, 3)
+    await files.apply()
+    with closing(sqlite3.connect(tmp_path / ".kvsync/state.db")) as database, database:
+        database.execute("UPDATE memo SET counts = ? WHERE place = (SELECT min(place) FROM memo)", (counts,))
+    plans = await files.plan()
+    assert [(plan.error, plan.unchanged) for plan in plans] == [(None, 1)] * 3
+
+
+@pytest.mark.parametrize("result", [{"n0", "n1"}, None, {"n0": "no place"}])
+async def test_a_mistake_of_a_store_is_left_to_the_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: object
+) -> None:
+    """A store from another package may return anything."""
+
+    async def wrong(_store: SqliteStore, _tokens: object) -> object:
+        return result
+
+    files = Files(tmp_path, 2)
+    await files.apply()
+    monkeypatch.setattr(SqliteStore, "unchanged", wrong)
+    assert [(plan.error, plan.unchanged) for plan in await files.plan()] == [(None, 1)] * 2
+
+
+async def test_a_mistake_at_one_target_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails after a target was found to be unchanged is the error of that target."""
+    files = Files(tmp_path, 3)
+    await files.apply()
+    overlap_of = PlaceResolver.overlap_of
+
+    async def failing(self: PlaceResolver, target: Target) -> object:
+        if target.namespace == "n1":
+            raise KeyError("mistake")
+        return await overlap_of(self, target)
+
+    monkeypatch.setattr(PlaceResolver, "overlap_of", failing)
+    plans = await files.plan()
+    assert [plan.error is None for plan in plans] == [True, False, True]

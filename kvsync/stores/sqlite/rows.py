@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kvsync.model.canonical import FINGERPRINT_SIZE, canonical_json, canonical_json_text, fingerprint
 from kvsync.model.entry import Actual, Content, Identity, Mark
-from kvsync.model.snapshot import ListedEntries, Version
+from kvsync.model.snapshot import Version, VersionedEntries
 from kvsync.planning.marks import MarkSigner
 from kvsync.util.lazy import lazy
 
@@ -117,7 +117,7 @@ def from_mark(mark: Mark | None) -> Row:
     return mark.owner, mark.fingerprint + (mark.seal or b""), mark.ttl, flags
 
 
-class Listing(ListedEntries):
+class Listing(VersionedEntries):
     """The entries of a namespace. Settled ones stay rows until they are asked for."""
 
     def __init__(self, rows: Sequence[Row], others: Iterable[Actual], signer: MarkSigner) -> None:

@@ -145,10 +145,8 @@ class Listings(Suite):
         token, other = (await harness.see()).token, (await harness.see(namespace=harness.elsewhere)).token
         if token is None or other is None or not has_extension(harness.store, TokenChecking):
             return
-        tokens, place = (
-            {harness.namespace: token, harness.elsewhere: other},
-            await locate(harness.store, harness.namespace),
-        )
+        tokens = {harness.namespace: token, harness.elsewhere: other}
+        place = await locate(harness.store, harness.namespace)
         assert set(await unchanged(harness.store, tokens)) == set(tokens)
         await harness.create("another", namespace=harness.elsewhere)
         assert await unchanged(harness.connect(), tokens) == {harness.namespace: place}
