@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -126,8 +126,10 @@ class PassState:
         pending |= {refusal.identity for refusal in plan.refused}
         by_ledger = self._capabilities.marks is Marks.LEDGER
         known = self._state.ledger.all(self._key) if by_ledger else self._state.ledger.versions(self._key)
-        learnt = self._read(snapshot, observer, known) if isinstance(known, Mapping) else self._marked(snapshot, known)
-        news = {identity: applied for identity, applied in learnt if identity not in pending}
+        if isinstance(known, Mapping):
+            news = {identity: one for identity, one in self._read(snapshot, observer, known) if identity not in pending}
+        else:
+            news = dict(self._marked(snapshot, known, pending))
         undesired = known.keys() - self._desired.entries.keys() - pending
         unseen = [identity for identity in undesired if identity not in snapshot.entries]
         missed, gone = self._forget(known, unseen) if isinstance(known, Mapping) else ({}, unseen)
@@ -155,12 +157,15 @@ class PassState:
             return True
         return last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
 
-    def _marked(self, snapshot: Snapshot, known: RecordedVersions) -> Iterator[tuple[Identity, Applied]]:
-        """What the marks in the store say that the ledger does not. Nearly all entries are settled and recorded, so only the
-        others are built."""
+    def _marked(
+        self, snapshot: Snapshot, known: RecordedVersions, pending: Set[Identity]
+    ) -> Iterator[tuple[Identity, Applied]]:
+        """What the marks in the store say that the ledger does not, of desired entries that are not pending. Nearly all are
+        settled and recorded, so only the others are built."""
         desired = self._desired.entries.keys()
-        settled = [one for one in known.differing(settled_versions(snapshot)) if one.identity in desired]
-        claimed = self._claimed(snapshot, desired - snapshot.settled.keys())
+        found = known.differing(settled_versions(snapshot))
+        settled = [one for one in found if one.identity in desired and one.identity not in pending]
+        claimed = self._claimed(snapshot, desired - snapshot.settled.keys() - pending)
         versions = [*settled, *known.differing(claimed)]
         applied = self._state.ledger.get(self._key, [one.identity for one in versions])
         for identity, etag, fingerprint in versions:

@@ -150,10 +150,10 @@ async def test_a_newer_version_survives_a_delete(store: Store, bao: Bao, monkeyp
     seen = (await store.read("web", [GREETING]))[GREETING]
     send = Client.send
 
-    async def overtaken(self: Client, call: Request) -> Response:
+    async def overtaken(self: Client, call: Request, *, once: bool = False) -> Response:
         if "/delete/" in call.target:
             bao.put("web/greeting", {"value": "theirs"})
-        return await send(self, call)
+        return await send(self, call, once=once)
 
     monkeypatch.setattr(Client, "send", overtaken)
     (result,) = await store.write("web", [Write(GREETING, Precondition.UNCHANGED, etag=seen.etag)])
