@@ -1,60 +1,57 @@
 """HTTP connections to one origin. The only module that imports an HTTP client library.
 
-The code uses httpx's transport interface, with the transport of `httpx-aiohttp`. It does not need what httpx's client adds:
-redirects, cookies, merging of URLs. An aiohttp session of our own, passed to that transport, settles what the transport leaves
-to aiohttp: the proxy, headers that nobody asked for, cookies, and the two things that `_send_once_and_as_written` prevents.
+The code uses httpx's transport interface. It does not need what httpx's client adds: redirects, cookies, merging of URLs. The
+transport is our own, straight on a session of aiohttp that kvsync configures: the proxy, no headers that nobody asked for, no
+cookies, and no request that is repeated.
 
-CPU time of a small PUT on a kept connection, relative to aiohttp without httpx, with 16 requests in flight: this module 1.6,
-`httpx-aiohttp` with httpx's client 3, httpx with its own transport 11.
+CPU time of a small PUT on a kept connection, relative to aiohttp without httpx, with 16 requests in flight: this module 1.5,
+the transport of `httpx-aiohttp` in its place 2.0, `httpx-aiohttp` with httpx's client 3, httpx with its own transport 11.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
-from errno import errorcode
-from os import strerror
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
 from kvsync import __version__
-from kvsync.errors import NotLeader, PermanentError
+from kvsync.errors import PermanentError
 from kvsync.http.abort import AbortableConnector, aborted_on_failure
 from kvsync.http.body import in_pieces, length_header
-from kvsync.http.model import NotAnsweredError, NotSentError, Request, Response
+from kvsync.http.broken_connection import CONNECT_SECONDS, PROXY_PASSWORD, connection_error
+from kvsync.http.headers import checked_headers, headers_by_name
+from kvsync.http.model import NotAnsweredError, Request, Response
 from kvsync.http.proxy import Proxy, proxy_for
 from kvsync.http.received import ReceivedBody, sink_receiver
 from kvsync.http.route import USUAL, Route
-from kvsync.http.trust import not_trusted, trusting
+from kvsync.http.trust import trusting
 from kvsync.model.answer_limits import AnswerLimits
+from kvsync.util.imports import left_out
 from kvsync.util.write_fence import Fence
 
-_CONNECT: Final = 10.0
-"""Seconds in which a connection must be made."""
-
-_UNREACHABLE: Final = "check the endpoint and the network"
-_NO_TLS: Final = "check that the endpoint speaks HTTPS"
+with left_out("httpx._main"):  # its command-line program, with all of rich, is a third of what the connections import
+    import httpx
 
 _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
-
-_PROXY_PASSWORD: Final = 407
-"""The status with which a proxy requires a password."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 """Headers that aiohttp would add automatically."""
 
 _ALWAYS: Final = {"User-Agent": f"kvsync/{__version__}"}
 
-_AS_WRITTEN: ContextVar[tuple[URL, Mapping[str, str]]] = ContextVar("_AS_WRITTEN")
-"""The URL of the request that this task is sending, with path and query exactly as written, and its headers."""
+_URL: Final = "kvsync.url"
+_HEADERS: Final = "kvsync.headers"
+"""Extensions in which the transport finds the URL and the headers of a request, and leaves the headers of the response, all
+exactly as they go over the wire. httpx would rewrite the URL, and copy, encode and decode each header three times."""
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS)
+"""The only time that aiohttp measures: `exchange` bounds the request as a whole."""
 
 
 class Transport:
@@ -82,44 +79,45 @@ class Transport:
             if origin.startswith("https:")
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
-        self._transport = AiohttpTransport(verify=context, client=_session(connections, context, self._proxy))
+        self._transport = _SessionTransport(_session(connections, context, self._proxy))
 
     async def exchange(self, call: Request, headers: Mapping[str, str], seconds: float) -> Response:
         """Send once, and receive the whole response within so many seconds. Raises NotSentError, NotAnsweredError,
         NotLeader, and PermanentError if the server's certificate is not trusted."""
-        request = self._request(call)
-        # httpx and aiohttp would both rewrite the URL, but a signature covers it exactly as it is sent. They would also copy,
-        # encode and decode each header three times.
-        _AS_WRITTEN.set((URL(self._origin + call.target, encoded=True), _checked({**_ALWAYS, **headers})))
+        request = self._request(call, headers)
         body = ReceivedBody(self._limits)
         try:
             with aborted_on_failure(self._check if call.writes else None):
                 async with asyncio.timeout(seconds) as limit:
                     keep = None if call.sink is None else sink_receiver(call.sink, limit, seconds)
                     response = await self._receive(request, body, keep)
+        except (httpx.TransportError, aiohttp.ClientError) as error:  # some of aiohttp's are a TimeoutError, too
+            cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
+            raise connection_error(cause or error, self._host, self._proxy) from error
         except TimeoutError:
             raise NotAnsweredError(f"no response from {self._host} within {seconds:g} s") from None
-        except (httpx.TransportError, aiohttp.ClientError, OSError, EOFError) as error:
-            raise self._failed(error) from error
-        if response.status_code == _PROXY_PASSWORD and self._proxy is not None:
+        except (OSError, EOFError) as error:
+            raise connection_error(error, self._host, self._proxy) from error
+        if response.status_code == PROXY_PASSWORD and self._proxy is not None:
             raise PermanentError(self._proxy.refusal)
-        headers_by_name = _by_name(response.headers.raw)
-        return Response(response.status_code, headers_by_name, b"".join(body.pieces), host=self._host)
+        by_name = headers_by_name(response.extensions[_HEADERS])
+        return Response(response.status_code, by_name, b"".join(body.pieces), host=self._host)
 
     async def _receive(
         self, request: httpx.Request, body: ReceivedBody, keep: Callable[[bytes], bool] | None
     ) -> httpx.Response:
         """Send a request, and receive the body: that of a 200 with `keep` if it is given, any other in `body`."""
         response = await self._transport.handle_async_request(request)
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
         try:
-            assert isinstance(response.stream, httpx.AsyncByteStream)
             is_good = response.status_code == 200
             take = keep if keep is not None and is_good else body.take_whole if is_good else body.take_start
-            async for piece in response.stream:
+            async for piece in stream:
                 if not take(piece):
                     break
         finally:
-            await response.aclose()
+            await stream.aclose()
         return response
 
     async def aclose(self) -> None:
@@ -131,41 +129,67 @@ class Transport:
         if self._fence is not None:
             self._fence.check()
 
-    def _request(self, call: Request) -> httpx.Request:
-        """Return the request with the headers of its body only."""
+    def _request(self, call: Request, headers: Mapping[str, str]) -> httpx.Request:
+        """Return the request. Its signature covers the target exactly as it is sent. Raises PermanentError."""
         fence = self._fence if call.writes and self._fence is not None and self._fence.follows_lease else None
+        as_written = {**_ALWAYS, **headers, **length_header(call.body, fence)}
         return httpx.Request(
             call.method,
             self._url,
-            headers=length_header(call.body, fence),
-            content=in_pieces(call.body, fence),
-            extensions={"timeout": {"connect": _CONNECT}},
+            stream=_SentBody(in_pieces(call.body, fence)),
+            extensions={_URL: URL(self._origin + call.target, encoded=True), _HEADERS: checked_headers(as_written)},
         )
 
-    def _failed(self, error: Exception) -> PermanentError | NotSentError | NotAnsweredError:
-        """Return the error that says what became of a request, by aiohttp's error class: the transport reports a broken
-        connection as ConnectTimeout."""
-        cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
-        to = f"to {self._host}" if self._proxy is None else f"to {self._host} through {self._proxy.label}"
-        if isinstance(cause, aiohttp.ClientConnectorCertificateError):
-            return not_trusted(cause.certificate_error)
-        if isinstance(cause, aiohttp.ClientHttpProxyError) and self._proxy is not None:
-            if cause.status == _PROXY_PASSWORD:
-                return PermanentError(self._proxy.refusal)
-            return NotSentError(f"no connection {to}: the proxy answered with status {cause.status}; check the proxy")
-        if isinstance(cause, aiohttp.ClientProxyConnectionError) and self._proxy is not None:
-            return NotSentError(f"no connection to {self._proxy.label}: {_reason(cause)}; check the proxy")
-        if isinstance(cause, aiohttp.ConnectionTimeoutError):
-            return NotSentError(f"no connection {to}: no answer within {_CONNECT:g} s; {_UNREACHABLE}")
-        if isinstance(cause, aiohttp.ClientConnectorError):
-            remedy = _NO_TLS if isinstance(cause.os_error, ssl.SSLError) else _UNREACHABLE
-            return NotSentError(f"no connection {to}: {_reason(cause)}; {remedy}")
-        if cause is not None and isinstance(cause.__cause__, NotLeader):
-            return NotAnsweredError(
-                "the lease ended before the request was sent completely; the next leader tries again"
-            )
-        broken = f"the connection {to} was lost before the response arrived"
-        return NotAnsweredError(f"{broken} ({type(cause or error).__name__})")
+
+class _SentBody(httpx.AsyncByteStream):
+    """The body of a request, which aiohttp takes as it is."""
+
+    def __init__(self, content: bytes | AsyncIterator[bytes]) -> None:
+        self.content = content
+
+
+class _ReceivedStream(httpx.AsyncByteStream):
+    """The body of a response, in the chunks in which it arrived."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        while piece := await content.readany():
+            yield piece
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it if something of the response is left."""
+        self._response.release()
+        await self._response.wait_for_close()
+
+
+class _SessionTransport(httpx.AsyncBaseTransport):
+    """httpx's transport interface on a session of aiohttp, for requests whose body is a `_SentBody`. Errors are those of
+    aiohttp."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and receive the head of the response."""
+        assert isinstance(request.stream, _SentBody)
+        response = await self._session.request(
+            request.method,
+            request.extensions[_URL],
+            headers=request.extensions[_HEADERS],
+            data=request.stream.content or None,
+            allow_redirects=False,
+            auto_decompress=False,
+            timeout=_TIMEOUT,
+        )
+        stream, extensions = _ReceivedStream(response), {_HEADERS: response.raw_headers}
+        return httpx.Response(response.status, stream=stream, extensions=extensions)
+
+    async def aclose(self) -> None:
+        """Close all connections. Idempotent."""
+        await self._session.close()
 
 
 def _session(connections: int, context: ssl.SSLContext, proxy: Proxy | None) -> aiohttp.ClientSession:
@@ -177,20 +201,16 @@ def _session(connections: int, context: ssl.SSLContext, proxy: Proxy | None) -> 
         proxy=None
         if proxy is None
         else proxy.url,  # found once: aiohttp's own way looks for one, and for a netrc file, at every request
-        middlewares=(_send_once_and_as_written,),
+        middlewares=(_send_once,),
     )
 
 
-async def _send_once_and_as_written(
-    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Set the URL and the headers of the request, and keep aiohttp from repeating it.
+async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a request.
 
     aiohttp sends a GET, PUT or DELETE again after `ClientOSError` or `ServerDisconnectedError` on a kept connection, so a write
     could take place twice. Other errors pass.
     """
-    request.url, headers = _AS_WRITTEN.get()
-    request.headers.update(headers)
     try:
         return await send(request)
     except aiohttp.ClientConnectorError:  # a ClientOSError that means that nothing was sent, and is not retried
@@ -199,38 +219,11 @@ async def _send_once_and_as_written(
         raise httpx.ReadError(type(error).__name__) from error
 
 
-def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """The headers. Raises PermanentError if HTTP cannot carry them."""
-    text = "".join([*headers, *headers.values()])
-    if text.isascii() and text.isprintable():
-        return headers
-    raise PermanentError("a header contains characters that HTTP cannot carry; check the credential")
-
-
 def _url(origin: str) -> httpx.URL:
     try:
         return httpx.URL(origin)
     except (httpx.InvalidURL, ValueError):
         raise PermanentError(f"no connection can be made to {origin!r}; correct the endpoint") from None
-
-
-def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name; several of one name are joined by commas."""
-    headers: dict[str, str] = {}
-    for name, value in raw:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return headers
-
-
-def _reason(error: aiohttp.ClientConnectorError) -> str:
-    """Why a connection failed, without the address, which the caller names."""
-    system = error.os_error
-    if isinstance(system, ssl.SSLError):  # its errno is OpenSSL's own number, not one of the system
-        return f"the TLS handshake failed ({system.reason or system.strerror or str(system)})"
-    if system.errno is not None and system.errno in errorcode:
-        return strerror(system.errno)
-    return system.strerror or str(error)  # strerror: a name that cannot be resolved
 
 
 def host_of(origin: str) -> str:

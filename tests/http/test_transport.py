@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,25 @@ async def test_a_header_is_not_copied_from_layer_to_layer() -> None:
         await wire.aclose()
     assert counts[1] == counts[2] > 0
     assert {name.lower() for name in many} < set(server.seen[-1].headers)
+
+
+async def test_a_request_costs_few_calls_in_httpx() -> None:
+    """httpx's objects are envelopes: nothing is parsed, encoded or copied in them, on the way out or back."""
+    async with serving(says(200, b"{}", ETag='"a"')) as server:
+        wire, call = Transport(server.origin, 1), Request("PUT", TARGET, "writing", body=b"{}")
+        await wire.exchange(call, {"If-Match": '"e"'}, 5)
+        with counted_calls("httpx") as calls:
+            await wire.exchange(call, {"If-Match": '"e"'}, 5)
+        await wire.aclose()
+    assert 0 < calls.count <= 12
+
+
+def test_the_command_line_program_of_httpx_is_not_imported() -> None:
+    """It imports a library for terminals, which takes as long as all connections do. Who asks for it later gets it."""
+    imported = "print('rich' in sys.modules)"
+    code = f"import sys, kvsync.http.transport; {imported}; import httpx._main; {imported}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
 
 
 @pytest.mark.parametrize("value", ["Grüße", "a\r\nX-More: 1", "a\nb", "a\0b"])

@@ -169,7 +169,7 @@ class AzureAppConfigStore(PrefixNamespaces, RemoteStore["Remote"]):
             return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
         remote = self._remote_of(namespace)
         kept = await remote.preserved_parts(self._keys.prefix(namespace), slot, write)
-        if write.content is not None and write.content.description is None:
+        if write.content is not None and write.content.description is None and kept.description is not None:
             write = replace(write, content=write.content._replace(description=kept.description))
         call = call_for(self._resource, write, slot, tags, kept.nulls)
         answer = await remote.client.send(call)
