@@ -55,9 +55,9 @@ class PassContext:
         """A target at the place where it was found; a writing process records the place. `fence` is as for `claim`. Raises
         StateDirError, and AuthError if an owner key cannot be read."""
         self.claim(located.target, fence)
-        places, owner_keys = self.state.places, self.owner_keys()
-        self.state.use_owner_keys(owner_keys)
-        known = places.enter(located, self.clock.now()) if self.writing else places.known_without_binding(located)
+        state, owner_keys = self.state, self.owner_keys()
+        state.use_owner_keys(owner_keys)
+        known = state.enter(located, self.clock.now()) if self.writing else state.places.known_without_binding(located)
         return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), known.key, known.moved_from)
 
     def rules(self, desired: Desired, ask: PassOptions, has: Capabilities, subject: PassTarget) -> Rules:

@@ -46,6 +46,7 @@ class PassState:
         self._config = config_digest(subject.signer.owner, subject.signer.keys, store.config)
         self._subject, self._key, self._state = subject, subject.key, pass_context.state
         self._retry = retry
+        self._undesired_since: Mapping[Identity, float] | None = None
 
     @cached_property
     def _deferrals(self) -> Deferrals:
@@ -76,7 +77,8 @@ class PassState:
 
     def undesired_since(self) -> dict[Identity, float]:
         """When entries became undesired."""
-        return self._state.removals.since(self._key)
+        self._undesired_since = self._state.removals.since(self._key)
+        return self._undesired_since
 
     def blocked(self, change: Change) -> str | None:
         """Why a change must wait: the store rejected it, or another writer keeps changing the entry back."""
@@ -97,7 +99,7 @@ class PassState:
         earlier grace period does not count."""
         changes = (*plan.changes, *plan.reported) if has_grace else ()
         going = [change.identity for change in changes if change.action is Action.DELETE]
-        self._state.removals.update(self._key, going, now)
+        self._undesired_since = self._state.removals.update(self._key, going, now, self._undesired_since)
 
     def keep_clean_pass(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
         """Record a clean pass, so that the next one can ask the store whether anything changed. A pass is not recorded if it is

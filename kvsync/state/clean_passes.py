@@ -17,6 +17,7 @@ from kvsync.util.values import dataclass
 TOGETHER = 100
 """Clean passes that are written in one transaction."""
 
+_PUT = MEMO.upsert_rows()
 _DROP = "DELETE FROM memo WHERE place = ?"
 
 
@@ -90,7 +91,7 @@ class CleanPasses:
     def _write(self, rows: Sequence[Row]) -> None:
         if rows:
             with self._database.transaction() as connection:
-                connection.executemany(MEMO.upsert(), rows)
+                self._database.write_rows(connection, _PUT, rows)
 
     def _dated(self, config: str) -> str:
         step = self._timeline.step()

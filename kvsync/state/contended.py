@@ -27,7 +27,7 @@ SET_BACK = 60.0
 
 _ENTRY = "SELECT count, last, until, digest FROM contended WHERE place = ? AND key = ? AND label = ?"
 _PUT = CONTENDED.upsert()
-_FORGET = "DELETE FROM contended WHERE place = ? AND key = ? AND label = ?"
+_FORGET = CONTENDED.delete_rows()
 _COUNTS = """
 SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE last <= ? AND until > ?
 GROUP BY store, namespace
@@ -109,7 +109,7 @@ class ContendedEntries:
         if rows:
             self.rows.changed(place)
             with self._database.transaction() as connection:
-                connection.executemany(_FORGET, rows)
+                self._database.write_rows(connection, _FORGET, rows)
 
     def _sealed(self, digest: bytes) -> bytes:
         return sealed(digest, self._context.key())

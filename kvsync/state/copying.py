@@ -31,7 +31,7 @@ def copy(source: StateDir, target: StateDir, *, dry_run: bool) -> Mapping[str, i
     with target.database.transaction(durable=True) as statements:
         for table in _copied():
             for rows in source.database.pages(table, _AT_ONCE):
-                statements.executemany(table.insert(), rows)
+                target.database.write_rows(statements, table.insert_rows(), rows)
             target.database.number_after(statements, table)
         target.take_key(source.key)
     return counts

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from kvsync.state.tables import StateTable
+from kvsync.state.tables import RowStatement, StateTable
 
 Query = tuple[str, tuple[object, ...]]
 """A statement and its parameters."""
@@ -40,10 +40,6 @@ class Statements(Protocol):
         """Run one statement."""
         ...
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> object:
-        """Run one statement for each row."""
-        ...
-
 
 class Database(Protocol):
     """A connection with transactions; safe to use from several threads, one at a time. Every method raises StateDirError."""
@@ -59,13 +55,17 @@ class Database(Protocol):
         """The first row, or None."""
         ...
 
-    def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
-        """The first row, or None, for each set of parameters."""
+    def each(self, statement: RowStatement, keys: Sequence[Sequence[object]]) -> list[Any]:
+        """The row with each of these keys, or None. Costs few round trips, however many there are."""
         ...
 
     def read_ahead(self, queries: Sequence[Query], is_valid: Callable[[], bool]) -> None:
         """Read the rows of these queries at once, where that costs less than to read them one after the other. The running
         task is then given them, each once, until it writes or they are no longer `is_valid`."""
+        ...
+
+    def write_rows(self, statements: Statements, statement: RowStatement, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement for these rows, inside a transaction. Costs few round trips, however many there are."""
         ...
 
     def execute_all(self, statements: Statements, work: Sequence[Query]) -> None:
@@ -80,8 +80,11 @@ class Database(Protocol):
         """Wait for every other transaction that asked this for the table, and let none do so until this one ends."""
         ...
 
-    def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
-        """Add a row to a numbered table, inside a transaction; returns its number."""
+    def inserted(
+        self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]
+    ) -> int | None:
+        """Add a row to a numbered table, inside a transaction; returns its number. None when a row of the same name is there
+        already, or another process commits one meanwhile."""
         ...
 
     def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target, sealed
+from kvsync.model.place import LocatedTarget
 from kvsync.planning.sealing import SealingKeys, sealing_keys
 from kvsync.state.backend import DirectoryBackend, StateBackend
 from kvsync.state.clean_passes import CleanPasses
@@ -29,7 +30,7 @@ from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
 from kvsync.state.folder import has_lost_database, make_folder, real_directory
 from kvsync.state.parked import Parked
-from kvsync.state.places import PlaceHistory
+from kvsync.state.places import KnownPlace, PlaceHistory
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.rare_tables import RareTables
 from kvsync.state.removals import Removals
@@ -57,6 +58,7 @@ class StateDir(RareTables):
         self.path = self.asked = self.root = path
         self._backend, self.database = backend, database
         self._owner_keys: tuple[bytes, ...] = ()
+        self._is_bulk = False
         self.claims: TargetClaims | None = None
         self._claims_database: Database | None = None
         self.keeps_caches = False
@@ -241,6 +243,15 @@ class StateDir(RareTables):
         """Inside, call `woken` from a thread when a process on another machine wakes the daemons, if that can be heard."""
         return self._backend.listening(woken)
 
+    def enter(self, located: LocatedTarget, now: float) -> KnownPlace:
+        """Note where a target leads, as `PlaceHistory.enter` does. If this process did not know it yet, what the pass asks next
+        is read together. Raises StateDirError."""
+        entered = self.places.entered(located.target)
+        known = self.places.enter(located, now)
+        if entered != known.key and not self._is_bulk:
+            self.read_ahead(located.target)
+        return known
+
     def read_ahead(self, target: Target) -> None:
         """Read together what a pass of a target asks first, for the running task: a shared state is a round trip away. Raises
         StateDirError."""
@@ -266,6 +277,8 @@ class StateDir(RareTables):
         """Inside, the passes of many targets cost few statements: what is remembered of targets is read for all at once, and
         clean passes are written together at the end. Only this process's own writes are seen. Raises StateDirError."""
         with ExitStack() as stack:
+            stack.callback(setattr, self, "_is_bulk", self._is_bulk)
+            self._is_bulk = True
             for part in (self.quarantine, self.contended, self.undone, self.removals, self.clean_passes):
                 stack.enter_context(part.rows.read_ahead())
             stack.enter_context(self.places.read_ahead())

@@ -9,8 +9,9 @@ An intent without an outcome says that the run was killed in between, and that o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from kvsync.errors import UsageError
@@ -26,7 +27,7 @@ from kvsync.state.places import changes_at
 from kvsync.state.records import ChangeRecord, RunCause, RunRecord, RunStatus
 from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key
 from kvsync.state.run import Run
-from kvsync.state.tables import RUNS
+from kvsync.state.tables import CHANGES, RUNS
 
 RUN_ROWS = f"""
 SELECT id, command, source, started_at, finished_at, status, summary, (
@@ -56,11 +57,11 @@ WHERE changes.outcome IS NULL AND runs.status = ?
     AND changes.place IN (?, ?) ORDER BY changes.seq
 """  # noqa: S608 - constants
 
-_RESOLVE = """
-UPDATE changes SET outcome = ?, settled_at = ?, steady_at = ?
-WHERE place IN (?, ?) AND key = ? AND label = ? AND outcome IS NULL
-"""
-
+_RESOLVE = CHANGES.update_rows(
+    ("outcome", "settled_at", "steady_at"), ("place", "key", "label"), " AND changes.outcome IS NULL"
+)
+_INTERRUPT = RUNS.update_rows(("status",), ("id",))
+_INTERRUPT_LEFT = RUNS.update_rows(("status",), ("seq",), f" AND runs.status = '{RunStatus.RUNNING}'")
 
 _BEGUN = ("id", "command", "source", "environment", "triggers", "started_at", "status", "replica", "steady_at")
 
@@ -83,11 +84,12 @@ class Journal:
         cause = RunCause(command, source) if isinstance(command, str) else command
         now, steady = self._context.clock.now(), self._context.timeline.now()
         self._close_left()
+        row = (*_cause_row(cause), now, RunStatus.RUNNING, self._context.replica(), steady)
         with self._database.transaction() as connection:
-            self._database.alone(connection, RUNS)  # or two replicas take the same id
-            run_id = self._free_id(now)
-            row = (run_id, *_cause_row(cause), now, RunStatus.RUNNING, self._context.replica(), steady)
-            seq = self._database.inserted(connection, RUNS, _BEGUN, row)
+            added = (
+                (run_id, self._database.inserted(connection, RUNS, _BEGUN, (run_id, *row))) for run_id in _ids(now)
+            )
+            run_id, seq = next((run_id, seq) for run_id, seq in added if seq is not None)
         return Run(run_id, seq, self._context, self._ledger, self._left)
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
@@ -121,7 +123,7 @@ class Journal:
         if killed:
             with self._database.transaction() as connection:
                 rows = [(RunStatus.INTERRUPTED, one.id) for one in killed]
-                connection.executemany("UPDATE runs SET status = ? WHERE id = ?", rows)
+                self._database.write_rows(connection, _INTERRUPT, rows)
         return killed
 
     def changes(self, run_id: str) -> list[ChangeRecord]:
@@ -185,12 +187,13 @@ class Journal:
         now = self._context.clock.now()
         moments = now, self._context.timeline.steady(now)
         rows = [
-            (kind.value, *moments, *_places(located), *entry_row("", identity)[1:])
+            (kind.value, *moments, *entry_row(place, identity))
             for identity, kind in outcomes.items()
+            for place in dict.fromkeys(_places(located))
         ]
         present = {identity: one for identity, one in applied.items() if one is not None}
         with self._database.transaction() as connection:
-            connection.executemany(_RESOLVE, rows)
+            self._database.write_rows(connection, _RESOLVE, rows)
             self._ledger.write(connection, state_key(located), present, applied.keys() - present.keys())
 
     def prune(self, keep_runs: int = KEEP_RUNS, *, max_age: float | None = None, max_size: int | None = None) -> None:
@@ -201,20 +204,10 @@ class Journal:
 
     def _close_left(self) -> None:
         if self._left:
-            rows = [(RunStatus.INTERRUPTED, seq, RunStatus.RUNNING) for seq in self._left]
+            rows = [(RunStatus.INTERRUPTED, seq) for seq in self._left]
             with self._database.transaction() as connection:
-                connection.executemany("UPDATE runs SET status = ? WHERE seq = ? AND status = ?", rows)
+                self._database.write_rows(connection, _INTERRUPT_LEFT, rows)
             self._left.clear()
-
-    def _free_id(self, now: float) -> str:
-        """The moment to the millisecond: sorts by time, reads as what it is, and moves on by one when it is taken."""
-        moment = round(now * 1000)
-        while True:
-            date = datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y%m%d-%H%M%S")
-            run_id = f"{date}-{moment % 1000:03}"
-            if self._database.one("SELECT 1 FROM runs WHERE id = ?", (run_id,)) is None:
-                return run_id
-            moment += 1
 
     def _changes(self, where: str, parameters: Sequence[object]) -> list[ChangeRecord]:
         return [self._change(row) for row in self._database.query(_CHANGES + where, parameters)]
@@ -255,6 +248,13 @@ def run_record(row: Sequence[Any]) -> RunRecord:
     why = tuple(triggers.split()) if triggers else ()
     moments = (started_at, finished_at)
     return RunRecord(run_id, command, source, *moments, RunStatus(status), changes, counts, environment, why)
+
+
+def _ids(now: float) -> Iterator[str]:
+    """The moment to the millisecond: sorts by time, reads as what it is, and moves on by one when it is taken."""
+    for moment in count(round(now * 1000)):
+        date = datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y%m%d-%H%M%S")
+        yield f"{date}-{moment % 1000:03}"
 
 
 def _cause_row(cause: RunCause) -> tuple[str | None, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from kvsync.model.entry import Applied, Identity, Mark
@@ -16,14 +17,14 @@ from kvsync.state.tables import LEDGER, LEDGER_SEEN
 from kvsync.util.pieces import pieces
 
 _COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since, seal"
-_ONE = f"SELECT {_COLUMNS} FROM ledger WHERE place = ? AND key = ? AND label = ?"  # noqa: S608 - constants
+_EACH = LEDGER.find_rows(_COLUMNS)
 _ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE place = ?"  # noqa: S608 - constants
 _VERSIONS = "SELECT key, label, fingerprint, etag, sensitive FROM ledger WHERE place = ?"
 _ANY = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
 _NEAREST = """
 SELECT key, label, expires_at FROM ledger WHERE place = ? AND expires_at > ? ORDER BY expires_at LIMIT 1
 """
-_PUT = LEDGER.upsert()
+_PUT = LEDGER.upsert_rows()
 _SEEN = "SELECT taken_in, left_there FROM ledger_seen WHERE place = ?"
 _TAKE_IN = LEDGER_SEEN.upsert()
 _LEAVE = """
@@ -37,7 +38,7 @@ _AT_ONCE = 2_000
 
 _FORGET = "DELETE FROM ledger WHERE place = ?"
 _FORGET_SEEN = "DELETE FROM ledger_seen WHERE place = ?"
-_DROP = "DELETE FROM ledger WHERE place = ? AND key = ? AND label = ?"
+_DROP = LEDGER.delete_rows()
 
 
 class LedgerRows(Mapping[Identity, Applied]):
@@ -89,12 +90,14 @@ class Ledger:
 
     def get(self, place: str, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """Those of the identities that the ledger knows. Raises StateDirError."""
-        if self._database.one(_ANY, (place,)) is None:
+        left = iter(identities)
+        first = next(left, None)
+        if first is None or self._database.one(_ANY, (place,)) is None:
             return {}  # a first apply asks for very many that do not exist
         found: dict[Identity, Applied] = {}
         keys = self._sealing_keys(place)
-        for wanted in pieces(identities, _AT_ONCE):
-            rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
+        for wanted in pieces(chain((first,), left), _AT_ONCE):
+            rows = self._database.each(_EACH, [entry_row(place, identity) for identity in wanted])
             known = zip(wanted, rows, strict=True)
             found.update((identity, _applied(keys, row)) for identity, row in known if row is not None)
         return found
@@ -157,9 +160,10 @@ class Ledger:
         gone: Iterable[Identity] = (),
     ) -> None:
         """The same as `record`, inside a transaction that is already open."""
-        connection.executemany(_DROP, [entry_row(place, identity) for identity in gone])
+        self._database.write_rows(connection, _DROP, [entry_row(place, identity) for identity in gone])
         keys = self._sealing_keys(place)
-        connection.executemany(_PUT, [_row(keys, entry_row(place, identity), one) for identity, one in applied.items()])
+        rows = [_row(keys, entry_row(place, identity), one) for identity, one in applied.items()]
+        self._database.write_rows(connection, _PUT, rows)
 
 
 def _row(keys: SealingKeys, entry: tuple[str, str, str], applied: Applied) -> tuple[Any, ...]:

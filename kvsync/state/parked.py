@@ -24,6 +24,7 @@ _HASH = lazy_pattern(rf"(?:sha256:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")
 _OF_TARGET = "store = ? AND namespace = ?"
 _FIND = f"SELECT * FROM parked WHERE {_OF_TARGET}"  # noqa: S608 - constants
 _PARK = PARKED.upsert()
+_APPROVE = PARKED.update_rows(("approved_at",), ("store", "namespace", "digest"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,7 @@ class Parked:
         chosen = _choose(f"sha256:{match[1]}", parked)
         with self._database.transaction() as connection:
             rows = [(now, *target_row(record.target), record.digest) for record in chosen]
-            sql = f"UPDATE parked SET approved_at = ? WHERE {_OF_TARGET} AND digest = ?"  # noqa: S608 - constants
-            connection.executemany(sql, rows)
+            self._database.write_rows(connection, _APPROVE, rows)
         return chosen
 
     def approved(self, target: Target, digest: str) -> bool:

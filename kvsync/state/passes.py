@@ -12,7 +12,7 @@ from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.database import Query
 from kvsync.state.rows import counts_of, counts_text, target_row
-from kvsync.state.tables import DAEMON
+from kvsync.state.tables import DAEMON, PASSES
 from kvsync.util.values import dataclass
 
 _DAY = 86400.0
@@ -28,6 +28,7 @@ ON CONFLICT (store, namespace) DO UPDATE SET
     changes = excluded.changes, next_at = excluded.next_at, succeeded_at = coalesce(excluded.succeeded_at, passes.succeeded_at)
 """
 _ADD_DRIFT = "INSERT INTO drift (at, store, namespace, counts) VALUES (?, ?, ?, ?)"
+_DROP = PASSES.delete_rows()
 _PRUNE_DRIFT = "DELETE FROM drift WHERE seq <= (SELECT max(seq) FROM drift) - ?"
 _UNCLAIMED_FOR = 600.0
 """Seconds without a pass after which a target that nobody claims is forgotten, where replicas share the state."""
@@ -147,7 +148,7 @@ class PassHistory:
         gone = [target_row(record.target) for record in self.all() if record.target not in kept]
         if gone:
             with self._database.transaction() as connection:
-                connection.executemany("DELETE FROM passes WHERE store = ? AND namespace = ?", gone)
+                self._database.write_rows(connection, _DROP, gone)
 
     def drift_history(self, target: Target | None = None, limit: int = 1000) -> list[DriftPoint]:
         """The last points of drift, oldest first, of one target or of all. Raises StateDirError."""

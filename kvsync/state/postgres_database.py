@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psycopg
 
@@ -26,7 +26,7 @@ from kvsync.state.postgres_faults import DatabaseUnreachable, driver_errors, no_
 from kvsync.state.postgres_schema import BASELINE, SCHEMA_LOCK, STEPS, VERSION
 from kvsync.state.postgres_statements import PostgresStatements, version_of
 from kvsync.state.read_ahead import ReadAhead, chained, combined
-from kvsync.state.tables import StateTable
+from kvsync.state.tables import RowStatement, StateTable
 from kvsync.state.watchdog import Watchdog
 from kvsync.util.background import start_thread
 
@@ -89,16 +89,20 @@ class PostgresDatabase:
         with self._reading() as statements:
             return statements.execute(sql, parameters).fetchone()
 
-    def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
-        """The first row, or None, for each set of parameters. Raises StateDirError."""
+    def each(self, statement: RowStatement, keys: Sequence[Sequence[object]]) -> list[Any]:
+        """The row with each of these keys, or None. Raises StateDirError."""
         with self._reading() as statements:
-            return statements.each(sql, parameters)
+            return statements.each(statement, keys)
 
     def read_ahead(self, queries: Sequence[Query], is_valid: Callable[[], bool]) -> None:
         """Read the rows of these queries in one statement, for the running task. Raises StateDirError."""
         with self._reading() as statements:
             rows = statements.records(*combined(queries))
         self._ahead.keep(zip(queries, rows, strict=True), is_valid)
+
+    def write_rows(self, statements: Statements, statement: RowStatement, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement for these rows, many at once, inside a transaction. Raises StateDirError."""
+        cast(PostgresStatements, statements).write_rows(statement, rows)
 
     def execute_all(self, statements: Statements, work: Sequence[Query]) -> None:
         """Run statements that write in one, inside a transaction. Raises StateDirError."""
@@ -122,10 +126,14 @@ class PostgresDatabase:
         """Exclude the other replicas that ask this for the table, until the transaction ends. Raises StateDirError."""
         statements.execute("SELECT pg_advisory_xact_lock(hashtext(?))", (table.name,))
 
-    def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
-        """Add a row to a numbered table, inside a transaction; returns its number. Raises StateDirError."""
-        (number,) = statements.execute(f"{table.insert(columns)} RETURNING {table.key[0]}", row).fetchone()
-        return int(number)
+    def inserted(
+        self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]
+    ) -> int | None:
+        """Add a row to a numbered table, inside a transaction; returns its number, None if its name is taken. Raises
+        StateDirError."""
+        sql = f"{table.insert(columns)} ON CONFLICT DO NOTHING RETURNING {table.key[0]}"
+        found = statements.execute(sql, row).fetchone()
+        return None if found is None else int(found[0])
 
     def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:
         """All of a table, so many rows at a time. Raises StateDirError."""

@@ -18,7 +18,8 @@ WAITS = BackoffPolicy(base=60.0, cap=6 * 3600.0)
 """Before a refused write is tried again, without jitter."""
 
 _PUT = QUARANTINE.upsert()
-_OF_ENTRY = "place = ? AND key = ? AND label = ?"
+_RELEASE = QUARANTINE.delete_rows()
+_ATTEMPTS = "SELECT attempts FROM quarantine WHERE place = ? AND key = ? AND label = ? AND digest = ?"
 _COUNTS = """
 SELECT store, namespace, count(*) FROM quarantine JOIN places USING (place) WHERE until > ? AND until <= ?
 GROUP BY store, namespace
@@ -72,8 +73,7 @@ class Quarantine:
         """Hold a write that was just refused, longer each time it is the same one. Raises StateDirError."""
         kept, entry = sealed(digest, self._context.key()), entry_row(place, identity)
         with self._database.transaction() as connection:
-            sql = f"SELECT attempts FROM quarantine WHERE {_OF_ENTRY} AND digest = ?"  # noqa: S608 - constants
-            before = connection.execute(sql, (*entry, kept)).fetchone()
+            before = connection.execute(_ATTEMPTS, (*entry, kept)).fetchone()
             attempts = (before[0] if before else 0) + 1
             wait = WAITS.longest(attempts)
             held = Quarantined(kept, self._context.key(), attempts, now + wait, self._context.redact(error))
@@ -88,4 +88,4 @@ class Quarantine:
         if rows:
             self.rows.changed(place)
             with self._database.transaction() as connection:
-                connection.executemany(f"DELETE FROM quarantine WHERE {_OF_ENTRY}", rows)  # noqa: S608 - constants
+                self._database.write_rows(connection, _RELEASE, rows)

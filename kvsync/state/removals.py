@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kvsync.model.entry import Identity
 from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
+from kvsync.state.tables import REMOVALS
 
-_DROP = "DELETE FROM removals WHERE place = ? AND key = ? AND label = ?"
+_DROP, _ADD = REMOVALS.delete_rows(), REMOVALS.insert_rows()
 
 
 class Removals:
@@ -24,19 +25,20 @@ class Removals:
         now, wall = self._timeline.now(), self._timeline.to_wall_clock
         return {identity_of(key, label): wall(min(since, now)) for key, label, since in self.rows.of(place)}
 
-    def update(self, place: str, current: Iterable[Identity], now: float) -> dict[Identity, float]:
-        """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. Returns the
-        moments. Raises StateDirError."""
+    def update(
+        self, place: str, current: Iterable[Identity], now: float, known: Mapping[Identity, float] | None = None
+    ) -> dict[Identity, float]:
+        """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. `known` is
+        what this pass has read of the place. Returns the moments. Raises StateDirError."""
         wanted = set(current)
-        if not wanted and not self.rows.of(place):
-            return {}
-        known = self.since(place)
+        if known is None:
+            known = self.since(place)
         new, over = wanted - known.keys(), known.keys() - wanted
         if new or over:
             self.rows.changed(place)
             with self._database.transaction() as connection:
-                connection.executemany(_DROP, [entry_row(place, identity) for identity in over])
+                self._database.write_rows(connection, _DROP, [entry_row(place, identity) for identity in over])
                 since = self._timeline.steady(now)
                 rows = [(*entry_row(place, identity), since) for identity in new]
-                connection.executemany("INSERT INTO removals VALUES (?, ?, ?, ?)", rows)
+                self._database.write_rows(connection, _ADD, rows)
         return {identity: known.get(identity, now) for identity in wanted}

@@ -16,14 +16,15 @@ from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import Intent, RunStatus, Settled
 from kvsync.state.rows import SEQ_BITS, counts_text, label_text, state_key, target_row
-from kvsync.state.tables import NAMESPACE_DELETIONS, RESTORE_POINTS
+from kvsync.state.tables import CHANGES, NAMESPACE_DELETIONS, RESTORE_POINTS
 
-_INTEND = """
-INSERT INTO changes
-    (seq, store, namespace, place, key, label, action, cause, origin, sensitive, before, before_value, after, intended_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_SETTLE = "UPDATE changes SET outcome = ?, error = ?, etag = ?, settled_at = ?, steady_at = ? WHERE seq = ?"
+_INTENDED = (
+    *("seq", "store", "namespace", "place", "key", "label", "action", "cause", "origin", "sensitive"),
+    *("before", "before_value", "after", "intended_at"),
+)
+_INTEND = CHANGES.insert_rows(_INTENDED)
+_REPLACE = CHANGES.delete_rows()
+_SETTLE = CHANGES.update_rows(("outcome", "error", "etag", "settled_at", "steady_at"), ("seq",))
 _INTEND_NAMESPACE = NAMESPACE_DELETIONS.insert(("run", "store", "namespace", "place", "intended_at"))
 _SETTLE_NAMESPACE = """
 UPDATE namespace_deletions SET outcome = ?, error = ?, settled_at = ? WHERE run = ? AND store = ? AND namespace = ?
@@ -71,9 +72,9 @@ class Run:
         self._next = numbers.stop  # a transaction that seems to fail may have been committed
         with self._context.database.transaction() as connection:
             replaced = [(unsettled[entry],) for entry in entries if entry in unsettled]
-            connection.executemany("DELETE FROM changes WHERE seq = ?", replaced)
+            self._context.database.write_rows(connection, _REPLACE, replaced)
             rows = [self._row(seq, batch, intent) for seq, intent in zip(numbers, intents, strict=True)]
-            connection.executemany(_INTEND, rows)
+            self._context.database.write_rows(connection, _INTEND, rows)
         unsettled.update(zip(entries, numbers, strict=True))
 
     def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
@@ -86,7 +87,7 @@ class Run:
         with self._context.database.transaction() as connection:
             numbers = (unsettled.get(one.outcome.identity) for one in settled)
             rows = [self._outcome(seq, one.outcome, moments) for seq, one in zip(numbers, settled, strict=True)]
-            connection.executemany(_SETTLE, rows)
+            self._context.database.write_rows(connection, _SETTLE, rows)
             self._ledger.write(connection, state_key(located), applied, gone)
         for one in settled:
             unsettled.pop(one.outcome.identity, None)

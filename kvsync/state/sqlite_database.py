@@ -22,7 +22,7 @@ from kvsync.state.generation import GenerationFile, count_transaction, read_gene
 from kvsync.state.loss import LossDetector
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.state.sqlite_baseline import BASELINE
-from kvsync.state.tables import StateTable
+from kvsync.state.tables import RowStatement, StateTable
 from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
 
 FILE_NAME = "state.db"
@@ -105,14 +105,18 @@ class SqliteDatabase:
         with self._lock, sqlite_errors(self._state_dir):
             return self._connection.execute(sql, parameters).fetchone()
 
-    def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
-        """The first row, or None, for each set of parameters. Raises StateDirError."""
+    def each(self, statement: RowStatement, keys: Sequence[Sequence[object]]) -> list[Any]:
+        """The row with each of these keys, or None. Raises StateDirError."""
         with self._lock, sqlite_errors(self._state_dir):
             execute = self._connection.cursor().execute
-            return [execute(sql, one).fetchone() for one in parameters]
+            return [execute(statement.one, key).fetchone() for key in keys]
 
     def read_ahead(self, queries: Sequence[Query], is_valid: Callable[[], bool]) -> None:
         """Does nothing: a query costs no round trip."""
+
+    def write_rows(self, statements: Statements, statement: RowStatement, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement for these rows, inside a transaction. Raises StateDirError."""
+        self._connection.executemany(statement.one, rows)
 
     def execute_all(self, statements: Statements, work: Sequence[Query]) -> None:
         """Run statements that write, inside a transaction."""
@@ -144,11 +148,13 @@ class SqliteDatabase:
     def alone(self, statements: Statements, table: StateTable) -> None:
         """Does nothing: one process writes at a time."""
 
-    def inserted(self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]) -> int:
-        """Add a row to a numbered table, inside a transaction; returns its number. Raises StateDirError."""
-        statements.execute(table.insert(columns), row)
-        (number,) = statements.execute("SELECT last_insert_rowid()").fetchone()
-        return int(number)
+    def inserted(
+        self, statements: Statements, table: StateTable, columns: Sequence[str], row: Sequence[object]
+    ) -> int | None:
+        """Add a row to a numbered table, inside a transaction; returns its number, None if its name is taken. Raises
+        StateDirError."""
+        cursor = self._connection.execute(f"{table.insert(columns)} ON CONFLICT DO NOTHING", row)
+        return cursor.lastrowid if cursor.rowcount else None
 
     def pages(self, table: StateTable, rows: int) -> Iterator[list[Any]]:
         """All of a table, so many rows at a time. Raises StateDirError."""

@@ -31,6 +31,16 @@ class StateColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class RowStatement:
+    """A statement about many rows of a table. A row is given by the values of `columns`, in this order. `one` is the statement
+    for a single row, `many` that for all rows of `{rows}`, a table expression named `given`."""
+
+    columns: tuple[StateColumn, ...]
+    one: str
+    many: str
+
+
+@dataclass(frozen=True, slots=True)
 class StateTable:
     """One table. `key` is its primary key; with `numbered` the engine chooses the key of a new row, never one twice."""
 
@@ -56,15 +66,62 @@ class StateTable:
 
     def upsert(self) -> str:
         """A statement that adds a whole row, or replaces the one with the same key."""
+        return f"{self.insert()} {self._replacing}"
+
+    def insert_rows(self, columns: Sequence[str] | None = None) -> RowStatement:
+        """A statement that adds rows."""
+        names = tuple(columns or self.names)
+        listed = ", ".join(map(quoted, names))
+        many = f"INSERT INTO {self.name} ({listed}) SELECT {listed} FROM {{rows}}"  # noqa: S608 - constants
+        return RowStatement(self._described(names), self.insert(names), many)
+
+    def upsert_rows(self) -> RowStatement:
+        """A statement that adds whole rows, or replaces those with the same keys. No key may be given twice."""
+        return RowStatement(self.columns, self.upsert(), f"{self.insert_rows().many} {self._replacing}")
+
+    def update_rows(self, changed: Sequence[str], where: Sequence[str], condition: str = "") -> RowStatement:
+        """A statement that changes columns of the rows found by others; the values of `changed` come first. A `condition`
+        (SQL) can be added."""
+        old = ", ".join(f"{quoted(name)} = ?" for name in changed)
+        new = ", ".join(f"{quoted(name)} = given.{quoted(name)}" for name in changed)
+        one = f"UPDATE {self.name} SET {old} WHERE {_equal(where)}{condition}"  # noqa: S608 - constants
+        many = f"UPDATE {self.name} SET {new} FROM {{rows}} WHERE {self._same(where)}{condition}"  # noqa: S608 - constants
+        return RowStatement(self._described((*changed, *where)), one, many)
+
+    def delete_rows(self) -> RowStatement:
+        """A statement that removes the rows with these keys."""
+        one = f"DELETE FROM {self.name} WHERE {_equal(self.key)}"  # noqa: S608 - constants
+        many = f"DELETE FROM {self.name} USING {{rows}} WHERE {self._same(self.key)}"  # noqa: S608 - constants
+        return RowStatement(self._described(self.key), one, many)
+
+    def find_rows(self, columns: str) -> RowStatement:
+        """A statement that reads columns (SQL) of the rows with these keys; for many, the key comes first."""
+        one = f"SELECT {columns} FROM {self.name} WHERE {_equal(self.key)}"  # noqa: S608 - constants
+        given = ", ".join(f"given.{quoted(name)}" for name in self.key)
+        many = f"SELECT {given}, {columns} FROM {self.name} JOIN {{rows}} ON {self._same(self.key)}"  # noqa: S608 - constants
+        return RowStatement(self._described(self.key), one, many)
+
+    @property
+    def _replacing(self) -> str:
         rest = [quoted(name) for name in self.names if name not in self.key]
         changes = ", ".join(f"{name} = excluded.{name}" for name in rest)
-        key = ", ".join(map(quoted, self.key))
-        return f"{self.insert()} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+        return f"ON CONFLICT ({', '.join(map(quoted, self.key))}) DO UPDATE SET {changes}"
+
+    def _described(self, names: Sequence[str]) -> tuple[StateColumn, ...]:
+        known = {column.name: column for column in self.columns}
+        return tuple(known[name] for name in names)
+
+    def _same(self, names: Sequence[str]) -> str:
+        return " AND ".join(f"{self.name}.{quoted(name)} = given.{quoted(name)}" for name in names)
 
 
 def quoted(name: str) -> str:
     """A column as SQL: some engines reserve `window`."""
     return f'"{name}"'
+
+
+def _equal(names: Sequence[str]) -> str:
+    return " AND ".join(f"{quoted(name)} = ?" for name in names)
 
 
 def _table(name: str, key: str, *columns: str, numbered: bool = False) -> StateTable:

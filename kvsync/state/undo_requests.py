@@ -22,7 +22,7 @@ from kvsync.util.values import dataclass
 KEEP_SECONDS = 7 * 86400.0
 """How long a finished request is kept, so that whoever waits for it can read what became of it."""
 
-_INSERT = UNDO_REQUESTS.insert(("request", "store", "namespace", "choice", "runs", "requested_at"))
+_INSERT = UNDO_REQUESTS.insert_rows(("request", "store", "namespace", "choice", "runs", "requested_at"))
 _COLUMNS = "request, store, namespace, choice, runs, requested_at, run, report"
 _OPEN = f"SELECT {_COLUMNS} FROM undo_requests WHERE report IS NULL"  # noqa: S608 - constants
 _ORDER = "ORDER BY requested_at, request, store, namespace"
@@ -58,7 +58,7 @@ class UndoRequests:
         with self._database.transaction(durable=True) as connection:
             over = "DELETE FROM undo_requests WHERE report IS NOT NULL AND requested_at < ?"
             connection.execute(over, (now - KEEP_SECONDS,))
-            connection.executemany(_INSERT, rows)
+            self._database.write_rows(connection, _INSERT, rows)
 
     def open(self, target: Target | None = None) -> list[UndoRequest]:
         """What is still to be done, in one target or in all, oldest first. Raises StateDirError."""

@@ -12,8 +12,8 @@ from kvsync.state.rows import entry_row, identity_of
 from kvsync.state.tables import UNDONE
 from kvsync.util.values import dataclass
 
-_PUT = UNDONE.upsert()
-_FORGET = "DELETE FROM undone WHERE place = ? AND key = ? AND label = ?"
+_PUT = UNDONE.upsert_rows()
+_FORGET = UNDONE.delete_rows()
 _COUNTS = "SELECT store, namespace, count(*) FROM undone JOIN places USING (place) GROUP BY store, namespace"
 
 
@@ -49,7 +49,7 @@ class UndoneEntries:
         rows = [(*entry_row(place, one), sealed(digest, key), run, now) for one, (digest, run) in held.items()]
         self.rows.changed(place)
         with self._database.transaction(durable=True) as connection:
-            connection.executemany(_PUT, rows)
+            self._database.write_rows(connection, _PUT, rows)
 
     def remove(self, place: str, identities: Iterable[Identity]) -> None:
         """Let go of entries. Raises StateDirError."""
@@ -57,7 +57,7 @@ class UndoneEntries:
         if rows:
             self.rows.changed(place)
             with self._database.transaction() as connection:
-                connection.executemany(_FORGET, rows)
+                self._database.write_rows(connection, _FORGET, rows)
 
     def counts(self) -> dict[Target, int]:
         """How many entries of each target are undone. Raises StateDirError."""

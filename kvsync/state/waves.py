@@ -13,7 +13,7 @@ from kvsync.state.tables import WAVES
 
 _OF_ALL: Final = f"{WAVES.select()} WHERE environment = ?"
 _OF_ONE: Final = f"{_OF_ALL} AND store = ? AND namespace = ?"
-_FORGET: Final = "DELETE FROM waves WHERE environment = ? AND store = ? AND namespace = ?"
+_FORGET: Final = WAVES.delete_rows()
 
 
 class WaveRecords:
@@ -53,7 +53,7 @@ class WaveRecords:
         """Delete the records of these targets. Raises StateDirError."""
         if targets:
             with self._database.transaction() as connection:
-                connection.executemany(_FORGET, map(self._key, targets))
+                self._database.write_rows(connection, _FORGET, map(self._key, targets))
 
     def _key(self, target: Target) -> tuple[str, ...]:
         return (self._environment, *target_row(target))

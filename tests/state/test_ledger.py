@@ -105,3 +105,19 @@ def test_records_of_before_there_was_an_owner_key_are_compared(state: StateDir) 
     state.use_owner_keys((b"o" * 32,))
     [kept] = state.ledger.all(WEB_KEY).values()
     assert kept.matches(print_of("hunter2"))
+
+
+def test_very_many_records_keep_their_own_values(state: StateDir) -> None:
+    """More than one statement takes; some values are absent, and a moment may be a whole number."""
+    many = {
+        Identity(f"key{number}", "x" if number % 2 else None): Applied(
+            Mark("me", print_of(str(number)), number if number % 3 else None), None, number if number % 5 else 0.5
+        )
+        for number in range(2_500)
+    }
+    state.ledger.record(WEB_KEY, many)
+    assert state.ledger.all(WEB_KEY) == many
+    asked = [Identity("no"), *many]
+    assert state.ledger.get(WEB_KEY, asked) == many
+    state.ledger.record(WEB_KEY, {}, many)
+    assert state.ledger.all(WEB_KEY) == {}

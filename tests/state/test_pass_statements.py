@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -12,6 +14,7 @@ from kvsync.app import open_workspace
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
+from kvsync.state import StateDir
 from kvsync.state.postgres_address import PostgresAddress
 from kvsync.state.postgres_database import upgrade
 from tests.support.postgres import Cluster, running_cluster
@@ -28,7 +31,15 @@ MOST = 6
 """Statements of a pass with nothing to do, as docs/fleet.md calculates with them."""
 
 
-@pytest.fixture
+FIRST = 41
+"""Statements of the pass that creates all entries of a target, as docs/fleet.md says; fewer when it neither prunes the journal
+nor reads the revisions."""
+
+SECOND = 14
+"""Statements of the pass that then finds the target in sync."""
+
+
+@pytest.fixture(scope="module")
 def counting() -> Iterator[Cluster]:
     """A server that counts statements."""
     with running_cluster(shared_preload_libraries="pg_stat_statements") as cluster:
@@ -43,30 +54,70 @@ def counted(connection: psycopg.Connection) -> list[tuple[str, int]]:
     return found
 
 
-async def test_a_pass_with_nothing_to_do_costs_few_statements(counting: Cluster, tmp_path: Path) -> None:
-    """However many targets there are, and however often they were seen before."""
+@dataclass(frozen=True)
+class CountedPasses:
+    """Passes of a replica over a few targets, and the statements that they send."""
+
+    connection: psycopg.Connection
+    reconciler: WorkspaceReconciler
+    state: StateDir
+
+    async def run(self, target: Target) -> list[tuple[str, int]]:
+        """The statements of one pass, as the daemon makes it."""
+        counted(self.connection)
+        self.reconciler.read_ahead(target)
+        assert not self.reconciler.is_paused(target)
+        result = await self.reconciler.reconcile(PassRequest(target), lambda: False)
+        self.state.passes.record(target, 1.0, drift=result.drift, changes=result.changes)
+        assert result.ok
+        return counted(self.connection)
+
+
+@asynccontextmanager
+async def counted_passes(counting: Cluster, folder: Path, entries: int) -> AsyncIterator[CountedPasses]:
+    """A replica that has claimed targets with so many entries."""
     address = PostgresAddress.of(counting.new_database(DATABASE))
     upgrade(address, create=True)
-    (tmp_path / "kvsync.yaml").write_text(CONFIG)
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state/a.yaml").write_text(
-        "---\n".join(f"store: local\nnamespace: n{number}\nkeys: {{a: 1}}\n" for number in range(3))
-    )
+    keys = "".join(f"  key{number}: {number}\n" for number in range(entries))
+    documents = [f"store: local\nnamespace: n{number}\nkeys:\n{keys}" for number in range(3)]
+    (folder / "state").mkdir(parents=True)
+    (folder / "kvsync.yaml").write_text(CONFIG)
+    (folder / "state/a.yaml").write_text("---\n".join(documents))
     environ = {"KVSYNC_TEST_DSN": address.dsn}
-    async with open_workspace(tmp_path / "kvsync.yaml", writing="run", environ=environ) as workspace:
-        reconciler, target = WorkspaceReconciler(workspace, workspace.pass_context, environ), Target("local", "n1")
-        assert workspace.state.claims is not None
-        workspace.state.claims.register(600)
+    async with open_workspace(folder / "kvsync.yaml", writing="run", environ=environ) as workspace:
+        reconciler, claims = WorkspaceReconciler(workspace, workspace.pass_context, environ), workspace.state.claims
+        assert claims is not None
+        claims.register(600)
+        claims.take([Target("local", f"n{number}") for number in range(3)], {})
         await reconciler.load()
         with psycopg.connect(counting.dsn(), autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION pg_stat_statements")
-            for _ in range(4):
-                counted(connection)
-                reconciler.read_ahead(target)
-                assert not reconciler.is_paused(target)
-                result = await reconciler.reconcile(PassRequest(target), lambda: False)
-                workspace.state.passes.record(target, 1.0, drift=result.drift, changes=result.changes)
-            found = counted(connection)
-    assert result.ok
+            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            yield CountedPasses(connection, reconciler, workspace.state)
+
+
+def total(found: Sequence[tuple[str, int]]) -> int:
+    return sum(calls for _, calls in found)
+
+
+def listed(found: Sequence[tuple[str, int]]) -> str:
+    return "\n".join(f"{calls} {query}" for query, calls in found)
+
+
+async def test_a_pass_with_nothing_to_do_costs_few_statements(counting: Cluster, tmp_path: Path) -> None:
+    """However many targets there are, and however often they were seen before."""
+    async with counted_passes(counting, tmp_path, entries=1) as passes:
+        for _ in range(4):
+            found = await passes.run(Target("local", "n1"))
     assert any("INTO passes" in query for query, _ in found)
-    assert sum(calls for _, calls in found) <= MOST, "\n".join(f"{calls} {query}" for query, calls in found)
+    assert total(found) <= MOST, listed(found)
+
+
+@pytest.mark.parametrize("entries", [1, 300])
+async def test_a_first_apply_costs_few_statements(counting: Cluster, tmp_path: Path, entries: int) -> None:
+    """However many entries it creates: intents, outcomes and ledger are written in one statement each."""
+    async with counted_passes(counting, tmp_path, entries) as passes:
+        await passes.run(Target("local", "n0"))  # also records the revision of the files
+        first = await passes.run(Target("local", "n1"))
+        second = await passes.run(Target("local", "n1"))
+    assert total(first) <= FIRST, listed(first)
+    assert total(second) <= SECOND, listed(second)
