@@ -1,5 +1,6 @@
 """Replicas that share a state: `python -m tests.benchmarks.fleet [TARGETSxENTRIES] [--docs]`, by default `1000x10`; `80x5` is
-enough to try it, `10000x100` takes hours on a small machine. With `--docs`, the figures are written into docs/fleet.md.
+enough to try it. With `--docs`, the figures are written into docs/fleet.md. What each step takes goes to standard error: time,
+and the memory and disk in use after it. One daemon fills the store, which is not far away meanwhile.
 
 One, two and four daemons work on an etcd. For each number: what the daemons cost the database while they only wait, a round in
 which nothing changed over an etcd that is 20 ms away, where a small machine is limited by its processors, one over an etcd that
@@ -43,6 +44,7 @@ FAR: Final = 0.2
 
 PAGE: Final = Path(__file__).parents[2] / "docs/fleet.md"
 FILES: Final = 100
+MOST_IN_ETCD: Final = 8 * 1024**3
 PATIENCE: Final = 3600.0
 """Seconds that one step may take."""
 
@@ -103,11 +105,23 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _megabytes_of(pid: int) -> float:
+    """The most memory that a process had so far."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return sum(float(number) for number in re.findall(r"^VmHWM:\s+(\d+) kB$", status, flags=re.MULTILINE)) / 1000
+
+
+def _size(folder: Path) -> int:
+    """The bytes that a folder takes on the disk; files may come and go meanwhile."""
+    text = subprocess.run(["du", "-sk", folder], capture_output=True, text=True).stdout
+    return int(text.split()[0]) * 1024
+
+
 class BenchFleet:
     """The daemons, their database, and the files that all of them read."""
 
     def __init__(self, folder: Path, size: Size, cluster: Cluster, near: str, url: str) -> None:
-        self.folder, self.size, self.near, self.port = folder, size, near, cluster.port
+        self.folder, self.size, self.near, self.port, self.cluster = folder, size, near, cluster.port, cluster.folder
         self.dsn = cluster.new_database("bench")
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("CREATE ROLE watcher SUPERUSER LOGIN")  # whose statements are not counted
@@ -131,6 +145,17 @@ class BenchFleet:
             draft = self.folder / f"draft{number}"
             draft.write_text("---\n".join(texts))
             draft.rename(self.folder / "state" / f"{number:03}.yaml")
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Report what is done inside, and what is in use after it."""
+        began = time.monotonic()
+        yield
+        used = [_megabytes_of(process.pid) for process in self.running]
+        disk = " and ".join(f"{_size(folder) / 1e6:,.0f}" for folder in (self.folder.parent / "etcd", self.cluster))
+        memory = f"{', '.join(f'{each:,.0f}' for each in used)} MB in the daemons, {self._etcd_bytes() / 1e6:,.0f} MB in etcd"
+        line = f"{name}: {time.monotonic() - began:,.0f} s; {memory}; {disk} MB on the disk for etcd and PostgreSQL"
+        print(line, file=sys.stderr, flush=True)
 
     def start(self, count: int) -> None:
         """Run so many daemons, and wait until all targets are divided among them."""
@@ -189,11 +214,12 @@ class BenchFleet:
 
     def changed_round(self, version: int) -> float:
         """The seconds until every target has another entry, from the last file that was written."""
+        ((last,),) = self.ask("SELECT max(seq) FROM changes")
         self.write(version)
         began = time.time()
-        sql = "SELECT count(*), max(settled_at) FROM changes WHERE outcome = 'applied' AND settled_at > %s AND key = 'key0'"
-        self.until(lambda: self.ask(sql, began - PATIENCE)[0][0] >= self.size.targets * (version + 1))
-        ended = float(self.ask(sql, began - PATIENCE)[0][1])
+        sql = "SELECT count(DISTINCT namespace), max(settled_at) FROM changes WHERE seq > %s AND outcome = 'applied'"
+        self.until(lambda: self.ask(sql, last)[0][0] == self.size.targets)
+        ended = float(self.ask(sql, last)[0][1])
         self.until(self.is_quiet)
         return ended - began
 
@@ -241,10 +267,17 @@ class BenchFleet:
 
     def _calls(self) -> float:
         """The reads and writes that etcd answered."""
+        return self._etcd(r'grpc_server_handled_total\{.*grpc_method="(?:Range|Txn|Put|DeleteRange)".*\}')
+
+    def _etcd_bytes(self) -> float:
+        """The memory of etcd."""
+        return self._etcd("process_resident_memory_bytes")
+
+    def _etcd(self, pattern: str) -> float:
+        """The sum of the metrics of etcd that match."""
         with urlopen(f"{self.near}/metrics") as answer:
             text = answer.read().decode()
-        pattern = r'^grpc_server_handled_total\{.*grpc_method="(?:Range|Txn|Put|DeleteRange)".*\} (\S+)$'
-        return sum(map(float, re.findall(pattern, text, flags=re.MULTILINE)))
+        return sum(map(float, re.findall(rf"^{pattern} (\S+)$", text, flags=re.MULTILINE)))
 
     def ask(self, sql: str, *parameters: Any) -> list[Any]:
         """What the database says; nothing where there is nothing to say."""
@@ -280,7 +313,8 @@ def measure(folder: Path, size: Size, docs: bool) -> Iterator[str]:
     """Yield the figures one by one, and the table of all."""
     with ExitStack() as stack:
         (folder / "etcd").mkdir()
-        near = stack.enter_context(running_etcd(folder / "etcd", "--unsafe-no-fsync"))
+        options = ("--unsafe-no-fsync", "--quota-backend-bytes", str(MOST_IN_ETCD))
+        near = stack.enter_context(running_etcd(folder / "etcd", *options))
         wire = stack.enter_context(_far_away(near))
         cluster = stack.enter_context(running_cluster(shared_preload_libraries="pg_stat_statements"))
         (folder / "repo").mkdir()
@@ -309,16 +343,25 @@ def measure(folder: Path, size: Size, docs: bool) -> Iterator[str]:
 
 def _measured(fleet: BenchFleet, wire: BreakableConnection, count: int, version: int) -> Measured:
     """Everything with so many replicas."""
-    fleet.start(count)
-    idle = fleet.waiting()
-    fleet.unchanged_round()  # the pass after a change remembers that the target is in sync
-    before = fleet.used()
-    near = fleet.unchanged_round()
-    used, trip = fleet.used().minus(before), statistics.mean(fleet.trips)
-    wire.delay = FAR / 2
-    far = fleet.unchanged_round()
+    name = f"{count} replica{'s' * (count > 1)}"
+    wire.delay = 0.0
+    with fleet.step(f"{name}, to fill the store or to divide the targets"):
+        fleet.start(count)
+    with fleet.step(f"{name}, a round that remembers that all is in sync"):
+        fleet.unchanged_round()
     wire.delay = NEAR / 2
-    changed = fleet.changed_round(version)
+    with fleet.step(f"{name}, waiting"):
+        idle = fleet.waiting()
+    with fleet.step(f"{name}, nothing changed, near"):
+        before = fleet.used()
+        near = fleet.unchanged_round()
+        used, trip = fleet.used().minus(before), statistics.mean(fleet.trips)
+    wire.delay = FAR / 2
+    with fleet.step(f"{name}, nothing changed, far"):
+        far = fleet.unchanged_round()
+    wire.delay = NEAR / 2
+    with fleet.step(f"{name}, one entry changed in each"):
+        changed = fleet.changed_round(version)
     return Measured(count, _waiting(count, idle), _costs(fleet.size, idle, used, trip), Rounds(near, far, changed))
 
 
