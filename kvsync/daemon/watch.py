@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
@@ -139,5 +140,6 @@ class Watcher:
 def own_paths(paths: Iterable[Path]) -> frozenset[Path]:
     """These paths as events show them, with links in their folders resolved, and the files that this process logs to."""
     outputs = (Path(f"/proc/self/fd/{number}") for number in _OUTPUTS)
-    found = {Path(os.path.realpath(path.parent)) / path.name for path in paths}
+    resolve = cache(os.path.realpath)  # most of the paths are in the same few folders
+    found = {Path(resolve(path.parent)) / path.name for path in paths}
     return frozenset(found | {Path(os.path.realpath(output)) for output in outputs if output.is_file()})

@@ -76,14 +76,29 @@ class Assembler:
         chunks = updated_chunks(before, reading)
         if chunks is None:
             return None
+        from kvsync.desired.edits import changed_documents, keeps_names, with_edits  # only a daemon reads files again
+
         digests = {**before.digests, **{target: self._digest_of(target, chunks[target]) for target in targets}}
         rows = {target: TargetRows(chunks[target]) for target in targets}
-        found = (self._checks.of_target(one, rows[one], digests[one], Withheld()) for one in targets)
+        edited = {target: changed_documents(before.chunks[target], chunks[target]) for target in targets}
+        found = (
+            self._checks.of_target(one, rows[one], digests[one], Withheld())
+            for one in targets
+            if not (keeps_names(edited[one]) and self._checks.keep_clean(one, before.digests[one], digests[one]))
+        )
         if any(found):
             return None
         if any(True for group in groups for _ in self._between(group, chunks, digests)):
             return None
-        desired = {target: self._desired(target, rows[target], digests[target], (), b"") for target in targets}
+        desired = {
+            target: with_edits(
+                self._desired(target, rows[target], digests[target], (), b""),
+                rows[target],
+                before.state.targets[target],
+                edited[target],
+            )
+            for target in targets
+        }
         more = sum(len(desired[one].entries) - len(before.state.targets[one].entries) for one in targets)
         has_no_extras = not (before.state.secrets or before.state.warnings)
         units = changed_units(before, reading).values() if has_no_extras else _units(reading)

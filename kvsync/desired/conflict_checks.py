@@ -40,6 +40,14 @@ class ConflictChecks:
             self.clean[target] = digest
         return found
 
+    def keep_clean(self, target: Target, before: bytes, digest: bytes) -> bool:
+        """Note that an edit, after which a target has this digest, cannot have made entries conflict. False if they may have
+        conflicted `before`."""
+        if self.clean.get(target) != before:
+            return False
+        self.clean[target] = digest
+        return True
+
     def between(self, group: Mapping[Target, tuple[Sequence[DocumentRows], bytes]]) -> Iterable[KeyConflict]:
         """What is wrong between targets whose keys could meet; looked for once for each state of them."""
         first, state = min(group), blake2b(digest_size=16)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from kvsync.config.protected import ProtectedPath
@@ -27,10 +28,11 @@ class Protection:
     def __init__(self, paths: Iterable[ProtectedPath], root: str) -> None:
         self._identities: dict[Identity, str] = {}
         self._names: dict[str, str] = {}
+        resolve = cache(os.path.realpath)  # most of the paths are in the same few folders
         for protected in paths:
             for identity in _identities(protected):
                 self._identities.setdefault(identity, protected.reason)
-            for name in _names(protected, root):
+            for name in _names(protected, root, resolve):
                 self._names.setdefault(folded(name), protected.reason)
 
     def __eq__(self, other: object) -> bool:
@@ -75,12 +77,12 @@ def _identities(protected: ProtectedPath) -> Iterator[Identity]:
             yield from ((file.st_dev, file.st_ino) for file in files)
 
 
-def _names(protected: ProtectedPath, root: str) -> Iterator[str]:
+def _names(protected: ProtectedPath, root: str, resolve: Callable[[str], str]) -> Iterator[str]:
     """The names beneath the root: as it is written, and where links lead."""
     path = os.path.normpath(protected.path)
-    folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120
+    folder = resolve(os.path.dirname(path))  # noqa: PTH120
     found = [os.path.join(folder, os.path.basename(path))]  # noqa: PTH118, PTH119
     if path != str(protected.path) or os.path.islink(path):  # noqa: PTH114  # otherwise it leads nowhere else
-        found.append(os.path.realpath(protected.path))
+        found.append(resolve(str(protected.path)))
     beneath = f"{root.rstrip('/')}/"
     yield from (name.removeprefix(beneath) for name in found if name.startswith(beneath))

@@ -79,17 +79,23 @@ class TargetRows:
 
 
 class EntriesView(Mapping[Identity, Entry]):
-    """The entries of a target; each is built when it is asked for."""
+    """The entries of a target; each is built when it is asked for. Those that were `edited` are built already, or None if they
+    are gone: a pass that asks for them alone needs no index of all rows."""
 
-    def __init__(self, rows: TargetRows) -> None:
-        self._rows = rows
+    def __init__(self, rows: TargetRows, edited: Mapping[Identity, Entry | None] | None = None) -> None:
+        self._rows, self._edited = rows, edited or {}
 
     def __getitem__(self, identity: Identity) -> Entry:
+        if (edited := self._edited.get(identity)) is not None:
+            return edited
         rows, index = self._rows.place(self._rows.index[identity])
         return rows.entry(index)
 
     def get(self, identity: object, default: Any = None) -> Any:
         """The entry, or the default; faster than by an exception."""
+        if identity in self._edited:
+            edited = self._edited[identity]  # type: ignore[index]
+            return default if edited is None else edited
         row = self._rows.index.get(identity)  # type: ignore[call-overload]
         if row is None:
             return default
@@ -103,6 +109,8 @@ class EntriesView(Mapping[Identity, Entry]):
         return self._rows.starts[-1]
 
     def __contains__(self, identity: object) -> bool:
+        if identity in self._edited:
+            return self._edited[identity] is not None  # type: ignore[index]
         return identity in self._rows.index
 
     def keys(self) -> KeysView[Identity]:

@@ -26,6 +26,16 @@ class Move:
     destination_target: Target | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What changed in a target since an earlier state of its files, which has this digest: the identities of the entries that
+    were there `before` and are others now, or are gone, and the entries that are there `after` and were others, or new."""
+
+    digest: str
+    before: frozenset[Identity]
+    after: Mapping[Identity, Entry]
+
+
 def _keep() -> None:
     """Free nothing."""
 
@@ -37,8 +47,9 @@ class Desired:
     `entries` has every identity; the mapping may build entries lazily. `settled` is the cheap view for comparing: the
     fingerprints of the entries that have no lifetime, mode `enforce`, and are neither sensitive nor protected. `digest`
     changes whenever anything here does. `problems` is not empty when a file that names this target could not be used:
-    then the target keeps its state. `release` frees what `entries` and `settled` have built, which they build again when they
-    are asked.
+    then the target keeps its state. `edits` are the differences to earlier states, the latest first, as far as they are known:
+    there is none to a state that differs in more than a few entries. `release` frees what `entries` and `settled` have built,
+    which they build again when they are asked.
     """
 
     target: Target
@@ -50,6 +61,7 @@ class Desired:
     moved: tuple[Move, ...] = ()
     problems: tuple[Problem, ...] = ()
     release: Callable[[], None] = field(default=_keep, repr=False, compare=False)
+    edits: tuple[Edit, ...] = field(default=(), repr=False, compare=False)
 
     @cached_property
     def moves(self) -> Mapping[str, Move]:

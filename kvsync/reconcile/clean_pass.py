@@ -12,6 +12,9 @@ from kvsync.state import CleanPass, StateDir
 COUNTED: Final = ("unchanged", "foreign", "ignored", "expired", "orphans")
 """The numbers of a plan that a clean pass keeps."""
 
+OWNED: Final = "owned"
+"""Name of the number of entries that the store held of ours. Earlier versions did not keep it."""
+
 
 def current_clean_pass(state: StateDir, key: str, digests: tuple[str, str], now: float) -> CleanPass | None:
     """What the last clean pass of a place saw, unless files, configuration or time have moved on. `digests` are those of the

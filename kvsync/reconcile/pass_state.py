@@ -17,9 +17,10 @@ from kvsync.model.plan import TargetPlan
 from kvsync.model.snapshot import Snapshot, Version, settled_versions
 from kvsync.planning.difference import CLOCK_SLACK
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile.clean_pass import COUNTED, config_digest, current_clean_pass
+from kvsync.reconcile.clean_pass import COUNTED, OWNED, config_digest, current_clean_pass
 from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
+from kvsync.reconcile.edited import EditedTarget, is_exact
 from kvsync.reconcile.observer import Observer
 from kvsync.state import CleanPass
 from kvsync.stores.base import Store
@@ -56,6 +57,14 @@ class PassState:
     def clean_pass(self, now: float) -> CleanPass | None:
         """What the last clean pass saw, unless files or time have moved on."""
         return current_clean_pass(self._state, self._key, (self._desired.digest, self._config), now)
+
+    def edited(self, now: float) -> EditedTarget | None:
+        """What an edit changed since the last clean pass, if that is all that a pass has to look at. Raises StateDirError."""
+        for edit in self._desired.edits:
+            clean = current_clean_pass(self._state, self._key, (edit.digest, self._config), now)
+            if clean is not None and is_exact(clean, edit, self._desired) and not self.may_block:
+                return EditedTarget(clean, edit)
+        return None
 
     def settling(self, now: float) -> dict[Identity, float]:
         """Entries that were written so recently that a listing may not show it yet, and until when that may be. None once a
@@ -101,13 +110,13 @@ class PassState:
         going = [change.identity for change in changes if change.action is Action.DELETE]
         self._undesired_since = self._state.removals.update(self._key, going, now, self._undesired_since)
 
-    def keep_clean_pass(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
-        """Record a clean pass, so that the next one can ask the store whether anything changed. A pass is not recorded if it is
-        clean only because the listing is late, if the listing lacks entries that exist, or if the store's ledger must still be
-        written."""
+    def keep_clean_pass(self, plan: TargetPlan, snapshot: Snapshot, owned: int, *, is_unsure: bool) -> None:
+        """Record a clean pass, so that the next one can ask the store whether anything changed. `owned` counts the entries in
+        the store that are ours. A pass is not recorded if it is clean only because the listing is late, if the listing lacks
+        entries that exist, or if the store's ledger must still be written."""
         if plan.changes or plan.refused or plan.reported or plan.parked or is_unsure or snapshot.token is None:
             return
-        counts = {name: getattr(plan, name) for name in COUNTED}
+        counts = {name: getattr(plan, name) for name in COUNTED} | {OWNED: owned}
         clean = CleanPass(snapshot.token, plan.next_moment, counts)
         self._state.clean_passes.put(self._key, self._desired.digest, self._config, clean)
 

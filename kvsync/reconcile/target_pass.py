@@ -24,6 +24,7 @@ from kvsync.planning.compare import Comparison, compare
 from kvsync.planning.cost import cost_of
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.reconcile.context import ApplyOptions, PassContext
+from kvsync.reconcile.edited import EditedTarget, may_plan_edit
 from kvsync.reconcile.namespace_deletion import NamespaceDeletion
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState
@@ -170,7 +171,11 @@ class TargetPass:
             await recover(self._observer, self._context.state, self._rules.now)
         looks = self._ask.deep or self._ask.keys or self._deletion.is_wanted
         clean = None if looks else self._memory.clean_pass(self._rules.now)
-        snapshot = await self._observer.observe(clean.token if clean else None, deep=self._ask.deep)
+        edited = None if looks or clean is not None else self._edited()
+        known = edited.clean if edited is not None else clean
+        snapshot = await self._observer.observe(known.token if known else None, deep=self._ask.deep)
+        if snapshot is None and edited is not None:
+            return await self._plan_edited(edited)
         if snapshot is None:
             assert clean is not None, "a store answers None to a token only"
             subject = self._subject
@@ -186,19 +191,38 @@ class TargetPass:
         self._facts = await self._gather(snapshot, comparison)
         return await off_loop(partial(self._concluded, snapshot, comparison), size)
 
+    def _edited(self) -> EditedTarget | None:
+        """What an edit changed since the last clean pass, if nothing else can have changed."""
+        if self._siblings or not may_plan_edit(self._desired, self._store, self._ask):
+            return None
+        return self._memory.edited(self._rules.now)
+
+    async def _plan_edited(self, edited: EditedTarget) -> TargetPlan:
+        """Plan the edited entries, as a pass over all entries would."""
+        found, comparison = await self._observer.read_some(edited.identities), edited.comparison()
+        snapshot = edited.snapshot(self._desired, found)
+        self._facts = await self._gather(snapshot, comparison)
+        plan = self._located_plan(snapshot, comparison)
+        self._remember(plan, snapshot, comparison.owned, is_whole=False)
+        return plan
+
     def _compared(self, snapshot: Snapshot, ignored: Callable[[str], bool]) -> Comparison:
         recorded = self._observer.ledger.all  # asked only for what is neither desired nor marked
         return compare(self._desired, snapshot, self._subject.signer, recorded, ignored)
 
     def _concluded(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
         """Conclude the plan: record it, and add what the store's ledger costs."""
+        plan = self._deletion.planned(self._located_plan(snapshot, comparison), snapshot, self._rules.now)
+        self._remember(plan, snapshot, comparison.owned)
+        return self._ledger.planned(plan, self._rules.now)
+
+    def _located_plan(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
+        """The plan with the end of what is deferred, and with where the target was before."""
         plan = self._with_local_times(snapshot, comparison)
         moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
-        if (moment, moved_from) != (plan.next_moment, None):
-            plan = replace(plan, next_moment=moment, moved_from=moved_from)
-        plan = self._deletion.planned(plan, snapshot, self._rules.now)
-        self._remember(plan, snapshot)
-        return self._ledger.planned(plan, self._rules.now)
+        if (moment, moved_from) == (plan.next_moment, None):
+            return plan
+        return replace(plan, next_moment=moment, moved_from=moved_from)
 
     def _with_local_times(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
         """The plan by the store's time, with its next moment by this machine's time."""
@@ -253,13 +277,15 @@ class TargetPass:
         subject = self._subject
         return empty_plan(self._rules.digest_key, subject.located, self._store.capabilities.type, subject.moved_from)
 
-    def _remember(self, plan: TargetPlan, snapshot: Snapshot | None) -> None:
+    def _remember(self, plan: TargetPlan, snapshot: Snapshot | None, owned: int = 0, *, is_whole: bool = True) -> None:
+        """Record what the pass found: `owned` entries in the store that are ours. The snapshot `is_whole`, or has the edited
+        entries alone."""
         if not self._context.writable or self._ask.keys:
             return
         has_grace = self._ask.grace > 0 or self._desired.policy.guard.grace > 0
         with self._context.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
-            if snapshot is not None and self._context.writing:
+            if snapshot is not None and is_whole and self._context.writing:
                 self._memory.backfill_ledger(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
                 from kvsync.planning.plan_target import may_be_stale
@@ -267,7 +293,7 @@ class TargetPass:
                 is_due = snapshot.token is not None and self._ledger.is_due(self._rules.now)
                 is_partial = filters_listing(self._store) and not self._facts.actual.keys() <= snapshot.entries.keys()
                 is_unsure = is_due or is_partial or may_be_stale(self._facts)
-                self._memory.keep_clean_pass(plan, snapshot, is_unsure=is_unsure)
+                self._memory.keep_clean_pass(plan, snapshot, owned, is_unsure=is_unsure)
 
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
