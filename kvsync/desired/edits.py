@@ -9,7 +9,7 @@ from typing import Final
 from kvsync.desired.model import DocumentRows
 from kvsync.desired.rows import Rows, RowTemplate
 from kvsync.desired.views import EntriesView, TargetRows
-from kvsync.model.desired import Desired, Edit
+from kvsync.model.desired import Desired, EditedEntries
 from kvsync.model.entry import Entry, Identity
 
 FEW: Final = 256
@@ -50,7 +50,7 @@ def with_edits(desired: Desired, rows: TargetRows, known: Desired, documents: Se
     return replace(desired, entries=EntriesView(rows, edited), edits=edits)
 
 
-def _edits_since(known: Desired, documents: Sequence[_Pair]) -> tuple[Edit, ...]:
+def _edits_since(known: Desired, documents: Sequence[_Pair]) -> tuple[EditedEntries, ...]:
     """What the documents changed; nothing if more than entries changed, or too many of them."""
     if not all(_is_alike(old, new) for old, new in documents):
         return ()
@@ -72,12 +72,12 @@ def _is_ordered(rows: Rows) -> bool:
     return any(shape.after or shape.after_all for shape in rows.table)
 
 
-def _edit(digest: str, documents: Sequence[_Pair]) -> Edit:
+def _edit(digest: str, documents: Sequence[_Pair]) -> EditedEntries:
     was = dict(row for old, _ in documents for row in _contents(old.rows))
     now = dict(row for _, new in documents for row in _contents(new.rows))
     entries = {row: new.rows.entry(index) for _, new in documents for index, row in enumerate(new.rows.identities())}
     changed = {identity for identity in was.keys() | now.keys() if was.get(identity) != now.get(identity)}
-    return Edit(
+    return EditedEntries(
         digest,
         frozenset(was.keys() & changed),
         {identity: entry for identity, entry in entries.items() if identity in changed},
@@ -90,10 +90,10 @@ def _contents(rows: Rows) -> Iterator[tuple[Identity, tuple[bytes, RowTemplate]]
     return zip(rows.identities(), zip(rows.prints, shapes, strict=True), strict=True)
 
 
-def _joined(earlier: Edit, later: Edit) -> Edit:
+def _joined(earlier: EditedEntries, later: EditedEntries) -> EditedEntries:
     """Both edits as one."""
     before = earlier.before | {identity for identity in later.before if identity not in earlier.after}
     left: Mapping[Identity, Entry] = {
         identity: entry for identity, entry in earlier.after.items() if identity not in later.before
     }
-    return Edit(earlier.digest, before, {**left, **later.after})
+    return EditedEntries(earlier.digest, before, {**left, **later.after})

@@ -27,7 +27,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class EditedEntries:
     """What changed in a target since an earlier state of its files, which has this digest: the identities of the entries that
     were there `before` and are others now, or are gone, and the entries that are there `after` and were others, or new."""
 
@@ -61,7 +61,7 @@ class Desired:
     moved: tuple[Move, ...] = ()
     problems: tuple[Problem, ...] = ()
     release: Callable[[], None] = field(default=_keep, repr=False, compare=False)
-    edits: tuple[Edit, ...] = field(default=(), repr=False, compare=False)
+    edits: tuple[EditedEntries, ...] = field(default=(), repr=False, compare=False)
 
     @cached_property
     def moves(self) -> Mapping[str, Move]:

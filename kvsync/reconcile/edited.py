@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kvsync.model.capabilities import Marks
-from kvsync.model.desired import Desired, Edit
+from kvsync.model.desired import Desired, EditedEntries
 from kvsync.model.entry import Actual, Identity, identity_order
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.policy import Prune
@@ -27,7 +27,7 @@ class EditedTarget(NamedTuple):
     """The last clean pass of a target, and what an edit of the files changed since."""
 
     clean: CleanPass
-    edit: Edit
+    edit: EditedEntries
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -58,7 +58,7 @@ def may_plan_edit(desired: Desired, store: Store, ask: PassOptions) -> bool:
     return has_extension(store, TokenChecking) and as_ledger_keeping(store) is None and not filters_listing(store)
 
 
-def is_exact(clean: CleanPass, edit: Edit, desired: Desired) -> bool:
+def is_exact(clean: CleanPass, edit: EditedEntries, desired: Desired) -> bool:
     """True if the counts of a clean pass show that it found every entry of the files of its time as they asked, nothing that
     ends or waits, and nothing else in the store that the edit may concern."""
     counts, had = clean.counts, len(desired.entries) - len(edit.after) + len(edit.before)
