@@ -2,7 +2,7 @@
 
 prepare    scan the batch, or read what must be known before writing; entries that changed since the plan are planned
            again, alone
-intend     commit the intent to the journal, together with those of creates that are sent next
+intend     commit the intent to the journal, together with those of calls that are sent now, or of creates that are sent next
 note       changes of the ledger alone                                               -> applied
 send       one call of `Store.write`
   done         (read back if the store has no compare-and-set)                       -> applied
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from kvsync.apply.batch_check import BatchCheck
 from kvsync.apply.model import PendingStep
-from kvsync.apply.outcomes import MOST_TOGETHER, OutcomeRecorder, StepResult
+from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.preparation import Preparation, SplitSteps, close_unread
 from kvsync.apply.read_back import describe, has_landed, is_untouched
 from kvsync.apply.replanning import MOVED, Replanner, landed
@@ -56,7 +56,7 @@ class BatchSender:
             try:
                 await self._access.ready()
                 ready, again = await self._preparation.prepare(part)
-                if ready := self._intend(ready):
+                if ready := await self._intend(ready):
                     if self._access.halt():
                         raise Stopped
                     try:
@@ -106,12 +106,12 @@ class BatchSender:
             work.lost = True
         raise error
 
-    def _intend(self, works: list[PendingStep]) -> list[PendingStep]:
+    async def _intend(self, works: list[PendingStep]) -> list[PendingStep]:
         """Commit the intents of steps, and build their writes; returns the steps that must be sent. Raises StateDirError: then
         nothing may be sent."""
         if not works:
             return []
-        self._recorder.intend(self._check.with_next_creates(works, MOST_TOGETHER))
+        await self._check.intend(works)
         now = self._access.clock.now()
         for work in works:
             work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)

@@ -13,8 +13,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from kvsync.apply.intents import GroupedIntents
 from kvsync.apply.model import PendingStep
-from kvsync.apply.outcomes import OutcomeRecorder, StepResult
+from kvsync.apply.outcomes import MOST_TOGETHER, OutcomeRecorder, StepResult
 from kvsync.apply.read_back import is_confirmed, is_written
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.verification import Done, ReadBack
@@ -53,16 +54,23 @@ class BatchCheck:
         self._begun_at: float | None = None
         self._is_deferring = self._is_checking = not self._capabilities.compare_and_set and len(self._works) > 1
         self._scanning = asyncio.Lock()
+        self._intents = GroupedIntents(recorder.intend)
         self._next = 0
 
-    def with_next_creates(self, ready: Sequence[PendingStep], most: int) -> list[PendingStep]:
-        """Steps whose intents are about to be committed, and creates of the batch that are sent next, so many in all. There are
-        none without compare-and-set, where entries are read right before they are sent, and none where the intents of a
-        killed run say what is ours."""
-        can_wait = self._capabilities.compare_and_set and self._capabilities.marks is Marks.STORE
+    async def intend(self, ready: Sequence[PendingStep]) -> None:
+        """Commit the intents of steps that are about to be sent. Raises StateDirError: then nothing may be sent."""
+        if self._capabilities.compare_and_set and self._capabilities.marks is Marks.STORE:
+            self._recorder.intend(self._with_next_creates(ready))
+        else:
+            await self._intents.commit(ready)
+
+    def _with_next_creates(self, ready: Sequence[PendingStep]) -> list[PendingStep]:
+        """Steps whose intents are about to be committed, and creates of the batch that are sent next. Without compare-and-set,
+        where entries are read right before they are sent, and where the intents of a killed run say what is ours, none may be
+        committed early."""
         is_due = not all(work.recorded for work in ready)
         found, taken = list(ready), {work.index for work in ready}
-        while can_wait and is_due and self._next < len(self._works) and len(found) < most:
+        while is_due and self._next < len(self._works) and len(found) < MOST_TOGETHER:
             work = self._works[self._next]
             self._next += 1
             if work.change.before is None and not work.recorded and work.index not in taken:

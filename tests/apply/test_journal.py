@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from kvsync.apply import outcomes
-from kvsync.apply.model import Step
+from kvsync.apply.intents import GroupedIntents
+from kvsync.apply.model import PendingStep, Step
 from kvsync.apply.ports import RunPort
 from kvsync.errors import StateDirError
 from kvsync.model.capabilities import Marks
-from kvsync.model.change import Action, OutcomeKind
+from kvsync.model.change import Action, Change, Class, OutcomeKind
 from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state import StateDir
@@ -102,6 +103,36 @@ async def test_calls_of_one_entry_share_commits(make: Make, concurrency: int, mo
     assert run.settled == [64, 64, 64, 8]
 
 
+@pytest.mark.parametrize("capabilities", [{"compare_and_set": False}, {"marks": Marks.LEDGER}])
+async def test_calls_that_are_sent_together_share_a_commit(make: Make, capabilities: dict[str, Any]) -> None:
+    """Where no intent may be committed early, the calls that are ready at the same time still take one commit, and at no moment
+    has the journal more open intents than there are calls in flight."""
+    harness = make(batch=1, concurrency=8, **capabilities)
+    harness.want(*(entry(f"{n:03}") for n in range(80)))
+    changes = await harness.plan()
+    run = CountingRun(harness.state.journal.begin("test"))
+    report = await harness.applier(run).run([Step(one) for one in changes])
+    assert set(kinds(report).values()) == {"applied"}
+    assert sum(run.intended) == 80
+    assert max(run.intended) <= 8
+    assert len(run.intended) <= 30
+
+
+async def test_a_cancelled_call_leaves_no_intent_and_disturbs_no_other() -> None:
+    """Calls wait for one commit together; one that is cancelled meanwhile is not committed, and the others are."""
+    committed: list[int] = []
+    intents = GroupedIntents(lambda works: committed.extend(work.index for work in works))
+    wanted = [entry(f"{index}") for index in range(3)]
+    changes = [Change(Action.CREATE, Class.NEW, one.identity, after=one) for one in wanted]
+    steps = [[PendingStep(index, Step(change))] for index, change in enumerate(changes)]
+    calls = [asyncio.create_task(intents.commit(works)) for works in steps]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    assert committed == [0, 2]
+    assert [type(one) for one in done] == [type(None), asyncio.CancelledError, type(None)]
+
+
 async def test_an_outcome_does_not_wait_for_others(make: Make) -> None:
     """While the second call waits for the store, the outcome of the first is committed."""
     harness = make(batch=1, concurrency=1)
@@ -142,7 +173,8 @@ KILLED = """
 import asyncio, os, random, signal, sys
 from pathlib import Path
 from kvsync.apply.engine import Applier
-from kvsync.apply.model import Step
+from kvsync.apply.intents import GroupedIntents
+from kvsync.apply.model import PendingStep, Step
 from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
 from kvsync.planning.marks import MarkSigner
@@ -228,12 +260,13 @@ class BrokenRun:
 @pytest.mark.parametrize(("batch", "concurrency"), [(1, 1), (1, 4), (2, 1)])
 @pytest.mark.parametrize("kind", ["intend", "settle"])
 @pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize("marks", list(Marks))
 async def test_nothing_is_written_that_the_journal_does_not_hold(
-    make: Make, batch: int, concurrency: int, kind: str, at: int
+    make: Make, batch: int, concurrency: int, kind: str, at: int, marks: Marks
 ) -> None:
     """A failing journal ends the apply with its error: nothing is sent without an intent, and at most 64 outcomes wait for one
     commit, besides the calls in flight."""
-    harness = make(batch=batch, concurrency=concurrency)
+    harness = make(batch=batch, concurrency=concurrency, marks=marks)
     harness.want(*(entry(f"{n:03}") for n in range(200)))
     changes = await harness.plan()
     run = BrokenRun(kind, at)
