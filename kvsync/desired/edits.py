@@ -56,8 +56,9 @@ def _edits_since(known: Desired, documents: Sequence[_Pair]) -> tuple[EditedEntr
         return ()
     if sum(old.count + new.count for old, new in documents) > FEW:
         return ()
-    edit = _edit(known.digest, documents)
-    edits = (edit, *(_joined(earlier, edit) for earlier in known.edits))
+    entries = {row: new.rows.entry(index) for _, new in documents for index, row in enumerate(new.rows.identities())}
+    edit = _edit(known.digest, documents, entries)
+    edits = (edit, *(_joined(earlier, edit, entries) for earlier in known.edits))
     return tuple(one for one in edits[:_KEPT] if len(one.before) + len(one.after) <= FEW)
 
 
@@ -72,10 +73,9 @@ def _is_ordered(rows: Rows) -> bool:
     return any(shape.after or shape.after_all for shape in rows.table)
 
 
-def _edit(digest: str, documents: Sequence[_Pair]) -> EditedEntries:
+def _edit(digest: str, documents: Sequence[_Pair], entries: Mapping[Identity, Entry]) -> EditedEntries:
     was = dict(row for old, _ in documents for row in _contents(old.rows))
     now = dict(row for _, new in documents for row in _contents(new.rows))
-    entries = {row: new.rows.entry(index) for _, new in documents for index, row in enumerate(new.rows.identities())}
     changed = {identity for identity in was.keys() | now.keys() if was.get(identity) != now.get(identity)}
     return EditedEntries(
         digest,
@@ -90,10 +90,12 @@ def _contents(rows: Rows) -> Iterator[tuple[Identity, tuple[bytes, RowTemplate]]
     return zip(rows.identities(), zip(rows.prints, shapes, strict=True), strict=True)
 
 
-def _joined(earlier: EditedEntries, later: EditedEntries) -> EditedEntries:
-    """Both edits as one."""
+def _joined(earlier: EditedEntries, later: EditedEntries, entries: Mapping[Identity, Entry]) -> EditedEntries:
+    """Both edits as one. The `entries` of the documents that the later one changed may be in other lines since the earlier."""
     before = earlier.before | {identity for identity in later.before if identity not in earlier.after}
     left: Mapping[Identity, Entry] = {
-        identity: entry for identity, entry in earlier.after.items() if identity not in later.before
+        identity: entries.get(identity, entry)
+        for identity, entry in earlier.after.items()
+        if identity not in later.before
     }
     return EditedEntries(earlier.digest, before, {**left, **later.after})

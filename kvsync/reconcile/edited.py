@@ -48,7 +48,7 @@ class EditedTarget(NamedTuple):
 def may_plan_edit(desired: Desired, store: Store, ask: PassOptions) -> bool:
     """True if a pass of the target may look at its edited entries alone: only the entries decide what the plan is, and a token
     of the store says that none of the others changed, in one call."""
-    if not desired.edits or desired.problems or desired.moved or desired.absent:
+    if not desired.edits or desired.problems or desired.moved or desired.absent or desired.policy.ignore:
         return False
     if ask != PassOptions(deletes_namespaces=ask.deletes_namespaces, grace=ask.grace):
         return False
@@ -67,4 +67,4 @@ def is_exact(clean: CleanPass, edit: EditedEntries, desired: Desired) -> bool:
     if counts["unchanged"] != had or counts["ignored"] or counts["expired"] or counts["orphans"]:
         return False
     adds_nothing = edit.after.keys() <= edit.before
-    return adds_nothing or not (counts["foreign"] or desired.policy.ignore)
+    return adds_nothing or not counts["foreign"]

@@ -151,6 +151,34 @@ async def test_new_entry_may_exist_already(editing: Editing) -> None:
         assert plan == await editing.whole(opened)
 
 
+async def test_keys_that_the_policy_ignores_are_left_alone(editing: Editing) -> None:
+    async with editing.open():
+        pass
+    text = (editing.root / "kvsync.yaml").read_text()
+    (editing.root / "kvsync.yaml").write_text(text.replace("policy: {", "policy: {ignore: [k10, k11], "))
+    async with editing.open() as opened:
+        del editing.keys[1]["k11"]
+        editing.write(1, k10="edited")
+
+        plan = await editing.plan(opened)
+
+    assert (plan.changes, plan.ignored) == ((), 2)
+
+
+async def test_edited_entry_is_shown_in_the_line_that_it_is_in_now(editing: Editing) -> None:
+    async with editing.open() as opened:
+        editing.write(1, k13="edited")
+        opened.load()
+        del editing.keys[1]["k10"]
+        editing.write(1)
+
+        plan = await editing.plan(opened)
+
+    assert editing.listings == 0
+    origins = [str(change.origin).rpartition("/")[2] for change in plan.changes if change.action is Action.UPDATE]
+    assert origins == ["f1.yaml:6:3"]
+
+
 async def test_guard_counts_all_entries(editing: Editing) -> None:
     text = (editing.root / "kvsync.yaml").read_text()
     (editing.root / "kvsync.yaml").write_text(text.replace("max_update_pct: 100", "max_update_pct: 10"))
