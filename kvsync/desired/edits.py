@@ -15,6 +15,9 @@ from kvsync.model.entry import Entry, Identity
 FEW: Final = 256
 """Entries of the changed documents, and of all edits that are kept: with more, a whole pass costs hardly more."""
 
+_MOST_BYTES: Final = 1024 * 1024
+"""Bytes of the values that an edit keeps in memory until the next one."""
+
 _KEPT: Final = 4
 """Earlier states of a target whose difference to the current one is kept: files may be read several times until a pass."""
 
@@ -59,7 +62,13 @@ def _edits_since(known: Desired, documents: Sequence[_Pair]) -> tuple[EditedEntr
     entries = {row: new.rows.entry(index) for _, new in documents for index, row in enumerate(new.rows.identities())}
     edit = _edit(known.digest, documents, entries)
     edits = (edit, *(_joined(earlier, edit, entries) for earlier in known.edits))
-    return tuple(one for one in edits[:_KEPT] if len(one.before) + len(one.after) <= FEW)
+    return tuple(one for one in edits[:_KEPT] if _is_small(one))
+
+
+def _is_small(edit: EditedEntries) -> bool:
+    if len(edit.before) + len(edit.after) > FEW:
+        return False
+    return sum(len(entry.content.value) for entry in edit.after.values()) <= _MOST_BYTES
 
 
 def _is_alike(old: DocumentRows, new: DocumentRows) -> bool:

@@ -39,6 +39,11 @@ class Deferrals:
         """True if no change need wait."""
         return not (self._taken_back or self._refused or self._healed)
 
+    @property
+    def has_records(self) -> bool:
+        """True if anything is recorded, also what no longer defers a change and is dropped by a pass over all entries."""
+        return bool(self._let_go) or not self.is_empty
+
     def reason(self, change: Change) -> str | None:
         """Why a change must wait, with the command that ends the wait; None if it need not."""
         undone = self._taken_back.get(change.identity)

@@ -62,7 +62,7 @@ class PassState:
         """What an edit changed since the last clean pass, if that is all that a pass has to look at. Raises StateDirError."""
         for edit in self._desired.edits:
             clean = current_clean_pass(self._state, self._key, (edit.digest, self._config), now)
-            if clean is not None and is_exact(clean, edit, self._desired) and not self.may_block:
+            if clean is not None and is_exact(clean, edit, self._desired) and not self._deferrals.has_records:
                 return EditedTarget(clean, edit)
         return None
 

@@ -87,6 +87,9 @@ def test_edits_add_up_until_they_are_too_many(repo: Repo) -> None:
     assert Identity("two") not in third.entries
     assert third.entries[Identity("new")].content.value == b"4"
 
+    write(repo, "a", f"  one: other\n  new: {'x' * 2_000_000}\n")
+    assert source.load().targets[WEB].edits == ()
+
     write(repo, "a", "".join(f"  key{number}: 1\n" for number in range(300)))
     assert source.load().targets[WEB].edits == ()
 

@@ -14,6 +14,8 @@ import pytest
 from kvsync.app import Workspace, open_workspace
 from kvsync.desired import DesiredState
 from kvsync.model.change import Action
+from kvsync.model.digest import entry_digest
+from kvsync.model.entry import Identity
 from kvsync.model.plan import TargetPlan
 from kvsync.stores.sqlite.store import SqliteStore
 from kvsync.testing import FakeClock
@@ -201,6 +203,21 @@ async def test_ledger_keeps_the_entries_that_are_not_looked_at(editing: Editing)
         plan = await editing.plan(opened)
 
     assert [(change.identity.key, change.cause) for change in plan.changes] == [("k20", "drifted")]
+
+
+async def test_undone_entry_is_forgotten_once_its_file_changes(editing: Editing) -> None:
+    async with editing.open() as opened:
+        (desired,) = opened.load().targets.values()
+        known = opened.state.places.known(desired.target)
+        assert known is not None
+        undone = Identity("k10")
+        opened.state.undone.put(known.place, {undone: (entry_digest(desired.entries[undone]), "run")})
+        editing.write(1, k10="edited")
+
+        plan = await editing.plan(opened)
+
+        assert (editing.listings, len(plan.changes)) == (1, 1)
+        assert opened.state.undone.all(known.place) == {}
 
 
 async def test_plan_is_that_of_a_whole_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
