@@ -9,6 +9,7 @@ then only their fingerprints are kept, and they become entries when they are ask
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -100,8 +101,7 @@ class Listing:
             if sizes != _PLAIN or set(map(_owner_of, marks)) != {self._signer.owner}:
                 return None
             prints, seals = list(map(_print_of, marks)), list(map(_seal_of, marks))
-            text = "".join(prints)
-            if set(map(len, prints)) != _DIGITS or not text.isalnum() or not bytes.fromhex(text):
+            if set(map(len, prints)) != _DIGITS or not unhexlify("".join(prints)):  # fromhex would skip spaces
                 return None
             if set(map(len, seals)) != _SEAL or not "".join(seals).isascii():
                 return None
