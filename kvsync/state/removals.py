@@ -10,7 +10,7 @@ from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 from kvsync.state.tables import REMOVALS
 
-_DROP, _ADD = REMOVALS.delete_rows(), REMOVALS.insert_rows()
+_DROP, _ADD = REMOVALS.delete_rows(), REMOVALS.add_rows()
 
 
 class Removals:
@@ -29,7 +29,8 @@ class Removals:
         self, place: str, current: Iterable[Identity], now: float, known: Mapping[Identity, float] | None = None
     ) -> dict[Identity, float]:
         """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. `known` is
-        what this pass has read of the place. Returns the moments. Raises StateDirError."""
+        what this pass has read of the place; a command that only plans may have added the same since. Returns the moments.
+        Raises StateDirError."""
         wanted = set(current)
         if known is None:
             known = self.since(place)

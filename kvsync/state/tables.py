@@ -75,6 +75,11 @@ class StateTable:
         many = f"INSERT INTO {self.name} ({listed}) SELECT {listed} FROM {{rows}}"  # noqa: S608 - constants
         return RowStatement(self._described(names), self.insert(names), many)
 
+    def add_rows(self) -> RowStatement:
+        """A statement that adds whole rows, and leaves those that are there already as they are."""
+        rows, keeps = self.insert_rows(), "ON CONFLICT DO NOTHING"
+        return RowStatement(rows.columns, f"{rows.one} {keeps}", f"{rows.many} {keeps}")
+
     def upsert_rows(self) -> RowStatement:
         """A statement that adds whole rows, or replaces those with the same keys. No key may be given twice."""
         return RowStatement(self.columns, self.upsert(), f"{self.insert_rows().many} {self._replacing}")

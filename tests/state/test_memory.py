@@ -13,6 +13,7 @@ from kvsync.state import CleanPass, Contention, DaemonRecord, StateDir
 from kvsync.state.clean_passes import TOGETHER
 from kvsync.state.contended import CALM_SECONDS, WAITS
 from kvsync.state.passes import HISTORY_POINTS
+from tests.state.conftest import Opener
 from tests.state.examples import KEY, WEB, WEB_KEY, print_of
 from tests.support.places import key_of
 
@@ -208,6 +209,15 @@ def test_removals_keep_their_first_moment(state: StateDir) -> None:
     assert state.removals.update(WEB_KEY, [old, other], 40) == {old: 40, other: 20}
     assert state.removals.since(WEB_KEY) == {old: 40, other: 20}
     assert state.removals.since(key_of(API)) == {}
+
+
+def test_a_removal_that_another_process_recorded_meanwhile_stays(open_state: Opener) -> None:
+    """Someone may plan by hand while the daemon, which has read what it knew of the place, is still planning."""
+    with open_state() as daemon, open_state() as by_hand:
+        known = daemon.removals.since(WEB_KEY)
+        by_hand.removals.update(WEB_KEY, [KEY], 10)
+        daemon.removals.update(WEB_KEY, [KEY], 20, known)
+        assert daemon.removals.since(WEB_KEY) == {KEY: 10}
 
 
 def test_a_memo_represents_what_it_saw(state: StateDir) -> None:
