@@ -49,6 +49,17 @@ def _collect_leftovers() -> None:
         sys.unraisablehook = hook
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Collect no garbage while tests are collected, and leave all of them out of later collections of garbage: they stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 _PATTERNS = {
     "system": re.compile(r"mark\.system|one_and_more"),
     "hypothesis": re.compile(r"^(from|import) hypothesis", re.M),
