@@ -175,7 +175,10 @@ class TargetPass:
         known = edited.clean if edited is not None else clean
         snapshot = await self._observer.observe(known.token if known else None, deep=self._ask.deep)
         if snapshot is None and edited is not None:
-            return await self._plan_edited(edited)
+            plan = await self._plan_edited(edited)
+            if plan is not None:
+                return plan
+            snapshot = await self._observer.observe(None, deep=False)
         if snapshot is None:
             assert clean is not None, "a store answers None to a token only"
             subject = self._subject
@@ -197,9 +200,13 @@ class TargetPass:
             return None
         return self._memory.edited(self._rules.now)
 
-    async def _plan_edited(self, edited: EditedTarget) -> TargetPlan:
-        """Plan the edited entries, as a pass over all entries would."""
+    async def _plan_edited(self, edited: EditedTarget) -> TargetPlan | None:
+        """Plan the edited entries, as a pass over all entries would. None if one cannot be read: only a listing tells whether
+        it is there."""
         found, comparison = await self._observer.read_some(edited.identities), edited.comparison()
+        if self._observer.unread:
+            self._observer.unread.clear()
+            return None
         snapshot = edited.snapshot(self._desired, found)
         self._facts = await self._gather(snapshot, comparison)
         plan = self._located_plan(snapshot, comparison)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,9 @@ from kvsync.app import Workspace, open_workspace
 from kvsync.desired import DesiredState
 from kvsync.model.change import Action
 from kvsync.model.digest import entry_digest
-from kvsync.model.entry import Identity
+from kvsync.model.entry import Actual, Identity
 from kvsync.model.plan import TargetPlan
+from kvsync.stores.partial import PartialRead
 from kvsync.stores.sqlite.store import SqliteStore
 from kvsync.testing import FakeClock
 
@@ -151,6 +152,29 @@ async def test_new_entry_may_exist_already(editing: Editing) -> None:
 
         assert (plan.foreign, len(plan.refused)) == (0, 1)
         assert plan == await editing.whole(opened)
+
+
+async def test_entry_that_cannot_be_read_is_not_taken_for_gone(
+    editing: Editing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a pass would count as clean, and the entry would never be deleted."""
+    read = SqliteStore.read
+
+    async def partly(store: SqliteStore, namespace: str, wanted: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        found = {**await read(store, namespace, wanted)}
+        if found.pop(Identity("k11"), None) is not None:
+            raise PartialRead(found, {Identity("k11"): "it is locked"})
+        return found
+
+    async with editing.open() as opened:
+        del editing.keys[1]["k11"]
+        editing.write(1)
+        with monkeypatch.context() as patches:
+            patches.setattr(SqliteStore, "read", partly)
+            await editing.plan(opened)
+        plan = await editing.plan(opened)
+
+    assert [(change.identity.key, change.action) for change in plan.changes] == [("k11", Action.DELETE)]
 
 
 async def test_keys_that_the_policy_ignores_are_left_alone(editing: Editing) -> None:
