@@ -22,6 +22,17 @@ _TURN: Final = 0.01
 """Seconds between two tries where SQLite does not wait automatically."""
 
 
+def _skip_adaption() -> None:
+    """Let NULL and blobs be bound as they are. Without an adapter, `sqlite3` asks every such value for `__conform__`, and drops
+    an AttributeError each time: that takes longer than writing the value. These adapters return what they are given, without
+    a call of a Python function."""
+    sqlite3.register_adapter(type(None), {None: None}.__getitem__)
+    sqlite3.register_adapter(bytes, bytes.__bytes__)
+
+
+_skip_adaption()
+
+
 class Fault(Enum):
     """Kinds of SQLite errors that need different messages."""
 

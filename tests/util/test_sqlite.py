@@ -111,3 +111,12 @@ def test_used_up_descriptors_are_not_taken_for_missing_rights(tmp_path: Path) ->
             connect(file, timeout=1)
         assert fault_of(caught.value) is Fault.DESCRIPTORS
     assert fault_of(caught.value) is Fault.CANNOT_OPEN
+
+
+def test_null_and_blobs_are_bound_without_adaption(database: sqlite3.Connection) -> None:
+    """Every database of kvsync holds many of both: `sqlite3` has an adapter for them, so that it does not look for one in each
+    value. What is bound stays the same."""
+    assert {(kind, sqlite3.PrepareProtocol) for kind in (bytes, type(None))} <= set(sqlite3.adapters)
+    assert database.execute("SELECT ?, typeof(?), ?, typeof(?)", (None, None, b"\0x", b"\0x")).fetchone() == (
+        *(None, "null", b"\0x", "blob"),
+    )
