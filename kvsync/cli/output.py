@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kvsync.errors import KvsyncError
-from kvsync.util.escaping import escape_text, json_pieces
+from kvsync.util.escaping import escape_text
 from kvsync.util.redaction import REDACTOR
 
 
@@ -30,8 +30,10 @@ def print_text(text: str) -> None:
 
 
 def print_document(document: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Print an answer as the one JSON document of a command. Raises KvsyncError."""
-    _write(sys.stdout, chain(json_pieces(REDACTOR.clean(document)), "\n"))
+    """Print an answer as the one JSON document of a command. It may have `StreamedList`s. Raises KvsyncError."""
+    from kvsync.util.json_pieces import json_pieces  # most answers are text
+
+    _write(sys.stdout, chain(json_pieces(document, REDACTOR.clean), "\n"))
 
 
 def print_lines(*lines: str) -> None:

@@ -16,7 +16,7 @@ from kvsync.util.values import dataclass
 if TYPE_CHECKING:
     from kvsync.app import Report
     from kvsync.model.plan import Plan
-    from kvsync.rendering.json import Seal
+    from kvsync.rendering.json import Many, Seal
     from kvsync.rendering.style import Style
 
 Document = dict[str, Any]
@@ -39,10 +39,10 @@ def show_plan(plan: Plan, problems: Collection[Problem], seal: Seal, forms: Outp
 
         return render_plan(plan, style)
 
-    def document() -> Document:
+    def document(many: Many) -> Document:
         from kvsync.rendering.json import plan_document
 
-        return _with_problems(plan_document(plan, seal), problems)
+        return _with_problems(plan_document(plan, seal, many), problems)
 
     def markdown() -> str:
         from kvsync.rendering.markdown import render_plan
@@ -65,8 +65,8 @@ def show_report(
     be written."""
     from kvsync.rendering import json, markdown, text
 
-    def document() -> Document:
-        described = json.report_document(report.plan, report.targets, seal)
+    def document(many: Many) -> Document:
+        described = json.report_document(report.plan, report.targets, seal, many)
         return _with_problems(described, problems) | {"run": report.run}
 
     _show(
@@ -97,17 +97,19 @@ def write_file(path: str, text: str) -> None:
 
 
 def _show(
-    forms: OutputOptions, *, text: Callable[[], str], document: Callable[[], Document], markdown: Callable[[], str]
+    forms: OutputOptions, *, text: Callable[[], str], document: Callable[[Many], Document], markdown: Callable[[], str]
 ) -> None:
     """Files before stdout: when one cannot be written, the error is the only answer."""
     if forms.json_into:
         from kvsync.rendering.json import to_text
 
-        write_file(forms.json_into, to_text(REDACTOR.clean(document())))
+        write_file(forms.json_into, to_text(REDACTOR.clean(document(list))))
     if forms.markdown_into:
         write_file(forms.markdown_into, REDACTOR.redact(markdown()))
     if forms.output == "json":
-        print_document(document())
+        from kvsync.util.json_pieces import StreamedList
+
+        print_document(document(StreamedList))
     else:
         print_text(markdown() if forms.output == "markdown" else text())
 

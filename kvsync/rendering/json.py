@@ -7,11 +7,11 @@ are added: `unchanged` counts entries equal when planned or when applied, `refus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
-from kvsync.errors import Origin
 from kvsync.model.change import Action, Change, Class, Outcome, OutcomeKind, Refusal
 from kvsync.model.entry import Actual, Entry, Identity, Target
 from kvsync.model.place import Place
@@ -28,39 +28,29 @@ Seal = Callable[[bytes], str]
 
 Document = dict[str, Any]
 
+Many = Callable[[Iterable[Document]], Any]
+"""Makes the long lists of a document: `list`, or `StreamedList` for a document that is written in pieces and never exists as a
+whole, because that of a large plan takes more memory than the plan."""
+
+_FEW: Final = 16
+"""Changes of a target that are no long list."""
+
 _TEXTS: Final[dict[str, str]] = {one: one.value for kind in (Action, Class, OutcomeKind) for one in kind}
 """The plain texts of actions, classes and outcomes. All documents share them; `str` would make one for each entry."""
 
 
-def plan_document(plan: Plan, seal: Seal) -> Document:
+def plan_document(plan: Plan, seal: Seal, many: Many = list) -> Document:
     """The plan as plain data. Deterministic: the same plan and key give the same document, but for `stats`."""
-    return {
-        "schema": SCHEMA,
-        "digest": plan.digest,
-        "owner": plan.owner,
-        "targets": [_target(target, seal) for target in plan.targets],
-        "summary": _summary(plan),
-        "stats": asdict(plan.stats),
-        **({"source": plan.source} if plan.source else {}),
-        **({"environment": plan.environment} if plan.environment else {}),
-        **({"unmanaged": list(map(_unmanaged, plan.unmanaged))} if plan.unmanaged else {}),
-    }
+    return _document(plan, many(_target(target, seal, many) for target in plan.targets))
 
 
-def report_document(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> Document:
+def report_document(plan: Plan, reports: Sequence[TargetReport], seal: Seal, many: Many = list) -> Document:
     """The plan with what became of it: `outcomes` for each target, counts of every kind of outcome in the summary."""
-    document = plan_document(plan, seal)
     by_target = {report.plan.target: report for report in reports}
-    for target, described in zip(plan.targets, document["targets"], strict=True):
-        report = by_target.get(target.target)
-        described["outcomes"] = [_outcome(outcome) for outcome in report.outcomes] if report else []
-        if report is not None and report.namespace_deleted:
-            described["namespace_deleted"] = True
-        described["error"] = (report.error if report else None) or target.error
-        if report is not None and report.code is not None:
-            described["code"] = report.code.value
-        if report is not None and report.plan.wave is not None:
-            described["wave"] = _wave(report.plan.wave)
+    described = (
+        _target(target, seal, many) | _result(target, by_target.get(target.target), many) for target in plan.targets
+    )
+    document = _document(plan, many(described))
     counts = {kind.value: number for kind, number in outcome_counts(reports).items()}
     totals = document["summary"]
     totals.update({word: totals.get(word, 0) + number for word, number in counts.items()}, outcomes=counts)
@@ -82,7 +72,40 @@ def to_text(document: Document) -> str:
     return encode_json(document) + "\n"
 
 
-def _target(plan: TargetPlan, seal: Seal) -> Document:
+def _document(plan: Plan, targets: Any) -> Document:
+    return {
+        "schema": SCHEMA,
+        "digest": plan.digest,
+        "owner": plan.owner,
+        "targets": targets,
+        "summary": _summary(plan),
+        "stats": asdict(plan.stats),
+        **({"source": plan.source} if plan.source else {}),
+        **({"environment": plan.environment} if plan.environment else {}),
+        **({"unmanaged": list(map(_unmanaged, plan.unmanaged))} if plan.unmanaged else {}),
+    }
+
+
+def _each(make: Callable[[Any], Document], values: Sequence[Any], many: Many) -> Any:
+    """The documents of values. Few of them are made at once: a target of few changes is written as one piece."""
+    return many(map(make, values)) if len(values) > _FEW else list(map(make, values))
+
+
+def _result(plan: TargetPlan, report: TargetReport | None, many: Many) -> Document:
+    """What became of the plan of a target, as members of its document."""
+    if report is None:
+        return {"outcomes": [], "error": plan.error}
+    return {
+        "outcomes": _each(_outcome, report.outcomes, many),
+        **({"namespace_deleted": True} if report.namespace_deleted else {}),
+        "error": report.error or plan.error,
+        **({"code": report.code.value} if report.code is not None else {}),
+        **({"wave": _wave(report.plan.wave)} if report.plan.wave is not None else {}),
+    }
+
+
+def _target(plan: TargetPlan, seal: Seal, many: Many) -> Document:
+    describe = partial(change_document, seal=seal)
     return {
         "store": plan.target.store,
         "type": plan.type,
@@ -90,13 +113,13 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "complete": plan.complete,
         "parked": list(plan.parked),
         "approved": plan.approved,
-        "changes": [change_document(change, seal) for change in plan.changes],
+        "changes": _each(describe, plan.changes, many),
         "refused": [_refusal(refusal) for refusal in plan.refused],
         "foreign": plan.foreign,
         "unchanged": plan.unchanged,
         "cost": {"requests": plan.cost.requests, "bytes": plan.cost.bytes, "seconds": plan.cost.seconds},
         "digest": plan.digest,
-        "reported": [change_document(change, seal) for change in plan.reported],
+        "reported": _each(describe, plan.reported, many),
         "ignored": plan.ignored,
         "expired": plan.expired,
         "orphans": plan.orphans,
@@ -152,7 +175,7 @@ def change_document(change: Change, seal: Seal) -> Document:
         "etag": before.etag if before else None,
         "before": before and _before(before, write, sensitive),
         "after": after and _after(after, write, sensitive),
-        "origin": _origin(change.origin),
+        "origin": change.origin and str(change.origin),
     }
     if sensitive:
         document["sensitive"] = True
@@ -197,7 +220,7 @@ def _refusal(refusal: Refusal) -> Document:
         "reason": refusal.reason,
         "code": refusal.code.value,
         "reasons": list(refusal.reasons),
-        "origin": _origin(refusal.origin),
+        "origin": refusal.origin and str(refusal.origin),
     }
 
 
@@ -216,7 +239,3 @@ def _outcome(outcome: Outcome) -> Document:
 
 def _name(identity: Identity) -> Document:
     return {"key": identity.key, "label": identity.label}
-
-
-def _origin(origin: Origin | None) -> str | None:
-    return None if origin is None else str(origin)

@@ -9,7 +9,7 @@ terminal, hide or reorder what is shown, or be taken for markup or for a command
                                                         column; `quote_text`, `escape_name` where no two texts
                                                         may look the same
     label values of metrics                             `escape_label`
-    JSON (answers, log, GitLab report, notices, HTTP)   `encode_json`; `json_pieces` where it may be long
+    JSON (answers, log, GitLab report, notices, HTTP)   `encode_json`; `kvsync.util.json_pieces` where it may be long
     Markdown                                            `escape_markdown`, `markdown_code`
     SARIF messages and addresses                        `escape_sarif`, `encode_path`
     workflow commands of GitHub                         `escape_github`
@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -83,22 +83,6 @@ def encode_json(document: Any, *, indent: int | None = None, default: Callable[[
     if "\\ud" in text:
         text = _SURROGATES.sub(_without_lone, text)
     return text.replace("##", "#\\u0023") if "##" in text else text
-
-
-def json_pieces(document: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
-    """The text of `encode_json` in pieces, one for each item of a list in the document, so that a text of several MB never
-    exists as a whole."""
-    if not isinstance(document, Mapping):
-        yield from _item_pieces(document)
-        return
-    yield "{"
-    for number, (name, member) in enumerate(document.items()):
-        yield f"{', ' if number else ''}{encode_json(name)}: "
-        if isinstance(member, list | tuple):
-            yield from _item_pieces(member)
-        else:
-            yield encode_json(member)
-    yield "}"
 
 
 def escape_markdown(text: str) -> str:
@@ -214,13 +198,6 @@ def _defused(match: re.Match[str]) -> str:
 
 _SURROGATES: Final = lazy_pattern(r"\\\\|\\ud[89ab]..\\ud[c-f]..|\\(ud[89a-f]..)", re.DOTALL)
 """In JSON: an escaped backslash, a pair of surrogates, a lone one."""
-
-
-def _item_pieces(items: Sequence[Any]) -> Iterator[str]:
-    yield "["
-    for number, item in enumerate(items):
-        yield f", {encode_json(item)}" if number else encode_json(item)
-    yield "]"
 
 
 def _without_lone(match: re.Match[str]) -> str:

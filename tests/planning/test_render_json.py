@@ -9,6 +9,7 @@ from kvsync.model.change import Action, Class, OutcomeKind, Refusal
 from kvsync.model.entry import Identity, Mark, Target
 from kvsync.model.plan import Cost, Stats
 from kvsync.rendering.json import change_document, plan_document, render_plan, render_report, report_document
+from kvsync.util.json_pieces import StreamedList, json_pieces
 from tests.planning.plans import (
     OWNER,
     TARGET,
@@ -183,3 +184,23 @@ def test_entries_share_the_texts_of_their_actions() -> None:
     described = change_document(change(None, wanted("a", "v")), seal)
     assert described["action"] is Action.CREATE.value
     assert described["class"] is Class.NEW.value
+
+
+def test_a_long_plan_is_described_while_it_is_written() -> None:
+    """With streamed lists, the text is the same, and the changes of a target are described a few at a time, also those that
+    were reported or applied."""
+    changes = [change(None, wanted(f"key-{number}", "x", sensitive=True)) for number in range(600)]
+    target = target_plan(*changes, reported=changes)
+    made, reports = plan(target), [report(target, *(outcome(one, OutcomeKind.APPLIED) for one in changes))]
+    described: list[bytes] = []
+
+    def counting(fingerprint: bytes) -> str:
+        described.append(fingerprint)
+        return seal(fingerprint)
+
+    pieces = json_pieces(report_document(made, reports, counting, StreamedList))
+    assert not described
+    texts = [next(piece for piece in pieces if "key-0" in piece)]
+    assert len(described) == texts[0].count('"key"') < 300
+    whole = "".join(json_pieces(report_document(made, reports, counting, StreamedList)))
+    assert whole == json.dumps(report_document(made, reports, seal))

@@ -113,19 +113,6 @@ def test_json_is_ascii_and_reads_back(document: object) -> None:
         assert json.loads(text) == document
 
 
-@given(st.dictionaries(texts, documents | st.lists(documents), max_size=3) | st.lists(documents, max_size=3))
-def test_json_in_pieces_is_the_same_text(document: dict[str, object] | list[object]) -> None:
-    """The pieces come to the text of the whole document."""
-    assert "".join(escaping.json_pieces(document)) == escaping.encode_json(document)
-
-
-def test_the_pieces_of_a_document_are_as_large_as_its_items() -> None:
-    """A document of a hundred items never exists as one text."""
-    items = [{"text": "x" * 1000}] * 100
-    for document in (items, {"schema": "kvsync.test/1", "items": items, "more": tuple(items)}):
-        assert max(map(len, escaping.json_pieces(document))) < 1100
-
-
 # -- Markdown ---------------------------------------------------------------------------------------------------------
 
 
