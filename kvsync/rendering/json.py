@@ -33,7 +33,7 @@ Many = Callable[[Iterable[Document]], Any]
 whole, because that of a large plan takes more memory than the plan."""
 
 _FEW: Final = 16
-"""Changes of a target that are no long list."""
+"""Changes of a target up to which their list is not long."""
 
 _TEXTS: Final[dict[str, str]] = {one: one.value for kind in (Action, Class, OutcomeKind) for one in kind}
 """The plain texts of actions, classes and outcomes. All documents share them; `str` would make one for each entry."""
