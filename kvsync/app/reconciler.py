@@ -217,6 +217,10 @@ class WorkspaceReconciler:
         """Read what a pass of this target asks of the state. Raises StateDirError."""
         self._context.state.read_ahead(target)
 
+    def state_delay(self) -> float:
+        """How long a call to the state last blocked the event loop (seconds)."""
+        return self._context.state.database.delay
+
     def is_paused(self, target: Target) -> bool:
         """True when a person paused this target or its store."""
         return self._context.state.pauses.is_paused(target)

@@ -13,6 +13,7 @@ from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_runner import PassRunner
+from kvsync.daemon.pass_slots import PassSlots
 from kvsync.daemon.pool import WorkerPool
 from kvsync.daemon.ports import Candidate, FetchedSource, Leadership, Reconciler, StatusStore, UndoPort, WatchedStores
 from kvsync.daemon.report import Reporter
@@ -86,5 +87,5 @@ def assemble(
     if options.candidate is not None:
         options.candidate.is_able = reporter.is_able
     passes = PassRunner(reconciler, files, gate, reporter, on_pass_done)
-    pool = WorkerPool(passes, clock, options.rng)
+    pool = WorkerPool(passes, PassSlots(reconciler.state_delay), clock, options.rng)
     return DaemonParts(files, gate, reporter, pool)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterable
 from random import Random
 
+from kvsync.daemon.pass_slots import PassSlots
 from kvsync.daemon.worker import PassSource, Worker
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
 from kvsync.util.clock import Clock
-
-PASSES_PER_STORE = 8
-"""Passes of one store at the same time: enough to hide its latency, few enough not to be throttled for it."""
 
 LAST_WORD = 1.0
 """Seconds that a cancelled pass has to let go."""
@@ -22,9 +19,8 @@ LAST_WORD = 1.0
 class WorkerPool:
     """Keeps a worker for each managed target."""
 
-    def __init__(self, passes: PassSource, clock: Clock, rng: Random) -> None:
-        self._passes, self._clock, self._rng = passes, clock, rng
-        self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PASSES_PER_STORE))
+    def __init__(self, passes: PassSource, slots: PassSlots, clock: Clock, rng: Random) -> None:
+        self._passes, self._slots, self._clock, self._rng = passes, slots, clock, rng
         self._workers: dict[Target, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
@@ -89,7 +85,7 @@ class WorkerPool:
         return len(late)
 
     def _add(self, target: Target) -> Worker:
-        worker = Worker(target, self._passes, self._slots[target.store], self._clock, self._rng)
+        worker = Worker(target, self._passes, self._slots.of_store(target.store), self._clock, self._rng)
         if self._started:
             self._tasks.append(asyncio.create_task(worker.run()))
         return worker

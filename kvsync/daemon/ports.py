@@ -82,6 +82,10 @@ class Reconciler(Protocol):
         """Read what a pass of this target asks of the state. Called first in every pass. Raises StateDirError."""
         ...
 
+    def state_delay(self) -> float:
+        """How long a call to the state last blocked the event loop (seconds); 0 for a state on this machine."""
+        ...
+
     def is_paused(self, target: Target) -> bool:
         """True if a person paused this target or its store. Called before every pass."""
         ...

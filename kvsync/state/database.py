@@ -47,6 +47,11 @@ class Database(Protocol):
     begun: Callable[[Statements], None]
     """Called at the start of every transaction; it refuses by raising."""
 
+    @property
+    def delay(self) -> float:
+        """How long the last call waited for an answer over the network (seconds)."""
+        ...
+
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows."""
         ...

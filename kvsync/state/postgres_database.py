@@ -70,6 +70,7 @@ class PostgresDatabase:
         self._watchdog = Watchdog()
         self._ahead = ReadAhead()
         self._depth = 0
+        self.delay = 0.0
         self._rests_until = float("-inf")
         self._failure: StateDirError | None = None
         self._stays_connected = self._is_reconnecting = False
@@ -192,7 +193,9 @@ class PostgresDatabase:
         """A transaction of its own: short settings apply to it alone, whatever pool lies in between."""
         connection = self._open()
         with self._watchdog.watching(connection, STATEMENT_SECONDS + GRACE_SECONDS):
+            began = self._monotonic()
             connection.execute(_SETTINGS)
+            self.delay = self._monotonic() - began
             self._depth += 1
             try:
                 yield PostgresStatements(connection, self._watchdog)
@@ -215,7 +218,9 @@ class PostgresDatabase:
     def _connect(self) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self.address.dsn, autocommit=True, prepare_threshold=None)
         try:
+            began = self._monotonic()
             self._check_server(connection)
+            self.delay = (self._monotonic() - began) / 2  # of two statements
         except BaseException:
             connection.close()
             raise

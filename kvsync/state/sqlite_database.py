@@ -87,6 +87,9 @@ def sqlite_errors(state_dir: Path) -> Iterator[None]:
 class SqliteDatabase:
     """A SQLite file, or a copy of one in memory. Safe to use from several threads, one at a time."""
 
+    delay = 0.0
+    """Seconds that a call waits for a network."""
+
     def __init__(self, connection: sqlite3.Connection, state_dir: Path, file: Path | None = None) -> None:
         self._connection, self._state_dir = connection, state_dir
         self._loss = None if file is None else LossDetector(connection, file, _LOG_BYTES, BUSY_SECONDS)

@@ -101,6 +101,7 @@ class FakeReconciler:
         self.on_load: Callable[[], LoadedTargets] = lambda: self.loaded
         self.on_reload: Callable[[], RunConfig] = lambda: QUIET
         self.has_new_config = False
+        self.delay = 0.0
 
     async def load(self, touched: Collection[Path] | None = None) -> LoadedTargets:
         self.loads += 1
@@ -114,6 +115,9 @@ class FakeReconciler:
         self.reloads += 1
         self.has_new_config = False
         return self.on_reload()
+
+    def state_delay(self) -> float:
+        return self.delay
 
     def read_ahead(self, target: Target) -> None:
         """Nothing to read."""

@@ -17,6 +17,7 @@ from kvsync.model.entry import Target
 from kvsync.state import StateDir
 from kvsync.state.postgres_address import PostgresAddress
 from kvsync.state.postgres_database import upgrade
+from tests.state.examples import WEB
 from tests.support.postgres import Cluster, running_cluster
 
 CONFIG = """
@@ -121,3 +122,9 @@ async def test_a_first_apply_costs_few_statements(counting: Cluster, tmp_path: P
         second = await passes.run(Target("local", "n1"))
     assert total(first) <= FIRST, listed(first)
     assert total(second) <= SECOND, listed(second)
+
+
+def test_a_call_over_the_network_is_timed(state: StateDir) -> None:
+    """So that fewer passes run while the database is slow. A file takes no time."""
+    state.passes.record(WEB, 1.0)
+    assert (state.database.delay > 0) == state.is_shared
