@@ -231,13 +231,14 @@ async def test_a_text_for_people_calls_nobody(setup: NotifierSetup, receiver: Re
     assert re.sub("`[^`]*`", "", text.splitlines()[1]) == "•  fails: "
 
 
-async def test_changed_settings(setup: NotifierSetup, receiver: Receiver) -> None:
+async def test_changed_settings(setup: NotifierSetup, receiver: Receiver, log: io.StringIO) -> None:
     """A reload keeps what was reported to a channel, tells a new one how things stand, and ends one that is gone."""
     one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
     async with setup.sending(one):
         setup.notifier.files_loaded(frozenset({A, B}), LoadedTargets({}))
         setup.passes(PARKED)
         await receiver.has(1)
+        await until(lambda: "notice.sent" in log.getvalue())  # a lost response would be a message that is sent again
         await setup.notifier.reload(RunConfig(notify=(replace(one, min_interval=60), other)))
         assert "text" in (await receiver.has(2)).json
         await setup.notifier.reload(RunConfig())
